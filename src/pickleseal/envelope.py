@@ -1,0 +1,183 @@
+"""The byte layout of an envelope: the only place that knows where a field stands.
+
+All here is arithmetic on bytes that nobody has vouched for yet. docs/reference/format.md,
+"Layout", is the rule.
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pickleseal.errors import MalformedError, NothingToReadError, NotSealedError
+from pickleseal.suite import Suite
+
+MAGIC = b"\xa6PSEAL\r\n"
+VERSION = 1
+STORED = 0
+"""The only codec of this version: segments as they are."""
+
+ALIGNMENT = 64
+FIXED_SIZE = 64
+TAG_SIZE = 32
+MAX_METADATA = 1 << 16
+MAX_SEGMENTS = 1 << 16
+MAX_TOTAL = 1 << 44
+
+_FIXED = struct.Struct("<8sHHI16sIIQH14s")
+_ROW = struct.Struct("<QQ")
+_RESERVED = bytes(14)
+_SUITES = {suite.value: suite for suite in Suite}
+
+
+def _ceil(size: int, unit: int) -> int:
+    return -(-size // unit) * unit
+
+
+def padding(size: int) -> int:
+    """Give the number of zeros (0 to 63) that follow a segment of `size` bytes."""
+    return -size % ALIGNMENT
+
+
+class Fixed(NamedTuple):
+    """The first 64 bytes of an envelope, in range, not yet trusted."""
+
+    suite: Suite
+    key_id: bytes
+    metadata_size: int
+    segments: int
+    total_size: int
+    codec: int
+
+    @property
+    def table_start(self) -> int:
+        """Give the offset of the segment table."""
+        return _ceil(FIXED_SIZE + self.metadata_size, 16)
+
+    @property
+    def head_size(self) -> int:
+        """Give the offset of the header tag, which the tag vouches for."""
+        return _ceil(self.table_start + _ROW.size * self.segments + TAG_SIZE, 64) - TAG_SIZE
+
+    @property
+    def body_size(self) -> int:
+        """Give the size of the segments with their padding."""
+        return self.total_size - self.head_size - 2 * TAG_SIZE
+
+    def pack(self) -> bytes:
+        """Give the 64 bytes."""
+        return _FIXED.pack(
+            MAGIC,
+            VERSION,
+            self.suite,
+            0,
+            self.key_id,
+            self.metadata_size,
+            self.segments,
+            self.total_size,
+            self.codec,
+            _RESERVED,
+        )
+
+
+class Head(NamedTuple):
+    """All before the header tag, taken apart, not yet trusted."""
+
+    fixed: Fixed
+    metadata: bytes
+    table: bytes
+    lengths: tuple[int, ...]
+
+
+_KNOWN_STARTS = (
+    (b"\x80", "it looks like a plain, unsealed pickle"),
+    (b"\x1f\x8b", "it looks like a gzip file"),
+    (b"PK", "it looks like a zip file"),
+    (b"\x78", "it looks like a zlib-compressed joblib file"),
+    (b"BZh", "it looks like a bzip2 file"),
+    (b"\xfd7zXZ", "it looks like an xz file"),
+    (b"\x93NUMPY", "it looks like a NumPy .npy file"),
+)
+
+
+def _not_sealed(start: bytes) -> NotSealedError:
+    guess = next((text for prefix, text in _KNOWN_STARTS if start.startswith(prefix)), None)
+    return NotSealedError(
+        "not sealed: this is no pickleseal envelope"
+        + (f" ({guess})" if guess else "")
+        + ". Nothing was unpickled. If you wrote it yourself, load it where you trust it and"
+        " write it again with pickleseal.signed_dump"
+    )
+
+
+def parse_fixed(start: bytes) -> Fixed:
+    """Read the first 64 bytes and refuse what no envelope of this version has.
+
+    `start` is what the input begins with: 64 bytes, fewer only where it ends before.
+    """
+    if len(start) < FIXED_SIZE:
+        if not start:
+            raise NothingToReadError("not sealed: there is nothing to read (0 bytes)")
+        if start[: len(MAGIC)] != MAGIC[: len(start)]:
+            raise _not_sealed(start)
+        raise MalformedError(f"cut off: {len(start)} bytes are fewer than any envelope has")
+    magic, version, suite, flags, key_id, metadata_size, segments, total, codec, reserved = (
+        _FIXED.unpack_from(start)
+    )
+    if magic != MAGIC:
+        raise _not_sealed(start)
+    if version != VERSION:
+        raise MalformedError(
+            f"envelope version {version}, and this pickleseal reads version {VERSION}"
+        )
+    if suite not in _SUITES:
+        raise MalformedError(f"suite {suite} is not one of this version's")
+    if flags or reserved != _RESERVED:
+        raise MalformedError("a flag or reserved byte is set, and this version has none")
+    if codec != STORED:
+        raise MalformedError(f"codec {codec} is not one of this version's")
+    if not 2 <= metadata_size <= MAX_METADATA:
+        raise MalformedError(f"a metadata size of {metadata_size} is out of range")
+    if not 1 <= segments <= MAX_SEGMENTS:
+        raise MalformedError(f"a count of {segments} segments is out of range")
+    if total > MAX_TOTAL:
+        raise MalformedError(f"a total size of {total} is out of range")
+    fixed = Fixed(_SUITES[suite], key_id, metadata_size, segments, total, codec)
+    if fixed.body_size < 0 or fixed.body_size % ALIGNMENT:
+        raise MalformedError(f"a total size of {total} does not fit the head's own size")
+    return fixed
+
+
+def parse_head(fixed: Fixed, head: bytes) -> Head:
+    """Take the `fixed.head_size` bytes before the header tag apart, and check their sums."""
+    metadata_end = FIXED_SIZE + fixed.metadata_size
+    table_start = fixed.table_start
+    table_end = table_start + _ROW.size * fixed.segments
+    table = head[table_start:table_end]
+    if any(head[metadata_end:table_start]) or any(head[table_end:]):
+        raise MalformedError("the padding of the head is not zero")
+    lengths = []
+    for stored, raw in _ROW.iter_unpack(table):
+        if stored != raw:
+            raise MalformedError("a stored segment has two sizes")
+        lengths.append(stored)
+    if sum(size + padding(size) for size in lengths) != fixed.body_size:
+        raise MalformedError("the segment sizes do not add up to the total size")
+    return Head(fixed, head[FIXED_SIZE:metadata_end], table, tuple(lengths))
+
+
+def pack_head(suite: Suite, key_id: bytes, metadata: bytes, lengths: Sequence[int]) -> Head:
+    """Lay out a head for segments of the given lengths in bytes; `head_bytes` packs it."""
+    table = b"".join(_ROW.pack(size, size) for size in lengths)
+    fixed = Fixed(suite, key_id, len(metadata), len(lengths), 0, STORED)
+    body = sum(size + padding(size) for size in lengths)
+    fixed = fixed._replace(total_size=fixed.head_size + 2 * TAG_SIZE + body)
+    if fixed.total_size > MAX_TOTAL:
+        raise OverflowError(f"an envelope holds {MAX_TOTAL} bytes at most")
+    return Head(fixed, metadata, table, tuple(lengths))
+
+
+def head_bytes(head: Head) -> bytes:
+    """Give the bytes of a head, up to where its tag follows."""
+    fixed = head.fixed
+    start = (fixed.pack() + head.metadata).ljust(fixed.table_start, b"\0") + head.table
+    return start.ljust(fixed.head_size, b"\0")

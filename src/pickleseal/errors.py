@@ -1,0 +1,121 @@
+"""Every error and warning of pickleseal, and how text from outside is shown in one."""
+
+from pickle import UnpicklingError
+
+__all__ = [
+    "BadSealError",
+    "ContextError",
+    "ExpiredError",
+    "KeyPermissionError",
+    "KeyringError",
+    "MalformedError",
+    "MetadataError",
+    "NoKeyError",
+    "NotSealedError",
+    "NothingToReadError",
+    "PicklesealError",
+    "PolicyError",
+    "RevokedKeyError",
+    "RollbackError",
+    "SealError",
+    "TargetError",
+    "UnknownKeyError",
+    "VersionMismatchError",
+    "VersionMismatchWarning",
+]
+
+
+def shown(text: str) -> str:
+    """Give `text` with all that a terminal could act on written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+class PicklesealError(Exception):
+    """The base of every error that pickleseal raises of its own."""
+
+
+class SealError(PicklesealError, UnpicklingError):
+    """An input was refused; nothing of it was unpickled.
+
+    It is a `pickle.UnpicklingError`, so that a cache which takes one for a miss
+    takes a bad seal for a miss.
+    """
+
+    source: str | None = None
+    """What was being read, such as a path; set where it is known."""
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return message if self.source is None else f"{shown(self.source)}: {message}"
+
+
+class NotSealedError(SealError):
+    """The input is no pickleseal envelope."""
+
+
+class NothingToReadError(NotSealedError, EOFError):
+    """The input is empty, or the stream was already at its end."""
+
+
+class MalformedError(SealError):
+    """The input begins as an envelope and does not follow the format, or is cut off."""
+
+
+class UnknownKeyError(SealError):
+    """The envelope names a key that the keyring does not list."""
+
+
+class RevokedKeyError(SealError):
+    """The envelope names a key that the keyring lists as revoked."""
+
+
+class BadSealError(SealError):
+    """A tag does not hold: the bytes are not those that were sealed."""
+
+
+class ContextError(SealError):
+    """The envelope is sealed for another context than the caller's."""
+
+
+class RollbackError(SealError):
+    """The envelope is genuine, but older than the caller accepts."""
+
+
+class ExpiredError(SealError):
+    """The envelope is genuine, but its time is over."""
+
+
+class PolicyError(SealError):
+    """The envelope is genuine, but something in it is not allowed here."""
+
+
+class VersionMismatchError(PolicyError):
+    """A package differs from the version it was sealed with, and that was to be an error."""
+
+
+class MetadataError(PicklesealError, ValueError):
+    """What the caller wants in an envelope's metadata cannot stand there."""
+
+
+class TargetError(PicklesealError, OSError):
+    """The path to write to is not one that pickleseal writes to."""
+
+
+class KeyringError(PicklesealError):
+    """A key or a keyring cannot be used."""
+
+
+class NoKeyError(KeyringError):
+    """No keyring was given and none is set up."""
+
+
+class KeyPermissionError(KeyringError):
+    """A key file or keyring lies open to others, so it cannot be relied on."""
+
+
+class VersionMismatchWarning(UserWarning):
+    """A package differs from the version that an object was sealed with."""

@@ -1,0 +1,270 @@
+"""inspect and verify: what an envelope says of itself, and how much of that is vouched for."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from html import escape
+from typing import Any, BinaryIO
+
+from pickleseal import envelope, opening, seal, storage
+from pickleseal.errors import KeyringError, MalformedError, SealError, shown
+from pickleseal.keyring import Keyring
+from pickleseal.keystore.sources import find_keyring
+from pickleseal.metadata import External, Metadata, normalize_context
+
+Ring = Keyring | str | os.PathLike[str] | None
+File = str | os.PathLike[str] | BinaryIO
+
+
+class Status(StrEnum):
+    """How much of an envelope is vouched for."""
+
+    UNVERIFIED = "unverified"
+    """Nothing: all that is shown is what the file claims."""
+    HEADER = "header"
+    """The header tag holds: what the file says of itself was sealed; its body is open."""
+    WHOLE = "whole"
+    """The envelope tag holds: every byte is as it was sealed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What an envelope says of itself. Nothing of it was unpickled.
+
+    `status` tells how much of the rest is vouched for, and `problem` why it is not more.
+    `metadata` is None where not even a claim could be read; `digest` names the content of a
+    whole envelope. Sizes are in bytes, times in Unix seconds.
+    """
+
+    status: Status
+    problem: str | None
+    file: str | None
+    key_id: str
+    suite: int
+    size: int
+    segments: tuple[int, ...]
+    metadata: Metadata | None
+    digest: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all of it as plain dicts and lists, ready for JSON, without what is not known."""
+        metadata = {} if self.metadata is None else _plain(self.metadata)
+        fields = {
+            "status": self.status.value,
+            "problem": self.problem,
+            "file": self.file,
+            "key_id": self.key_id,
+            "suite": self.suite,
+            "size": self.size,
+            "segments": list(self.segments),
+            "digest": self.digest,
+            "metadata": metadata,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Give what a person wants to see, as names and printable texts, in reading order."""
+        metadata = self.metadata
+        rows = [("status", _STATUS_TEXT[self.status])]
+        if self.problem:
+            rows.append(("problem", shown(self.problem)))
+        if self.file:
+            rows.append(("file", shown(self.file)))
+        rows.append(("sealed by", f"key {self.key_id}, suite {self.suite}"))
+        if metadata is not None:
+            rows += _metadata_rows(metadata)
+        rows.append(("size", _size_text(self.size, self.segments)))
+        if self.digest:
+            rows.append(("digest", self.digest))
+        return rows
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook: a table in which every text is escaped."""
+        colour = _STATUS_COLOUR[self.status]
+        cells = "".join(
+            "<tr><th style='text-align:left;vertical-align:top;padding-right:1em'>"
+            f"{escape(name)}</th><td style='text-align:left"
+            f"{f';color:{colour};font-weight:bold' if name == 'status' else ''}'>"
+            f"{escape(text)}</td></tr>"
+            for name, text in self.rows()
+        )
+        return f"<table><caption>pickleseal envelope</caption><tbody>{cells}</tbody></table>"
+
+
+def inspect(file: File, *, keyring: Ring = None, header_only: bool = False) -> Inspection:
+    """Tell what an envelope says of itself and how much of that is vouched for; unpickle nothing.
+
+    file: a path or a binary file object, as for `signed_load`.
+    keyring: a Keyring or the path of a keyring's directory. Default: as for `signed_load`.
+        Without the key it still tells what the file claims, marked as unverified.
+    header_only: read the head and not the body, for huge files. Default False.
+
+    Returns an Inspection. Raises NotSealedError or MalformedError for what is no envelope, OSError
+    where the file cannot be read; a seal that does not hold is told, not raised (`verify` raises).
+    """
+    with storage.open_source(file) as source, opening.naming(source.name):
+        fixed = opening.read_fixed(source)
+        data = opening.read_head(source, fixed)
+        try:
+            head = seal.open_head(fixed, data, find_keyring(keyring))
+        except (SealError, KeyringError) as error:
+            return _claims(fixed, data, source.name, str(error))
+        if header_only:
+            return _of_head(head, source.name, None)
+        try:
+            payload = opening.read_body(source, head)
+        except SealError as error:
+            return _of_head(head, source.name, str(error))
+    return _of_payload(payload, source.name)
+
+
+def verify(
+    file: File,
+    *,
+    keyring: Ring = None,
+    context: str | None = None,
+    max_bytes: int | None = None,
+) -> Inspection:
+    """Return the facts of an envelope whose seal holds over every byte, or raise; unpickle nothing.
+
+    file, keyring, max_bytes: as for `signed_load`.
+    context: what the file must have been sealed for. Default: any; the Inspection tells.
+
+    Returns an Inspection of status WHOLE. Raises a SealError for all that is refused, KeyringError
+    where there is no key, OSError where the file cannot be read.
+    """
+
+    def check(head: seal.AuthenticHead) -> None:
+        opening.check_head(
+            head,
+            context=head.metadata.context if context is None else normalize_context(context),
+        )
+
+    with storage.open_source(file) as source:
+        payload = opening.read(
+            source, lambda: find_keyring(keyring), check=check, max_bytes=max_bytes
+        )
+    return _of_payload(payload, source.name)
+
+
+def _claims(fixed: envelope.Fixed, data: bytes, name: str | None, problem: str) -> Inspection:
+    metadata: Metadata | None = None
+    segments: tuple[int, ...] = ()
+    try:
+        head = envelope.parse_head(fixed, data[: fixed.head_size])
+        segments = head.lengths
+        metadata = Metadata.decode(head.metadata)
+    except MalformedError:
+        pass  # a forged head may claim nothing that can be read
+    return Inspection(
+        status=Status.UNVERIFIED,
+        problem=problem,
+        file=name,
+        key_id=fixed.key_id.hex(),
+        suite=fixed.suite.value,
+        size=fixed.total_size,
+        segments=segments,
+        metadata=metadata,
+        digest=None,
+    )
+
+
+def _of_head(head: seal.AuthenticHead, name: str | None, problem: str | None) -> Inspection:
+    return Inspection(
+        status=Status.HEADER,
+        problem=problem,
+        file=name,
+        key_id=head.key.id,
+        suite=head.key.suite.value,
+        size=head.fixed.total_size,
+        segments=head.lengths,
+        metadata=head.metadata,
+        digest=None,
+    )
+
+
+def _of_payload(payload: seal.Verified, name: str | None) -> Inspection:
+    head = payload.head
+    return Inspection(
+        status=Status.WHOLE,
+        problem=None,
+        file=name,
+        key_id=head.key.id,
+        suite=head.key.suite.value,
+        size=head.fixed.total_size,
+        segments=head.lengths,
+        metadata=head.metadata,
+        digest=payload.digest,
+    )
+
+
+_STATUS_TEXT = {
+    Status.UNVERIFIED: "UNVERIFIED: all below is only what the file claims",
+    Status.HEADER: "header verified: the facts below were sealed; the body was not checked",
+    Status.WHOLE: "whole: every byte is as it was sealed",
+}
+_STATUS_COLOUR = {
+    Status.UNVERIFIED: "#c62828",
+    Status.HEADER: "#a15c00",
+    Status.WHOLE: "#2e7d32",
+}
+
+
+def _plain(metadata: Metadata) -> dict[str, Any]:
+    fields = {k: v for k, v in metadata._asdict().items() if v is not None}
+    if metadata.external is not None:
+        fields["external"] = metadata.external._asdict()
+    if metadata.imports is not None:
+        fields["imports"] = [list(pair) for pair in metadata.imports]
+    return fields
+
+
+def _metadata_rows(metadata: Metadata) -> list[tuple[str, str]]:
+    rows = [
+        ("class", metadata.class_name),
+        ("context", metadata.context),
+        ("created", _time_text(metadata.created)),
+        ("expires", _time_text(metadata.expires)),
+        ("serial", None if metadata.serial is None else str(metadata.serial)),
+        ("content", metadata.content + (", adopted" if metadata.source == "adopted" else "")),
+        ("versions", _pairs_text(metadata.versions)),
+        ("imports", _imports_text(metadata)),
+        ("external", _external_text(metadata.external)),
+        ("info", _pairs_text(metadata.info)),
+    ]
+    return [(name, shown(text)) for name, text in rows if text]
+
+
+def _time_text(seconds: int | None) -> str | None:
+    if seconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} seconds after 1970"
+
+
+def _pairs_text(pairs: Mapping[str, Any] | None) -> str | None:
+    return ", ".join(f"{name} {value}" for name, value in pairs.items()) if pairs else None
+
+
+def _imports_text(metadata: Metadata) -> str | None:
+    if metadata.imports is not None:
+        return ", ".join(f"{module}.{name}" for module, name in metadata.imports) or "none"
+    if metadata.imports_omitted is not None:
+        return f"{metadata.imports_omitted}, too many to list"
+    return "not recorded"
+
+
+def _external_text(external: External | None) -> str | None:
+    return external and f"{external.buffers} buffers, {external.size} bytes, kept elsewhere"
+
+
+def _size_text(size: int, segments: tuple[int, ...]) -> str:
+    if not segments:
+        return f"{size:,} bytes"
+    return f"{size:,} bytes: pickle {segments[0]:,}" + (
+        f", {len(segments) - 1} buffers {sum(segments[1:]):,}" if segments[1:] else ""
+    )

@@ -1,0 +1,265 @@
+"""What an envelope says of itself: the fields, and the one way to write them as JSON.
+
+docs/reference/format.md, "Metadata", is the rule. `decode` is for bytes that a header tag
+vouches for, and for `inspect`, which says that nothing does; either way it takes bounded
+time and only ever raises MalformedError.
+"""
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+from pickleseal.errors import MalformedError, MetadataError
+
+MAX_SIZE = 1 << 16
+MAX_IMPORTS_SIZE = 48 << 10
+MAX_CONTEXT_SIZE = 255
+MAX_INTEGER = (1 << 53) - 1
+
+CONTENTS = ("pickle", "joblib", "inventory")
+SOURCES = ("dumped", "adopted")
+
+_MAX_DEPTH = 4
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_HEX_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+_dump = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+).encode
+
+
+class External(NamedTuple):
+    """The buffers that the dumping caller took out of the envelope, and what binds them."""
+
+    buffers: int
+    size: int
+    digest: str
+
+
+class Metadata(NamedTuple):
+    """The fields of an envelope. All but `content` may be left out (None)."""
+
+    content: str
+    source: str = "dumped"
+    class_name: str | None = None
+    context: str | None = None
+    created: int | None = None
+    expires: int | None = None
+    serial: int | None = None
+    versions: Mapping[str, str] | None = None
+    imports: tuple[tuple[str, str], ...] | None = None
+    imports_omitted: int | None = None
+    external: External | None = None
+    info: Mapping[str, Any] | None = None
+
+    def encode(self) -> bytes:
+        """Give the canonical JSON, or raise MetadataError for what cannot stand in it."""
+        fields = _to_fields(self)
+        fault = _fault(fields) or _schema_fault(fields)
+        if fault:
+            raise MetadataError(fault)
+        data = _dump(fields).encode()
+        if len(data) > MAX_SIZE:
+            raise MetadataError(
+                f"the metadata would take {len(data)} bytes, and an envelope has room for"
+                f" {MAX_SIZE}: give a smaller info"
+            )
+        return data
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read canonical JSON; any other spelling of the same fields is MalformedError."""
+        try:
+            fields = json.loads(
+                data.decode(), parse_int=_parse_integer, parse_constant=_refuse_constant
+            )
+            canonical = isinstance(fields, dict) and _dump(fields).encode() == data
+        except (ValueError, RecursionError):
+            # ValueError: no UTF-8, no JSON, a number past the bounds, a lone surrogate.
+            canonical = False
+        if not canonical:
+            raise MalformedError("the metadata are not canonical JSON")
+        fault = _fault(fields) or _schema_fault(fields)
+        if fault:
+            raise MalformedError(f"the metadata do not follow the format: {fault}")
+        return cls(**_from_fields(fields))
+
+
+def normalize_context(context: str) -> str:
+    """Give a context in the one spelling that is sealed and compared (Unicode's NFC).
+
+    Raises TypeError for anything but text, MetadataError where it is empty, longer than
+    255 bytes of UTF-8, or holds control characters.
+    """
+    if not isinstance(context, str):
+        raise TypeError(f"context must be a str, not {type(context).__name__}")
+    normal = context if context.isascii() else unicodedata.normalize("NFC", context)
+    fault = _context_fault(normal)
+    if fault:
+        raise MetadataError(fault)
+    return normal
+
+
+def fits_imports(names: frozenset[tuple[str, str]]) -> bool:
+    """Tell whether names have room and a spelling in metadata; else only their count goes in."""
+    size = sum(len(module) + len(name) + 7 for module, name in names)
+    return size <= MAX_IMPORTS_SIZE and not any(
+        _FORBIDDEN.search(module) or _FORBIDDEN.search(name) for module, name in names
+    )
+
+
+def _to_fields(metadata: Metadata) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in zip(metadata._fields, metadata, strict=True):
+        if value is not None:
+            fields["class" if name == "class_name" else name] = value
+    if metadata.external is not None:
+        buffers, size, digest = metadata.external
+        fields["external"] = {"count": buffers, "bytes": size, "digest": digest}
+    return fields
+
+
+def _from_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    if "class" in fields:
+        fields["class_name"] = fields.pop("class")
+    if "imports" in fields:
+        fields["imports"] = tuple((module, name) for module, name in fields["imports"])
+    if "external" in fields:
+        external = fields["external"]
+        fields["external"] = External(external["count"], external["bytes"], external["digest"])
+    return fields
+
+
+def _parse_integer(digits: str) -> int:
+    # 2^53 has 16 digits; what is longer is refused before int() works on it.
+    if len(digits) > len("-9007199254740992"):
+        raise ValueError("integer out of range")
+    return int(digits)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(name)
+
+
+def _fault(value: object, depth: int = 1, *, info: bool = False) -> str | None:
+    """Say what in a value no metadata may hold, or None."""
+    if isinstance(value, str):
+        if _FORBIDDEN.search(value):
+            return "text holds a control character, such as a line break, or a lone surrogate"
+        return None
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        low = -MAX_INTEGER - 1 if info else 0
+        return None if low <= value <= MAX_INTEGER else f"an integer is out of {low} to 2^53 - 1"
+    if isinstance(value, float):
+        if not info:
+            return "a float stands outside info"
+        return None if math.isfinite(value) else "a float is not finite"
+    if depth > _MAX_DEPTH:
+        return f"it is nested deeper than {_MAX_DEPTH} levels"
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                return (
+                    f"the name {str(name)[:80]!r} is not 1 to 64 letters, digits, dots, dashes"
+                    " and underscores"
+                )
+            fault = _fault(item, depth + 1, info=info or (depth == 1 and name == "info"))
+            if fault:
+                return fault
+        return None
+    if isinstance(value, list | tuple):
+        faults = (_fault(item, depth + 1, info=info) for item in value)
+        return next((fault for fault in faults if fault), None)
+    return f"a value is of type {type(value).__name__}, which JSON metadata do not have"
+
+
+def _context_fault(value: object) -> str | None:
+    if not isinstance(value, str) or _FORBIDDEN.search(value):
+        return "a context is text without control characters"
+    if not value or len(value.encode()) > MAX_CONTEXT_SIZE:
+        return f"a context takes 1 to {MAX_CONTEXT_SIZE} bytes of UTF-8"
+    if not value.isascii() and not unicodedata.is_normalized("NFC", value):
+        return "a context stands in Unicode's normal form NFC"
+    return None
+
+
+def _integer_fault(value: object) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return None
+    return "it must be an integer"
+
+
+def _versions_fault(value: object) -> str | None:
+    if isinstance(value, Mapping) and all(isinstance(text, str) for text in value.values()):
+        return None
+    return "it must be an object of texts"
+
+
+def _imports_fault(value: object) -> str | None:
+    if not isinstance(value, list | tuple):
+        return "it must be a list"
+    previous: tuple[str, str] | None = None
+    for pair in value:
+        if not (
+            isinstance(pair, list | tuple)
+            and len(pair) == 2
+            and isinstance(pair[0], str)
+            and isinstance(pair[1], str)
+        ):
+            return "each import must be a pair of texts"
+        current = (pair[0], pair[1])
+        if previous is not None and current <= previous:
+            return "the imports must be sorted, each one once"
+        previous = current
+    return None
+
+
+def _external_fault(value: object) -> str | None:
+    if isinstance(value, Mapping) and value.keys() == {"count", "bytes", "digest"}:
+        digest = value["digest"]
+        if (
+            not _integer_fault(value["count"])
+            and not _integer_fault(value["bytes"])
+            and value["count"] > 0
+            and isinstance(digest, str)
+            and _HEX_DIGEST.fullmatch(digest)
+        ):
+            return None
+    return "it must be an object of count, bytes and digest"
+
+
+_FIELDS = {
+    "class": lambda value: None if isinstance(value, str) else "it must be text",
+    "content": lambda value: None if value in CONTENTS else "it is not a known content",
+    "context": _context_fault,
+    "created": _integer_fault,
+    "expires": _integer_fault,
+    "external": _external_fault,
+    "imports": _imports_fault,
+    "imports_omitted": _integer_fault,
+    "info": lambda value: None if isinstance(value, Mapping) else "it must be an object",
+    "serial": _integer_fault,
+    "source": lambda value: None if value in SOURCES else "it is not a known source",
+    "versions": _versions_fault,
+}
+
+
+def _schema_fault(fields: Mapping[str, Any]) -> str | None:
+    if "content" not in fields:
+        return "there is no content field"
+    for name, value in fields.items():
+        check = _FIELDS.get(name)
+        if check is None:
+            return f"there is no field named {name!r}"
+        fault = check(value)
+        if fault:
+            return f"{name}: {fault}"
+    if "imports" in fields and "imports_omitted" in fields:
+        return "imports and imports_omitted exclude each other"
+    return None

@@ -1,0 +1,124 @@
+"""A walk over a pickle's opcodes, which runs none of them.
+
+The table is CPython's (Lib/pickletools.py): what follows each opcode byte in the stream.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from pickleseal.errors import MalformedError
+
+GLOBAL = ord("c")
+INST = ord("i")
+FRAME = 0x95
+BINBYTES8 = 0x8E
+BYTEARRAY8 = 0x96
+NEXT_BUFFER = 0x97
+READONLY_BUFFER = 0x98
+
+_NO_ARGUMENT = b".012()]}NabdelotQRsu\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x93\x94\x97\x98"
+_FIXED = {1: b"Khq\x82\x80", 2: b"M\x83", 4: b"Jjr\x84", 8: b"G\x95"}
+_LINES = {1: b"FILSVPgp", 2: b"ci"}
+_COUNTED = {1: b"UC\x8a\x8c", 4: b"TXB\x8b", 8: b"\x8d\x8e\x96"}
+
+
+class Opcode(NamedTuple):
+    """One opcode: its byte, where it stands, and where the next one does."""
+
+    code: int
+    start: int
+    end: int
+
+
+def _invert(*kinds: tuple[str, dict[int, bytes]]) -> dict[int, tuple[str, int]]:
+    return {
+        code: (kind, size)
+        for kind, sizes in kinds
+        for size, codes in sizes.items()
+        for code in codes
+    }
+
+
+_ARGUMENTS = _invert(
+    ("fixed", {0: _NO_ARGUMENT, **_FIXED}), ("lines", _LINES), ("counted", _COUNTED)
+)
+
+
+def walk(stream: memoryview) -> Iterator[Opcode]:
+    """Go over the opcodes up to the end of `stream`; MalformedError where one does not fit."""
+    position, end = 0, len(stream)
+    while position < end:
+        start = position
+        code = stream[start]
+        try:
+            kind, size = _ARGUMENTS[code]
+        except KeyError:
+            raise MalformedError(f"byte {start} of the pickle is no opcode") from None
+        position += 1
+        if kind == "fixed":
+            position += size
+        elif kind == "lines":
+            for _ in range(size):
+                position = _line_end(stream, position)
+        else:
+            position += size + int.from_bytes(stream[position : position + size], "little")
+        if position > end:
+            raise MalformedError("the pickle is cut off inside an opcode")
+        yield Opcode(code, start, position)
+
+
+def global_names(stream: memoryview) -> frozenset[tuple[str, str]]:
+    """Give the module and name of each global of a stream of protocol 0 to 3, as it spells them."""
+    names = set()
+    for code, start, end in walk(stream):
+        if code in (GLOBAL, INST):
+            module, name = bytes(stream[start + 1 : end - 1]).decode().split("\n")
+            names.add((module, name))
+    return frozenset(names)
+
+
+def put_back(stream: memoryview, buffers: Sequence[memoryview]) -> bytes:
+    """Give a stream with each of its out-of-band buffers back in its place.
+
+    A writable buffer becomes a bytearray, a read-only one bytes, as pickle has them in a
+    stream. Raises MalformedError where the stream and the buffers do not fit together.
+    """
+    if not buffers:
+        return bytes(stream)
+    left = iter(buffers)
+    pieces: list[memoryview | bytes] = []
+    kept = 0
+    opcodes = list(walk(stream))
+    for number, (code, start, end) in enumerate(opcodes):
+        # Frames go: their sizes would no longer be true, and no unpickler needs them.
+        if code not in (FRAME, NEXT_BUFFER):
+            continue
+        pieces.append(stream[kept:start])
+        kept = end
+        if code == FRAME:
+            continue
+        buffer = next(left, None)
+        if buffer is None:
+            raise MalformedError("the pickle asks for more buffers than there are")
+        follower = opcodes[number + 1] if number + 1 < len(opcodes) else None
+        read_only = follower is not None and follower.code == READONLY_BUFFER
+        if follower is not None and read_only:
+            kept = follower.end
+        pieces.append(bytes([BINBYTES8 if read_only else BYTEARRAY8]))
+        pieces.append(len(buffer).to_bytes(8, "little"))
+        pieces.append(buffer)
+    if next(left, None) is not None:
+        raise MalformedError("the pickle does not use all of its buffers")
+    return b"".join([*pieces, stream[kept:]])
+
+
+def _line_end(stream: memoryview, position: int) -> int:
+    """Give where the line at `position` ends, with its line feed; past the end if it has none."""
+    window = 64
+    while position < len(stream):
+        found = bytes(stream[position : position + window]).find(b"\n")
+        if found >= 0:
+            return position + found + 1
+        position += window
+        window *= 2
+    return len(stream) + 1

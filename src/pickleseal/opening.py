@@ -1,0 +1,84 @@
+"""Reading an envelope, in the one order that docs/reference/format.md, "Reading", lays down.
+
+Load, verify, inspect and the rest all read through here, so that they cannot disagree.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from pickleseal import envelope, policy, seal
+from pickleseal.errors import MalformedError, SealError
+from pickleseal.keyring import Keyring
+from pickleseal.metadata import normalize_context
+from pickleseal.storage import Source
+
+
+@contextmanager
+def naming(name: str | None) -> Iterator[None]:
+    """Put the name of what is read into each refusal."""
+    try:
+        yield
+    except SealError as error:
+        if error.source is None:
+            error.source = name
+        raise
+
+
+def read_fixed(source: Source, *, max_bytes: int | None = None) -> envelope.Fixed:
+    """Read the first 64 bytes, and hold the size they name against what there is."""
+    fixed = envelope.parse_fixed(source.pull(envelope.FIXED_SIZE))
+    total = fixed.total_size
+    if source.size is not None:
+        if source.size < total:
+            raise MalformedError(
+                f"cut off: it should take {total} bytes, and there are {source.size}"
+            )
+        if source.exact and source.size > total:
+            raise MalformedError(
+                f"{source.size - total} bytes follow the end of the envelope, which belong to"
+                " nothing"
+            )
+    policy.check_size(total, max_bytes)
+    return fixed
+
+
+def read_head(source: Source, fixed: envelope.Fixed) -> bytes:
+    """Read the rest of the head and its tag; give all of it from the first byte."""
+    size = fixed.head_size + envelope.TAG_SIZE
+    data = fixed.pack() + source.pull(size - envelope.FIXED_SIZE)
+    if len(data) < size:
+        raise MalformedError("cut off: the input ends inside the head")
+    return data
+
+
+def read_body(source: Source, head: seal.AuthenticHead) -> seal.Verified:
+    """Read the body into fresh memory and check the envelope tag over it."""
+    body = source.body(head.key.suite, head.lengths)
+    tag = source.pull(envelope.TAG_SIZE)
+    if len(tag) < envelope.TAG_SIZE:
+        raise MalformedError("cut off: the input ends before the last tag")
+    return seal.accept(head, body.leaves, tag, body.segments, body.paddings)
+
+
+def check_head(head: seal.AuthenticHead, *, context: str | None) -> None:
+    """Ask of a genuine head what each reader asks: the context, and that its time is not over."""
+    policy.check_context(
+        head.metadata.context, None if context is None else normalize_context(context)
+    )
+    policy.check_expiry(head.metadata, time.time())
+
+
+def read(
+    source: Source,
+    keyring: Callable[[], Keyring],
+    *,
+    check: Callable[[seal.AuthenticHead], None],
+    max_bytes: int | None = None,
+) -> seal.Verified:
+    """Read one envelope whole. `check` judges the genuine head before the body is read."""
+    with naming(source.name):
+        fixed = read_fixed(source, max_bytes=max_bytes)
+        head = seal.open_head(fixed, read_head(source, fixed), keyring())
+        check(head)
+        return read_body(source, head)

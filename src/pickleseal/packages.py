@@ -1,0 +1,91 @@
+"""The packages of this interpreter: which ones an object needs, and their versions here."""
+
+import functools
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+
+from pickleseal.errors import VersionMismatchWarning
+
+PYTHON = "python"
+
+# Asking which distribution a module belongs to means to read the file lists of all of them:
+# tens of milliseconds. This one, of which every second model is, is known.
+_KNOWN = {"sklearn": "scikit-learn"}
+_SITE_FOLDERS = frozenset(("site-packages", "dist-packages"))
+
+
+def versions_of(modules: Iterable[str]) -> dict[str, str]:
+    """Give the version of Python and of each distribution that top-level `modules` come from.
+
+    The standard library is Python; modules that no installed distribution owns are left out.
+    """
+    versions = {PYTHON: platform.python_version()}
+    for module in modules:
+        found = _owner(module)
+        if found:
+            versions[found[0]] = found[1]
+    return versions
+
+
+def versions_here(packages: Iterable[str]) -> Mapping[str, str | None]:
+    """Give the versions here of packages that `versions_of` named; None for one not installed."""
+    return {
+        name: platform.python_version() if name == PYTHON else _version(name) for name in packages
+    }
+
+
+def warning_class(package: str) -> type[VersionMismatchWarning]:
+    """Give the warning for a package of another version than sealed.
+
+    For scikit-learn it is one that filters on its own InconsistentVersionWarning catch.
+    """
+    if package == "scikit-learn" and _version(package):
+        return _scikit_learn_warning()
+    return VersionMismatchWarning
+
+
+@functools.cache
+def _version(distribution: str) -> str | None:
+    from importlib import metadata  # noqa: PLC0415 - slow to import, and not always needed
+
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def _owner(module: str) -> tuple[str, str] | None:
+    """Give the name and version of the distribution that a loaded top-level module is of."""
+    if module in sys.stdlib_module_names or module == "__main__":
+        return None
+    name = _KNOWN.get(module, module)
+    version = _version(name)
+    if version is None and _installed(module):
+        from importlib import metadata  # noqa: PLC0415 - slow to import, and not always needed
+
+        name = next(iter(metadata.packages_distributions().get(module, ())), module)
+        version = _version(name)
+    return None if version is None else (name, version)
+
+
+def _installed(module: str) -> bool:
+    file: str | None = getattr(sys.modules.get(module), "__file__", None)
+    return file is not None and not _SITE_FOLDERS.isdisjoint(PurePath(file).parts)
+
+
+@functools.cache
+def _scikit_learn_warning() -> type[VersionMismatchWarning]:
+    from sklearn.exceptions import InconsistentVersionWarning  # noqa: PLC0415 - takes a second
+
+    class SealedVersionWarning(VersionMismatchWarning, InconsistentVersionWarning):  # type: ignore[misc,unused-ignore]
+        """scikit-learn is of another version than the one that an object was sealed with."""
+
+        def __init__(self, message: str) -> None:
+            Exception.__init__(self, message)
+
+        __str__ = Exception.__str__
+
+    return SealedVersionWarning

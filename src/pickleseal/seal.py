@@ -1,0 +1,140 @@
+"""Sealing and unsealing: the only maker of `Verified`.
+
+Pure: bytes, keys and digests in, bytes or a verdict out. The order of the checks is that of
+docs/reference/format.md, "Reading".
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, NewType
+
+from pickleseal import envelope, mac, tree
+from pickleseal.errors import BadSealError, MalformedError
+from pickleseal.keyring import Keyring
+from pickleseal.keys import Key
+from pickleseal.metadata import Metadata
+
+
+class AuthenticHead(NamedTuple):
+    """A head whose tag holds: its sizes and metadata were sealed by the holder of `key`.
+
+    The body may still be another's. So a head can refuse an envelope and never accept one.
+    """
+
+    key: Key
+    fixed: envelope.Fixed
+    metadata: Metadata
+    table: bytes
+    lengths: tuple[int, ...]
+    digest: bytes
+
+
+class Payload(NamedTuple):
+    """What an envelope holds: its head, the pickle stream, the buffers beside it."""
+
+    head: AuthenticHead
+    stream: memoryview
+    buffers: list[memoryview]
+    content_digest: bytes
+
+    @property
+    def digest(self) -> str:
+        """Give the content's name, `ps<suite>:<64 hexadecimal digits>`."""
+        return f"ps{self.head.key.suite.value}:{self.content_digest.hex()}"
+
+
+Verified = NewType("Verified", Payload)
+"""A payload whose envelope tag holds. The unpickler takes nothing else."""
+
+
+class SealedHead(NamedTuple):
+    """The head of an envelope being written; `finish` makes the tag that closes it."""
+
+    key: Key
+    head: envelope.Head
+    digest: bytes
+    data: bytes
+    """The bytes that the envelope begins with, the header tag included."""
+
+    def finish(self, leaves: Sequence[bytes]) -> bytes:
+        """Give the envelope tag (32 bytes), from the leaf digests of the body in order."""
+        content = tree.content_digest(
+            self.key.suite,
+            self.head.fixed.body_size,
+            self.head.fixed.codec,
+            self.head.table,
+            leaves,
+        )
+        return self.key.mac(_envelope_statement(self.key, self.head.fixed, self.digest, content))
+
+
+def seal_head(key: Key, metadata: Metadata, lengths: Sequence[int]) -> SealedHead:
+    """Begin an envelope under `key` for segments of the given lengths in bytes.
+
+    Raises MetadataError for metadata that cannot be written.
+    """
+    head = envelope.pack_head(key.suite, key.raw_id, metadata.encode(), lengths)
+    data = envelope.head_bytes(head)
+    digest = tree.head_digest(key.suite, data)
+    return SealedHead(key, head, digest, data + key.mac(_header_statement(key, data, digest)))
+
+
+def open_head(fixed: envelope.Fixed, data: bytes, keyring: Keyring) -> AuthenticHead:
+    """Check a header tag under the one key that the head names.
+
+    `data` is the head with its tag, `fixed.head_size + 32` bytes. Raises UnknownKeyError,
+    RevokedKeyError, BadSealError, and MalformedError for a genuine head that breaks the format.
+    """
+    key = keyring.opening_key(fixed.key_id, fixed.suite)
+    head, tag = data[: fixed.head_size], data[fixed.head_size :]
+    digest = tree.head_digest(key.suite, head)
+    try:
+        key.check(_header_statement(key, head, digest), tag)
+    except BadSealError:
+        raise BadSealError(
+            "the seal does not hold: the head of the file is not what was sealed. It was changed,"
+            " or made by somebody without the key"
+        ) from None
+    parsed = envelope.parse_head(fixed, head)
+    metadata = Metadata.decode(parsed.metadata)
+    if metadata.external is not None and fixed.segments != 1:
+        raise MalformedError("an envelope with external buffers has one segment")
+    return AuthenticHead(key, fixed, metadata, parsed.table, parsed.lengths, digest)
+
+
+def accept(
+    head: AuthenticHead,
+    leaves: Sequence[bytes],
+    tag: bytes,
+    segments: Sequence[memoryview],
+    paddings: Sequence[memoryview],
+) -> Verified:
+    """Check the envelope tag over a body, and vouch for the memory it was read into.
+
+    `leaves` are the digests of the body's leaves as they were read into `segments` and
+    `paddings`; nobody else may be able to write to that memory. Raises BadSealError.
+    """
+    content = tree.content_digest(
+        head.key.suite, head.fixed.body_size, head.fixed.codec, head.table, leaves
+    )
+    try:
+        head.key.check(_envelope_statement(head.key, head.fixed, head.digest, content), tag)
+    except BadSealError:
+        raise BadSealError(
+            "the seal does not hold: the head is genuine, but the body was changed after it was"
+            " sealed, or is damaged"
+        ) from None
+    if any(any(zeros) for zeros in paddings):
+        raise MalformedError("the padding of a segment is not zero")
+    return Verified(Payload(head, segments[0], list(segments[1:]), content))
+
+
+def _header_statement(key: Key, head: bytes, digest: bytes) -> bytes:
+    return mac.statement(mac.HEADER, key.suite, key.raw_id, len(head), digest)
+
+
+def _envelope_statement(
+    key: Key, fixed: envelope.Fixed, head_digest: bytes, content_digest: bytes
+) -> bytes:
+    size = fixed.total_size - envelope.TAG_SIZE
+    digest = tree.envelope_digest(key.suite, head_digest, content_digest)
+    return mac.statement(mac.ENVELOPE, key.suite, key.raw_id, size, digest)
