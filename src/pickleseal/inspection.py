@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from html import escape
-from typing import Any, BinaryIO
+from typing import Any
 
 from pickleseal import envelope, opening, seal, storage
 from pickleseal.errors import KeyringError, MalformedError, SealError, shown
@@ -15,7 +15,7 @@ from pickleseal.keystore.sources import find_keyring
 from pickleseal.metadata import External, Metadata, normalize_context
 
 Ring = Keyring | str | os.PathLike[str] | None
-File = str | os.PathLike[str] | BinaryIO
+File = storage.Path | storage.Readable
 
 
 class Status(StrEnum):

@@ -4,7 +4,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 from pickleseal import metadata as md
 from pickleseal import opening, packages, pickling, policy, seal, storage
@@ -14,14 +14,15 @@ from pickleseal.keystore.sources import find_keyring
 from pickleseal.seal import Verified
 
 Ring = Keyring | str | os.PathLike[str] | None
-File = str | os.PathLike[str] | BinaryIO
+Source = storage.Path | storage.Readable
+Target = storage.Path | storage.Writable
 Pickler = Literal["pickle", "cloudpickle"]
 OnMismatch = Literal["warn", "raise", "ignore"]
 
 
 def signed_dump(
     obj: Any,  # noqa: ANN401 - any object
-    file: File,
+    file: Target,
     protocol: int | None = None,
     *,
     fix_imports: bool = True,
@@ -98,7 +99,7 @@ def signed_dumps(
 
 
 def signed_load(
-    file: File,
+    file: Source,
     *,
     fix_imports: bool = True,
     encoding: str = "ASCII",
@@ -179,7 +180,7 @@ def signed_loads(
 
 def dump(
     obj: Any,  # noqa: ANN401 - any object
-    file: File,
+    file: Target,
     protocol: int | None = None,
     *,
     fix_imports: bool = True,
@@ -201,7 +202,7 @@ def dumps(
 
 
 def load(
-    file: File,
+    file: Source,
     *,
     fix_imports: bool = True,
     encoding: str = "ASCII",

@@ -4,11 +4,13 @@
 `seal` makes. docs/reference/format.md, "Payload", is the rule.
 """
 
+import contextlib
 import copyreg
 import functools
 import hashlib
-import io
+import operator
 import pickle
+import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -67,7 +69,7 @@ def dump(
         protocol = HIGHEST_PROTOCOL
     if pickler not in _PICKLERS:
         raise ValueError(f"pickler must be one of {', '.join(_PICKLERS)}, not {pickler!r}")
-    file = io.BytesIO()
+    file = _Sink()
     taken = _Taken() if buffer_callback is None else _TakenByCaller(buffer_callback)
     # pickle itself refuses a callback of the caller's with an old protocol.
     beside = protocol >= _OUT_OF_BAND_PROTOCOL or buffer_callback is not None
@@ -75,13 +77,13 @@ def dump(
         file, protocol, fix_imports=fix_imports, buffer_callback=taken.take if beside else None
     )
     writer.dump(obj)
-    stream = file.getbuffer()
-    names = (
-        frozenset(writer.names)
-        if protocol > _NAMED_BY_WALK_PROTOCOL
-        # Old protocols spell names in ways of their own; the stream tells.
-        else opcodes.global_names(stream)
-    )
+    stream = memoryview(file.data)
+    names = frozenset(writer.names)
+    if protocol <= _NAMED_BY_WALK_PROTOCOL:
+        # Old protocols spell names in ways of their own; the stream tells. But where copyreg
+        # has a code for a name it holds only that, and a load asks for the name behind it.
+        coded = copyreg._extension_registry.keys()  # type: ignore[attr-defined]  # noqa: SLF001
+        names = opcodes.global_names(stream) | (names & coded)
     return Pickled(stream, taken.buffers, names, taken.external())
 
 
@@ -126,6 +128,20 @@ def restore(
     if next(left, None) is not None:
         raise MalformedError("the pickle does not use all of its buffers")
     return obj
+
+
+class _Sink:
+    """The file that the pickler writes its stream to.
+
+    Not a BytesIO: where the garbage collector finds one with a view on it, as it does after
+    an error whose traceback holds both, CPython up to 3.12 at least crashes.
+    """
+
+    __slots__ = ("data", "write")
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.write = self.data.extend
 
 
 class _Taken:
@@ -256,7 +272,7 @@ class _Pickler(pickle.Pickler):
 
     def __init__(
         self,
-        file: io.BytesIO,
+        file: _Sink,
         protocol: int,
         *,
         fix_imports: bool,
@@ -283,7 +299,7 @@ def _cloudpickle_pickler() -> type[_Pickler]:
 
         def __init__(
             self,
-            file: io.BytesIO,
+            file: _Sink,
             protocol: int,
             *,
             fix_imports: bool,  # noqa: ARG002 - cloudpickle has no old names to fix
@@ -349,5 +365,13 @@ def _reduce(
 def _note(obj: Any, name: str | None, names: set[tuple[str, str]]) -> None:  # noqa: ANN401
     qualname: str = obj.__qualname__ if name is None else name
     module = pickle.whichmodule(obj, qualname)  # type: ignore[attr-defined]
-    if isinstance(module, str):
-        names.add((module, qualname))
+    if not isinstance(module, str):
+        return
+    parent, _, last = qualname.rpartition(".")
+    if parent:
+        # A path that leads back to the module is written as its last step alone.
+        within = sys.modules.get(module)
+        with contextlib.suppress(AttributeError):
+            if operator.attrgetter(parent)(within) is within:
+                qualname = last
+    names.add((module, qualname))

@@ -33,6 +33,21 @@ _HUGE_SIZE = 4 << 20
 _PARALLEL_READ = hasattr(os, "preadv")
 _PARALLEL_WRITE = hasattr(os, "pwritev")
 
+
+class Readable(Protocol):
+    """The least that a file object to load from must have; `readinto` is used where it is there."""
+
+    def read(self, size: int, /) -> bytes:
+        """Give up to `size` bytes, none at the end."""
+
+
+class Writable(Protocol):
+    """The least that a file object to dump to must have."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take all of `data`."""
+
+
 Path = str | os.PathLike[str]
 Finish = Callable[[list[bytes]], bytes]
 
@@ -66,7 +81,7 @@ class Source(Protocol):
 
 
 @contextmanager
-def open_source(file: Path | BinaryIO) -> Iterator[Source]:
+def open_source(file: Path | Readable) -> Iterator[Source]:
     """Open what a load was given: a path, a binary file object, any object with `read`.
 
     A path must lead to a regular file, and is opened once. A file object is read from
@@ -82,10 +97,10 @@ def open_source(file: Path | BinaryIO) -> Iterator[Source]:
         return
     real = _real_file(file)
     if real is not None and _PARALLEL_READ:
-        start = file.tell()
-        source = _file_source(real, start, _name_of(file), exact=False)
+        start = real.tell()
+        source = _file_source(real.fileno(), start, _name_of(file), exact=False)
         yield source
-        file.seek(start + source.position)
+        real.seek(start + source.position)
         return
     yield StreamSource(file)
 
@@ -273,17 +288,13 @@ def _cut_off() -> MalformedError:
     return MalformedError("cut off: the input ends before the envelope does")
 
 
-def _real_file(file: Any) -> int | None:  # noqa: ANN401 - any object
-    """Give the descriptor of a file object that is nothing but a regular file, or None."""
-    raw = (
-        file.raw
-        if type(file) in (io.BufferedReader, io.BufferedRandom, io.BufferedWriter)
-        else file
-    )
-    if type(raw) is not io.FileIO:
+def _real_file(file: Any) -> BinaryIO | None:  # noqa: ANN401 - any object
+    """Give a file object back if it is a regular file and nothing lies between, else None."""
+    kinds = (io.BufferedReader, io.BufferedRandom, io.BufferedWriter)
+    raw = file.raw if type(file) in kinds else file
+    if type(raw) is not io.FileIO or not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
         return None
-    descriptor = raw.fileno()
-    return descriptor if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    return cast("BinaryIO", file)
 
 
 def _name_of(file: Any) -> str | None:  # noqa: ANN401 - any object
@@ -421,7 +432,10 @@ def _each(
         except BaseException as error:  # noqa: BLE001 - as above
             failures.append(error)
     if failures:
-        raise failures[0]
+        try:
+            raise failures[0]
+        finally:
+            failures.clear()  # or the error and this frame would hold each other
     return [digests[number] for number in range(len(digests))]
 
 
@@ -444,7 +458,7 @@ def join(head: bytes, segments: Sequence[memoryview], finish: Finish, suite: Sui
 
 
 def write(
-    file: Path | BinaryIO,
+    file: Path | Writable,
     head: bytes,
     segments: Sequence[memoryview],
     finish: Finish,
@@ -466,10 +480,9 @@ def write(
             _write_file(descriptor, 0, head, segments, finish, suite)
         return
     real = _real_file(file)
-    if real is not None and _writes_anywhere(real):
-        file.flush()
-        start = file.tell()
-        file.seek(_write_file(real, start, head, segments, finish, suite))
+    if real is not None and _writes_anywhere(real.fileno()):
+        real.flush()
+        real.seek(_write_file(real.fileno(), real.tell(), head, segments, finish, suite))
         return
     put = getattr(file, "write", None)
     if put is None:

@@ -1,0 +1,38 @@
+"""What most tests need: rings of fresh keys, and an environment that holds none."""
+
+from pathlib import Path
+
+import pytest
+
+from pickleseal import Key, Keyring, Suite
+from pickleseal.keystore.directory import create_key
+
+
+@pytest.fixture(autouse=True)
+def _no_keys_around(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Hide the keys of whoever runs the tests."""
+    for name in ("PICKLESEAL_KEYRING", "PICKLESEAL_KEY", "SOURCE_DATE_EPOCH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "no-keyring-here"))
+
+
+@pytest.fixture(scope="session")
+def ring() -> Keyring:
+    """Give a ring of one fresh key of suite 2."""
+    return Keyring(Key.generate(Suite.BLAKE3))
+
+
+@pytest.fixture(scope="session")
+def sha_ring() -> Keyring:
+    """Give a ring of one fresh key of suite 1."""
+    return Keyring(Key.generate(Suite.SHA256))
+
+
+@pytest.fixture
+def ring_directory(tmp_path: Path) -> Path:
+    """Give a keyring's directory with one key."""
+    folder = tmp_path / "keyring"
+    create_key(folder, suite=Suite.BLAKE3, note="", now=0)
+    return folder

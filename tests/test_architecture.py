@@ -1,0 +1,189 @@
+"""The plan of the house: imports go down only, each act has one place, importing is cheap."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pickleseal
+
+PACKAGE = Path(pickleseal.__file__).parent
+
+FLOORS = [
+    {"errors", "suite"},
+    {"mac", "tree", "envelope", "metadata"},
+    {"keys", "opcodes", "packages"},
+    {"keyring", "policy", "keystore", "keystore.permissions"},
+    {"seal", "keystore.directory"},
+    {"keystore.sources"},
+    {"pickling", "storage"},
+    {"opening"},
+    {"persist", "inspection"},
+    {"adoption"},
+    {""},  # the public names: pickleseal/__init__.py
+    {"cli.output", "cli.options"},
+    {"cli.keygen", "cli.keys", "cli.verify", "cli.inspect", "cli.demo"},
+    {"cli"},
+    {"__main__"},
+]
+LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+
+PURE = {
+    "errors", "suite", "mac", "tree", "envelope", "metadata", "keys", "keyring", "policy", "seal",
+    "opcodes",
+}  # fmt: skip
+WORLDLY = {
+    "os", "io", "pathlib", "time", "datetime", "sys", "mmap", "socket", "tempfile", "shutil",
+    "threading", "subprocess", "warnings", "platformdirs", "rich", "click", "random", "secrets",
+}  # fmt: skip
+
+
+def rooms() -> list[str]:
+    names = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return names
+
+
+def source(room: str) -> ast.Module:
+    path = PACKAGE.joinpath(*room.split(".")) if room else PACKAGE
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def imports(room: str) -> Iterator[str]:
+    """Give the dotted names that a room imports, anywhere in it."""
+    for node in ast.walk(source(room)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}"
+
+
+def imported_rooms(room: str) -> Iterator[str]:
+    for name in imports(room):
+        if name == "pickleseal":
+            yield ""
+        elif name.startswith("pickleseal."):
+            parts = name.split(".")[1:]
+            # `from pickleseal.room import thing` and `from pickleseal import room` alike.
+            while parts and ".".join(parts) not in LEVEL:
+                parts.pop()
+            yield ".".join(parts)
+
+
+def test_every_room_has_a_floor_and_every_floor_its_rooms() -> None:
+    assert set(rooms()) == set(LEVEL)
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_a_room_imports_from_lower_floors_only(room: str) -> None:
+    above = {other for other in imported_rooms(room) if LEVEL[other] >= LEVEL[room]}
+    assert not above
+
+
+@pytest.mark.parametrize("room", sorted(PURE))
+def test_a_pure_room_reaches_for_nothing_of_the_world(room: str) -> None:
+    reached = {name.split(".")[0] for name in imports(room)} & WORLDLY
+    # The random bytes of a new key are the one thing the core asks the system for.
+    assert reached == ({"os"} if room == "keys" else set())
+
+
+def test_one_room_pickles() -> None:
+    picklers = {"pickle", "cloudpickle", "joblib", "dill", "_pickle", "marshal", "shelve"}
+    found = {
+        (room, name) for room in rooms() for name in imports(room) if name.split(".")[0] in picklers
+    }
+    assert {room for room, _ in found} == {"pickling", "errors"}
+    assert {name for room, name in found if room == "errors"} == {"pickle.UnpicklingError"}
+
+
+def test_one_room_makes_tags() -> None:
+    found = {room for room in rooms() for name in imports(room) if "hmac" in name.lower()}
+    assert found == {"mac"}
+
+
+def test_one_room_touches_artifacts() -> None:
+    """`open`, `os.open` and their kind stand where files are the business."""
+    openers = {
+        "open",
+        "fdopen",
+        "pread",
+        "preadv",
+        "pwrite",
+        "pwritev",
+        "read_bytes",
+        "write_bytes",
+    }
+    found = set()
+    for room in rooms():
+        for node in ast.walk(source(room)):
+            if isinstance(node, ast.Call):
+                name = node.func.attr if isinstance(node.func, ast.Attribute) else None
+                name = node.func.id if isinstance(node.func, ast.Name) else name
+                if name in openers:
+                    found.add(room)
+    assert {room for room in found if not room.startswith("cli")} == {
+        "storage",
+        "keystore.permissions",
+        "keystore.directory",
+    }
+
+
+def test_verified_is_made_in_one_room_and_unpickled_in_one() -> None:
+    makers, unpicklers = set(), set()
+    for room in rooms():
+        for node in ast.walk(source(room)):
+            if not isinstance(node, ast.Call):
+                continue
+            if isinstance(node.func, ast.Name) and node.func.id == "Verified":
+                makers.add(room)
+            if isinstance(node.func, ast.Name) and node.func.id in ("_Unpickler", "Unpickler"):
+                unpicklers.add(room)
+            if isinstance(node.func, ast.Attribute) and node.func.attr == "restore":
+                unpicklers.add(f"{room} calls restore")
+    assert makers == {"seal"}
+    assert unpicklers == {"pickling", "persist calls restore"}
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_no_guard_is_an_assert_and_no_tag_is_compared_with_operators(room: str) -> None:
+    for node in ast.walk(source(room)):
+        assert not isinstance(node, ast.Assert)
+        if isinstance(node, ast.Compare):
+            names = {
+                part.id if isinstance(part, ast.Name) else part.attr
+                for side in (node.left, *node.comparators)
+                for part in ast.walk(side)
+                if isinstance(part, ast.Name | ast.Attribute)
+            }
+            sized = any(
+                isinstance(side, ast.Call) and getattr(side.func, "id", "") == "len"
+                for side in (node.left, *node.comparators)
+            )
+            assert sized or not names & {"tag", "tags", "signature", "mac_bytes"}
+
+
+def test_the_public_names_are_there_and_none_is_a_room() -> None:
+    for name in pickleseal.__all__:
+        assert getattr(pickleseal, name) is not None
+    assert not set(pickleseal.__all__) & {room.split(".")[0] for room in rooms()}
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, pickleseal\n"
+        "heavy = {'sklearn', 'numpy', 'scipy', 'pandas', 'joblib', 'rich', 'click', 'cloudpickle',"
+        " 'platformdirs', 'importlib.metadata', 'concurrent.futures', 'asyncio'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

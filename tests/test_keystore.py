@@ -1,0 +1,424 @@
+"""Where keys are kept: directories, permissions, and which one is used."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pickleseal import (
+    Key,
+    KeyPermissionError,
+    Keyring,
+    KeyringError,
+    NoKeyError,
+    RevokedKeyError,
+    Suite,
+    UnknownKeyError,
+    open_keyring,
+    signed_dumps,
+    signed_loads,
+)
+from pickleseal.keyring import State
+from pickleseal.keys import KeyLine
+from pickleseal.keystore import permissions
+from pickleseal.keystore.directory import INDEX, create_key
+from pickleseal.keystore.sources import find_keyring, keyring_directory
+
+posix = pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
+as_root = pytest.mark.skipif(
+    not permissions.CHECKED or os.geteuid() != 0, reason="only root can give files away"
+)
+
+
+def key_file(folder: Path) -> Path:
+    (file,) = folder.glob("*.key")
+    return file
+
+
+def index_of(folder: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((folder / INDEX).read_text())
+    return loaded
+
+
+def change_index(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    index = index_of(folder)
+    change(index)
+    (folder / INDEX).write_text(json.dumps(index))
+
+
+# --- a directory -----------------------------------------------------------------------------
+
+
+def test_a_new_ring_has_one_primary_key_and_files_for_nobody_else(tmp_path: Path) -> None:
+    created = create_key(tmp_path / "a" / "ring", suite=Suite.SHA256, note="mine", now=1234)
+    folder = tmp_path / "a" / "ring"
+    ring = open_keyring(folder)
+    assert created.is_primary
+    assert ring.primary == created.entry.id
+    entry = ring.entries[created.entry.id]
+    assert (entry.state, entry.suite, entry.created, entry.note) == (
+        State.ACTIVE,
+        Suite.SHA256,
+        1234,
+        "mine",
+    )
+    assert created.path == folder / f"{entry.id}.key"
+    if permissions.CHECKED:
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert created.path.stat().st_mode & 0o777 == 0o600
+        assert (folder / INDEX).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_further_key_opens_and_leaves_the_primary_alone(ring_directory: Path) -> None:
+    first = open_keyring(ring_directory).primary
+    second = create_key(ring_directory, suite=Suite.BLAKE3, note="", now=1)
+    assert not second.is_primary
+    ring = open_keyring(ring_directory)
+    assert ring.primary == first
+    assert second.entry.key is not None
+    data = signed_dumps(1, keyring=Keyring(second.entry.key))
+    assert signed_loads(data, keyring=ring) == 1
+
+
+def test_git_is_told_to_leave_the_keys_alone(ring_directory: Path) -> None:
+    subprocess.run(["git", "init", "-q", ring_directory], check=True)
+    done = subprocess.run(
+        ["git", "-C", ring_directory, "status", "--porcelain", "-uall"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["??", ".gitignore"]
+
+
+def test_a_stray_key_file_is_nothing(ring_directory: Path) -> None:
+    line = KeyLine.generate()
+    stray = Key.parse(line)
+    path = ring_directory / f"{stray.id}.key"
+    path.write_text(line.reveal())
+    path.chmod(0o600)
+    data = signed_dumps(1, keyring=Keyring(stray))
+    with pytest.raises(UnknownKeyError):
+        signed_loads(data, keyring=ring_directory)
+
+
+def test_a_revoked_key_stays_revoked_though_its_file_is_there(ring_directory: Path) -> None:
+    other = create_key(ring_directory, suite=Suite.BLAKE3, note="", now=1)
+    assert other.entry.key is not None
+    data = signed_dumps(1, keyring=Keyring(other.entry.key))
+    assert signed_loads(data, keyring=ring_directory) == 1
+    change_index(ring_directory, lambda i: i["keys"][other.entry.id].update(state="revoked"))
+    assert other.path.exists()
+    with pytest.raises(RevokedKeyError):
+        signed_loads(data, keyring=ring_directory)
+    other.path.unlink()
+    with pytest.raises(RevokedKeyError):
+        signed_loads(data, keyring=ring_directory)
+
+
+BROKEN: dict[str, Callable[[dict[str, Any]], object]] = {
+    "another format": lambda i: i.update(format="pickleseal-keyring-2"),
+    "a field too many": lambda i: i.update(trusted=True),
+    "a field missing": lambda i: i.pop("epoch"),
+    "an epoch that is no number": lambda i: i.update(epoch="1"),
+    "an epoch that is true": lambda i: i.update(epoch=True),
+    "an unknown primary": lambda i: i.update(primary="0" * 32),
+    "a primary that is no text": lambda i: i.update(primary=["x"]),
+    "a retired primary": lambda i: i["keys"][i["primary"]].update(state="retired"),
+    "a state of its own": lambda i: i["keys"][i["primary"]].update(state="trusted"),
+    "another suite": lambda i: i["keys"][i["primary"]].update(suite=1),
+    "an unknown suite": lambda i: i["keys"][i["primary"]].update(suite=3),
+    "a key id that is a path": lambda i: i["keys"].update({"../x": {}}),
+    "an entry that is no table": lambda i: i["keys"].update({"0" * 32: 7}),
+    "an entry with a secret": lambda i: i["keys"][i["primary"]].update(key="x"),
+    "keys that are a list": lambda i: i.update(keys=[]),
+    "a listed key without a file": lambda i: i["keys"].update(
+        {"0" * 32: {"suite": 2, "state": "active"}}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_damaged_index_is_refused(name: str, ring_directory: Path) -> None:
+    change_index(ring_directory, BROKEN[name])
+    with pytest.raises(KeyringError):
+        open_keyring(ring_directory)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", "\ufeff{}", "{'a': 1}", "[" * 100_000, '"\ud800"', "1" * 5000]
+)
+def test_an_index_that_is_no_table_is_refused(text: str, ring_directory: Path) -> None:
+    (ring_directory / INDEX).write_text(text, encoding="utf-8", errors="surrogatepass")
+    with pytest.raises(KeyringError):
+        open_keyring(ring_directory)
+
+
+def test_a_key_file_under_the_name_of_another_is_refused(ring_directory: Path) -> None:
+    line = KeyLine.generate()
+    key_file(ring_directory).write_text(line.reveal())
+    with pytest.raises(KeyringError):
+        open_keyring(ring_directory)
+
+
+def test_keys_made_at_once_are_all_kept(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib, pickleseal as ps\n"
+        "from pickleseal.keystore.directory import create_key\n"
+        "for n in range(5):"
+        " create_key(pathlib.Path(sys.argv[1]), suite=ps.Suite.BLAKE3, note='', now=n)\n"
+    )
+    folder = tmp_path / "ring"
+    children = [subprocess.Popen([sys.executable, "-c", code, str(folder)]) for _ in range(4)]
+    assert [child.wait() for child in children] == [0] * 4
+    ring = open_keyring(folder)
+    assert len(ring.entries) == 20
+    assert index_of(folder)["epoch"] == 20
+    assert len(list(folder.glob("*.key"))) == 20
+    assert not list(folder.glob("*.tmp"))
+
+
+# --- permissions -----------------------------------------------------------------------------
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o604, 0o602, 0o606, 0o666, 0o777, 0o644])
+def test_a_key_file_open_to_others_is_refused(mode: int, ring_directory: Path) -> None:
+    key_file(ring_directory).chmod(mode)
+    with pytest.raises(KeyPermissionError):
+        open_keyring(ring_directory)
+
+
+@posix
+def test_a_key_file_that_a_shared_group_can_read_needs_the_option(ring_directory: Path) -> None:
+    file = key_file(ring_directory)
+    file.chmod(0o440)
+    if os.geteuid() == 0:
+        os.chown(file, 0, 12345)
+    elif permissions._private_group(file.stat()):
+        pytest.skip("this user's files belong to a group of nobody else")
+    with pytest.raises(KeyPermissionError):
+        open_keyring(ring_directory)
+    assert len(open_keyring(ring_directory, group_read=True).entries) == 1
+    file.chmod(0o460)
+    with pytest.raises(KeyPermissionError):
+        open_keyring(ring_directory, group_read=True)
+
+
+@as_root
+def test_a_group_of_the_owner_alone_is_nobody_else(ring_directory: Path) -> None:
+    key_file(ring_directory).chmod(0o660)  # root:root, with nobody else in the group
+    ring_directory.chmod(0o770)
+    assert len(open_keyring(ring_directory).entries) == 1
+
+
+@as_root
+@pytest.mark.parametrize("what", ["key", "index", "folder", "parent"])
+def test_what_belongs_to_another_user_is_refused(what: str, ring_directory: Path) -> None:
+    place = {
+        "key": key_file(ring_directory),
+        "index": ring_directory / INDEX,
+        "folder": ring_directory,
+        "parent": ring_directory.parent,
+    }[what]
+    os.chown(place, 12345, -1)
+    with pytest.raises(KeyPermissionError):
+        open_keyring(ring_directory)
+    os.chown(place, 0, -1)
+    assert open_keyring(ring_directory)
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o777, 0o707, 0o1777])
+def test_a_folder_that_others_can_write_is_refused(mode: int, ring_directory: Path) -> None:
+    """A sticky folder such as /tmp itself too: others can put files there."""
+    ring_directory.chmod(mode)
+    with pytest.raises(KeyPermissionError):
+        open_keyring(ring_directory)
+    with pytest.raises(KeyPermissionError):
+        create_key(ring_directory, suite=Suite.BLAKE3, note="", now=0)
+
+
+@posix
+def test_a_folder_above_that_others_can_write_is_refused_unless_sticky_and_roots(
+    ring_directory: Path,
+) -> None:
+    parent = ring_directory.parent
+    parent.chmod(0o777)
+    with pytest.raises(KeyPermissionError):
+        open_keyring(ring_directory)
+    parent.chmod(0o1777)
+    if os.geteuid() == 0:
+        assert open_keyring(ring_directory)
+    else:
+        with pytest.raises(KeyPermissionError):
+            open_keyring(ring_directory)
+
+
+@posix
+def test_an_index_that_others_can_write_is_refused(ring_directory: Path) -> None:
+    (ring_directory / INDEX).chmod(0o646)
+    with pytest.raises(KeyPermissionError):
+        open_keyring(ring_directory)
+    (ring_directory / INDEX).chmod(0o644)
+    assert open_keyring(ring_directory)
+
+
+@posix
+def test_a_key_path_that_is_no_regular_file_is_refused_without_waiting(
+    ring_directory: Path, tmp_path: Path
+) -> None:
+    file = key_file(ring_directory)
+    os.mkfifo(tmp_path / "fifo", 0o600)
+
+    def fifo() -> None:
+        os.mkfifo(file, 0o600)
+
+    for make in (
+        fifo,
+        file.mkdir,
+        lambda: file.symlink_to("/dev/zero"),
+        lambda: file.symlink_to(tmp_path / "fifo"),
+        lambda: file.symlink_to(tmp_path),
+    ):
+        if file.is_dir() and not file.is_symlink():
+            file.rmdir()
+        else:
+            file.unlink()
+        make()
+        with pytest.raises(KeyringError):
+            open_keyring(ring_directory)
+
+
+@posix
+def test_links_as_kubernetes_lays_them_are_followed(ring_directory: Path, tmp_path: Path) -> None:
+    mount = tmp_path / "mount"
+    version = mount / "..2026_11_24"
+    version.mkdir(parents=True)
+    for file in ring_directory.iterdir():
+        (version / file.name).write_bytes(file.read_bytes())
+        (version / file.name).chmod(0o400)
+        (mount / file.name).symlink_to(Path("..data") / file.name)
+    (mount / "..data").symlink_to(version.name)
+    assert len(open_keyring(mount).entries) == 1
+    key_file(version).chmod(0o644)
+    with pytest.raises(KeyPermissionError):
+        open_keyring(mount)
+
+
+# --- which ring is used ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def rings(tmp_path: Path) -> list[Path]:
+    folders = [tmp_path / name for name in ("given", "variable", "own/pickleseal/keyring")]
+    for folder in folders:
+        create_key(folder, suite=Suite.BLAKE3, note="", now=0)
+    return folders
+
+
+def test_the_argument_comes_first_then_the_variables_then_the_users_own(
+    rings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [open_keyring(folder).primary for folder in rings]
+    line = KeyLine.generate().reveal()
+    with pytest.raises(NoKeyError):
+        find_keyring()
+    if sys.platform == "linux":
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "own"))
+        assert find_keyring().primary == ids[2]
+    monkeypatch.setenv("PICKLESEAL_KEY", line)
+    assert find_keyring().primary == line[-32:]
+    monkeypatch.setenv("PICKLESEAL_KEYRING", str(rings[1]))
+    assert find_keyring().primary == ids[1]
+    assert find_keyring(rings[0]).primary == ids[0]
+    assert find_keyring(str(rings[0])).primary == ids[0]
+    ring = Keyring(Key.generate())
+    assert find_keyring(ring) is ring
+
+
+def test_key_lines_in_the_environment_seal_with_the_first_and_open_with_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = [KeyLine.generate(suite) for suite in (Suite.BLAKE3, Suite.SHA256, Suite.BLAKE3)]
+    keys = [Key.parse(line) for line in lines]
+    texts = [line.reveal() for line in lines]
+    monkeypatch.setenv("PICKLESEAL_KEY", f"  {texts[0]}\n\n{texts[1]} {texts[2]}\t{texts[0]}\n")
+    assert signed_dumps(1)[16:32] == keys[0].raw_id
+    for key in keys:
+        assert signed_loads(signed_dumps("x", keyring=Keyring(key))) == "x"
+    monkeypatch.setenv("PICKLESEAL_KEY", texts[1])
+    with pytest.raises(UnknownKeyError):
+        signed_loads(signed_dumps("x", keyring=Keyring(keys[0])))
+
+
+@pytest.mark.parametrize("value", ["", "  \n", "nonsense", KeyLine.generate().reveal()[:-1]])
+def test_key_lines_that_are_none_are_refused_and_nothing_else_is_tried(
+    value: str, rings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "own"))
+    monkeypatch.setenv("PICKLESEAL_KEY", value)
+    with pytest.raises(KeyringError):
+        find_keyring()
+
+
+@pytest.mark.parametrize("value", ["", "keys", "./keys", "../keys", "~/keys"])
+def test_the_variable_takes_an_absolute_path_alone(
+    value: str, rings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PICKLESEAL_KEYRING", value)
+    monkeypatch.setenv("PICKLESEAL_KEY", KeyLine.generate().reveal())
+    for find in (find_keyring, keyring_directory):
+        with pytest.raises(KeyringError):
+            find()
+
+
+def test_a_ring_that_is_missing_is_refused_and_nothing_else_is_tried(
+    rings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PICKLESEAL_KEYRING", str(tmp_path / "nothing"))
+    monkeypatch.setenv("PICKLESEAL_KEY", KeyLine.generate().reveal())
+    with pytest.raises(KeyringError):
+        find_keyring()
+
+
+def test_an_open_ring_is_kept_and_read_again_when_it_changes(
+    ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PICKLESEAL_KEYRING", str(ring_directory))
+    ring = find_keyring()
+    assert find_keyring() is ring
+    assert find_keyring(ring_directory) is ring
+    other = create_key(ring_directory, suite=Suite.BLAKE3, note="", now=0)
+    assert other.entry.id in find_keyring().entries
+
+
+def test_a_running_server_takes_notice_of_a_revocation(ring_directory: Path) -> None:
+    other = create_key(ring_directory, suite=Suite.BLAKE3, note="", now=1)
+    assert other.entry.key is not None
+    data = signed_dumps("sealed", keyring=Keyring(other.entry.key))
+    outcomes: list[object] = []
+    ready, revoked = threading.Event(), threading.Event()
+
+    def serve() -> None:
+        outcomes.append(signed_loads(data, keyring=ring_directory))
+        ready.set()
+        revoked.wait()
+        try:
+            outcomes.append(signed_loads(data, keyring=ring_directory))
+        except RevokedKeyError:
+            outcomes.append("refused")
+
+    server = threading.Thread(target=serve)
+    server.start()
+    ready.wait()
+    change_index(ring_directory, lambda i: i["keys"][other.entry.id].update(state="revoked"))
+    revoked.set()
+    server.join()
+    assert outcomes == ["sealed", "refused"]
