@@ -17,8 +17,8 @@ FLOORS = [
     {"mac", "tree", "envelope", "metadata"},
     {"keys", "opcodes", "packages"},
     {"keyring", "policy", "keystore", "keystore.permissions"},
-    {"seal", "keystore.directory"},
-    {"keystore.sources"},
+    {"seal", "keystore.directory", "storage.files", "storage.memory", "storage.threads"},
+    {"keystore.sources", "storage.source", "storage.target"},
     {"pickling", "storage"},
     {"opening"},
     {"persist", "inspection"},
@@ -130,7 +130,9 @@ def test_one_room_touches_artifacts() -> None:
                 if name in openers:
                     found.add(room)
     assert {room for room in found if not room.startswith("cli")} == {
-        "storage",
+        "storage.files",
+        "storage.source",
+        "storage.target",
         "keystore.permissions",
         "keystore.directory",
     }

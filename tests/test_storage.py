@@ -31,6 +31,7 @@ from pickleseal import (
     verify,
 )
 from pickleseal.keystore.directory import create_key
+from pickleseal.storage import source, target, threads
 
 SMALL = {"a": 1}
 LARGE = np.arange(3 << 19)  # 12 MiB, of several leaves
@@ -40,8 +41,8 @@ LARGE = np.arange(3 << 19)  # 12 MiB, of several leaves
 def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a test with parallel I/O, and as on a system that has none."""
     if request.param == "plain":
-        monkeypatch.setattr(storage, "_PARALLEL_READ", False)
-        monkeypatch.setattr(storage, "_PARALLEL_WRITE", False)
+        monkeypatch.setattr(source, "_PARALLEL", False)
+        monkeypatch.setattr(target, "_PARALLEL", False)
     elif not hasattr(os, "preadv"):
         pytest.skip("this system has no preadv")
 
@@ -151,10 +152,10 @@ def test_a_socket_file_carries_envelopes_both_ways(ring: Keyring) -> None:
 def test_an_unbuffered_pipe_takes_what_it_takes(ring: Keyring) -> None:
     reading, writing = os.pipe()
     loaded = []
-    with open(reading, "rb", buffering=0) as source, open(writing, "wb", buffering=0) as target:
-        reader = threading.Thread(target=lambda: loaded.append(signed_load(source, keyring=ring)))
+    with open(reading, "rb", buffering=0) as end, open(writing, "wb", buffering=0) as start:
+        reader = threading.Thread(target=lambda: loaded.append(signed_load(end, keyring=ring)))
         reader.start()
-        signed_dump(LARGE, target, keyring=ring)
+        signed_dump(LARGE, start, keyring=ring)
         reader.join()
     assert same(loaded[0], LARGE)
 
@@ -163,11 +164,11 @@ def test_a_pipe_that_does_not_wait_is_told_from_an_end(ring: Keyring) -> None:
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     os.set_blocking(writing, False)
-    with open(reading, "rb", buffering=0) as source, open(writing, "wb", buffering=0) as target:
+    with open(reading, "rb", buffering=0) as end, open(writing, "wb", buffering=0) as start:
         with pytest.raises(BlockingIOError):
-            signed_load(source, keyring=ring)
+            signed_load(end, keyring=ring)
         with pytest.raises(BlockingIOError):
-            signed_dump(LARGE, target, keyring=ring)
+            signed_dump(LARGE, start, keyring=ring)
 
 
 @pytest.mark.parametrize("obj", [SMALL, LARGE])
@@ -290,10 +291,10 @@ def test_a_stream_that_breaks_its_own_rules_is_misuse(
         signed_load(stream, keyring=ring)
 
 
-@pytest.mark.parametrize("target", [object(), 7, b"a bytes path", None, io.BytesIO().read])
-def test_what_cannot_be_written_to_is_misuse(target: Any, ring: Keyring) -> None:
+@pytest.mark.parametrize("file", [object(), 7, b"a bytes path", None, io.BytesIO().read])
+def test_what_cannot_be_written_to_is_misuse(file: Any, ring: Keyring) -> None:
     with pytest.raises(TypeError):
-        signed_dump(1, target, keyring=ring)
+        signed_dump(1, file, keyring=ring)
 
 
 def test_what_a_stream_raises_passes_through(ring: Keyring) -> None:
@@ -356,7 +357,7 @@ def test_more_pieces_than_one_system_call_takes_are_read(ring: Keyring, tmp_path
     path = tmp_path / "it"
     storage.write(path, head.data, parts, head.finish, key.suite, durable=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(storage, "_THREADED_LEAVES", 1)
+        patch.setattr(threads, "MIN_LEAVES", 1)
         storage.write(tmp_path / "two", head.data, parts, head.finish, key.suite, durable=False)
     assert (tmp_path / "two").read_bytes() == path.read_bytes()
     loaded = signed_load(path, keyring=ring)
@@ -513,7 +514,7 @@ def test_the_same_bytes_come_out_whichever_way_they_are_written(
 
     def ways() -> Iterator[bytes]:
         for parallel in (True, False):
-            monkeypatch.setattr(storage, "_PARALLEL_WRITE", parallel)
+            monkeypatch.setattr(target, "_PARALLEL", parallel)
             signed_dump(LARGE, tmp_path / "it", keyring=ring, durable=parallel)
             yield (tmp_path / "it").read_bytes()
             memory = io.BytesIO()

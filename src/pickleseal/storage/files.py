@@ -1,0 +1,79 @@
+"""What a file is here: a path, a file object, and descriptors read and written at offsets."""
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Protocol, cast
+
+_MAX_VECTORS = 1024
+
+Path = str | os.PathLike[str]
+
+
+class Readable(Protocol):
+    """The least that a file object to load from must have; `readinto` is used where it is there."""
+
+    def read(self, size: int, /) -> bytes:
+        """Give up to `size` bytes, none at the end."""
+
+
+class Writable(Protocol):
+    """The least that a file object to dump to must have."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take all of `data`."""
+
+
+def text_path(path: Path) -> str:
+    """Give a path as text; one of bytes is a TypeError."""
+    text = os.fspath(path)
+    if not isinstance(text, str):
+        raise TypeError("a path must be a str or os.PathLike[str], not of bytes")
+    return text
+
+
+def real_file(file: Any) -> BinaryIO | None:  # noqa: ANN401 - any object
+    """Give a file object back if it is a regular file and nothing lies between, else None."""
+    kinds = (io.BufferedReader, io.BufferedRandom, io.BufferedWriter)
+    raw = file.raw if type(file) in kinds else file
+    if type(raw) is not io.FileIO or not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+        return None
+    return cast("BinaryIO", file)
+
+
+def read_at(descriptor: int, pieces: list[memoryview], offset: int) -> bool:
+    """Fill all of the pieces from an offset of a file; tell whether there was enough."""
+    for batch in _vectors(pieces):
+        left = batch
+        while left:
+            count = os.preadv(descriptor, left, offset)
+            if not count:
+                return False
+            offset += count
+            left = _rest(left, count)
+    return True
+
+
+def write_at(descriptor: int, pieces: list[memoryview], offset: int) -> None:
+    """Write all of the pieces at an offset of a file."""
+    for batch in _vectors(pieces):
+        left = batch
+        while left:
+            count = os.pwritev(descriptor, left, offset)
+            offset += count
+            left = _rest(left, count)
+
+
+def _vectors(pieces: list[memoryview]) -> Iterator[list[memoryview]]:
+    for start in range(0, len(pieces), _MAX_VECTORS):
+        yield pieces[start : start + _MAX_VECTORS]
+
+
+def _rest(pieces: list[memoryview], done: int) -> list[memoryview]:
+    """Give what is left of pieces after their first `done` bytes."""
+    for number, piece in enumerate(pieces):
+        if done < len(piece):
+            return [piece[done:], *pieces[number + 1 :]]
+        done -= len(piece)
+    return []

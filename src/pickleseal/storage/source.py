@@ -1,0 +1,254 @@
+"""Where an envelope is read from: bytes, a regular file, or any stream."""
+
+import io
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol, cast
+
+from pickleseal import envelope, tree
+from pickleseal.errors import MalformedError, NotSealedError
+from pickleseal.storage import threads
+from pickleseal.storage.files import Path, Readable, read_at, real_file, text_path
+from pickleseal.storage.memory import allocate, interleaved, own
+from pickleseal.suite import Suite
+
+_WHOLE_SIZE = 1 << 18
+"""A file up to this size is read in one go."""
+_PARALLEL = hasattr(os, "preadv")
+
+
+class Body(NamedTuple):
+    """A body in memory: its segments, the padding behind each, the digests of its leaves."""
+
+    segments: list[memoryview]
+    paddings: list[memoryview]
+    leaves: list[bytes]
+
+
+class Source(Protocol):
+    """Where one envelope is read from, once and in order."""
+
+    name: str | None
+    """What a person calls it, such as a path."""
+    size: int | None
+    """How many bytes there are, where that is known."""
+    exact: bool
+    """Whether the envelope must take all of them."""
+
+    def pull(self, size: int) -> bytes:
+        """Give the next bytes, fewer than `size` only where the input ends."""
+
+    def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
+        """Give the segments of these lengths, which come next."""
+
+
+@contextmanager
+def open_source(file: Path | Readable) -> Iterator[Source]:
+    """Open what a load was given: a path, a binary file object, any object with `read`.
+
+    A path must lead to a regular file, and is opened once. A file object is read from
+    where it stands and left right after its envelope; where it is a real file it is read
+    as fast as its path.
+    """
+    if isinstance(file, str | os.PathLike):
+        path = text_path(file)
+        with _open_regular(path) as descriptor:
+            yield _file_source(descriptor, 0, path, exact=True)
+        return
+    real = real_file(file)
+    if real is not None and _PARALLEL:
+        start = real.tell()
+        source = _file_source(real.fileno(), start, _name_of(file), exact=False)
+        yield source
+        real.seek(start + source.position)
+        return
+    yield StreamSource(file)
+
+
+class MemorySource:
+    """Bytes that nobody can change: the stream stays where it is, buffers are copied out."""
+
+    def __init__(self, data: bytes, name: str | None = None, *, exact: bool = True) -> None:
+        self.name = name
+        self.size: int | None = len(data)
+        self.exact = exact
+        self.position = 0
+        self._data = data
+
+    def pull(self, size: int) -> bytes:
+        """Give the next bytes, fewer than `size` only where the input ends."""
+        data = self._data[self.position : self.position + size]
+        self.position += len(data)
+        return data
+
+    def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
+        """Give the segments of these lengths, which come next."""
+        view = memoryview(self._data)
+        start = self.position
+        segments: list[memoryview] = []
+        paddings: list[memoryview] = []
+        for length in lengths:
+            end = self.position + length
+            segment = view[self.position : end]
+            segments.append(own(segment) if segments else segment)
+            self.position = end + envelope.padding(length)
+            paddings.append(view[end : self.position])
+        leaves = tree.split([view[start : self.position]])
+        return Body(segments, paddings, threads.leaf_digests(suite, leaves))
+
+
+class FileSource:
+    """A regular file, read at offsets of our own: its position does not matter or move."""
+
+    def __init__(
+        self, descriptor: int, start: int, size: int, name: str | None, *, exact: bool
+    ) -> None:
+        self.name = name
+        self.size: int | None = size
+        self.exact = exact
+        self.position = 0
+        self._descriptor = descriptor
+        self._start = start
+
+    def pull(self, size: int) -> bytes:
+        """Give the next bytes, fewer than `size` only where the input ends."""
+        data = bytearray()
+        while len(data) < size:
+            chunk = os.pread(
+                self._descriptor, size - len(data), self._start + self.position + len(data)
+            )
+            if not chunk:
+                break
+            data += chunk
+        self.position += len(data)
+        return bytes(data)
+
+    def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
+        """Give the segments of these lengths, which come next."""
+        segments, paddings = allocate(lengths)
+        start = self._start + self.position
+
+        def read(number: int, leaf: list[memoryview]) -> bytes:
+            if not read_at(self._descriptor, leaf, start + number * tree.LEAF_SIZE):
+                raise _cut_off()
+            return tree.leaf_digest(suite, leaf)
+
+        leaves = threads.each_leaf(tree.split(interleaved(segments, paddings)), read)
+        self.position += sum(map(len, segments)) + sum(map(len, paddings))
+        return Body(segments, paddings, leaves)
+
+
+class StreamSource:
+    """Any object with `readinto` or `read`: taken front to back, exactly one envelope."""
+
+    def __init__(
+        self,
+        file: Any,  # noqa: ANN401 - any object
+        size: int | None = None,
+        *,
+        name: str | None = None,
+        exact: bool = False,
+    ) -> None:
+        self.name = name or _name_of(file)
+        self.size = size
+        self.exact = exact
+        self.position = 0
+        readinto = getattr(file, "readinto", None)
+        read = getattr(file, "read", None)
+        if readinto is None and read is None:
+            raise TypeError(
+                "file must be a path or a binary file object with read or readinto, not"
+                f" {type(file).__name__}"
+            )
+        self._readinto = readinto
+        self._read = read
+
+    def pull(self, size: int) -> bytes:
+        """Give the next bytes, fewer than `size` only where the input ends."""
+        data = bytearray(size)
+        return bytes(data[: self._fill(memoryview(data))])
+
+    def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
+        """Give the segments of these lengths, which come next."""
+        segments, paddings = allocate(lengths)
+        leaves = []
+        for leaf in tree.split(interleaved(segments, paddings)):
+            for piece in leaf:
+                if self._fill(piece) < len(piece):
+                    raise _cut_off()
+            leaves.append(tree.leaf_digest(suite, leaf))
+        return Body(segments, paddings, leaves)
+
+    def _fill(self, target: memoryview) -> int:
+        done = 0
+        while done < len(target):
+            count = self._some(target[done : done + tree.LEAF_SIZE])
+            if count == 0:
+                break
+            done += count
+        self.position += done
+        return done
+
+    def _some(self, target: memoryview) -> int:
+        if self._readinto is not None:
+            # None: a stream that does not wait has nothing yet.
+            count = self._readinto(target)
+            if count is None:
+                raise BlockingIOError("the stream does not wait for its data: make it blocking")
+            if not 0 <= count <= len(target):
+                raise ValueError("readinto gave more than it was asked for")
+            return int(count)
+        data = cast("Callable[[int], Any]", self._read)(len(target))
+        if data is None:
+            raise BlockingIOError("the stream does not wait for its data: make it blocking")
+        if isinstance(data, str):
+            raise TypeError("the file is open as text: open it in binary mode, such as 'rb'")
+        if len(data) > len(target):
+            raise ValueError("read gave more than it was asked for")
+        target[: len(data)] = data
+        return len(data)
+
+
+def _file_source(
+    descriptor: int, start: int, name: str | None, *, exact: bool
+) -> "MemorySource | FileSource | StreamSource":
+    left = max(os.fstat(descriptor).st_size - start, 0)
+    if not _PARALLEL:
+        return StreamSource(io.FileIO(descriptor, closefd=False), left, name=name, exact=exact)
+    source = FileSource(descriptor, start, left, name, exact=exact)
+    if left > _WHOLE_SIZE:
+        return source
+    return MemorySource(source.pull(left), name, exact=exact)
+
+
+@contextmanager
+def _open_regular(path: str) -> Iterator[int]:
+    # Looked at first: opening a device can do something, and a FIFO would wait.
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise _not_regular()
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+    descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _not_regular()
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _not_regular() -> NotSealedError:
+    return NotSealedError(
+        "not sealed: this path is no regular file (a folder, a pipe or a device). To read one"
+        " envelope from a pipe, open it and pass the file object"
+    )
+
+
+def _cut_off() -> MalformedError:
+    return MalformedError("cut off: the input ends before the envelope does")
+
+
+def _name_of(file: Any) -> str | None:  # noqa: ANN401 - any object
+    name = getattr(file, "name", None)
+    return name if isinstance(name, str) else None

@@ -1,0 +1,195 @@
+"""Where an envelope is written to: bytes, a path, or any stream."""
+
+import io
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from pickleseal import envelope, tree
+from pickleseal.errors import TargetError, shown
+from pickleseal.storage import threads
+from pickleseal.storage.files import Path, Writable, real_file, text_path, write_at
+from pickleseal.suite import Suite
+
+TEMPORARY_PREFIX = ".pickleseal-"
+TEMPORARY_SUFFIX = ".tmp"
+"""What a file that a killed process left half-written is named like, in the target's folder."""
+
+_PARALLEL = hasattr(os, "pwritev")
+
+Finish = Callable[[list[bytes]], bytes]
+
+
+def join(head: bytes, segments: Sequence[memoryview], finish: Finish, suite: Suite) -> bytes:
+    """Give an envelope as bytes."""
+    pieces = list(_padded(segments))
+    return b"".join([head, *pieces, finish(threads.leaf_digests(suite, tree.split(pieces)))])
+
+
+def write(
+    file: Path | Writable,
+    head: bytes,
+    segments: Sequence[memoryview],
+    finish: Finish,
+    suite: Suite,
+    *,
+    durable: bool,
+) -> None:
+    """Write an envelope to a path, atomically, or to any object with `write`.
+
+    `head`: the bytes it begins with. `segments`: the body, not yet padded. `finish` makes
+    the tag that closes it from the leaf digests. `durable`: wait until a path's file and
+    name are on disk. On any error a path is as it was, and a stream has no valid end.
+    """
+    if isinstance(file, str | os.PathLike):
+        path = text_path(file)
+        with _replacing(path, durable=durable) as descriptor:
+            _write_file(descriptor, 0, head, segments, finish, suite)
+        return
+    real = real_file(file)
+    if real is not None and _writes_anywhere(real.fileno()):
+        real.flush()
+        real.seek(_write_file(real.fileno(), real.tell(), head, segments, finish, suite))
+        return
+    put = getattr(file, "write", None)
+    if put is None:
+        raise TypeError(
+            f"file must be a path or a binary file object with write, not {type(file).__name__}"
+        )
+    for chunk in _chunks(head, segments, finish, suite):
+        _put_all(file, put, chunk)
+
+
+def _chunks(
+    head: bytes, segments: Sequence[memoryview], finish: Finish, suite: Suite
+) -> Iterator[bytes]:
+    """Give an envelope front to back, a leaf at a time.
+
+    One copy of each leaf is hashed and written, so that a buffer that another thread changes
+    meanwhile cannot make the two differ, and a writer may keep what it is given.
+    """
+    yield head
+    leaves = []
+    for leaf in tree.split(_padded(segments)):
+        data = b"".join(leaf)
+        leaves.append(tree.leaf_digest(suite, [memoryview(data)]))
+        yield data
+    yield finish(leaves)
+
+
+def _padded(segments: Sequence[memoryview]) -> Iterator[memoryview]:
+    zeros = memoryview(bytes(envelope.ALIGNMENT))
+    for segment in segments:
+        yield segment
+        yield zeros[: envelope.padding(len(segment))]
+
+
+def _write_file(
+    descriptor: int,
+    start: int,
+    head: bytes,
+    segments: Sequence[memoryview],
+    finish: Finish,
+    suite: Suite,
+) -> int:
+    """Write an envelope at an offset of a regular file; give the offset right after it."""
+    body = start + len(head)
+    size = sum(len(piece) for piece in _padded(segments))
+    if size < threads.MIN_LEAVES * tree.LEAF_SIZE or not _PARALLEL:
+        os.lseek(descriptor, start, os.SEEK_SET)
+        for chunk in _chunks(head, segments, finish, suite):
+            _write_all(descriptor, chunk)
+        return body + size + envelope.TAG_SIZE
+
+    def write_leaf(number: int, leaf: list[memoryview]) -> bytes:
+        write_at(descriptor, leaf, body + number * tree.LEAF_SIZE)
+        return tree.leaf_digest(suite, leaf)
+
+    write_at(descriptor, [memoryview(head)], start)
+    tag = finish(threads.each_leaf(tree.split(_padded(segments)), write_leaf))
+    write_at(descriptor, [memoryview(tag)], body + size)
+    return body + size + len(tag)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _put_all(file: Any, put: Callable[[Any], Any], data: bytes) -> None:  # noqa: ANN401
+    count = put(data)
+    if not isinstance(file, io.RawIOBase):
+        return
+    # Only an unbuffered file may take less than it was given.
+    view = memoryview(data)
+    while True:
+        if count is None:
+            raise BlockingIOError("the stream does not wait for its reader: make it blocking")
+        view = view[count:]
+        if not view:
+            return
+        count = put(view)
+
+
+def _writes_anywhere(descriptor: int) -> bool:
+    """Tell whether writes go where they are told: in append mode they all go to the end."""
+    try:
+        import fcntl  # noqa: PLC0415 - POSIX only
+    except ImportError:
+        return False
+    return not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND
+
+
+@contextmanager
+def _replacing(path: str, *, durable: bool) -> Iterator[int]:
+    """Give a new file to write to, which takes the place of `path` if all goes well.
+
+    A link stays a link: what it leads to is replaced. The file keeps the mode of the one it
+    replaces; a new one has what the umask gives.
+    """
+    # A replaced link would break DVC, git-annex and Kubernetes mounts.
+    real = os.path.realpath(path)
+    mode = None
+    try:
+        status = os.stat(real)
+    except FileNotFoundError:
+        pass
+    else:
+        if not stat.S_ISREG(status.st_mode):
+            raise TargetError(
+                f"{shown(path)} is no regular file, and only one can be replaced as a whole. To"
+                " write to a pipe or device, open it and pass the file object"
+            )
+        mode = stat.S_IMODE(status.st_mode) & 0o777
+    folder = os.path.dirname(real)
+    temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+    descriptor = os.open(temporary, flags | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        try:
+            yield descriptor
+            if mode is not None and hasattr(os, "fchmod"):
+                os.fchmod(descriptor, mode)
+            if durable:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, real)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    if durable and hasattr(os, "O_DIRECTORY"):
+        _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
