@@ -9,7 +9,8 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import chain, pairwise
 from typing import Any, NamedTuple, Self
 
 from pickleseal.errors import MalformedError, MetadataError
@@ -27,9 +28,22 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
+
+def _parse_integer(digits: str) -> int:
+    # 2^53 has 16 digits; what is longer is refused before int() works on it.
+    if len(digits) > len("-9007199254740992"):
+        raise ValueError("integer out of range")
+    return int(digits)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(name)
+
+
 _dump = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
 ).encode
+_load = json.JSONDecoder(parse_int=_parse_integer, parse_constant=_refuse_constant).decode
 
 
 class External(NamedTuple):
@@ -59,7 +73,7 @@ class Metadata(NamedTuple):
     def encode(self) -> bytes:
         """Give the canonical JSON, or raise MetadataError for what cannot stand in it."""
         fields = _to_fields(self)
-        fault = _fault(fields) or _schema_fault(fields)
+        fault = _schema_fault(fields)
         if fault:
             raise MetadataError(fault)
         data = _dump(fields).encode()
@@ -74,16 +88,14 @@ class Metadata(NamedTuple):
     def decode(cls, data: bytes) -> Self:
         """Read canonical JSON; any other spelling of the same fields is MalformedError."""
         try:
-            fields = json.loads(
-                data.decode(), parse_int=_parse_integer, parse_constant=_refuse_constant
-            )
+            fields = _load(data.decode())
             canonical = isinstance(fields, dict) and _dump(fields).encode() == data
         except (ValueError, RecursionError):
             # ValueError: no UTF-8, no JSON, a number past the bounds, a lone surrogate.
             canonical = False
         if not canonical:
             raise MalformedError("the metadata are not canonical JSON")
-        fault = _fault(fields) or _schema_fault(fields)
+        fault = _schema_fault(fields)
         if fault:
             raise MalformedError(f"the metadata do not follow the format: {fault}")
         return cls(**_from_fields(fields))
@@ -134,51 +146,6 @@ def _from_fields(fields: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _parse_integer(digits: str) -> int:
-    # 2^53 has 16 digits; what is longer is refused before int() works on it.
-    if len(digits) > len("-9007199254740992"):
-        raise ValueError("integer out of range")
-    return int(digits)
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(name)
-
-
-def _fault(value: object, depth: int = 1, *, info: bool = False) -> str | None:
-    """Say what in a value no metadata may hold, or None."""
-    if isinstance(value, str):
-        if _FORBIDDEN.search(value):
-            return "text holds a control character, such as a line break, or a lone surrogate"
-        return None
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        low = -MAX_INTEGER - 1 if info else 0
-        return None if low <= value <= MAX_INTEGER else f"an integer is out of {low} to 2^53 - 1"
-    if isinstance(value, float):
-        if not info:
-            return "a float stands outside info"
-        return None if math.isfinite(value) else "a float is not finite"
-    if depth > _MAX_DEPTH:
-        return f"it is nested deeper than {_MAX_DEPTH} levels"
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            if not isinstance(name, str) or not _NAME.fullmatch(name):
-                return (
-                    f"the name {str(name)[:80]!r} is not 1 to 64 letters, digits, dots, dashes"
-                    " and underscores"
-                )
-            fault = _fault(item, depth + 1, info=info or (depth == 1 and name == "info"))
-            if fault:
-                return fault
-        return None
-    if isinstance(value, list | tuple):
-        faults = (_fault(item, depth + 1, info=info) for item in value)
-        return next((fault for fault in faults if fault), None)
-    return f"a value is of type {type(value).__name__}, which JSON metadata do not have"
-
-
 def _context_fault(value: object) -> str | None:
     if not isinstance(value, str) or _FORBIDDEN.search(value):
         return "a context is text without control characters"
@@ -189,22 +156,38 @@ def _context_fault(value: object) -> str | None:
     return None
 
 
-def _integer_fault(value: object) -> str | None:
-    if isinstance(value, int) and not isinstance(value, bool):
+def _text_fault(value: object) -> str | None:
+    if not isinstance(value, str):
+        return "it must be text"
+    if _FORBIDDEN.search(value):
+        return "text holds a control character, such as a line break, or a lone surrogate"
+    return None
+
+
+def _count_fault(value: object) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER:
         return None
-    return "it must be an integer"
+    return "it must be an integer from 0 to 2^53 - 1"
+
+
+def _name_fault(name: object) -> str | None:
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return None
+    return (
+        f"the name {str(name)[:80]!r} is not 1 to 64 letters, digits, dots, dashes and underscores"
+    )
 
 
 def _versions_fault(value: object) -> str | None:
-    if isinstance(value, Mapping) and all(isinstance(text, str) for text in value.values()):
-        return None
-    return "it must be an object of texts"
+    if not isinstance(value, Mapping):
+        return "it must be an object"
+    faults = (_name_fault(name) or _text_fault(text) for name, text in value.items())
+    return next((fault for fault in faults if fault), None)
 
 
 def _imports_fault(value: object) -> str | None:
     if not isinstance(value, list | tuple):
         return "it must be a list"
-    previous: tuple[str, str] | None = None
     for pair in value:
         if not (
             isinstance(pair, list | tuple)
@@ -213,19 +196,18 @@ def _imports_fault(value: object) -> str | None:
             and isinstance(pair[1], str)
         ):
             return "each import must be a pair of texts"
-        current = (pair[0], pair[1])
-        if previous is not None and current <= previous:
-            return "the imports must be sorted, each one once"
-        previous = current
-    return None
+    pairs = [(module, name) for module, name in value]
+    if any(one >= two for one, two in pairwise(pairs)):
+        return "the imports must be sorted, each one once"
+    return _text_fault("".join(chain.from_iterable(pairs)))
 
 
 def _external_fault(value: object) -> str | None:
     if isinstance(value, Mapping) and value.keys() == {"count", "bytes", "digest"}:
         digest = value["digest"]
         if (
-            not _integer_fault(value["count"])
-            and not _integer_fault(value["bytes"])
+            not _count_fault(value["count"])
+            and not _count_fault(value["bytes"])
             and value["count"] > 0
             and isinstance(digest, str)
             and _HEX_DIGEST.fullmatch(digest)
@@ -234,23 +216,49 @@ def _external_fault(value: object) -> str | None:
     return "it must be an object of count, bytes and digest"
 
 
-_FIELDS = {
-    "class": lambda value: None if isinstance(value, str) else "it must be text",
+def _info_fault(value: object, depth: int = 2) -> str | None:
+    """Say what in the user's own values JSON metadata cannot hold; `depth` counts from the top."""
+    if depth == 2 and not isinstance(value, Mapping):
+        return "it must be an object"
+    if isinstance(value, str):
+        return _text_fault(value)
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        if -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
+            return None
+        return "an integer is out of -2^53 to 2^53 - 1"
+    if isinstance(value, float):
+        return None if math.isfinite(value) else "a float is not finite"
+    if not isinstance(value, Mapping | list | tuple):
+        return f"a value is of type {type(value).__name__}, which JSON metadata do not have"
+    if depth > _MAX_DEPTH:
+        return f"it is nested deeper than {_MAX_DEPTH} levels, the metadata themselves being one"
+    if isinstance(value, Mapping):
+        faults = (_name_fault(name) or _info_fault(item, depth + 1) for name, item in value.items())
+    else:
+        faults = (_info_fault(item, depth + 1) for item in value)
+    return next((fault for fault in faults if fault), None)
+
+
+_FIELDS: Mapping[str, Callable[[Any], str | None]] = {
+    "class": _text_fault,
     "content": lambda value: None if value in CONTENTS else "it is not a known content",
     "context": _context_fault,
-    "created": _integer_fault,
-    "expires": _integer_fault,
+    "created": _count_fault,
+    "expires": _count_fault,
     "external": _external_fault,
     "imports": _imports_fault,
-    "imports_omitted": _integer_fault,
-    "info": lambda value: None if isinstance(value, Mapping) else "it must be an object",
-    "serial": _integer_fault,
+    "imports_omitted": _count_fault,
+    "info": _info_fault,
+    "serial": _count_fault,
     "source": lambda value: None if value in SOURCES else "it is not a known source",
     "versions": _versions_fault,
 }
 
 
 def _schema_fault(fields: Mapping[str, Any]) -> str | None:
+    """Say what in a table of metadata does not follow the format, or None."""
     if "content" not in fields:
         return "there is no content field"
     for name, value in fields.items():

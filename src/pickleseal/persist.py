@@ -19,6 +19,8 @@ Target = storage.Path | storage.Writable
 Pickler = Literal["pickle", "cloudpickle"]
 OnMismatch = Literal["warn", "raise", "ignore"]
 
+_MAX_CLASS_NAME = 1000
+
 
 def signed_dump(
     obj: Any,  # noqa: ANN401 - any object
@@ -267,10 +269,10 @@ def _seal(
         pickler=pickler,
     )
     listed = md.fits_imports(pickled.names)
-    cls = type(obj)
+    cls = f"{type(obj).__module__}.{type(obj).__qualname__}"
     metadata = md.Metadata(
         content="pickle",
-        class_name=f"{cls.__module__}.{cls.__qualname__}",
+        class_name=cls if cls.isprintable() and len(cls) <= _MAX_CLASS_NAME else None,
         context=sealed_for,
         created=now(),
         versions=packages.versions_of({module.partition(".")[0] for module, _ in pickled.names}),

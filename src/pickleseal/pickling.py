@@ -285,7 +285,7 @@ class _Pickler(pickle.Pickler):
 
     def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - a reduce value
         cls = type(obj)
-        if cls in self._plain:
+        if cls in self._plain and "__reduce_ex__" not in getattr(obj, "__dict__", ()):
             return NotImplemented
         return _reduce(obj, cls, copyreg.dispatch_table, self._protocol, self.names, self._plain)
 
@@ -312,7 +312,7 @@ def _cloudpickle_pickler() -> type[_Pickler]:
 
         def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - a reduce value
             cls = type(obj)
-            if cls in self._plain:
+            if cls in self._plain and "__reduce_ex__" not in getattr(obj, "__dict__", ()):
                 return NotImplemented
             reduced = super().reducer_override(obj)
             if reduced is not NotImplemented:
@@ -352,11 +352,16 @@ def _reduce(
         cls.__reduce_ex__ is object.__reduce_ex__
         and cls.__reduce__ is object.__reduce__
         and cls.__getattribute__ is object.__getattribute__
+        # An object may have a method of its own, as no special method but this one may.
+        and "__reduce_ex__" not in getattr(obj, "__dict__", ())
     ):
         plain.add(cls)
         return NotImplemented
     else:
-        reduced = obj.__reduce_ex__(protocol)
+        reduce_ex = getattr(obj, "__reduce_ex__", None)
+        if reduce_ex is None:
+            return NotImplemented  # the C pickler has an error or another way for it
+        reduced = reduce_ex(protocol)
     if isinstance(reduced, str):
         _note(obj, reduced, names)
     return reduced
