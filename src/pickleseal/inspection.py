@@ -1,6 +1,7 @@
 """inspect and verify: what an envelope says of itself, and how much of that is vouched for."""
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -72,7 +73,8 @@ class Inspection:
             rows.append(("problem", shown(self.problem)))
         if self.file:
             rows.append(("file", shown(self.file)))
-        rows.append(("sealed by", f"key {self.key_id}, suite {self.suite}"))
+        by = "claims to be by" if self.status is Status.UNVERIFIED else "sealed by"
+        rows.append((by, f"key {self.key_id}, suite {self.suite}"))
         if metadata is not None:
             rows += _metadata_rows(metadata)
         rows.append(("size", _size_text(self.size, self.segments)))
@@ -226,7 +228,7 @@ def _metadata_rows(metadata: Metadata) -> list[tuple[str, str]]:
         ("class", metadata.class_name),
         ("context", metadata.context),
         ("created", _time_text(metadata.created)),
-        ("expires", _time_text(metadata.expires)),
+        ("expires", _expiry_text(metadata.expires)),
         ("serial", None if metadata.serial is None else str(metadata.serial)),
         ("content", metadata.content + (", adopted" if metadata.source == "adopted" else "")),
         ("versions", _pairs_text(metadata.versions)),
@@ -246,6 +248,17 @@ def _time_text(seconds: int | None) -> str | None:
         return f"{seconds} seconds after 1970"
 
 
+def _expiry_text(seconds: int | None) -> str | None:
+    text = _time_text(seconds)
+    if text is None or seconds is None or time.time() < seconds:
+        return text
+    return f"{text}, which is over: a load refuses it"
+
+
+def _count_text(count: int) -> str:
+    return f"{count:,} buffer{'' if count == 1 else 's'}"
+
+
 def _pairs_text(pairs: Mapping[str, Any] | None) -> str | None:
     return ", ".join(f"{name} {value}" for name, value in pairs.items()) if pairs else None
 
@@ -259,12 +272,12 @@ def _imports_text(metadata: Metadata) -> str | None:
 
 
 def _external_text(external: External | None) -> str | None:
-    return external and f"{external.buffers} buffers, {external.size} bytes, kept elsewhere"
+    return external and f"{_count_text(external.buffers)}, {external.size:,} bytes, kept elsewhere"
 
 
 def _size_text(size: int, segments: tuple[int, ...]) -> str:
     if not segments:
         return f"{size:,} bytes"
     return f"{size:,} bytes: pickle {segments[0]:,}" + (
-        f", {len(segments) - 1} buffers {sum(segments[1:]):,}" if segments[1:] else ""
+        f", {_count_text(len(segments) - 1)} {sum(segments[1:]):,}" if segments[1:] else ""
     )

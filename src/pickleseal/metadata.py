@@ -231,14 +231,20 @@ def _info_fault(value: object, depth: int = 2) -> str | None:
     if isinstance(value, float):
         return None if math.isfinite(value) else "a float is not finite"
     if not isinstance(value, Mapping | list | tuple):
-        return f"a value is of type {type(value).__name__}, which JSON metadata do not have"
+        hint = " (give its .item())" if hasattr(value, "item") else ""
+        return f"a value is of type {type(value).__name__}, which JSON does not have{hint}"
     if depth > _MAX_DEPTH:
         return f"it is nested deeper than {_MAX_DEPTH} levels, the metadata themselves being one"
     if isinstance(value, Mapping):
-        faults = (_name_fault(name) or _info_fault(item, depth + 1) for name, item in value.items())
-    else:
-        faults = (_info_fault(item, depth + 1) for item in value)
-    return next((fault for fault in faults if fault), None)
+        for name, item in value.items():
+            fault = _name_fault(name)
+            if fault:
+                return fault
+            fault = _info_fault(item, depth + 1)
+            if fault:
+                return f"{name}: {fault}"
+        return None
+    return next((fault for item in value if (fault := _info_fault(item, depth + 1))), None)
 
 
 _FIELDS: Mapping[str, Callable[[Any], str | None]] = {

@@ -36,14 +36,21 @@ def versions_here(packages: Iterable[str]) -> Mapping[str, str | None]:
     }
 
 
-def warning_class(package: str) -> type[VersionMismatchWarning]:
-    """Give the warning for a package of another version than sealed.
+def warning(
+    message: str, *, package: str, sealed: str, here: str | None, class_name: str
+) -> VersionMismatchWarning:
+    """Give the warning that a package is `here` (None: not installed) and was `sealed` with.
 
-    For scikit-learn it is one that filters on its own InconsistentVersionWarning catch.
+    For scikit-learn it is one that filters on its own InconsistentVersionWarning catch, with
+    the attributes that such a warning has.
     """
-    if package == "scikit-learn" and _version(package):
-        return _scikit_learn_warning()
-    return VersionMismatchWarning
+    if package != "scikit-learn" or here is None:
+        return VersionMismatchWarning(message)
+    found = _scikit_learn_warning()(message)
+    vars(found).update(
+        estimator_name=class_name, original_sklearn_version=sealed, current_sklearn_version=here
+    )
+    return found
 
 
 @functools.cache

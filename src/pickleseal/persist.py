@@ -1,6 +1,7 @@
 """signed_dump, signed_dumps, signed_load, signed_loads, and pickle's own names beside them."""
 
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -8,7 +9,7 @@ from typing import Any, Literal
 
 from pickleseal import metadata as md
 from pickleseal import opening, packages, pickling, policy, seal, storage
-from pickleseal.errors import VersionMismatchError, shown
+from pickleseal.errors import MetadataError, VersionMismatchError, shown
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.sources import find_keyring
 from pickleseal.seal import Verified
@@ -20,6 +21,7 @@ Pickler = Literal["pickle", "cloudpickle"]
 OnMismatch = Literal["warn", "raise", "ignore"]
 
 _MAX_CLASS_NAME = 1000
+_MAX_DIGITS = 12
 
 
 def signed_dump(
@@ -239,13 +241,28 @@ def memory_source(data: bytes | bytearray | memoryview) -> storage.MemorySource:
 
 def frozen(data: bytes | bytearray | memoryview) -> bytes:
     """Give bytes-like data as bytes, copied where somebody could change it."""
-    return data if type(data) is bytes else bytes(memoryview(data))
+    if type(data) is bytes:
+        return data
+    try:
+        view = memoryview(data)
+    except TypeError:
+        raise TypeError(
+            f"a bytes-like object is required, not {type(data).__name__} (a path or file is for"
+            " the calls without s)"
+        ) from None
+    return bytes(view)
 
 
 def now() -> int:
     """Give the time that goes into an envelope: SOURCE_DATE_EPOCH if set, else the clock's."""
     fixed = os.environ.get("SOURCE_DATE_EPOCH")
-    return int(fixed) if fixed else int(time.time())
+    if not fixed:
+        return int(time.time())
+    if not (fixed.isascii() and fixed.isdigit()) or len(fixed) > _MAX_DIGITS:
+        raise MetadataError(
+            f"SOURCE_DATE_EPOCH must be a number of seconds since 1970, and is '{shown(fixed)}'"
+        )
+    return int(fixed)
 
 
 def _seal(
@@ -314,12 +331,30 @@ def _restore(
     if on_mismatch == "warn":
         for drift in _drifts(metadata):
             message = _describe(metadata, [drift])
-            category = packages.warning_class(drift.package)
-            warnings.warn(category(f"{shown(name)}: {message}" if name else message), stacklevel=3)
+            warnings.warn(
+                packages.warning(
+                    f"{shown(name)}: {message}" if name else message,
+                    package=drift.package,
+                    sealed=drift.sealed,
+                    here=drift.here,
+                    class_name=(metadata.class_name or "").rpartition(".")[2],
+                ),
+                stacklevel=_callers_level(),
+            )
     with opening.naming(name):
         return pickling.restore(
             payload, fix_imports=fix_imports, encoding=encoding, errors=errors, buffers=buffers
         )
+
+
+def _callers_level() -> int:
+    """Give the stacklevel of the first frame that is not of this room: the caller's own line."""
+    level = 1
+    frame = sys._getframe(1)  # noqa: SLF001 - what warnings itself goes by
+    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+        level += 1
+    return level
 
 
 def _drifts(metadata: md.Metadata) -> list[policy.Drift]:

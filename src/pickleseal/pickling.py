@@ -6,13 +6,13 @@
 
 import contextlib
 import copyreg
-import functools
 import hashlib
 import operator
 import pickle
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum, auto
 from typing import Any, NamedTuple, cast
 
 from pickleseal import opcodes
@@ -37,6 +37,7 @@ _NAMED_BY_WALK_PROTOCOL = 3
 
 Names = frozenset[tuple[str, str]]
 BufferCallback = Callable[[pickle.PickleBuffer], Any]
+_DispatchTable = Mapping[type, Callable[[Any], Any]]
 
 
 class Pickled(NamedTuple):
@@ -67,18 +68,18 @@ def dump(
         protocol = _OUT_OF_BAND_PROTOCOL
     if protocol < 0:
         protocol = HIGHEST_PROTOCOL
-    if pickler not in _PICKLERS:
-        raise ValueError(f"pickler must be one of {', '.join(_PICKLERS)}, not {pickler!r}")
+    if pickler not in _WRITERS:
+        raise ValueError(f"pickler must be one of {', '.join(_WRITERS)}, not {pickler!r}")
     file = _Sink()
     taken = _Taken() if buffer_callback is None else _TakenByCaller(buffer_callback)
     # pickle itself refuses a callback of the caller's with an old protocol.
     beside = protocol >= _OUT_OF_BAND_PROTOCOL or buffer_callback is not None
-    writer = _PICKLERS[pickler]()(
+    writer, recorder = _WRITERS[pickler](
         file, protocol, fix_imports=fix_imports, buffer_callback=taken.take if beside else None
     )
     writer.dump(obj)
     stream = memoryview(file.data)
-    names = frozenset(writer.names)
+    names = frozenset(recorder.names)
     if protocol <= _NAMED_BY_WALK_PROTOCOL:
         # Old protocols spell names in ways of their own; the stream tells. But where copyreg
         # has a code for a name it holds only that, and a load asks for the name behind it.
@@ -263,120 +264,117 @@ _SINGLETON_TYPES = (type(None), type(NotImplemented), type(...))
 
 
 class _Pickler(pickle.Pickler):
-    """A pickler that notes each name it writes, in the stream's own spelling.
+    """The C pickler, with room for a `reducer_override` of ours."""
+
+
+class _Recorder:
+    """Notes each name that a pickler writes, in the stream's own spelling.
 
     The C pickler calls `reducer_override` for each object that is no plain data. For most
     of them a name can only come from their class, which comes here itself; the reduce
-    value of the others is asked for here, as the C pickler would, and looked at.
+    value of the others is asked for here, as the C pickler would, and looked at. `save` in
+    CPython's Modules/_pickle.c is the rule.
     """
 
-    def __init__(
-        self,
-        file: _Sink,
-        protocol: int,
-        *,
-        fix_imports: bool,
-        buffer_callback: BufferCallback | None,
-    ) -> None:
-        super().__init__(file, protocol, fix_imports=fix_imports, buffer_callback=buffer_callback)
+    def __init__(self, protocol: int, dispatch_table: _DispatchTable) -> None:
         self.names: set[tuple[str, str]] = set()
         self._protocol = protocol
-        self._plain: set[type] = set()
+        self._dispatch_table = dispatch_table
+        self._kinds: dict[type, _Kind] = {}
 
-    def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - a reduce value
+    def reduce(self, obj: Any) -> Any:  # noqa: ANN401 - any object, any reduce value
+        """Give an object's reduce value, or NotImplemented where the pickler may ask for it."""
         cls = type(obj)
-        if cls in self._plain and "__reduce_ex__" not in getattr(obj, "__dict__", ()):
+        kind = self._kinds.get(cls)
+        if kind is _Kind.PLAIN:
             return NotImplemented
-        return _reduce(obj, cls, copyreg.dispatch_table, self._protocol, self.names, self._plain)
+        if kind is _Kind.PLAIN_WITH_DICT and "__reduce_ex__" not in obj.__dict__:
+            return NotImplemented
+        if kind is _Kind.OWN:
+            return self._looked_at(obj, obj.__reduce_ex__(self._protocol))
+        return self._reduce_first(obj, cls)
 
-
-@functools.cache
-def _cloudpickle_pickler() -> type[_Pickler]:
-    import cloudpickle  # noqa: PLC0415 - only for those who ask for it
-
-    class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc,unused-ignore]
-        """cloudpickle's pickler, its names noted in the same way."""
-
-        def __init__(
-            self,
-            file: _Sink,
-            protocol: int,
-            *,
-            fix_imports: bool,  # noqa: ARG002 - cloudpickle has no old names to fix
-            buffer_callback: BufferCallback | None,
-        ) -> None:
-            super().__init__(file, protocol=protocol, buffer_callback=buffer_callback)
-            self.names: set[tuple[str, str]] = set()
-            self._protocol = protocol
-            self._plain: set[type] = set()
-
-        def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - a reduce value
-            cls = type(obj)
-            if cls in self._plain and "__reduce_ex__" not in getattr(obj, "__dict__", ()):
+    def _reduce_first(self, obj: Any, cls: type) -> Any:  # noqa: ANN401 - as reduce
+        reducer = None if cls in (type, types.FunctionType) else self._dispatch_table.get(cls)
+        if reducer is not None:
+            return self._looked_at(obj, reducer(obj))
+        if cls is types.FunctionType or issubclass(cls, type):
+            if cls is not type or obj not in _SINGLETON_TYPES:
+                self._note(obj, obj.__qualname__)
+            return NotImplemented
+        if cls.__getattribute__ is object.__getattribute__:
+            self._kinds[cls] = _kind_of(cls)
+            if self._kinds[cls] is _Kind.PLAIN:
                 return NotImplemented
-            reduced = super().reducer_override(obj)
-            if reduced is not NotImplemented:
-                return reduced
-            return _reduce(obj, cls, self.dispatch_table, self._protocol, self.names, self._plain)
-
-    return CloudPickler  # type: ignore[return-value,unused-ignore]
-
-
-_PICKLERS: Mapping[str, Callable[[], type[_Pickler]]] = {
-    "pickle": lambda: _Pickler,
-    "cloudpickle": _cloudpickle_pickler,
-}
-
-
-def _reduce(
-    obj: Any,  # noqa: ANN401 - any object
-    cls: type,
-    dispatch_table: Mapping[type, Callable[[Any], Any]],
-    protocol: int,
-    names: set[tuple[str, str]],
-    plain: set[type],
-) -> Any:  # noqa: ANN401 - a reduce value
-    """Do what the C pickler does next with an object, and note the name that comes of it.
-
-    `save` in CPython's Modules/_pickle.c is the rule. Classes for which no name can come
-    of it are added to `plain`.
-    """
-    reducer = None if cls in (type, types.FunctionType) else dispatch_table.get(cls)
-    if reducer is not None:
-        reduced = reducer(obj)
-    elif cls is types.FunctionType or issubclass(cls, type):
-        if cls is not type or obj not in _SINGLETON_TYPES:
-            _note(obj, None, names)
-        return NotImplemented
-    elif (
-        cls.__reduce_ex__ is object.__reduce_ex__
-        and cls.__reduce__ is object.__reduce__
-        and cls.__getattribute__ is object.__getattribute__
-        # An object may have a method of its own, as no special method but this one may.
-        and "__reduce_ex__" not in getattr(obj, "__dict__", ())
-    ):
-        plain.add(cls)
-        return NotImplemented
-    else:
+            if self._kinds[cls] is _Kind.PLAIN_WITH_DICT and "__reduce_ex__" not in obj.__dict__:
+                return NotImplemented
         reduce_ex = getattr(obj, "__reduce_ex__", None)
         if reduce_ex is None:
             return NotImplemented  # the C pickler has an error or another way for it
-        reduced = reduce_ex(protocol)
-    if isinstance(reduced, str):
-        _note(obj, reduced, names)
-    return reduced
+        return self._looked_at(obj, reduce_ex(self._protocol))
+
+    def _looked_at(self, obj: Any, reduced: Any) -> Any:  # noqa: ANN401 - as reduce
+        if isinstance(reduced, str):
+            self._note(obj, reduced)
+        return reduced
+
+    def _note(self, obj: Any, name: str) -> None:  # noqa: ANN401 - any object
+        module = pickle.whichmodule(obj, name)  # type: ignore[attr-defined]
+        if not isinstance(module, str):
+            return
+        parent, _, last = name.rpartition(".")
+        if parent:
+            # A path that leads back to the module is written as its last step alone.
+            within = sys.modules.get(module)
+            with contextlib.suppress(AttributeError):
+                if operator.attrgetter(parent)(within) is within:
+                    name = last
+        self.names.add((module, name))
 
 
-def _note(obj: Any, name: str | None, names: set[tuple[str, str]]) -> None:  # noqa: ANN401
-    qualname: str = obj.__qualname__ if name is None else name
-    module = pickle.whichmodule(obj, qualname)  # type: ignore[attr-defined]
-    if not isinstance(module, str):
-        return
-    parent, _, last = qualname.rpartition(".")
-    if parent:
-        # A path that leads back to the module is written as its last step alone.
-        within = sys.modules.get(module)
-        with contextlib.suppress(AttributeError):
-            if operator.attrgetter(parent)(within) is within:
-                qualname = last
-    names.add((module, qualname))
+class _Kind(Enum):
+    """What is known of a class: where the reduce value of its objects comes from."""
+
+    PLAIN = auto()
+    """From `object`, and so it is no name."""
+    PLAIN_WITH_DICT = auto()
+    """The same, but for an object that has a `__reduce_ex__` in its own dict."""
+    OWN = auto()
+    """From the class."""
+
+
+def _kind_of(cls: Any) -> _Kind:  # noqa: ANN401 - any class, seen as an object with attributes
+    if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__:
+        return _Kind.OWN
+    return _Kind.PLAIN_WITH_DICT if cls.__dictoffset__ else _Kind.PLAIN
+
+
+def _plain_writer(
+    file: _Sink, protocol: int, *, fix_imports: bool, buffer_callback: BufferCallback | None
+) -> tuple[pickle.Pickler, _Recorder]:
+    writer = _Pickler(file, protocol, fix_imports=fix_imports, buffer_callback=buffer_callback)
+    recorder = _Recorder(protocol, copyreg.dispatch_table)
+    writer.reducer_override = recorder.reduce  # type: ignore[method-assign]
+    return writer, recorder
+
+
+def _cloudpickle_writer(
+    file: _Sink,
+    protocol: int,
+    *,
+    fix_imports: bool,  # noqa: ARG001 - cloudpickle has no old names to fix
+    buffer_callback: BufferCallback | None,
+) -> tuple[pickle.Pickler, _Recorder]:
+    import cloudpickle  # noqa: PLC0415 - only for those who ask for it
+
+    class Writer(cloudpickle.Pickler):  # type: ignore[misc,unused-ignore]
+        def reducer_override(self, obj: Any) -> Any:  # noqa: ANN401 - any object
+            reduced = super().reducer_override(obj)
+            return recorder.reduce(obj) if reduced is NotImplemented else reduced
+
+    writer = Writer(file, protocol=protocol, buffer_callback=buffer_callback)
+    recorder = _Recorder(protocol, writer.dispatch_table)
+    return writer, recorder
+
+
+_WRITERS = {"pickle": _plain_writer, "cloudpickle": _cloudpickle_writer}

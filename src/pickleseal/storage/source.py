@@ -161,6 +161,7 @@ class StreamSource:
             raise TypeError(
                 "file must be a path or a binary file object with read or readinto, not"
                 f" {type(file).__name__}"
+                + (": for bytes there is signed_loads, or io.BytesIO" * _is_bytes(file))
             )
         self._readinto = readinto
         self._read = read
@@ -227,22 +228,28 @@ def _file_source(
 def _open_regular(path: str) -> Iterator[int]:
     # Looked at first: opening a device can do something, and a FIFO would wait.
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise _not_regular()
+        raise _not_regular(path)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
     descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _not_regular()
+            raise _not_regular(path)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _not_regular() -> NotSealedError:
-    return NotSealedError(
+def _is_bytes(file: object) -> bool:
+    return isinstance(file, bytes | bytearray | memoryview)
+
+
+def _not_regular(path: str) -> NotSealedError:
+    error = NotSealedError(
         "not sealed: this path is no regular file (a folder, a pipe or a device). To read one"
         " envelope from a pipe, open it and pass the file object"
     )
+    error.source = path
+    return error
 
 
 def _cut_off() -> MalformedError:

@@ -168,7 +168,11 @@ def _replacing(path: str, *, durable: bool) -> Iterator[int]:
     folder = os.path.dirname(real)
     temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-    descriptor = os.open(temporary, flags | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        descriptor = os.open(temporary, flags | getattr(os, "O_BINARY", 0), 0o666)
+    except OSError as error:
+        # With the name that the caller gave, not one that nobody ever wrote.
+        raise OSError(error.errno, error.strerror, path) from None
     try:
         try:
             yield descriptor

@@ -1,0 +1,78 @@
+# Every target makes its own virtual environment, .venv, where there is none.
+# PYTHON=python3.12 make test   takes another Python (3.11 or newer).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint test-fast test-all sweep format clean
+
+help:  ## Say what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/.run keys/keyring.json  ## Make a key in keys/ and see it all at work
+	@$(BIN)/pickleseal demo --keyring keys
+
+keys/keyring.json: | $(VENV)/.run
+	@echo "Making a key in keys/"
+	@$(BIN)/pickleseal keygen --keyring keys --note "made by make demo"
+
+test: lint $(VENV)/.test  ## Lint, check types, run the tests, measure coverage
+	@rm -f .coverage .coverage.*
+	@$(BIN)/python -m coverage run --rcfile=pyproject.toml -m pytest -n auto --dist worksteal $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report --format=total > .coverage.total \
+	  && echo "coverage: $$(cat .coverage.total) % of lines and branches" \
+	  || { $(BIN)/python -m coverage report; exit 1; }
+
+lint: $(VENV)/.test  ## Check style and types
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && echo "style: fine"
+	@$(BIN)/mypy --no-error-summary && echo "types: fine"
+
+test-fast: $(VENV)/.test  ## Run the tests alone; ARGS="-k name" picks some
+	@$(PYTEST) -n auto --dist worksteal $(ARGS)
+
+sweep: $(VENV)/.test  ## Run the long forms of some tests
+	@$(PYTEST) -n auto -m sweep $(ARGS)
+
+# Each CPython from 3.11 up that this machine has gets a virtual environment of its own.
+test-all:  ## Run the tests on every Python that this machine has
+	@set -e; \
+	for minor in 11 12 13 14 15; do \
+	  for python in $$(command -v python3.$$minor 2>/dev/null) \
+	      $$(ls -d $$HOME/.pyenv/versions/3.$$minor.*/bin/python 2>/dev/null); do \
+	    "$$python" -c '' 2>/dev/null || continue; \
+	    echo "== $$("$$python" -VV)"; \
+	    $(MAKE) --no-print-directory test-fast PYTHON="$$python" VENV=.venv-3.$$minor ARGS='$(ARGS)'; \
+	    break; \
+	  done; \
+	done
+
+format: $(VENV)/.test  ## Format the code
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+
+clean:  ## Remove what was made, but no key
+	@rm -rf .venv .venv-* dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "pickleseal needs Python 3.11 or newer, and '$(PYTHON)' is not. Name one: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "'$(PYTHON) -m venv' failed: on Debian and Ubuntu, apt install python3-venv"; rm -rf $(VENV); exit 1; }
+	@$(PIP) install --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.venv pyproject.toml
+	@echo "Installing pickleseal and what it needs"
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	@echo "Installing what the tests need"
+	@$(PIP) install --group test --group check
+	@touch $@

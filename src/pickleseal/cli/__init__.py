@@ -1,0 +1,54 @@
+"""The command `pickleseal`: it calls the library and shows what comes of it, no more."""
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from pickleseal import __version__
+from pickleseal.cli.demo import demo
+from pickleseal.cli.inspect import inspect
+from pickleseal.cli.keygen import keygen
+from pickleseal.cli.keys import keys
+from pickleseal.cli.output import COULD_NOT_RUN, INTERRUPTED
+from pickleseal.cli.verify import verify
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="pickleseal")
+def cli() -> None:
+    """Load only the pickles that you wrote yourself.
+
+    Make a key once with `pickleseal keygen`. Seal and load in Python, with signed_dump and
+    signed_load. Check files here.
+
+    \b
+    Exit codes, of every command:
+      0  fine
+      1  a check failed: a file was refused
+      2  it could not run: no key, no such file, wrong usage
+
+    To see all of it at work, run `pickleseal demo`.
+    """
+
+
+for command in (keygen, keys, verify, inspect, demo):
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """Run the command with the process's arguments, and exit with its code."""
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        code = COULD_NOT_RUN
+    except (click.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has gone; nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = COULD_NOT_RUN
+    sys.exit(code)

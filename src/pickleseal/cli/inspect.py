@@ -1,0 +1,42 @@
+"""`pickleseal inspect`: what does this file say of itself, and who vouches for it?"""
+
+import click
+
+from pickleseal.cli.options import common
+from pickleseal.cli.output import CHECK_FAILED, FINE, guarded, print_json, print_rows
+from pickleseal.inspection import Status
+from pickleseal.inspection import inspect as inspect_file
+
+_STYLES = {
+    Status.UNVERIFIED: "bold red",
+    Status.HEADER: "bold yellow",
+    Status.WHOLE: "bold green",
+}
+
+
+@click.command()
+@click.argument("path")
+@click.option("--header-only", is_flag=True, help="Do not read the body: for huge files.")
+@common
+@guarded
+def inspect(path: str, *, header_only: bool, keyring: str | None, as_json: bool) -> int:
+    """Tell who sealed a file, when and for what.
+
+    Nothing is unpickled. The versions, names and sizes in it are told too.
+    The status says how much of that is vouched for: "whole", every byte; "header", what the
+    file says of itself, but not its body; "unverified", nothing, such as without the key.
+
+    The exit code is 0 where all that was asked for is vouched for, 1 where it is not.
+
+    \b
+    Examples:
+      pickleseal inspect model.pkl
+      pickleseal inspect --header-only --json huge.pkl
+    """
+    found = inspect_file(path, keyring=keyring, header_only=header_only)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print_rows(found.rows(), styles={"status": _STYLES[found.status], "problem": "red"})
+    asked = Status.HEADER if header_only else Status.WHOLE
+    return FINE if found.status is asked else CHECK_FAILED

@@ -1,0 +1,87 @@
+"""What the commands print, and the exit codes: findings to stdout, the rest to stderr."""
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from pickleseal.errors import PicklesealError, SealError, shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FINE = 0
+CHECK_FAILED = 1
+COULD_NOT_RUN = 2
+INTERRUPTED = 130
+
+_Command = TypeVar("_Command", bound=Callable[..., int])
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Give the terminal: coloured where it is one and NO_COLOR is not set."""
+    from rich.console import Console  # noqa: PLC0415 - only where something is shown
+
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document, in ASCII: nothing in it can act on a terminal."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def print_rows(rows: Iterable[tuple[str, str]], *, styles: dict[str, str] | None = None) -> None:
+    """Print names and texts side by side; `styles` colours the texts of some names."""
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in rows:
+        table.add_row(Text(name, style="bold"), Text(shown(text), (styles or {}).get(name, "")))
+    console().print(table)
+
+
+def kind_of(error: BaseException) -> str:
+    """Give the kind of an error in words: BadSealError is a "bad seal"."""
+    words = re.findall("[A-Z][a-z]+", type(error).__name__.removesuffix("Error"))
+    return " ".join(words).lower()
+
+
+def describe(error: BaseException) -> dict[str, str]:
+    """Give an error as it stands in JSON."""
+    return {"kind": type(error).__name__, "message": shown(_text(error))}
+
+
+def guarded(command: _Command) -> _Command:
+    """Turn the errors of a command into a message and an exit code; no traceback for mistakes.
+
+    The command takes `as_json` among its keywords, and returns its exit code.
+    """
+
+    @functools.wraps(command)
+    def guard(*arguments: Any, as_json: bool, **options: Any) -> int:  # noqa: ANN401 - click's own
+        try:
+            return command(*arguments, as_json=as_json, **options)
+        except BrokenPipeError:
+            raise
+        except (PicklesealError, OSError, ValueError) as error:
+            if as_json:
+                print_json({"error": describe(error)})
+            else:
+                click.echo(
+                    f"{click.style('error:', fg='red', bold=True)} {shown(_text(error))}", err=True
+                )
+            return CHECK_FAILED if isinstance(error, SealError) else COULD_NOT_RUN
+
+    return guard  # type: ignore[return-value]
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, OSError) and not isinstance(error, PicklesealError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

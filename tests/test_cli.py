@@ -1,0 +1,295 @@
+"""The command, as a process: what it prints, its exit codes, and what it never does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pickleseal import Key, Keyring, Suite, open_keyring, signed_dump
+from pickleseal.keystore.directory import INDEX, create_key
+
+
+def run(
+    *arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "pickleseal", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "120", **(env or {})},
+        cwd=cwd,
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def as_json(done: subprocess.CompletedProcess[str]) -> Any:
+    assert done.stdout.isascii()
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Path:
+    folder = tmp_path / "ring"
+    create_key(folder, suite=Suite.BLAKE3, note="a note", now=1_700_000_000)
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path: Path, ring: Path) -> Path:
+    path = tmp_path / "model.pkl"
+    signed_dump({"a": 1}, path, keyring=ring, context="fraud/v3", info={"accuracy": 0.9})
+    return path
+
+
+# --- keygen ----------------------------------------------------------------------------------
+
+
+def test_keygen_makes_a_ring_and_prints_no_secret(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "ring"
+    for arguments, primary in (((), True), (("--suite", "sha256", "--note", "two"), False)):
+        done = run("keygen", "--keyring", folder, "--json", *arguments)
+        assert done.returncode == 0
+        made = as_json(done)
+        assert made.keys() == {"id", "suite", "primary", "path", "keyring"}
+        assert made["primary"] is primary
+        secret = Path(made["path"]).read_text().split(".")[2]
+        assert secret not in done.stdout + done.stderr
+    human = run("keygen", "--keyring", folder)
+    assert human.returncode == 0
+    secrets = [path.read_text().split(".")[2] for path in folder.glob("*.key")]
+    assert len(secrets) == 3
+    assert not [secret for secret in secrets if secret in human.stdout + human.stderr]
+    assert {entry.suite for entry in open_keyring(folder).entries.values()} == set(Suite)
+
+
+def test_keygen_without_a_directory_makes_the_users_own_ring(tmp_path: Path) -> None:
+    env = {"XDG_DATA_HOME": str(tmp_path / "data"), "HOME": str(tmp_path)}
+    done = run("keygen", "--json", env=env, cwd=tmp_path)
+    assert done.returncode == 0
+    assert Path(as_json(done)["path"]).is_relative_to(tmp_path)
+    listed = run("keys", "list", "--json", env=env, cwd=tmp_path)
+    assert as_json(listed)["primary"] == as_json(done)["id"]
+
+
+def test_keygen_takes_the_directory_of_the_variable(tmp_path: Path) -> None:
+    env = {"PICKLESEAL_KEYRING": str(tmp_path / "ring")}
+    assert run("keygen", env=env).returncode == 0
+    assert (tmp_path / "ring" / INDEX).exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="this system has no modes")
+def test_keygen_in_a_folder_open_to_others_could_not_run(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    for folder in (tmp_path / "open", tmp_path / "open" / "ring"):
+        done = run("keygen", "--keyring", folder, "--json")
+        assert done.returncode == 2
+        assert as_json(done)["error"]["kind"] == "KeyPermissionError"
+        assert not list(tmp_path.rglob("*.key"))
+
+
+# --- keys ------------------------------------------------------------------------------------
+
+
+def test_keys_list_and_show_tell_all_but_the_secret(ring: Path) -> None:
+    (file,) = ring.glob("*.key")
+    secret = file.read_text().split(".")[2]
+    listed = run("keys", "list", "--keyring", ring, "--json")
+    (key,) = as_json(listed)["keys"]
+    assert key == {
+        "id": file.stem,
+        "state": "active",
+        "suite": 2,
+        "created": 1_700_000_000,
+        "note": "a note",
+    }
+    shown = run("keys", "show", file.stem[:6], "--keyring", ring, "--json")
+    assert as_json(shown)["primary"] is True
+    human = run("keys", "list", "--keyring", ring), run("keys", "show", "--keyring", ring)
+    for done in (listed, shown, *human):
+        assert done.returncode == 0
+        assert file.stem in done.stdout
+        assert secret not in done.stdout + done.stderr
+
+
+def test_a_key_that_is_not_there_could_not_be_shown(ring: Path) -> None:
+    assert run("keys", "show", "xyz", "--keyring", ring).returncode == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [("keys", "list"), ("keys", "show"), ("verify", "it"), ("demo",)]
+)
+def test_without_a_key_a_command_could_not_run(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    for options in ((), ("--json",), ("--keyring", tmp_path / "nothing", "--json")):
+        done = run(*arguments, *options, cwd=tmp_path)
+        assert done.returncode == 2
+        if "--json" in options:
+            assert as_json(done)["error"]["kind"] in ("NoKeyError", "KeyringError")
+        else:
+            assert done.stderr
+            assert not done.stdout
+
+
+# --- verify ----------------------------------------------------------------------------------
+
+
+def test_verify_tells_whole_refused_and_unreadable_apart(
+    model: Path, ring: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.pkl"
+    broken.write_bytes(model.read_bytes()[:-1] + b"\0")
+    plain = tmp_path / "plain.pkl"
+    plain.write_bytes(b"\x80\x04N.")
+    assert run("verify", model, "--keyring", ring).returncode == 0
+    assert run("verify", "--keyring", ring, model, broken).returncode == 1
+    done = run("verify", "--keyring", ring, "--json", model, broken, plain, tmp_path / "none")
+    assert done.returncode == 2
+    files = as_json(done)["files"]
+    assert [file["verdict"] for file in files] == ["whole", "refused", "refused", "unreadable"]
+    assert files[0]["metadata"]["context"] == "fraud/v3"
+    assert [file["error"]["kind"] for file in files[1:]] == [
+        "BadSealError",
+        "NotSealedError",
+        "FileNotFoundError",
+    ]
+
+
+def test_verify_enforces_a_context(model: Path, ring: Path) -> None:
+    for context, code in (("fraud/v3", 0), ("spam", 1), ("", 2)):
+        assert run("verify", model, "--context", context, "--keyring", ring).returncode == code
+
+
+def test_verify_and_inspect_do_not_wait_on_a_pipe_or_take_a_folder(
+    ring: Path, tmp_path: Path
+) -> None:
+    places = [tmp_path]
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "fifo")
+        places.append(tmp_path / "fifo")
+    for place in places:
+        for command in ("verify", "inspect"):
+            assert run(command, place, "--keyring", ring).returncode == 1
+
+
+# --- inspect ---------------------------------------------------------------------------------
+
+
+def test_inspect_tells_three_states_apart(model: Path, ring: Path, tmp_path: Path) -> None:
+    data = bytearray(model.read_bytes())
+    data[-40] ^= 1
+    (tmp_path / "body.pkl").write_bytes(data)
+    cases = [
+        ((model, "--keyring", ring), "whole", 0),
+        ((model, "--keyring", ring, "--header-only"), "header", 0),
+        ((tmp_path / "body.pkl", "--keyring", ring), "header", 1),
+        ((tmp_path / "body.pkl", "--keyring", ring, "--header-only"), "header", 0),
+        ((model,), "unverified", 1),
+    ]
+    for arguments, status, code in cases:
+        done = run("inspect", "--json", *arguments)
+        assert (as_json(done)["status"], done.returncode) == (status, code)
+        assert run("inspect", *arguments).returncode == code
+    assert "UNVERIFIED" in run("inspect", model).stdout
+
+
+def test_inspect_of_what_is_no_envelope_or_not_there(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("hello")
+    for path, code, kind in (
+        (tmp_path / "text", 1, "NotSealedError"),
+        (tmp_path / "none", 2, "FileNotFoundError"),
+        ("\0" if os.name == "nt" else "a\nb", 2, "FileNotFoundError"),
+    ):
+        done = run("inspect", path, "--json")
+        assert done.returncode == code
+        assert as_json(done)["error"]["kind"] == kind
+        assert run("inspect", path).returncode == code
+
+
+# --- what comes from outside -----------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such names cannot be made there")
+def test_hostile_names_and_texts_reach_the_terminal_escaped(ring: Path, tmp_path: Path) -> None:
+    name = "evil\n\x1b]0;title\x07[red]bold\u202e.pkl"
+    path = tmp_path / name
+    signed_dump(1, path, keyring=ring, context="[bold]c\u202e[/bold]", info={"x": "[link=a]b"})
+    stranger = tmp_path / f"stranger{name}"
+    signed_dump(1, stranger, keyring=Keyring(Key.generate()), context="\u202e")
+    for arguments in (
+        ("verify", path, stranger, tmp_path / f"none{name}"),
+        ("inspect", path),
+        ("inspect", stranger),
+    ):
+        for options in ((), ("--json",)):
+            done = run(*arguments, *options, "--keyring", ring, env={"FORCE_COLOR": "1"})
+            for character in ("\x1b]", "\x07", "\u202e"):
+                assert character not in done.stdout + done.stderr
+    assert "[bold]c" in run("inspect", path, "--keyring", ring).stdout
+
+
+def test_colour_is_for_terminals_that_want_it(model: Path, ring: Path) -> None:
+    forced = {"FORCE_COLOR": "1", "NO_COLOR": ""}
+    assert "\x1b[" not in run("verify", model, "--keyring", ring).stdout
+    assert "\x1b[" in run("verify", model, "--keyring", ring, env=forced).stdout
+    refused = {"FORCE_COLOR": "1", "NO_COLOR": "1"}
+    colours = run("verify", model, "--keyring", ring, env=refused).stdout
+    assert "\x1b[3" not in colours
+
+
+def test_a_reader_that_goes_away_is_no_traceback(model: Path, ring: Path) -> None:
+    command = f"'{sys.executable}' -m pickleseal inspect '{model}' --keyring '{ring}' | true"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+
+
+# --- the command itself ----------------------------------------------------------------------
+
+COMMANDS = [(), ("keygen",), ("keys",), ("keys", "list"), ("keys", "show"), ("verify",)]
+COMMANDS += [("inspect",), ("demo",)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_there_for_every_command(command: tuple[str, ...]) -> None:
+    for option in ("--help", "-h"):
+        done = run(*command, option)
+        assert done.returncode == 0
+        assert "Usage" in done.stdout
+    if len(command) == 2 or command in [("keygen",), ("verify",), ("inspect",), ("demo",)]:
+        for option in ("--keyring", "--json", "Examples"):
+            assert option in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nothing",), ("verify",), ("keygen", "--suite", "md5"), ("inspect", "--trust")]
+)
+def test_wrong_usage_could_not_run(arguments: tuple[str, ...]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert not done.stdout
+
+
+def test_the_installed_command_is_the_same() -> None:
+    script = Path(sys.executable).with_name("pickleseal")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == run("--version").stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "sys.argv = ['pickleseal', '--help']\n"
+        "from pickleseal.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'sklearn', 'numpy', 'scipy', 'rich', 'cloudpickle', 'platformdirs', 'asyncio'}\n"
+        "print('heavy:', sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("heavy: []\n")

@@ -1,0 +1,26 @@
+"""The demo keeps what it promises, in real processes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_the_demo_goes_as_promised(ring_directory: Path) -> None:
+    command = [sys.executable, "-m", "pickleseal", "demo", "--keyring", str(ring_directory)]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    outcome = json.loads(done.stdout)
+    assert outcome["ok"] is True
+    assert outcome["accuracy"]["before"] == outcome["accuracy"]["after"]
+    assert [refusal["error"] for refusal in outcome["refusals"]] == [
+        "BadSealError",
+        "NotSealedError",
+        "UnknownKeyError",
+        "ContextError",
+    ]
+    assert outcome["names_looked_up"] == 0
+    assert outcome["mark_after_refusals"] is False
+    assert outcome["mark_after_plain_pickle"] is True
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    for refusal in outcome["refusals"]:
+        assert refusal["error"] in shown.stdout

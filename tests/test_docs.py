@@ -1,0 +1,362 @@
+"""What the documents say is true: their code runs, their links lead somewhere, no name is missing.
+
+How a fenced block is read (CONTRIBUTING.md tells it to writers):
+
+- ```python: run, the blocks of one file in order in one namespace. `#> text` lines are what the
+  block prints. A statement with a comment `# raises: Name: message` must raise that. A block whose
+  first line is `# name.py` is written to that file instead.
+- ```console: each line after `$ ` is run, the lines below it are its output.
+- ```sh: not run, since it installs or builds; only make, pip and git may stand there.
+- ```text and the like: not code. One that begins with `pickleseal.errors.` is the error of the
+  block before it.
+
+`...` in any expected text stands for anything. To write the output of `--help` into
+docs/reference/cli.md anew: python tests/test_docs.py
+"""
+
+import ast
+import contextlib
+import doctest
+import io
+import os
+import re
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import pickleseal
+from pickleseal import Suite
+from pickleseal.keystore.directory import create_key
+
+ROOT = Path(__file__).parent.parent
+# Where the tests lie without the documents, as beside an installed wheel, there is nothing to hold.
+DOCUMENTS = sorted(
+    path
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md"))
+    if path.is_file()
+)
+NAMES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
+API = ROOT / "docs/reference/api.md"
+CLI = ROOT / "docs/reference/cli.md"
+ERRORS = ROOT / "docs/reference/errors.md"
+
+LANGUAGES = {"python", "console", "sh", "text", "json", "yaml", "toml", "dockerfile"}
+LOOSELY = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+class Block(NamedTuple):
+    language: str
+    line: int
+    text: str
+
+
+def blocks(document: Path) -> Iterator[Block]:
+    language, start, lines = None, 0, [""]
+    for number, line in enumerate(document.read_text(encoding="utf-8").splitlines(), 1):
+        fence = re.match(r"(```+)(.*)$", line)
+        if language is None and fence:
+            language, start, lines = fence[2].strip(), number, []
+        elif language is not None and fence:
+            yield Block(language, start, "\n".join(lines) + "\n")
+            language = None
+        elif language is not None:
+            lines.append(line)
+    assert language is None, f"{document}: a block that begins at line {start} has no end"
+
+
+def prose(document: Path) -> str:
+    return re.sub(
+        r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+
+
+def same(expected: str, got: str) -> bool:
+    checker = doctest.OutputChecker()
+    return checker.check_output(expected.rstrip() + "\n", got.rstrip() + "\n", LOOSELY)
+
+
+def environment() -> dict[str, str]:
+    """Give an environment in which commands print alike everywhere."""
+    ours = str(Path(sys.executable).parent)
+    return {
+        **os.environ,
+        "PATH": ours + os.pathsep + os.environ["PATH"],
+        "COLUMNS": "100",
+        "NO_COLOR": "1",
+        "TERM": "dumb",
+        "PYTHONWARNINGS": "error",
+        "PYTHONUTF8": "1",
+    }
+
+
+def run_python(block: Block, document: Path, namespace: dict[str, object]) -> BaseException | None:
+    """Run a block; give the last error that it was meant to raise."""
+    last = None
+    source = block.text.splitlines()
+    if source and re.fullmatch(r"# [a-z_0-9]+\.py", source[0]):
+        Path(source[0][2:]).write_text(block.text, encoding="utf-8")
+        return None
+    tree = ast.increment_lineno(ast.parse(block.text), block.line)
+    printed = io.StringIO()
+    for node in tree.body:
+        code = compile(ast.Module([node], []), str(document), "exec")
+        lines = source[node.lineno - block.line - 1 : (node.end_lineno or 0) - block.line]
+        raises = re.search(r"# raises: (\w+)(?:: (.*))?$", "\n".join(lines), re.MULTILINE)
+        with contextlib.redirect_stdout(printed):
+            if raises is None:
+                exec(code, namespace)
+                continue
+            with pytest.raises(Exception) as caught:  # noqa: PT011 - its name is looked at below
+                exec(code, namespace)
+        last = caught.value
+        assert type(caught.value).__name__ == raises[1], f"{document}:{node.lineno}"
+        if raises[2]:
+            assert same(raises[2], str(caught.value)), f"{document}:{node.lineno}: {caught.value}"
+    expected = "".join(f"{line[3:]}\n" for line in source if line.startswith("#> "))
+    if expected:
+        got = printed.getvalue()
+        assert same(expected, got), f"{document}:{block.line} printed:\n{got}"
+    return last
+
+
+def run_console(block: Block, document: Path) -> None:
+    assert block.text.startswith("$ "), f"{document}:{block.line} begins without a command"
+    for entry in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        command, expected = entry.split("\n", 1)
+        while command.endswith("\\"):
+            more, expected = expected.split("\n", 1)
+            command = command[:-1] + more
+        done = subprocess.run(
+            ["sh", "-c", command],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+        where = f"{document}:{block.line}: {command}"
+        # A command that fails is shown with `; echo "exit code $?"`.
+        assert done.returncode == 0, f"{where}\n{done.stdout}"
+        if expected.strip():
+            assert same(expected, done.stdout), f"{where} printed:\n{done.stdout}"
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give an empty directory to work in, and no way to the keys of whoever runs this."""
+    place = tmp_path / "work"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("PICKLESEAL_KEYRING", str(tmp_path / "keyring"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return place
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_block_of_a_document_runs(
+    name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = ROOT / name
+    main = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    todo = list(blocks(document))
+    if not (todo and todo[0].text.startswith("$ pickleseal keygen\n")):
+        # A document that does not begin with making a key is for readers who have one.
+        create_key(workplace.parent / "keyring", suite=Suite.BLAKE3, note="", now=0)
+    error: BaseException | None = None
+    for block in todo:
+        if block.language == "python":
+            error = run_python(block, document, vars(main))
+        elif block.text.startswith("pickleseal.errors."):
+            assert same(block.text, f"{type(error).__module__}.{type(error).__name__}: {error}")
+        elif block.language == "console":
+            if os.name != "posix":
+                pytest.skip("the commands are for a POSIX shell")
+            run_console(block, document)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_block_is_of_a_kind_that_is_run_or_is_no_code(name: str) -> None:
+    for block in blocks(ROOT / name):
+        assert block.language in LANGUAGES, f"{name}:{block.line}"
+        if block.language == "sh":
+            commands = {line.split()[0] for line in block.text.splitlines() if line.strip()}
+            assert commands <= {"make", "pip", "git", "cd"}, f"{name}:{block.line}"
+
+
+def anchors(document: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).strip().replace(" ", "-")
+        for heading in headings
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_relative_link_leads_to_a_file_and_a_heading(name: str) -> None:
+    document = ROOT / name
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (document.parent / path).resolve() if path else document
+        assert found.exists(), f"{name} links to {target}"
+        assert found.is_relative_to(ROOT), f"{name} links to {target}"
+        if anchor and found.suffix == ".md":
+            assert anchor in anchors(found), f"{name} links to {target}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_document_names_what_pickleseal_does_not_have(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    files = {"md", "key", "json", "toml", "py"}
+    for dotted in re.findall(r"(?<![\w./@-])pickleseal\.(\w+)", text):
+        assert dotted in files or hasattr(pickleseal, dotted) or is_a_room(dotted), dotted
+    for imported in re.findall(r"^from pickleseal import (?!\()(.+)$", text, re.MULTILINE):
+        assert {part.split()[0] for part in imported.split(", ")} <= set(pickleseal.__all__)
+
+
+def is_a_room(name: str) -> bool:
+    package = Path(pickleseal.__file__).parent
+    return (package / f"{name}.py").is_file() or (package / name).is_dir()
+
+
+@pytest.mark.skipif(not API.exists(), reason="the documents are not here")
+def test_the_api_reference_has_every_public_name_and_no_other() -> None:
+    told = set(re.findall(r"^#{3,4} `(\w+)", API.read_text(encoding="utf-8"), re.MULTILINE))
+    errors = {name for name in pickleseal.__all__ if name.endswith(("Error", "Warning"))}
+    assert told == set(pickleseal.__all__) - errors
+    told = set(re.findall(r"^### `(\w+)`", ERRORS.read_text(encoding="utf-8"), re.MULTILINE))
+    assert told == errors
+
+
+@pytest.mark.skipif(not API.exists(), reason="the documents are not here")
+def test_the_api_reference_gives_each_signature_as_it_is() -> None:
+    text = API.read_text(encoding="utf-8")
+    for name in sorted(pickleseal.__all__):
+        function = getattr(pickleseal, name)
+        if not isinstance(function, types.FunctionType):
+            continue
+        found = re.search(rf"^### `{name}`\n+```python\n(.*?)```", text, re.MULTILINE | re.DOTALL)
+        assert found, name
+        written = ast.parse(found[1]).body[0]
+        assert isinstance(written, ast.FunctionDef)
+        code = function.__code__
+        args = written.args
+        assert tuple(
+            a.arg for a in (*args.posonlyargs, *args.args, *args.kwonlyargs)
+        ) == code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]  # fmt: skip
+        assert len(args.posonlyargs) == code.co_posonlyargcount
+        assert len(args.kwonlyargs) == code.co_kwonlyargcount
+        assert tuple(ast.literal_eval(d) for d in args.defaults) == (function.__defaults__ or ())
+        written_defaults = {
+            a.arg: ast.literal_eval(d)
+            for a, d in zip(args.kwonlyargs, args.kw_defaults, strict=True)
+            if d is not None
+        }
+        assert written_defaults == (function.__kwdefaults__ or {})
+
+
+def commands() -> list[str]:
+    """Give every command there is, as one types it, from the command line's own table."""
+    import click
+
+    from pickleseal import cli
+
+    top = next(v for v in (cli.main, *vars(cli).values()) if isinstance(v, click.Group))
+
+    def below(command: click.Command, name: str) -> Iterator[str]:
+        yield name
+        if isinstance(command, click.Group):
+            for part, child in command.commands.items():
+                if not child.hidden:
+                    yield from below(child, f"{name} {part}")
+
+    return list(below(top, "pickleseal"))
+
+
+@pytest.mark.skipif(not CLI.exists(), reason="the documents are not here")
+def test_the_command_reference_shows_the_help_of_every_command() -> None:
+    # That what it shows is what they print is the business of test_every_block_of_a_document_runs.
+    shown = re.findall(r"^\$ (pickleseal.*) --help$", CLI.read_text(encoding="utf-8"), re.MULTILINE)
+    assert shown == commands()
+
+
+@pytest.mark.skipif(not DOCUMENTS, reason="the documents are not here")
+def test_the_security_policy_names_tests_that_exist() -> None:
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w./]+)::(\w+)`", text)
+    assert named
+    for path, test in named:
+        source = (ROOT / path).read_text(encoding="utf-8")
+        assert re.search(rf"^def {test}\(", source, re.MULTILINE), f"{path}::{test}"
+
+
+@pytest.mark.skipif(not DOCUMENTS, reason="the documents are not here")
+def test_the_plan_of_the_house_has_every_room() -> None:
+    plan = next(blocks(ROOT / "docs/explanation/design.md")).text
+    package = Path(pickleseal.__file__).parent
+    rooms = {path.stem if path.suffix else path.name for path in package.glob("[a-z]*")}
+    assert rooms - {"py"} <= set(re.findall(r"\w+", plan))
+
+
+@pytest.mark.skipif(not DOCUMENTS, reason="the documents are not here")
+def test_every_document_can_be_reached_from_the_first_page() -> None:
+    seen, todo = set(), [ROOT / "README.md"]
+    while todo:
+        document = todo.pop()
+        seen.add(document)
+        for target in re.findall(r"\]\(([^)#\s]+)", prose(document)):
+            found = (document.parent / target).resolve()
+            if found.suffix == ".md" and found.exists() and found not in seen:
+                todo.append(found)
+    below_docs = {path for path in DOCUMENTS if path.is_relative_to(ROOT / "docs")}
+    assert below_docs - seen == set()
+
+
+@pytest.mark.parametrize("script", sorted(ROOT.glob("examples/*.py")), ids=lambda path: path.name)
+def test_an_example_runs(script: Path, workplace: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env=environment(),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    expected = re.search(r'Prints:\n\n(.*?)"""', script.read_text(encoding="utf-8"), re.DOTALL)
+    assert expected, f"{script.name} does not tell what it prints"
+    assert same("\n".join(line.strip() for line in expected[1].splitlines()), done.stdout)
+
+
+def write_help() -> None:
+    """Write what `--help` of each command prints into the command reference."""
+    text = CLI.read_text(encoding="utf-8")
+    for command in commands():
+        done = subprocess.run(
+            [*command.split(), "--help"],
+            env=environment(),
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
+        )
+        shown = f"```console\n$ {command} --help\n{done.stdout.rstrip()}\n```"
+        pattern = rf"```console\n\$ {re.escape(command)} --help\n.*?```"
+        found = re.search(pattern, text, re.DOTALL)
+        if found:
+            text = text.replace(found[0], shown)
+        else:
+            text = f"{text.rstrip()}\n\n## `{command}`\n\n{shown}\n"
+    CLI.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_help()
