@@ -270,7 +270,7 @@ def commands() -> list[str]:
 
     from pickleseal import cli
 
-    top = next(v for v in (cli.main, *vars(cli).values()) if isinstance(v, click.Group))
+    top = cli.cli
 
     def below(command: click.Command, name: str) -> Iterator[str]:
         yield name
