@@ -867,7 +867,7 @@ def test_one_final_line_feed_is_part_of_a_key_file() -> None:
     assert Key.parse(KeyLine(GOOD + "\n")).id == Key.parse(KeyLine(GOOD)).id
 
 
-@pytest.mark.parametrize("key", ["secret", b"k" * 32, b"", 7, KeyLine(GOOD)])
+@pytest.mark.parametrize("key", ["secret", b"k" * 32, b"", 7, KeyLine(GOOD)], ids=repr)
 def test_a_ring_is_made_of_keys_alone(key: object) -> None:
     with pytest.raises(TypeError):
         Keyring(key)  # type: ignore[arg-type]

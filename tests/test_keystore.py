@@ -358,7 +358,11 @@ def test_key_lines_in_the_environment_seal_with_the_first_and_open_with_all(
         signed_loads(signed_dumps("x", keyring=Keyring(keys[0])))
 
 
-@pytest.mark.parametrize("value", ["", "  \n", "nonsense", KeyLine.generate().reveal()[:-1]])
+@pytest.mark.parametrize(
+    "value",
+    ["", "  \n", "nonsense", KeyLine.generate().reveal()[:-1]],
+    ids=["empty", "blank", "nonsense", "cut"],
+)
 def test_key_lines_that_are_none_are_refused_and_nothing_else_is_tried(
     value: str, rings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
