@@ -10,7 +10,9 @@ asks for.
 # Its base classes come from a package that a Python may lack.
 
 import contextlib
+import importlib
 import pickle
+import sys
 import unittest
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -92,7 +94,16 @@ class FileUnpickler:
         return pickleseal.signed_load(self._file, keyring=RING)
 
 
-class Classes:
+class Fresh:
+    """Before each test the import system forgets what folders held: some tests make modules."""
+
+    def setUp(self) -> None:
+        importlib.invalidate_caches()
+        sys.path_importer_cache.clear()
+        super().setUp()
+
+
+class Classes(Fresh):
     pickler = OwnPickler
     unpickler = pickling._Unpickler
     bad_stack_errors = (pickle.UnpicklingError,)

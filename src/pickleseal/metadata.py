@@ -58,7 +58,7 @@ class Metadata(NamedTuple):
     """The fields of an envelope. All but `content` may be left out (None)."""
 
     content: str
-    source: str = "dumped"
+    source: str | None = None
     class_name: str | None = None
     context: str | None = None
     created: int | None = None

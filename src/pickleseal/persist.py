@@ -289,6 +289,7 @@ def _seal(
     cls = f"{type(obj).__module__}.{type(obj).__qualname__}"
     metadata = md.Metadata(
         content="pickle",
+        source="dumped",
         class_name=cls if cls.isprintable() and len(cls) <= _MAX_CLASS_NAME else None,
         context=sealed_for,
         created=now(),

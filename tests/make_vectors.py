@@ -1,0 +1,341 @@
+"""Make tests/vectors: `python tests/make_vectors.py` writes them anew, always the same.
+
+The good ones are sealed by the package's pure core. The bad ones are made of a good one with one
+fault, and where a foreign writer with the key could have made the fault, it is properly tagged.
+"""
+
+import gzip
+import pickle
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pickleseal import envelope, mac, seal, storage, tree
+from pickleseal.keys import Key
+from pickleseal.mac import Mac
+from pickleseal.metadata import External, Metadata
+from pickleseal.suite import Suite
+
+FOLDER = Path(__file__).with_name("vectors")
+NOW = 2_000_000_000
+
+SECRET = bytes(range(32))
+REVOKED_SECRET = bytes(range(255, 223, -1))
+SHA = Key(Suite.SHA256, Mac(SECRET))
+BLAKE = Key(Suite.BLAKE3, Mac(SECRET))
+REVOKED = Key(Suite.BLAKE3, Mac(REVOKED_SECRET))
+STRANGER = Key(Suite.BLAKE3, Mac(b"a secret that no reader has: 32."))
+
+ONE = pickle.dumps(1, 5)
+PLAIN = Metadata(content="pickle")
+
+
+class Vector(NamedTuple):
+    """One file: its name, what it is refused as or "ok", the bytes, and what a reader names."""
+
+    name: str
+    expect: str
+    data: bytes
+    comment: str
+    context: str = ""
+
+    def to_bytes(self) -> bytes:
+        data, lines = self.data, [f"expect: {self.expect}", f"context: {self.context}"]
+        if len(data) > 1 << 16:
+            lines.append("encoding: gzip")
+            data = gzip.compress(data, mtime=0)[:9] + b"\xff" + gzip.compress(data, mtime=0)[10:]
+        lines.append(f"comment: {self.comment}")
+        return "\n".join(lines).encode() + b"\n\n" + data
+
+
+def sealed(metadata: Metadata, segments: list[bytes], key: Key = BLAKE) -> bytes:
+    head = seal.seal_head(key, metadata, [len(segment) for segment in segments])
+    return storage.join(head.data, [memoryview(s) for s in segments], head.finish, key.suite)
+
+
+def tag_anew(data: bytes | bytearray, key: Key = BLAKE, *, body_size: int | None = None) -> bytes:
+    """Put right tags on an envelope that breaks some other rule."""
+    m, n = struct.unpack_from("<II", data, 32)
+    fixed = envelope.Fixed(key.suite, key.raw_id, m, n, 0, 0)
+    h, t = fixed.head_size, fixed.table_start
+    head = bytes(data[:h])
+    body = bytes(data[h + 32 : -32])
+    head_digest = tree.head_digest(key.suite, head)
+    header = mac.statement(mac.HEADER, key.suite, key.raw_id, h, head_digest)
+    leaves = [tree.leaf_digest(key.suite, leaf) for leaf in tree.split([memoryview(body)])]
+    content = tree.content_digest(key.suite, len(body), 0, head[t : t + 16 * n], leaves)
+    digest = tree.envelope_digest(key.suite, head_digest, content)
+    size = len(data) - 32
+    whole = mac.statement(mac.ENVELOPE, key.suite, key.raw_id, size, digest)
+    return head + key.mac(header) + body + key.mac(whole)
+
+
+def with_metadata(metadata: bytes) -> bytes:
+    """Seal metadata in a spelling of a foreign writer's."""
+    head = envelope.pack_head(BLAKE.suite, BLAKE.raw_id, metadata, [len(ONE)])
+    body = ONE.ljust(64, b"\0")
+    return tag_anew(envelope.head_bytes(head) + bytes(32) + body + bytes(32))
+
+
+def patched(offset: int, new: bytes, data: bytes | None = None) -> bytes:
+    data = sealed(PLAIN, [ONE]) if data is None else data
+    return data[:offset] + new + data[offset + len(new) :]
+
+
+def buffers(count: int) -> bytes:
+    """Give a stream that makes a list of that many out-of-band buffers."""
+    return b"\x80\x05(" + b"\x97" * count + b"l."
+
+
+def good() -> Iterator[Vector]:
+    for name, key in (("sha256", SHA), ("blake3", BLAKE)):
+        yield Vector(f"good-{name}", "ok", sealed(PLAIN, [ONE], key), "the least there is")
+        for size in (2**20 - 64, 2**20, 2**20 + 64):
+            stream = b"\x80\x05B" + struct.pack("<I", size - 8) + bytes(size - 8) + b"."
+            comment = f"a body of {size} bytes"
+            yield Vector(f"good-{name}-body-{size}", "ok", sealed(PLAIN, [stream], key), comment)
+        many = [buffers(3), b"a" * 64, b"", b"b" * 65]
+        yield Vector(f"good-{name}-buffers", "ok", sealed(PLAIN, many, key), "one of them empty")
+    yield Vector("good-one-buffer", "ok", sealed(PLAIN, [buffers(1), b"x"]), "of one byte")
+    hundred = [buffers(100), *(bytes([n]) * n for n in range(100))]
+    yield Vector("good-hundred-buffers", "ok", sealed(PLAIN, hundred), "of 0 to 99 bytes")
+    for protocol in range(5):
+        data = sealed(PLAIN, [pickle.dumps([1, "a"], protocol)])
+        yield Vector(f"good-protocol-{protocol}", "ok", data, "an old protocol")
+    for size in (2, 13, 14, 29, 30, 48):
+        note = Metadata(content="pickle", class_name="x" * size)
+        yield Vector(f"good-class-{size}", "ok", sealed(note, [ONE]), "edges of the padding")
+    for name, context in (("ascii", "fraud/v3"), ("accent", "caf\u00e9"), ("longest", "x" * 255)):
+        data = sealed(Metadata(content="pickle", context=context), [ONE])
+        yield Vector(f"good-context-{name}", "ok", data, "a context", context)
+    decomposed = sealed(Metadata(content="pickle", context="caf\u00e9"), [ONE])
+    yield Vector("good-context-nfd", "ok", decomposed, "the caller's is not in NFC", "cafe\u0301")
+    full = Metadata(
+        content="pickle",
+        source="dumped",
+        class_name="builtins.int",
+        created=1_700_000_000,
+        expires=NOW + 1,
+        serial=2**53 - 1,
+        versions={"python": "3.11.7", "scikit-learn": "1.9.1"},
+        imports=(),
+        info={
+            "floats": [0.1, -0.0, 1e16, 1e15, 1e-05, 0.0001, 5e-324, 1.7976931348623157e308],
+            "integers": [-(2**53), 2**53 - 1, 0],
+            "nested": {"deep": ["\u00fc", '"\\"', True, False]},
+        },
+    )
+    yield Vector("good-all-fields", "ok", sealed(full, [ONE]), "every field, numbers of all kinds")
+    adopted = Metadata(content="pickle", source="adopted", imports_omitted=7)
+    yield Vector("good-adopted", "ok", sealed(adopted, [ONE]), "adopted, its imports not listed")
+    names = Metadata(content="pickle", imports=(("builtins", "len"), ("builtins", "print")))
+    yield Vector(
+        "good-imports", "ok", sealed(names, [b"cbuiltins\nlen\n."]), "a name that is listed"
+    )
+
+
+def bad_fixed() -> Iterator[Vector]:
+    fields = {
+        "version-0": (8, b"\0\0"),
+        "version-2": (8, b"\2\0"),
+        "suite-0": (10, b"\0\0"),
+        "suite-3": (10, b"\3\0"),
+        "suite-258": (10, b"\2\1"),
+        "flags": (12, b"\1"),
+        "flags-high": (15, b"\x80"),
+        "metadata-size-1": (32, struct.pack("<I", 1)),
+        "metadata-size-65537": (32, struct.pack("<I", 65537)),
+        "segments-0": (36, struct.pack("<I", 0)),
+        "segments-65537": (36, struct.pack("<I", 65537)),
+        "total-0": (40, struct.pack("<Q", 0)),
+        "total-less": (40, struct.pack("<Q", 224)),
+        "total-odd": (40, struct.pack("<Q", 287)),
+        "total-2-44-and-more": (40, struct.pack("<Q", 2**44 + 32)),
+        "total-2-63": (40, struct.pack("<Q", 2**63)),
+        "total-2-64-less-32": (40, struct.pack("<Q", 2**64 - 32)),
+        "codec-1": (48, b"\1\0"),
+        "codec-2": (48, b"\2\0"),
+        "reserved-first": (50, b"\1"),
+        "reserved-last": (63, b"\1"),
+    }
+    for name, (offset, new) in fields.items():
+        yield Vector(
+            f"bad-{name}", "malformed", tag_anew_fixed(patched(offset, new)), "tagged anew"
+        )
+    data = sealed(PLAIN, [ONE])
+    yield Vector("bad-magic-first", "not-sealed", patched(0, b"\x80"), "another first byte")
+    yield Vector("bad-magic-last", "not-sealed", patched(7, b"\r"), "another line end")
+    yield Vector("bad-empty", "not-sealed", b"", "nothing at all")
+    yield Vector("bad-pickle", "not-sealed", pickle.dumps([1, 2, 3], 4), "a plain pickle")
+    yield Vector("bad-behind-a-byte", "not-sealed", b"\0" + data, "the magic is not at 0")
+    yield Vector("bad-magic-alone", "malformed", data[:8], "cut off behind the magic")
+    for size in (63, 64, 159, 160, 191, 192, 255, 256, 287):
+        yield Vector(f"bad-cut-at-{size}", "malformed", data[:size], "cut off")
+    yield Vector("bad-trailing-byte", "malformed", data + b"\0", "a byte behind the end")
+    yield Vector("bad-twice", "malformed", data + data, "two envelopes in one")
+
+
+def tag_anew_fixed(data: bytes) -> bytes:
+    """Tag the 288 bytes of the least envelope anew, whatever its fields say of themselves."""
+    digest = tree.head_digest(BLAKE.suite, data[:160])
+    tag = BLAKE.mac(mac.statement(mac.HEADER, BLAKE.suite, BLAKE.raw_id, 160, digest))
+    return data[:160] + tag + data[192:]
+
+
+def bad_tags() -> Iterator[Vector]:
+    data = sealed(PLAIN, [ONE])
+    for name, offset in (
+        ("metadata", 70),
+        ("metadata-padding", 95),
+        ("table", 96),
+        ("head-padding", 140),
+        ("header-tag", 160),
+        ("body", 192),
+        ("body-padding", 255),
+        ("envelope-tag", 287),
+    ):
+        flipped = patched(offset, bytes([data[offset] ^ 1]))
+        yield Vector(f"bad-flip-{name}", "bad-seal", flipped, f"byte {offset}")
+    other = sealed(Metadata(content="pickle", serial=1), [pickle.dumps(2, 5)])
+    mixed = data[:192] + other[192:]
+    yield Vector("bad-head-of-one-body-of-another", "bad-seal", mixed, "both genuine")
+    yield Vector(
+        "bad-tags-swapped", "bad-seal", data[:160] + data[-32:] + data[192:256] + data[160:192], ""
+    )
+    sha = sealed(PLAIN, [ONE], SHA)
+    yield Vector("bad-suite-1-by-key-2", "malformed", patched(10, b"\1\0"), "the key is of suite 2")
+    yield Vector("bad-suite-2-by-key-1", "malformed", patched(10, b"\2\0", sha), "and the reverse")
+    stranger = sealed(PLAIN, [ONE], STRANGER)
+    yield Vector("bad-stranger", "unknown-key", stranger, "a key that nobody knows")
+    as_ours = patched(16, BLAKE.raw_id, stranger)
+    yield Vector("bad-stranger-under-our-id", "bad-seal", as_ours, "our id on a stranger's file")
+    yield Vector("bad-revoked", "revoked", sealed(PLAIN, [ONE], REVOKED), "genuine, but revoked")
+    flipped = patched(287, b"\0", sealed(PLAIN, [ONE], REVOKED))
+    yield Vector("bad-revoked-and-broken", "revoked", flipped, "the key is asked for first")
+    two_leaves = bytearray(
+        sealed(
+            PLAIN,
+            [
+                b"\x80\x05B"
+                + struct.pack("<I", 2**21 - 8)
+                + bytes(2**20)
+                + b"x" * (2**20 - 8)
+                + b"."
+            ],
+        )
+    )
+    start = 192
+    two_leaves[start : start + 2**21] = (
+        two_leaves[start + 2**20 : start + 2**21] + two_leaves[start : start + 2**20]
+    )
+    yield Vector("bad-leaves-swapped", "bad-seal", bytes(two_leaves), "two leaves of 1 MiB")
+
+
+def bad_heads() -> Iterator[Vector]:
+    for name, offset in (("metadata", 84), ("table", 159)):
+        data = tag_anew(patched(offset, b"\1"))
+        yield Vector(f"bad-padding-behind-{name}", "malformed", data, "not zero, and tagged")
+    for name, offset in (("first", 197), ("last", 255)):
+        data = tag_anew(patched(offset, b"\1"))
+        yield Vector(f"bad-padding-of-segment-{name}", "malformed", data, "not zero, and tagged")
+    for name, row in (
+        ("stored-and-raw-differ", (5, 6)),
+        ("segment-too-long", (65, 65)),
+        ("segment-empty", (0, 0)),
+        ("segment-wraps", (2**64 - 63, 2**64 - 63)),
+    ):
+        data = tag_anew(patched(96, struct.pack("<QQ", *row)))
+        yield Vector(f"bad-{name}", "malformed", data, "properly tagged")
+    external = External(1, 1, "0" * 64)
+    data = sealed(Metadata(content="pickle", external=external), [buffers(1), b"x"])
+    yield Vector("bad-external-beside-segments", "malformed", data, "of both there is one too many")
+    for content in ("joblib", "inventory"):
+        data = sealed(Metadata(content=content), [ONE])
+        yield Vector(f"bad-content-{content}", "policy", data, "never unpickled as a pickle")
+
+
+METADATA = {
+    "duplicate-name": b'{"content":"pickle","content":"pickle"}',
+    "space": b'{"content": "pickle"}',
+    "space-behind": b'{"content":"pickle"} ',
+    "unsorted": b'{"created":1,"content":"pickle"}',
+    "escape": b'{"class":"\\u0061","content":"pickle"}',
+    "escaped-slash": b'{"class":"a\\/b","content":"pickle"}',
+    "control": b'{"class":"\\n","content":"pickle"}',
+    "delete": b'{"class":"\x7f","content":"pickle"}',
+    "c1": '{"class":"\u009b","content":"pickle"}'.encode(),
+    "surrogate": b'{"class":"\\ud800","content":"pickle"}',
+    "raw-surrogate": b'{"class":"\xed\xa0\x80","content":"pickle"}',
+    "not-utf-8": b'{"class":"\xff","content":"pickle"}',
+    "byte-order-mark": b'\xef\xbb\xbf{"content":"pickle"}',
+    "null": b'{"content":"pickle","context":null}',
+    "nan": b'{"content":"pickle","info":{"a":NaN}}',
+    "infinity": b'{"content":"pickle","info":{"a":Infinity}}',
+    "float-spelling": b'{"content":"pickle","info":{"a":1.50}}',
+    "float-exponent": b'{"content":"pickle","info":{"a":1E5}}',
+    "float-as-integer": b'{"content":"pickle","serial":1.0}',
+    "minus-zero": b'{"content":"pickle","serial":-0}',
+    "negative": b'{"content":"pickle","serial":-1}',
+    "too-large": b'{"content":"pickle","serial":9007199254740992}',
+    "five-thousand-digits": b'{"content":"pickle","serial":' + b"9" * 5000 + b"}",
+    "true-as-number": b'{"content":"pickle","serial":true}',
+    "info-too-small": b'{"content":"pickle","info":{"a":-9007199254740993}}',
+    "info-a-list": b'{"content":"pickle","info":[]}',
+    "too-deep": b'{"content":"pickle","info":{"a":{"b":{}}}}'.replace(b"{}", b'{"c":{}}'),
+    "thousands-deep": b'{"content":"pickle","info":{"a":' + b"[" * 20000 + b"]" * 20000 + b"}}",
+    "name-with-space": b'{"content":"pickle","info":{"a b":1}}',
+    "name-empty": b'{"content":"pickle","info":{"":1}}',
+    "name-too-long": b'{"content":"pickle","info":{"' + b"x" * 65 + b'":1}}',
+    "unknown-field": b'{"content":"pickle","trusted":"yes"}',
+    "no-content": b"{}",
+    "other-content": b'{"content":"yaml"}',
+    "other-source": b'{"content":"pickle","source":"found"}',
+    "a-list": b"[]",
+    "a-number": b"12",
+    "context-empty": b'{"content":"pickle","context":""}',
+    "context-too-long": b'{"content":"pickle","context":"' + b"x" * 256 + b'"}',
+    "context-nfd": '{"content":"pickle","context":"e\u0301"}'.encode(),
+    "imports-unsorted": b'{"content":"pickle","imports":[["b","a"],["a","b"]]}',
+    "imports-twice": b'{"content":"pickle","imports":[["a","b"],["a","b"]]}',
+    "imports-of-three": b'{"content":"pickle","imports":[["a","b","c"]]}',
+    "imports-and-a-count": b'{"content":"pickle","imports":[],"imports_omitted":0}',
+    "versions-a-number": b'{"content":"pickle","versions":{"python":3}}',
+    "external-none": b'{"content":"pickle","external":{"bytes":0,"count":0,"digest":"'
+    + b"0" * 64
+    + b'"}}',
+    "external-upper-case": b'{"content":"pickle","external":{"bytes":0,"count":1,"digest":"'
+    + b"A" * 64
+    + b'"}}',
+    "external-short": b'{"content":"pickle","external":{"bytes":0,"count":1}}',
+}
+
+
+def bad_metadata() -> Iterator[Vector]:
+    for name, metadata in METADATA.items():
+        yield Vector(f"bad-json-{name}", "malformed", with_metadata(metadata), "properly tagged")
+
+
+def bad_places() -> Iterator[Vector]:
+    bare = sealed(PLAIN, [ONE])
+    named = sealed(Metadata(content="pickle", context="fraud/v3"), [ONE])
+    yield Vector("bad-context-other", "context", named, "the caller names another", "fraud/v4")
+    yield Vector("bad-context-not-given", "context", named, "the caller names none")
+    yield Vector("bad-context-not-sealed", "context", bare, "the envelope has none", "fraud/v3")
+    for name, expires in (("long-ago", 0), ("this-very-second", NOW)):
+        data = sealed(Metadata(content="pickle", expires=expires), [ONE])
+        yield Vector(f"bad-expired-{name}", "expired", data, "its time is over")
+
+
+def vectors() -> list[Vector]:
+    """Give all vectors, in the order of their names."""
+    makers = (good, bad_fixed, bad_tags, bad_heads, bad_metadata, bad_places)
+    return sorted(vector for make in makers for vector in make())
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for old in FOLDER.iterdir():
+        old.unlink()
+    for vector in vectors():
+        (FOLDER / vector.name).write_bytes(vector.to_bytes())

@@ -1,0 +1,207 @@
+"""A reader of envelopes written from docs/reference/format.md alone.
+
+It shares no code with the package: plain Python, and blake3. It is short rather than fast, reads
+bytes only, and unpickles nothing.
+"""
+
+import hashlib
+import hmac
+import json
+import math
+import re
+import struct
+import unicodedata
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from blake3 import blake3
+
+
+class Refused(Exception):  # noqa: N818 - a verdict
+    """The kind of refusal is the only argument."""
+
+
+class Opened(NamedTuple):
+    """What a good envelope holds, and how many bytes it took."""
+
+    metadata: dict[str, Any]
+    segments: list[bytes]
+    size: int
+    digest: str
+
+
+class Secret(NamedTuple):
+    """A key of the reader's: its suite, its 32 bytes, and whether it is revoked."""
+
+    suite: int
+    secret: bytes
+    revoked: bool = False
+
+
+def need(holds: object, kind: str) -> None:
+    if not holds:
+        raise Refused(kind)
+
+
+def ceil(size: int, unit: int) -> int:
+    return (size + unit - 1) // unit * unit
+
+
+def hashed(suite: int, purpose: str, data: bytes) -> bytes:
+    name = "pickleseal/v1/" + purpose
+    if suite == 1:
+        return hashlib.sha256(name.encode().ljust(64, b"\0") + data).digest()
+    return blake3(data, derive_key_context=name).digest()
+
+
+def tagged(key: Secret, label: str, key_id: bytes, size: int, digest: bytes) -> bytes:
+    statement = label.encode().ljust(32, b"\0") + struct.pack("<H6x", key.suite) + key_id
+    statement += struct.pack("<Q", size) + digest
+    return hmac.new(key.secret, statement, hashlib.sha256).digest()
+
+
+def key_id(key: Secret) -> bytes:
+    return tagged(key, "pickleseal/v1/key-id", bytes(16), 0, bytes(32))[:16]
+
+
+def read(data: bytes, keys: list[Secret], context: str | None, now: int) -> Opened:
+    """Open the one envelope that `data` is, or raise Refused."""
+    # Steps 1 to 3
+    need(data[:8] == b"\xa6PSEAL\r\n"[: len(data)] and data, "not-sealed")
+    need(len(data) >= 64, "malformed")
+    version, suite, flags, name, m, n, total, codec = struct.unpack_from("<HHI16sIIQH", data, 8)
+    need(version == 1 and suite in (1, 2) and not flags and not any(data[50:64]), "malformed")
+    need(codec == 0 and 2 <= m <= 65536 and 1 <= n <= 65536 and total <= 2**44, "malformed")
+    t = ceil(64 + m, 16)
+    h = ceil(t + 16 * n + 32, 64) - 32
+    need(total >= h + 64 and (total - h - 64) % 64 == 0 and total == len(data), "malformed")
+    # Step 4
+    key = next((key for key in keys if key_id(key) == name), None)
+    need(key, "unknown-key")
+    assert key is not None
+    need(not key.revoked, "revoked")
+    need(key.suite == suite, "malformed")
+    # Step 5
+    head_digest = hashed(suite, "head", data[:h])
+    tag = tagged(key, "pickleseal/v1/header", name, h, head_digest)
+    need(hmac.compare_digest(tag, data[h : h + 32]), "bad-seal")
+    rows = list(struct.iter_unpack("<QQ", data[t : t + 16 * n]))
+    need(not any(data[64 + m : t]) and not any(data[t + 16 * n : h]), "malformed")
+    need(all(stored == raw for stored, raw in rows), "malformed")
+    need(sum(ceil(stored, 64) for stored, _ in rows) == total - h - 64, "malformed")
+    metadata = parsed(data[64 : 64 + m])
+    need("external" not in metadata or n == 1, "malformed")
+    # Step 6
+    given = None if context is None else unicodedata.normalize("NFC", context)
+    need(metadata.get("context") == given, "context")
+    need(now < metadata.get("expires", math.inf), "expired")
+    # Step 7
+    body = data[h + 32 : -32]
+    leaves = [hashed(suite, "leaf", body[i : i + 2**20]) for i in range(0, len(body), 2**20)]
+    table_digest = hashed(suite, "table", data[t : t + 16 * n])
+    start = struct.pack("<QQQ", len(body), len(leaves), codec) + table_digest
+    content_digest = hashed(suite, "root", start + b"".join(leaves))
+    digest = hashed(suite, "body", head_digest + content_digest)
+    tag = tagged(key, "pickleseal/v1/envelope", name, total - 32, digest)
+    need(hmac.compare_digest(tag, data[-32:]), "bad-seal")
+    segments = []
+    for stored, _ in rows:
+        segments.append(body[:stored])
+        need(not any(body[stored : ceil(stored, 64)]), "malformed")
+        body = body[ceil(stored, 64) :]
+    # Step 8
+    need(metadata["content"] == "pickle", "policy")
+    return Opened(metadata, segments, total, f"ps{suite}:{content_digest.hex()}")
+
+
+def parsed(data: bytes) -> dict[str, Any]:
+    """Read canonical metadata: read them, write them again, compare."""
+    try:
+        metadata = json.loads(data.decode(), parse_int=short_integer)
+        again = json.dumps(
+            metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        )
+        need(again.encode() == data, "malformed")
+    except (ValueError, RecursionError):
+        raise Refused("malformed") from None
+    need(isinstance(metadata, dict) and "content" in metadata, "malformed")
+    for name, value in metadata.items():
+        need(name in FIELDS and FIELDS[name](value), "malformed")
+    need(not ("imports" in metadata and "imports_omitted" in metadata), "malformed")
+    result: dict[str, Any] = metadata
+    return result
+
+
+def short_integer(text: str) -> int:
+    if len(text) > 20:
+        raise ValueError(text)
+    return int(text)
+
+
+def is_text(value: object) -> bool:
+    forbidden = "[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
+    return isinstance(value, str) and not re.search(forbidden, value)
+
+
+def is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch("[A-Za-z0-9_.-]{1,64}", value))
+
+
+def is_context(value: object) -> bool:
+    if not isinstance(value, str) or not is_text(value):
+        return False
+    return 1 <= len(value.encode()) <= 255 and unicodedata.normalize("NFC", value) == value
+
+
+def is_info(value: object, depth: int = 2) -> bool:
+    if isinstance(value, dict):
+        inner = all(is_name(k) and is_info(v, depth + 1) for k, v in value.items())
+        return depth <= 4 and inner
+    if depth == 2:
+        return False
+    if isinstance(value, list):
+        return depth <= 4 and all(is_info(item, depth + 1) for item in value)
+    if type(value) is int:
+        return -(2**53) <= value < 2**53
+    return isinstance(value, bool) or is_text(value) or isinstance(value, float)
+
+
+def is_versions(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    return all(is_name(k) and is_text(v) for k, v in value.items())
+
+
+def is_imports(value: object) -> bool:
+    if not isinstance(value, list):
+        return False
+    pairs = all(isinstance(p, list) and len(p) == 2 and all(map(is_text, p)) for p in value)
+    return pairs and all(a < b for a, b in pairwise(value))
+
+
+def is_external(value: object) -> bool:
+    if not isinstance(value, dict) or set(value) != {"count", "bytes", "digest"}:
+        return False
+    counts = is_count(value["count"]) and value["count"] > 0 and is_count(value["bytes"])
+    digest = value["digest"]
+    return counts and isinstance(digest, str) and bool(re.fullmatch("[0-9a-f]{64}", digest))
+
+
+FIELDS = {
+    "class": is_text,
+    "content": lambda value: value in ("pickle", "joblib", "inventory"),
+    "context": is_context,
+    "created": is_count,
+    "expires": is_count,
+    "external": is_external,
+    "imports": is_imports,
+    "imports_omitted": is_count,
+    "info": is_info,
+    "serial": is_count,
+    "source": lambda value: value in ("dumped", "adopted"),
+    "versions": is_versions,
+}
