@@ -500,7 +500,6 @@ def test_info_nested_one_level_deeper_is_refused(info: dict[str, Any]) -> None:
     refused_both_ways(Metadata(content="pickle", info=info), {"info": info})
 
 
-@pytest.mark.xfail(raises=TypeError, reason="json writes no mapping but a dict")
 @pytest.mark.parametrize("mapping", [MappingProxyType, UserDict, ChainMap])
 def test_any_mapping_is_written_as_an_object(mapping: Any) -> None:
     for metadata in (
@@ -539,12 +538,12 @@ def test_metadata_of_exactly_65536_bytes_are_taken_and_one_more_is_refused(lette
 
 
 def test_names_fit_up_to_48_kib_and_not_a_byte_more() -> None:
-    pair = ("m" * 9, "n" * 8)  # with 7 for quotes, brackets and commas, 24
+    pair = ("m" * 9, "n" * 7)  # with 8 for quotes, brackets and commas, 24
     many = {(f"{number:09}", pair[1]) for number in range(MAX_IMPORTS_SIZE // 24)}
     assert fits_imports(frozenset(many))
     many.remove(("000000000", pair[1]))
     assert fits_imports(frozenset({*many, pair}))
-    assert not fits_imports(frozenset({*many, ("m" * 10, "n" * 8)}))
+    assert not fits_imports(frozenset({*many, ("m" * 10, "n" * 7)}))
     assert not fits_imports(frozenset({*many, pair, ("", "")}))
 
 
@@ -559,22 +558,7 @@ def test_no_names_fit_and_odd_ones_do() -> None:
     assert fits_imports(frozenset({("", ""), ("a b", "<lambda>"), ("é", "日本")}))
 
 
-@pytest.mark.parametrize(
-    "letter",
-    [
-        "m",
-        *(
-            pytest.param(
-                letter,
-                marks=pytest.mark.xfail(
-                    raises=MetadataError,
-                    reason="fits_imports counts characters where encode writes bytes",
-                ),
-            )
-            for letter in ("é", "日", "😀", '"', "\\")
-        ),
-    ],
-)
+@pytest.mark.parametrize("letter", ["m", "é", "日", "😀", '"', "\\"])
 def test_names_that_fit_are_encoded_beside_the_other_fields(letter: str) -> None:
     """What fits_imports lets through, encode takes."""
     found = frozenset((f"{number}", letter * 93) for number in range(1000))
@@ -583,7 +567,7 @@ def test_names_that_fit_are_encoded_beside_the_other_fields(letter: str) -> None
         if not fits_imports(frozenset({*fitting, pair})):
             break
         fitting.add(pair)
-    assert len(fitting) > 100
+    assert len(fitting) > 90
     metadata = Metadata(content="pickle", imports=tuple(sorted(fitting)))
     assert Metadata.decode(metadata.encode()) == metadata
 

@@ -112,14 +112,14 @@ def test_both_tags_worked_out_with_the_standard_library() -> None:
         return hashlib.sha256(name.ljust(64, b"\0") + data).digest()
 
     key_id = tag("pickleseal/v1/key-id", bytes(16), 0, bytes(32))[:16]
-    metadata = b'{"content":"pickle","source":"dumped"}'
+    metadata = b'{"content":"pickle"}'
     table = struct.pack("<QQQQ", 6, 6, 70, 70)
     body = b"stream".ljust(64, b"\0") + (b"x" * 70).ljust(128, b"\0")
-    head_size = 160  # 64, 38 + 10, 32, and 16 zeros
+    head_size = 160  # 64, 20 + 12, 32, and 32 zeros
     total = head_size + 32 + len(body) + 32
     head = b"\xa6PSEAL\r\n" + struct.pack("<HHI", 1, 1, 0) + key_id
     head += struct.pack("<IIQH14x", len(metadata), 2, total, 0)
-    head = (head + metadata.ljust(48, b"\0") + table).ljust(head_size, b"\0")
+    head = (head + metadata.ljust(32, b"\0") + table).ljust(head_size, b"\0")
     header_tag = tag("pickleseal/v1/header", key_id, head_size, digest("head", head))
     content = digest(
         "root", struct.pack("<QQQ", len(body), 1, 0) + digest("table", table) + digest("leaf", body)

@@ -99,7 +99,7 @@ def test_the_package_says_what_the_vector_says(file: Path, tmp_path: Path) -> No
     path = tmp_path / "it"
     path.write_bytes(vector.data)
     kinds: list[str] = []
-    keywords: dict[str, Any] = {"keyring": RING, "context": vector.context}
+    keywords: dict[str, Any] = {"keyring": RING, "context": vector.context, "on_mismatch": "ignore"}
     with told(kinds):
         signed_loads(vector.data, **keywords)
     with told(kinds):

@@ -40,8 +40,15 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(name)
 
 
+def _as_dict(value: object) -> dict[str, Any]:
+    """Give a mapping as the one kind that json writes."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(value)
+
+
 _dump = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_as_dict
 ).encode
 _load = json.JSONDecoder(parse_int=_parse_integer, parse_constant=_refuse_constant).decode
 
@@ -118,10 +125,11 @@ def normalize_context(context: str) -> str:
 
 def fits_imports(names: frozenset[tuple[str, str]]) -> bool:
     """Tell whether names have room and a spelling in metadata; else only their count goes in."""
-    size = sum(len(module) + len(name) + 7 for module, name in names)
-    return size <= MAX_IMPORTS_SIZE and not any(
-        _FORBIDDEN.search(module) or _FORBIDDEN.search(name) for module, name in names
-    )
+    text = "".join(chain.from_iterable(names))
+    if _FORBIDDEN.search(text):
+        return False
+    escapes = text.count('"') + text.count("\\")
+    return len(text.encode()) + escapes + len('["",""],') * len(names) <= MAX_IMPORTS_SIZE
 
 
 def _to_fields(metadata: Metadata) -> dict[str, Any]:
