@@ -179,11 +179,11 @@ def _count_fault(value: object) -> str | None:
 
 
 def _name_fault(name: object) -> str | None:
-    if isinstance(name, str) and _NAME.fullmatch(name):
+    if not isinstance(name, str):
+        return f"a name is of type {type(name).__name__}, and must be text"
+    if _NAME.fullmatch(name):
         return None
-    return (
-        f"the name {str(name)[:80]!r} is not 1 to 64 letters, digits, dots, dashes and underscores"
-    )
+    return f"the name {name[:80]!r} is not 1 to 64 letters, digits, dots, dashes and underscores"
 
 
 def _versions_fault(value: object) -> str | None:
