@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from html import escape
@@ -188,18 +188,8 @@ def _of_head(head: seal.AuthenticHead, name: str | None, problem: str | None) ->
 
 
 def _of_payload(payload: seal.Verified, name: str | None) -> Inspection:
-    head = payload.head
-    return Inspection(
-        status=Status.WHOLE,
-        problem=None,
-        file=name,
-        key_id=head.key.id,
-        suite=head.key.suite.value,
-        size=head.fixed.total_size,
-        segments=head.lengths,
-        metadata=head.metadata,
-        digest=payload.digest,
-    )
+    head = _of_head(payload.head, name, None)
+    return replace(head, status=Status.WHOLE, digest=payload.digest)
 
 
 _STATUS_TEXT = {
