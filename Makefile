@@ -24,8 +24,8 @@ test: lint $(VENV)/.test  ## Lint, check types, run the tests, measure coverage
 	@rm -f .coverage .coverage.*
 	@$(BIN)/python -m coverage run --rcfile=pyproject.toml -m pytest -n auto --dist worksteal $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
-	@$(BIN)/python -m coverage report --format=total > .coverage.total \
-	  && echo "coverage: $$(cat .coverage.total) % of lines and branches" \
+	@$(BIN)/python -m coverage report --format=total > $(VENV)/coverage-total \
+	  && echo "coverage: $$(cat $(VENV)/coverage-total) % of lines and branches" \
 	  || { $(BIN)/python -m coverage report; exit 1; }
 
 lint: $(VENV)/.test  ## Check style and types

@@ -5,6 +5,7 @@ fault, and where a foreign writer with the key could have made the fault, it is 
 """
 
 import gzip
+import hashlib
 import pickle
 import struct
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ SHA = Key(Suite.SHA256, Mac(SECRET))
 BLAKE = Key(Suite.BLAKE3, Mac(SECRET))
 REVOKED = Key(Suite.BLAKE3, Mac(REVOKED_SECRET))
 STRANGER = Key(Suite.BLAKE3, Mac(b"a secret that no reader has: 32."))
+
+BUFFERS = (b"first", b"second buffer")
+"""What the caller gives as external buffers."""
 
 ONE = pickle.dumps(1, 5)
 PLAIN = Metadata(content="pickle")
@@ -71,6 +75,13 @@ def tag_anew(data: bytes | bytearray, key: Key = BLAKE, *, body_size: int | None
     return head + key.mac(header) + body + key.mac(whole)
 
 
+def tagged_rows(lengths: list[int], body: bytes) -> bytes:
+    """Seal a body under a segment table of a foreign writer's."""
+    head = envelope.pack_head(BLAKE.suite, BLAKE.raw_id, PLAIN.encode(), lengths)
+    padded = body + bytes(envelope.padding(len(body)))
+    return tag_anew(envelope.head_bytes(head) + bytes(32) + padded + bytes(32))
+
+
 def with_metadata(metadata: bytes) -> bytes:
     """Seal metadata in a spelling of a foreign writer's."""
     head = envelope.pack_head(BLAKE.suite, BLAKE.raw_id, metadata, [len(ONE)])
@@ -83,9 +94,16 @@ def patched(offset: int, new: bytes, data: bytes | None = None) -> bytes:
     return data[:offset] + new + data[offset + len(new) :]
 
 
-def buffers(count: int) -> bytes:
-    """Give a stream that makes a list of that many out-of-band buffers."""
-    return b"\x80\x05(" + b"\x97" * count + b"l."
+def buffers(count: int, size: int = 0) -> bytes:
+    """Give a stream of `size` bytes or more that makes a list of that many out-of-band buffers."""
+    made = b"(" + b"\x97" * count + b"l."
+    return b"\x80\x05" + b"N0" * ((size - len(made) - 2) // 2) + made
+
+
+def bound(count: int, size: int, *given: bytes) -> External:
+    """Give `external` as worked out from the specification, its digest over `given`."""
+    pieces = (struct.pack("<Q", len(b)) + hashlib.sha256(b).digest() for b in given)
+    return External(count, size, hashlib.sha256(b"".join(pieces)).hexdigest())
 
 
 def good() -> Iterator[Vector]:
@@ -133,6 +151,53 @@ def good() -> Iterator[Vector]:
     yield Vector(
         "good-imports", "ok", sealed(names, [b"cbuiltins\nlen\n."]), "a name that is listed"
     )
+    nobody = Metadata(content="pickle", imports=(("\uff5e", "a"), ("\U0001f600", "a")))
+    comment = "UTF-16 units would sort them the other way round"
+    yield Vector("good-imports-by-code-point", "ok", sealed(nobody, [ONE]), comment)
+    for name, key in (("sha256", SHA), ("blake3", BLAKE)):
+        beside = Metadata(content="pickle", external=bound(2, 18, *BUFFERS))
+        data = sealed(beside, [buffers(2)], key)
+        yield Vector(f"good-external-{name}", "ok", data, "its buffers come from the caller")
+    odd = Metadata(content="pickle", class_name="\u00a0\u2028\ufeff\uffff\U0001f600/'<&>")
+    yield Vector("good-text-as-it-is", "ok", sealed(odd, [ONE]), "nothing in it is escaped")
+    empty = Metadata(content="pickle", class_name="", versions={}, imports=(), info={})
+    yield Vector("good-empty-fields", "ok", sealed(empty, [ONE]), "empty text, list and objects")
+    names_of_info = dict.fromkeys(("a", "B", "_", "-", ".", "0", "a.b", "x" * 64), 0)
+    data = sealed(Metadata(content="pickle", info=names_of_info), [ONE])
+    yield Vector("good-names", "ok", data, "every kind of character, and the longest")
+    for number, spelling in enumerate(FLOATS):
+        data = with_metadata(b'{"content":"pickle","info":{"a":%b}}' % spelling)
+        yield Vector(f"good-float-{number:02}", "ok", data, spelling.decode())
+    deep = Metadata(content="pickle", info={"a": {"b": {}}, "c": [[]]})
+    yield Vector("good-nested", "ok", sealed(deep, [ONE]), "four deep, objects and lists")
+    room = 2**16 - len(b'{"class":"","content":"pickle"}')
+    largest = Metadata(content="pickle", class_name="x" * room)
+    yield Vector("good-metadata-65536", "ok", sealed(largest, [ONE]), "the largest metadata")
+    most = [buffers(2**16 - 1), *[b""] * (2**16 - 1)]
+    yield Vector("good-segments-65536", "ok", sealed(PLAIN, most), "the most segments, all empty")
+    framed = b"\x80\x04\x95" + struct.pack("<Q", len(b"K\x01.")) + b"K\x01."
+    yield Vector("good-frame", "ok", sealed(PLAIN, [framed]), "a stream with a frame")
+
+
+FLOATS = (
+    b"0.0",
+    b"-0.0",
+    b"0.1",
+    b"-1.5",
+    b"100000.0",
+    b"1000000000000000.0",
+    b"9007199254740992.0",
+    b"1e+16",
+    b"1.2345e+20",
+    b"0.0001",
+    b"9.999999999999999e-05",
+    b"1e-05",
+    b"1.5e-07",
+    b"1e+100",
+    b"2.2250738585072014e-308",
+    b"5e-324",
+    b"1.7976931348623157e+308",
+)
 
 
 def bad_fixed() -> Iterator[Vector]:
@@ -164,11 +229,23 @@ def bad_fixed() -> Iterator[Vector]:
             f"bad-{name}", "malformed", tag_anew_fixed(patched(offset, new)), "tagged anew"
         )
     data = sealed(PLAIN, [ONE])
+    for name, size in (("total-without-body-and-tag", 192), ("total-inside-the-head", 160)):
+        short = patched(40, struct.pack("<Q", size))[:size]
+        yield Vector(f"bad-{name}", "malformed", short, "as long as it says")
+    odd = tag_anew(patched(40, struct.pack("<Q", 289))[:256] + bytes(33))
+    yield Vector("bad-total-odd-and-tagged", "malformed", odd, "as long as it says")
+    room = 2**16 + 1 - len(b'{"class":"","content":"pickle"}')
+    large = with_metadata(b'{"class":"%b","content":"pickle"}' % (b"x" * room))
+    yield Vector("bad-metadata-65537", "malformed", large, "the largest and a byte, tagged")
+    many = tagged_rows([len(buffers(2**16))] + [0] * 2**16, buffers(2**16))
+    yield Vector("bad-segments-65537-tagged", "malformed", many, "the most segments and one")
     yield Vector("bad-magic-first", "not-sealed", patched(0, b"\x80"), "another first byte")
     yield Vector("bad-magic-last", "not-sealed", patched(7, b"\r"), "another line end")
     yield Vector("bad-empty", "not-sealed", b"", "nothing at all")
     yield Vector("bad-pickle", "not-sealed", pickle.dumps([1, 2, 3], 4), "a plain pickle")
     yield Vector("bad-behind-a-byte", "not-sealed", b"\0" + data, "the magic is not at 0")
+    yield Vector("bad-magic-begun", "malformed", data[:1], "cut off inside the magic")
+    yield Vector("bad-magic-begun-otherwise", "not-sealed", data[:4] + b"x", "and then another")
     yield Vector("bad-magic-alone", "malformed", data[:8], "cut off behind the magic")
     for size in (63, 64, 159, 160, 191, 192, 255, 256, 287):
         yield Vector(f"bad-cut-at-{size}", "malformed", data[:size], "cut off")
@@ -204,6 +281,13 @@ def bad_tags() -> Iterator[Vector]:
         "bad-tags-swapped", "bad-seal", data[:160] + data[-32:] + data[192:256] + data[160:192], ""
     )
     sha = sealed(PLAIN, [ONE], SHA)
+    for name, offset in (("head", 70), ("header-tag", 191), ("body", 192), ("envelope-tag", 256)):
+        flipped = patched(offset, bytes([sha[offset] ^ 0x80]), sha)
+        yield Vector(f"bad-flip-sha256-{name}", "bad-seal", flipped, f"byte {offset}")
+    for name, offset in (("id-first", 16), ("id-last", 31)):
+        flipped = patched(offset, bytes([data[offset] ^ 1]))
+        yield Vector(f"bad-flip-{name}", "unknown-key", flipped, f"byte {offset}")
+    yield Vector("bad-id-of-zeros", "unknown-key", patched(16, bytes(16)), "no key has it")
     yield Vector("bad-suite-1-by-key-2", "malformed", patched(10, b"\1\0"), "the key is of suite 2")
     yield Vector("bad-suite-2-by-key-1", "malformed", patched(10, b"\2\0", sha), "and the reverse")
     stranger = sealed(PLAIN, [ONE], STRANGER)
@@ -247,6 +331,10 @@ def bad_heads() -> Iterator[Vector]:
     ):
         data = tag_anew(patched(96, struct.pack("<QQ", *row)))
         yield Vector(f"bad-{name}", "malformed", data, "properly tagged")
+    two = bytearray(sealed(PLAIN, [buffers(1, 64), b""]))
+    two[96:128] = struct.pack("<QQQQ", 2**64 - 64, 2**64 - 64, 128, 128)
+    comment = "they add up in 64 bits only"
+    yield Vector("bad-segments-wrap", "malformed", tag_anew(two), comment)
     external = External(1, 1, "0" * 64)
     data = sealed(Metadata(content="pickle", external=external), [buffers(1), b"x"])
     yield Vector("bad-external-beside-segments", "malformed", data, "of both there is one too many")
@@ -274,8 +362,16 @@ METADATA = {
     "infinity": b'{"content":"pickle","info":{"a":Infinity}}',
     "float-spelling": b'{"content":"pickle","info":{"a":1.50}}',
     "float-exponent": b'{"content":"pickle","info":{"a":1E5}}',
+    "float-exponent-short": b'{"content":"pickle","info":{"a":1e-5}}',
+    "float-exponent-unsigned": b'{"content":"pickle","info":{"a":1e16}}',
+    "float-exponent-left-out": b'{"content":"pickle","info":{"a":10000000000000000.0}}',
+    "float-exponent-not-needed": b'{"content":"pickle","info":{"a":1e-04}}',
+    "float-exponent-with-point": b'{"content":"pickle","info":{"a":1.0e-05}}',
+    "float-not-the-shortest": b'{"content":"pickle","info":{"a":0.10000000000000001}}',
+    "float-too-large": b'{"content":"pickle","info":{"a":1e+309}}',
     "float-as-integer": b'{"content":"pickle","serial":1.0}',
     "minus-zero": b'{"content":"pickle","serial":-0}',
+    "leading-zero": b'{"content":"pickle","serial":01}',
     "negative": b'{"content":"pickle","serial":-1}',
     "too-large": b'{"content":"pickle","serial":9007199254740992}',
     "five-thousand-digits": b'{"content":"pickle","serial":' + b"9" * 5000 + b"}",
@@ -283,10 +379,25 @@ METADATA = {
     "info-too-small": b'{"content":"pickle","info":{"a":-9007199254740993}}',
     "info-a-list": b'{"content":"pickle","info":[]}',
     "too-deep": b'{"content":"pickle","info":{"a":{"b":{}}}}'.replace(b"{}", b'{"c":{}}'),
+    "too-deep-by-a-list": b'{"content":"pickle","info":{"a":[[[]]]}}',
+    "info-too-large": b'{"content":"pickle","info":{"a":9007199254740992}}',
+    "info-text-delete": b'{"content":"pickle","info":{"a":"\x7f"}}',
+    "versions-name": b'{"content":"pickle","versions":{"a b":"1"}}',
+    "versions-text-delete": b'{"content":"pickle","versions":{"a":"\x7f"}}',
+    "versions-a-list": b'{"content":"pickle","versions":[]}',
     "thousands-deep": b'{"content":"pickle","info":{"a":' + b"[" * 20000 + b"]" * 20000 + b"}}",
     "name-with-space": b'{"content":"pickle","info":{"a b":1}}',
     "name-empty": b'{"content":"pickle","info":{"":1}}',
     "name-too-long": b'{"content":"pickle","info":{"' + b"x" * 65 + b'":1}}',
+    "name-not-ascii": '{"content":"pickle","info":{"\u00e9":1}}'.encode(),
+    "class-a-number": b'{"class":1,"content":"pickle"}',
+    "comma-behind": b'{"content":"pickle",}',
+    "two-objects": b'{"content":"pickle"}{"content":"pickle"}',
+    "true-as-field": b'{"content":true}',
+    "unsorted-in-info": b'{"content":"pickle","info":{"b":1,"a":1}}',
+    "duplicate-in-info": b'{"content":"pickle","info":{"a":1,"a":1}}',
+    "null-in-info": b'{"content":"pickle","info":{"a":null}}',
+    "context-control": '{"content":"pickle","context":"a\u0085b"}'.encode(),
     "unknown-field": b'{"content":"pickle","trusted":"yes"}',
     "no-content": b"{}",
     "other-content": b'{"content":"yaml"}',
@@ -298,6 +409,11 @@ METADATA = {
     "context-nfd": '{"content":"pickle","context":"e\u0301"}'.encode(),
     "imports-unsorted": b'{"content":"pickle","imports":[["b","a"],["a","b"]]}',
     "imports-twice": b'{"content":"pickle","imports":[["a","b"],["a","b"]]}',
+    "imports-by-utf-16": (
+        '{"content":"pickle","imports":[["\U0001f600","a"],["\uff5e","a"]]}'.encode()
+    ),
+    "imports-of-numbers": b'{"content":"pickle","imports":[["a",1]]}',
+    "imports-an-object": b'{"content":"pickle","imports":{}}',
     "imports-of-three": b'{"content":"pickle","imports":[["a","b","c"]]}',
     "imports-and-a-count": b'{"content":"pickle","imports":[],"imports_omitted":0}',
     "versions-a-number": b'{"content":"pickle","versions":{"python":3}}',
@@ -307,8 +423,54 @@ METADATA = {
     "external-upper-case": b'{"content":"pickle","external":{"bytes":0,"count":1,"digest":"'
     + b"A" * 64
     + b'"}}',
+    "external-bytes-negative": b'{"content":"pickle","external":{"bytes":-1,"count":1,"digest":"'
+    + b"0" * 64
+    + b'"}}',
+    "external-count-true": b'{"content":"pickle","external":{"bytes":0,"count":true,"digest":"'
+    + b"0" * 64
+    + b'"}}',
+    "external-and-more": b'{"content":"pickle","external":{"bytes":0,"count":1,"digest":"'
+    + b"0" * 64
+    + b'","x":0}}',
     "external-short": b'{"content":"pickle","external":{"bytes":0,"count":1}}',
 }
+
+
+def bad_payloads() -> Iterator[Vector]:
+    """Give envelopes whose seal holds and that an unpickler must not take."""
+    framed = b"\x80\x04\x95" + struct.pack("<Q", 10) + b"K\x01." + b"surplus"
+    for name, segments, comment in (
+        ("stream-surplus", [ONE + b"\0"], "a byte behind the end of the pickle"),
+        ("stream-surplus-pickle", [ONE + ONE], "a second pickle behind the first"),
+        ("stream-surplus-in-frame", [framed], "behind the end of the pickle, inside its frame"),
+        ("buffer-surplus", [buffers(1), b"x", b"y"], "a buffer that the stream does not take"),
+        ("buffer-surplus-empty", [ONE, b""], "the same, and it is empty"),
+    ):
+        yield Vector(f"bad-{name}", "malformed", sealed(PLAIN, segments), comment)
+    for name, listed in (("none", ()), ("others", (("builtins", "print"), ("len", "builtins")))):
+        data = sealed(Metadata(content="pickle", imports=listed), [b"cbuiltins\nlen\n."])
+        yield Vector(f"bad-import-of-{name}", "policy", data, "builtins.len is not listed")
+    data = sealed(
+        Metadata(content="pickle", imports=(("builtins", "len"),)),
+        [pickle.dumps(print, 4)],
+    )
+    yield Vector("bad-import-by-stack", "policy", data, "builtins.print is not listed")
+    first, second = BUFFERS
+    for name, external in (
+        ("another-order", bound(2, 18, second, first)),
+        ("another-count", bound(1, 18, first, second)),
+        ("another-size", bound(2, 17, first, second)),
+        ("three", bound(3, 18, first, second, b"")),
+        ("one", bound(1, 5, first)),
+        ("joined", bound(2, 18, first + second)),
+    ):
+        data = sealed(Metadata(content="pickle", external=external), [buffers(2)])
+        yield Vector(f"bad-external-of-{name}", "policy", data, "not what the caller gives")
+    beside = Metadata(content="pickle", external=bound(2, 18, first, second))
+    data = sealed(beside, [buffers(1)])
+    yield Vector(
+        "bad-external-of-surplus-to-stream", "malformed", data, "the stream takes one of the two"
+    )
 
 
 def bad_metadata() -> Iterator[Vector]:
@@ -329,7 +491,7 @@ def bad_places() -> Iterator[Vector]:
 
 def vectors() -> list[Vector]:
     """Give all vectors, in the order of their names."""
-    makers = (good, bad_fixed, bad_tags, bad_heads, bad_metadata, bad_places)
+    makers = (good, bad_fixed, bad_tags, bad_heads, bad_payloads, bad_metadata, bad_places)
     return sorted(vector for make in makers for vector in make())
 
 

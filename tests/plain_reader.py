@@ -1,16 +1,20 @@
 """A reader of envelopes written from docs/reference/format.md alone.
 
-It shares no code with the package: plain Python, and blake3. It is short rather than fast, reads
-bytes only, and unpickles nothing.
+It shares no code with the package: plain Python, and blake3. It is short rather than fast, and
+reads bytes only.
 """
 
 import hashlib
 import hmac
+import io
 import json
 import math
+import pickle
+import pickletools
 import re
 import struct
 import unicodedata
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -64,8 +68,17 @@ def key_id(key: Secret) -> bytes:
     return tagged(key, "pickleseal/v1/key-id", bytes(16), 0, bytes(32))[:16]
 
 
-def read(data: bytes, keys: list[Secret], context: str | None, now: int) -> Opened:
-    """Open the one envelope that `data` is, or raise Refused."""
+def read(
+    data: bytes, keys: list[Secret], context: str | None, now: int, buffers: Sequence[bytes] = ()
+) -> Opened:
+    """Open the one envelope that `data` is, unpickle what it holds, or raise Refused."""
+    opened = unsealed(data, keys, context, now)
+    unpickled(opened, buffers)
+    return opened
+
+
+def unsealed(data: bytes, keys: list[Secret], context: str | None, now: int) -> Opened:
+    """Open the one envelope that `data` is, up to where it would be unpickled."""
     # Steps 1 to 3
     need(data[:8] == b"\xa6PSEAL\r\n"[: len(data)] and data, "not-sealed")
     need(len(data) >= 64, "malformed")
@@ -109,9 +122,39 @@ def read(data: bytes, keys: list[Secret], context: str | None, now: int) -> Open
         segments.append(body[:stored])
         need(not any(body[stored : ceil(stored, 64)]), "malformed")
         body = body[ceil(stored, 64) :]
-    # Step 8
-    need(metadata["content"] == "pickle", "policy")
     return Opened(metadata, segments, total, f"ps{suite}:{content_digest.hex()}")
+
+
+class Unpickler(pickle.Unpickler):
+    imports: list[list[str]] | None
+
+    def find_class(self, module: str, name: str) -> Any:
+        need(self.imports is None or [module, name] in self.imports, "policy")
+        return super().find_class(module, name)
+
+
+def unpickled(opened: Opened, buffers: Sequence[bytes]) -> Any:
+    """Do step 8; `buffers` are the caller's."""
+    metadata = opened.metadata
+    need(metadata["content"] == "pickle", "policy")
+    stream, *given = opened.segments
+    if "external" in metadata:
+        need(bound(buffers) == metadata["external"], "policy")
+        given = list(buffers)
+    left = iter(given)
+    unpickler = Unpickler(io.BytesIO(stream), buffers=left)
+    unpickler.imports = metadata.get("imports")
+    obj = unpickler.load()
+    # Where the last opcode stands; the file's position would be behind the frame it is in.
+    *_, (_, _, stop) = pickletools.genops(stream)
+    need(stop == len(stream) - 1 and next(left, None) is None, "malformed")
+    return obj
+
+
+def bound(buffers: Sequence[bytes]) -> dict[str, object]:
+    digests = (struct.pack("<Q", len(b)) + hashlib.sha256(b).digest() for b in buffers)
+    digest = hashlib.sha256(b"".join(digests)).hexdigest()
+    return {"count": len(buffers), "bytes": sum(map(len, buffers)), "digest": digest}
 
 
 def parsed(data: bytes) -> dict[str, Any]:
