@@ -343,6 +343,15 @@ def test_the_argument_comes_first_then_the_variables_then_the_users_own(
     assert find_keyring(ring) is ring
 
 
+@posix
+def test_a_tilde_in_an_argument_is_the_home_directory(
+    ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(ring_directory.parent))
+    assert find_keyring(f"~/{ring_directory.name}").primary is not None
+    assert keyring_directory("~/new") == ring_directory.parent / "new"
+
+
 def test_key_lines_in_the_environment_seal_with_the_first_and_open_with_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -27,7 +27,7 @@ _open_rings: dict[str, tuple[_Stamp, Keyring]] = {}
 def find_keyring(given: Keyring | str | os.PathLike[str] | None = None) -> Keyring:
     """Give the keyring to use: the one given, or the first that is set up.
 
-    `given`: a Keyring, or the path of a keyring's directory. Without it, in this order: the
+    `given`: a Keyring, or the path of a keyring's directory (`~` is your home). Without it, in this order: the
     directory that PICKLESEAL_KEYRING names (an absolute path), the key lines in
     PICKLESEAL_KEY (the first seals, the others open), the user's own directory. Raises
     NoKeyError where there is none, KeyringError where there is one that cannot be used.
@@ -77,7 +77,7 @@ def _checked_path(given: str | os.PathLike[str]) -> str:
         raise TypeError(f"keyring= takes a Keyring or a path, not {type(given).__name__}")
     if path.startswith(PREFIX):
         raise KeyringError("keyring= takes the path of a directory, and this is a key line")
-    return path
+    return os.path.expanduser(path)
 
 
 def _variable_lines() -> KeyLine | None:
