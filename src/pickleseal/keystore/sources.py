@@ -27,10 +27,10 @@ _open_rings: dict[str, tuple[_Stamp, Keyring]] = {}
 def find_keyring(given: Keyring | str | os.PathLike[str] | None = None) -> Keyring:
     """Give the keyring to use: the one given, or the first that is set up.
 
-    `given`: a Keyring, or the path of a keyring's directory (`~` is your home). Without it, in this order: the
-    directory that PICKLESEAL_KEYRING names (an absolute path), the key lines in
-    PICKLESEAL_KEY (the first seals, the others open), the user's own directory. Raises
-    NoKeyError where there is none, KeyringError where there is one that cannot be used.
+    `given`: a Keyring, or the path of a keyring's directory (`~` is your home). Without it,
+    in this order: the directory that PICKLESEAL_KEYRING names (an absolute path), the key
+    lines in PICKLESEAL_KEY (the first seals, the others open), the user's own directory.
+    Raises NoKeyError where there is none, KeyringError where there is one that cannot be used.
     """
     if given is not None:
         if isinstance(given, Keyring):
