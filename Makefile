@@ -8,10 +8,10 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-fast test-all sweep format clean
+.PHONY: help demo test lint test-fast test-optimized test-all sweep format clean
 
 help:  ## Say what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: $(VENV)/.run keys/keyring.json  ## Make a key in keys/ and see it all at work
 	@$(BIN)/pickleseal demo --keyring keys
@@ -34,6 +34,10 @@ lint: $(VENV)/.test  ## Check style and types
 
 test-fast: $(VENV)/.test  ## Run the tests alone; ARGS="-k name" picks some
 	@$(PYTEST) -n auto --dist worksteal $(ARGS)
+
+test-optimized: $(VENV)/.test  ## Run the tests in Pythons that drop every assert: no guard is one
+	@$(BIN)/python -O -m pytest -n auto --dist worksteal -p no:cacheprovider \
+	  -W "ignore:assertions not in test modules" $(ARGS)
 
 sweep: $(VENV)/.test  ## Run the long forms of some tests
 	@$(PYTEST) -n auto -m sweep $(ARGS)

@@ -7,6 +7,9 @@ import pytest
 from pickleseal import Key, Keyring, Suite
 from pickleseal.keystore.directory import create_key
 
+# Their asserts are to hold under `python -O` too, as those of the tests do.
+pytest.register_assert_rewrite("watching", "names")
+
 
 @pytest.fixture(autouse=True)
 def _no_keys_around(

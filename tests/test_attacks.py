@@ -129,6 +129,12 @@ def refused(data: bytes, ring: Keyring, error: type[SealError] = SealError) -> N
 # --- changed bytes ---------------------------------------------------------------------------
 
 
+def test_the_watch_sees_an_unpickler_at_work(tmp_path: Path) -> None:
+    """Or it would prove nothing below; under `python -O` too."""
+    with pytest.raises(AssertionError), nothing_unpickled():
+        pickle.loads(armed(tmp_path / "mark"))
+
+
 @pytest.mark.parametrize("suite", list(Suite))
 def test_every_single_flipped_bit_of_a_fitted_model_is_refused(
     suite: Suite, model: KNeighborsClassifier
