@@ -12,7 +12,6 @@ import pickle
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import Enum, auto
 from typing import Any, NamedTuple, cast
 
 from pickleseal import opcodes
@@ -267,6 +266,16 @@ class _Pickler(pickle.Pickler):
     """The C pickler, with room for a `reducer_override` of ours."""
 
 
+# What is known of a class: where the reduce value of its objects comes from. Plain numbers, since
+# they are looked at for each object, and an attribute of an enum takes as long as the rest.
+_PLAIN = 1
+"""From `object`, and so it is no name."""
+_PLAIN_WITH_DICT = 2
+"""The same, but for an object that has a `__reduce_ex__` in its own dict."""
+_OWN = 3
+"""From the class."""
+
+
 class _Recorder:
     """Notes each name that a pickler writes, in the stream's own spelling.
 
@@ -280,18 +289,19 @@ class _Recorder:
         self.names: set[tuple[str, str]] = set()
         self._protocol = protocol
         self._dispatch_table = dispatch_table
-        self._kinds: dict[type, _Kind] = {}
+        self._kinds: dict[type, int] = {}
 
     def reduce(self, obj: Any) -> Any:  # noqa: ANN401 - any object, any reduce value
         """Give an object's reduce value, or NotImplemented where the pickler may ask for it."""
         cls = type(obj)
         kind = self._kinds.get(cls)
-        if kind is _Kind.PLAIN:
+        if kind == _PLAIN:
             return NotImplemented
-        if kind is _Kind.PLAIN_WITH_DICT and "__reduce_ex__" not in obj.__dict__:
+        if kind == _PLAIN_WITH_DICT and "__reduce_ex__" not in obj.__dict__:
             return NotImplemented
-        if kind is _Kind.OWN:
-            return self._looked_at(obj, obj.__reduce_ex__(self._protocol))
+        if kind == _OWN:
+            reduced = obj.__reduce_ex__(self._protocol)
+            return self._looked_at(obj, reduced) if isinstance(reduced, str) else reduced
         return self._reduce_first(obj, cls)
 
     def _reduce_first(self, obj: Any, cls: type) -> Any:  # noqa: ANN401 - as reduce
@@ -304,9 +314,9 @@ class _Recorder:
             return NotImplemented
         if cls.__getattribute__ is object.__getattribute__:
             self._kinds[cls] = _kind_of(cls)
-            if self._kinds[cls] is _Kind.PLAIN:
+            if self._kinds[cls] == _PLAIN:
                 return NotImplemented
-            if self._kinds[cls] is _Kind.PLAIN_WITH_DICT and "__reduce_ex__" not in obj.__dict__:
+            if self._kinds[cls] == _PLAIN_WITH_DICT and "__reduce_ex__" not in obj.__dict__:
                 return NotImplemented
         reduce_ex = getattr(obj, "__reduce_ex__", None)
         if reduce_ex is None:
@@ -332,21 +342,10 @@ class _Recorder:
         self.names.add((module, name))
 
 
-class _Kind(Enum):
-    """What is known of a class: where the reduce value of its objects comes from."""
-
-    PLAIN = auto()
-    """From `object`, and so it is no name."""
-    PLAIN_WITH_DICT = auto()
-    """The same, but for an object that has a `__reduce_ex__` in its own dict."""
-    OWN = auto()
-    """From the class."""
-
-
-def _kind_of(cls: Any) -> _Kind:  # noqa: ANN401 - any class, seen as an object with attributes
+def _kind_of(cls: Any) -> int:  # noqa: ANN401 - any class, seen as an object with attributes
     if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__:
-        return _Kind.OWN
-    return _Kind.PLAIN_WITH_DICT if cls.__dictoffset__ else _Kind.PLAIN
+        return _OWN
+    return _PLAIN_WITH_DICT if cls.__dictoffset__ else _PLAIN
 
 
 def _plain_writer(
