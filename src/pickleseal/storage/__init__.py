@@ -7,7 +7,14 @@ front to back. Nothing here knows a key or judges a byte.
 
 from pickleseal.storage.files import Path, Readable, Writable
 from pickleseal.storage.source import Body, MemorySource, Source, open_source
-from pickleseal.storage.target import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Finish, join, write
+from pickleseal.storage.target import (
+    TEMPORARY_PREFIX,
+    TEMPORARY_SUFFIX,
+    Finish,
+    join,
+    write,
+    write_whole,
+)
 
 __all__ = [
     "TEMPORARY_PREFIX",
@@ -22,4 +29,5 @@ __all__ = [
     "join",
     "open_source",
     "write",
+    "write_whole",
 ]

@@ -25,6 +25,14 @@ class Writable(Protocol):
         """Take all of `data`."""
 
 
+Stamp = tuple[int, int, int, int]
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """Give what tells whether a file is still the one, and as it was, when it was opened."""
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+
+
 def text_path(path: Path) -> str:
     """Give a path as text; one of bytes is a TypeError."""
     text = os.fspath(path)

@@ -10,7 +10,15 @@ from typing import Any, NamedTuple, Protocol, cast
 from pickleseal import envelope, tree
 from pickleseal.errors import MalformedError, NotSealedError
 from pickleseal.storage import threads
-from pickleseal.storage.files import Path, Readable, read_at, real_file, text_path
+from pickleseal.storage.files import (
+    Path,
+    Readable,
+    Stamp,
+    read_at,
+    real_file,
+    stamp_of,
+    text_path,
+)
 from pickleseal.storage.memory import allocate, interleaved, own
 from pickleseal.suite import Suite
 
@@ -36,6 +44,8 @@ class Source(Protocol):
     """How many bytes there are, where that is known."""
     exact: bool
     """Whether the envelope must take all of them."""
+    stamp: Stamp | None
+    """What tells whether a path still leads to the file that was opened."""
 
     def pull(self, size: int) -> bytes:
         """Give the next bytes, fewer than `size` only where the input ends."""
@@ -55,7 +65,10 @@ def open_source(file: Path | Readable) -> Iterator[Source]:
     if isinstance(file, str | os.PathLike):
         path = text_path(file)
         with _open_regular(path) as descriptor:
-            yield _file_source(descriptor, 0, path, exact=True)
+            stamp = stamp_of(os.fstat(descriptor))  # before the first byte is read
+            source = _file_source(descriptor, 0, path, exact=True)
+            source.stamp = stamp
+            yield source
         return
     real = real_file(file)
     if real is not None and _PARALLEL:
@@ -74,6 +87,7 @@ class MemorySource:
         self.name = name
         self.size: int | None = len(data)
         self.exact = exact
+        self.stamp: Stamp | None = None
         self.position = 0
         self._data = data
 
@@ -108,6 +122,7 @@ class FileSource:
         self.name = name
         self.size: int | None = size
         self.exact = exact
+        self.stamp: Stamp | None = None
         self.position = 0
         self._descriptor = descriptor
         self._start = start
@@ -154,6 +169,7 @@ class StreamSource:
         self.name = name or _name_of(file)
         self.size = size
         self.exact = exact
+        self.stamp: Stamp | None = None
         self.position = 0
         readinto = getattr(file, "readinto", None)
         read = getattr(file, "read", None)

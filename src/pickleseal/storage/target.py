@@ -11,7 +11,15 @@ from typing import Any
 from pickleseal import envelope, tree
 from pickleseal.errors import TargetError, shown
 from pickleseal.storage import threads
-from pickleseal.storage.files import Path, Writable, real_file, text_path, write_at
+from pickleseal.storage.files import (
+    Path,
+    Stamp,
+    Writable,
+    real_file,
+    stamp_of,
+    text_path,
+    write_at,
+)
 from pickleseal.suite import Suite
 
 TEMPORARY_PREFIX = ".pickleseal-"
@@ -37,16 +45,19 @@ def write(
     suite: Suite,
     *,
     durable: bool,
+    seen: Stamp | None = None,
 ) -> None:
     """Write an envelope to a path, atomically, or to any object with `write`.
 
     `head`: the bytes it begins with. `segments`: the body, not yet padded. `finish` makes
     the tag that closes it from the leaf digests. `durable`: wait until a path's file and
-    name are on disk. On any error a path is as it was, and a stream has no valid end.
+    name are on disk. `seen`: replace a path only if it leads to the file that had this
+    stamp, unchanged; TargetError if not. On any error a path is as it was, and a stream has no
+    valid end.
     """
     if isinstance(file, str | os.PathLike):
         path = text_path(file)
-        with _replacing(path, durable=durable) as descriptor:
+        with _replacing(path, durable=durable, seen=seen) as descriptor:
             _write_file(descriptor, 0, head, segments, finish, suite)
         return
     real = real_file(file)
@@ -61,6 +72,12 @@ def write(
         )
     for chunk in _chunks(head, segments, finish, suite):
         _put_all(file, put, chunk)
+
+
+def write_whole(path: str, data: bytes) -> None:
+    """Write a whole file, atomically and durably."""
+    with _replacing(path, durable=True, seen=None) as descriptor:
+        _write_all(descriptor, data)
 
 
 def _chunks(
@@ -145,15 +162,15 @@ def _writes_anywhere(descriptor: int) -> bool:
 
 
 @contextmanager
-def _replacing(path: str, *, durable: bool) -> Iterator[int]:
+def _replacing(path: str, *, durable: bool, seen: Stamp | None) -> Iterator[int]:
     """Give a new file to write to, which takes the place of `path` if all goes well.
 
-    A link stays a link: what it leads to is replaced. The file keeps the mode of the one it
-    replaces; a new one has what the umask gives.
+    A link stays a link: what it leads to is replaced. The file keeps the mode, and as far as
+    may be the owner, of the one it replaces; a new one has what the umask gives.
     """
     # A replaced link would break DVC, git-annex and Kubernetes mounts.
     real = os.path.realpath(path)
-    mode = None
+    replaced = None
     try:
         status = os.stat(real)
     except FileNotFoundError:
@@ -164,24 +181,24 @@ def _replacing(path: str, *, durable: bool) -> Iterator[int]:
                 f"{shown(path)} is no regular file, and only one can be replaced as a whole. To"
                 " write to a pipe or device, open it and pass the file object"
             )
-        mode = stat.S_IMODE(status.st_mode) & 0o777
+        replaced = status
     folder = os.path.dirname(real)
     temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-    try:
-        descriptor = os.open(temporary, flags | getattr(os, "O_BINARY", 0), 0o666)
-    except OSError as error:
-        # With the name that the caller gave, not one that nobody ever wrote.
-        raise OSError(error.errno, error.strerror, path) from None
+    descriptor = -1
+    # From before the file is there: an interrupt may come at any point.
     try:
         try:
+            # What takes a private file's place is private from its first byte.
+            descriptor = _create(temporary, path, 0o666 if replaced is None else 0o600)
             yield descriptor
-            if mode is not None and hasattr(os, "fchmod"):
-                os.fchmod(descriptor, mode)
+            if replaced is not None and hasattr(os, "fchmod"):
+                _be_like(descriptor, replaced)
             if durable:
                 os.fsync(descriptor)
         finally:
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
+        _check_unchanged(real, path, seen)
         os.replace(temporary, real)
     except BaseException:
         with suppress(OSError):
@@ -189,6 +206,31 @@ def _replacing(path: str, *, durable: bool) -> Iterator[int]:
         raise
     if durable and hasattr(os, "O_DIRECTORY"):
         _sync_folder(folder)
+
+
+def _create(temporary: str, path: str, mode: int) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+    try:
+        return os.open(temporary, flags | getattr(os, "O_BINARY", 0), mode)
+    except OSError as error:
+        # With the name that the caller gave, not one that nobody ever wrote.
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+def _check_unchanged(real: str, path: str, seen: Stamp | None) -> None:
+    if seen is not None and stamp_of(os.stat(real)) != seen:
+        raise TargetError(
+            f"{shown(path)} was changed by somebody else meanwhile, and was left as it is now"
+        )
+
+
+def _be_like(descriptor: int, replaced: os.stat_result) -> None:
+    """Give a new file the owner, as far as this user may, and the mode of the one it replaces."""
+    status = os.fstat(descriptor)
+    if (status.st_uid, status.st_gid) != (replaced.st_uid, replaced.st_gid):
+        with suppress(OSError):
+            os.fchown(descriptor, replaced.st_uid, replaced.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(replaced.st_mode) & 0o777)
 
 
 def _sync_folder(folder: str) -> None:
