@@ -1,11 +1,12 @@
 """What most tests need: rings of fresh keys, and an environment that holds none."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from pickleseal import Key, Keyring, Suite
-from pickleseal.keystore.directory import create_key
+from pickleseal.keystore.changes import create_key
 
 # Their asserts are to hold under `python -O` too, as those of the tests do.
 pytest.register_assert_rewrite("watching", "names")
@@ -16,8 +17,9 @@ def _no_keys_around(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Hide the keys of whoever runs the tests."""
-    for name in ("PICKLESEAL_KEYRING", "PICKLESEAL_KEY", "SOURCE_DATE_EPOCH"):
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith("PICKLESEAL_") or name == "SOURCE_DATE_EPOCH":
+            monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "no-keyring-here"))
 
 

@@ -106,7 +106,7 @@ def test_extract_refuses_a_stream_that_does_not_fit_its_buffers(ring: Keyring) -
     from pickleseal import metadata as md
     from pickleseal import seal, storage
 
-    key = ring.sealing_key()
+    key = ring.sealing_key(context=None, now=0)
     for parts in (
         [b"\x80\x05\x97.", b"a", b"b"],
         [b"\x80\x05\x97\x97\x86.", b"a"],

@@ -15,17 +15,36 @@ PACKAGE = Path(pickleseal.__file__).parent
 FLOORS = [
     {"errors", "suite"},
     {"mac", "tree", "envelope", "metadata"},
-    {"keys", "opcodes", "packages"},
-    {"keyring", "policy", "keystore", "keystore.permissions"},
-    {"seal", "keystore.directory", "storage.files", "storage.memory", "storage.threads"},
-    {"keystore.sources", "storage.source", "storage.target"},
-    {"pickling", "storage"},
-    {"opening"},
+    {"keys", "opcodes", "packages", "roster"},
+    {"keyring", "policy", "wrapping", "inventory", "keystore", "keystore.permissions"},
+    {"seal", "keystore.variables", "storage.files", "storage.memory", "storage.threads"},
+    {"keystore.commands", "keystore.surroundings", "storage.source", "storage.target"},
+    {
+        "keystore.passphrases",
+        "keystore.providers.command",
+        "keystore.providers.os_keyring",
+        "keystore.providers.aws_kms",
+    },
+    {"keystore.providers", "pickling", "storage"},
+    {"keystore.lines", "walk"},
+    {"keystore.directory", "opening"},
+    {"keystore.sources", "keystore.changes", "keystore.doctor"},
     {"persist", "inspection"},
-    {"adoption"},
+    {"adoption", "stocktaking"},
+    {"resealing"},
     {""},  # the public names: pickleseal/__init__.py
     {"cli.output", "cli.options"},
-    {"cli.keygen", "cli.keys", "cli.verify", "cli.inspect", "cli.demo"},
+    {"cli.progress", "cli.keygen"},
+    {
+        "cli.keys",
+        "cli.custody",
+        "cli.doctor",
+        "cli.verify",
+        "cli.inspect",
+        "cli.reseal",
+        "cli.inventory",
+        "cli.demo",
+    },
     {"cli"},
     {"__main__"},
 ]
@@ -33,7 +52,7 @@ LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
 PURE = {
     "errors", "suite", "mac", "tree", "envelope", "metadata", "keys", "keyring", "policy", "seal",
-    "opcodes",
+    "opcodes", "roster", "wrapping", "inventory",
 }  # fmt: skip
 WORLDLY = {
     "os", "io", "pathlib", "time", "datetime", "sys", "mmap", "socket", "tempfile", "shutil",
@@ -91,8 +110,8 @@ def test_a_room_imports_from_lower_floors_only(room: str) -> None:
 @pytest.mark.parametrize("room", sorted(PURE))
 def test_a_pure_room_reaches_for_nothing_of_the_world(room: str) -> None:
     reached = {name.split(".")[0] for name in imports(room)} & WORLDLY
-    # The random bytes of a new key are the one thing the core asks the system for.
-    assert reached == ({"os"} if room == "keys" else set())
+    # Random bytes, of a new key or nonce, are the one thing the core asks the system for.
+    assert reached == ({"os"} if room in ("keys", "wrapping") else set())
 
 
 def test_one_room_pickles() -> None:
@@ -152,6 +171,17 @@ def test_verified_is_made_in_one_room_and_unpickled_in_one() -> None:
                 unpicklers.add(f"{room} calls restore")
     assert makers == {"seal"}
     assert unpicklers == {"pickling", "persist calls restore"}
+
+
+def test_revoked_keys_open_again_in_one_room_alone() -> None:
+    callers = {
+        room
+        for room in rooms()
+        for node in ast.walk(source(room))
+        if (isinstance(node, ast.Attribute) and node.attr in ("reopening", "revoked_keys"))
+        or (isinstance(node, ast.Name) and node.id == "revoked_keys")
+    }
+    assert callers == {"resealing"}
 
 
 @pytest.mark.parametrize("room", rooms())

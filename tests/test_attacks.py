@@ -58,7 +58,8 @@ from pickleseal import (
 )
 from pickleseal import metadata as md
 from pickleseal.keys import KeyLine
-from pickleseal.keystore.directory import create_key
+from pickleseal.keystore.changes import create_key
+from pickleseal.wrapping import Passphrase
 
 
 class Dribble:
@@ -112,7 +113,9 @@ def sealed(model: KNeighborsClassifier, ring: Keyring) -> bytes:
 def small(ring: Keyring) -> bytes:
     """Give an envelope with two segments of its own, small enough to cut at every byte."""
     stream = pickle.dumps([1, 2, 3], 5)
-    return hand_sealed(ring.sealing_key(), md.Metadata(content="pickle"), [stream, b"x" * 70])
+    return hand_sealed(
+        ring.sealing_key(context=None, now=0), md.Metadata(content="pickle"), [stream, b"x" * 70]
+    )
 
 
 def hand_sealed(key: Key, metadata: md.Metadata, segments: list[bytes]) -> bytes:
@@ -251,7 +254,7 @@ def test_the_other_suite_is_refused_and_never_falls_back(small: bytes, ring: Key
 
 def test_the_id_of_one_key_on_the_file_of_another_is_refused(small: bytes, ring: Keyring) -> None:
     other = Key.generate()
-    both = Keyring(other, ring.sealing_key())
+    both = Keyring(other, ring.sealing_key(context=None, now=0))
     forged = small[:16] + other.raw_id + small[32:]
     with nothing_unpickled():
         refused(forged, both, BadSealError)
@@ -371,7 +374,7 @@ def test_a_context_that_cannot_be_sealed_is_refused_at_both_ends(
 
 
 def test_an_expired_envelope_is_refused(ring: Keyring) -> None:
-    key = ring.sealing_key()
+    key = ring.sealing_key(context=None, now=0)
     stream = pickle.dumps(1)
     for expires in (0, 1, int(time.time()) - 1):
         refused(
@@ -386,7 +389,9 @@ def test_an_expired_envelope_is_refused(ring: Keyring) -> None:
 def test_an_inventory_is_never_unpickled(ring: Keyring, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     for content in ("inventory", "joblib"):
-        data = hand_sealed(ring.sealing_key(), md.Metadata(content=content), [armed(mark)])
+        data = hand_sealed(
+            ring.sealing_key(context=None, now=0), md.Metadata(content=content), [armed(mark)]
+        )
         with nothing_unpickled():
             refused(data, ring, PolicyError)
     assert not mark.exists()
@@ -585,7 +590,7 @@ def test_a_lying_metadata_size_or_count_is_refused_without_memory(
 
 
 def test_segment_sizes_whose_sum_wraps_are_refused(ring: Keyring) -> None:
-    key = ring.sealing_key()
+    key = ring.sealing_key(context=None, now=0)
     data = hand_sealed(key, md.Metadata(content="pickle"), [b"N.", b"x" * 64])
     for lengths in [(2**64 - 64, 192), (2**63, 2**63 + 128), (128, 0), (0, 64), (3, 64)]:
         forged = forge_table(key, data, lengths)
@@ -620,7 +625,7 @@ def test_a_terabyte_of_nothing_is_refused_at_once(
 
 
 def test_a_huge_honest_header_on_a_short_stream_costs_what_arrives(ring: Keyring) -> None:
-    key = ring.sealing_key()
+    key = ring.sealing_key(context=None, now=0)
     head = seal.seal_head(key, md.Metadata(content="pickle"), [1 << 33, 1 << 33])
     data = head.data + bytes(1000)
     with pytest.raises(SealError):
@@ -709,7 +714,7 @@ def test_metadata_of_a_foreign_writer_that_break_a_rule_are_malformed(
     name: str, ring: Keyring, tmp_path: Path
 ) -> None:
     mark = tmp_path / "mark"
-    data = seal_metadata(ring.sealing_key(), BAD_METADATA[name], armed(mark))
+    data = seal_metadata(ring.sealing_key(context=None, now=0), BAD_METADATA[name], armed(mark))
     with nothing_unpickled():
         refused(data, ring, MalformedError)
         inspect(io.BytesIO(data), keyring=ring)
@@ -733,7 +738,7 @@ def seal_metadata(key: Key, metadata: bytes, stream: bytes) -> bytes:
 def test_metadata_that_nobody_sealed_are_not_parsed_by_a_load(
     name: str, ring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = ring.sealing_key()
+    key = ring.sealing_key(context=None, now=0)
     forged = bytearray(seal_metadata(key, BAD_METADATA[name], b"N."))
     forged[70] ^= 1
     parsed: list[bytes] = []
@@ -801,7 +806,7 @@ def test_key_material_shows_up_nowhere(tmp_path: Path, caplog: pytest.LogCapture
     raw = base64.urlsafe_b64decode(secret + "=")
     needles = (secret, raw.hex(), repr(raw)[2:-1], base64.b64encode(raw).decode())
     ring = open_keyring(tmp_path / "ring")
-    key = ring.sealing_key()
+    key = ring.sealing_key(context=None, now=0)
     shown = [repr(ring), str(ring), repr(key), str(key), repr(ring.entries), repr(KeyLine(text))]
     with caplog.at_level(logging.DEBUG):
         logging.getLogger("test").warning("%s %r %s", ring, key, ring.entries)
@@ -820,8 +825,9 @@ def test_key_material_shows_up_nowhere(tmp_path: Path, caplog: pytest.LogCapture
 def test_what_holds_a_key_is_neither_pickled_nor_copied_out(ring: Keyring) -> None:
     import copy
 
-    key = ring.sealing_key()
-    for thing in (ring, key, [key], KeyLine("pickleseal-key-1.x"), {"ring": ring}):
+    key = ring.sealing_key(context=None, now=0)
+    secrets = (KeyLine("pickleseal-key-1.x"), Passphrase("x"))
+    for thing in (ring, key, [key], *secrets, {"ring": ring}):
         for protocol in range(6):
             with pytest.raises(TypeError):
                 pickle.dumps(thing, protocol)
@@ -887,7 +893,7 @@ def test_keyring_takes_a_ring_or_a_path(given: object, sealed: bytes) -> None:
 
 def test_a_key_or_key_line_for_a_ring_is_refused_with_a_hint(sealed: bytes, ring: Keyring) -> None:
     with pytest.raises(TypeError):
-        signed_loads(sealed, keyring=ring.sealing_key())  # type: ignore[arg-type]
+        signed_loads(sealed, keyring=ring.sealing_key(context=None, now=0))  # type: ignore[arg-type]
     with pytest.raises(KeyringError):
         signed_loads(sealed, keyring=GOOD)
 
@@ -1178,7 +1184,7 @@ def test_another_model_is_as_safe(ring: Keyring) -> None:
 
 
 def test_unused_bytes_of_a_sealed_payload_are_refused(ring: Keyring) -> None:
-    key = ring.sealing_key()
+    key = ring.sealing_key(context=None, now=0)
     plain = md.Metadata(content="pickle")
     stream = pickle.dumps([1], 5)
     refused(hand_sealed(key, plain, [stream + b"N."]), ring, MalformedError)

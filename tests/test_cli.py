@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pickleseal import Key, Keyring, Suite, open_keyring, signed_dump
-from pickleseal.keystore.directory import INDEX, create_key
+from pickleseal.keystore.changes import create_key
+from pickleseal.keystore.directory import INDEX
 
 
 def run(
@@ -108,6 +109,12 @@ def test_keys_list_and_show_tell_all_but_the_secret(ring: Path) -> None:
         "suite": 2,
         "created": 1_700_000_000,
         "note": "a note",
+        "sign_until": None,
+        "contexts": None,
+        "revoked": None,
+        "reason": "",
+        "primary": True,
+        "kept": "in its file",
     }
     shown = run("keys", "show", file.stem[:6], "--keyring", ring, "--json")
     assert as_json(shown)["primary"] is True

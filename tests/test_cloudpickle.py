@@ -131,7 +131,7 @@ def test_an_extracted_lambda_loads_with_plain_pickle(ring: Keyring) -> None:
 
 def test_a_name_that_the_sealed_imports_lack_is_refused(ring: Keyring) -> None:
     payload = payload_of(sealed(lambda: None, ring), ring)
-    key = ring.sealing_key()
+    key = ring.sealing_key(context=None, now=0)
     for missing in payload.head.metadata.imports or ():
         listed = tuple(name for name in payload.head.metadata.imports or () if name != missing)
         metadata = payload.head.metadata._replace(imports=listed)

@@ -16,7 +16,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.utils.discovery import all_estimators
 
 from pickleseal import Suite, signed_dump
-from pickleseal.keystore.directory import create_key
+from pickleseal.keystore.changes import create_key
 
 recipes = pytest.importorskip(
     "sklearn.utils._test_common.instance_generator",

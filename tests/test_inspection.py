@@ -110,7 +110,9 @@ def test_a_header_alone_is_told_for_a_file_whose_body_is_not_read(
     from pickleseal import metadata as md
     from pickleseal import seal
 
-    head = seal.seal_head(ring.sealing_key(), md.Metadata(content="pickle"), [1 << 42])
+    head = seal.seal_head(
+        ring.sealing_key(context=None, now=0), md.Metadata(content="pickle"), [1 << 42]
+    )
     huge.write_bytes(head.data)
     os.truncate(huge, head.head.fixed.total_size)
     assert inspect(huge, keyring=ring, header_only=True).status is Status.HEADER

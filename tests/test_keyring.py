@@ -13,17 +13,17 @@ from pickleseal import (
     signed_dumps,
     signed_loads,
 )
-from pickleseal.keyring import Entry, State
+from pickleseal.roster import Entry, Roster, State
 
 
 def ring_of(states: list[State], primary: int | None) -> tuple[Keyring, list[Key]]:
     keys = [Key.generate() for _ in states]
-    entries = [
-        Entry(key.id, key.suite, state, None if state is State.REVOKED else key)
-        for key, state in zip(keys, states, strict=True)
-    ]
+    entries = {
+        key.id: Entry(key.id, key.suite, state) for key, state in zip(keys, states, strict=True)
+    }
     chosen = None if primary is None else keys[primary].id
-    return Keyring.of(entries, primary=chosen, name="a ring"), keys
+    usable = [key for key in keys if entries[key.id].state is not State.REVOKED]
+    return Keyring.of(Roster(1, chosen, entries), usable, name="a ring"), keys
 
 
 def test_the_first_key_seals_and_all_open() -> None:

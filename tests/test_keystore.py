@@ -24,11 +24,12 @@ from pickleseal import (
     signed_dumps,
     signed_loads,
 )
-from pickleseal.keyring import State
 from pickleseal.keys import KeyLine
 from pickleseal.keystore import permissions
-from pickleseal.keystore.directory import INDEX, create_key
+from pickleseal.keystore.changes import Made, create_key
+from pickleseal.keystore.directory import INDEX
 from pickleseal.keystore.sources import find_keyring, keyring_directory
+from pickleseal.roster import State
 
 posix = pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
 as_root = pytest.mark.skipif(
@@ -39,6 +40,10 @@ as_root = pytest.mark.skipif(
 def key_file(folder: Path) -> Path:
     (file,) = folder.glob("*.key")
     return file
+
+
+def key_of(made: Made) -> Key:
+    return Key.parse(KeyLine(made.path.read_text()))
 
 
 def index_of(folder: Path) -> dict[str, Any]:
@@ -81,8 +86,7 @@ def test_a_further_key_opens_and_leaves_the_primary_alone(ring_directory: Path) 
     assert not second.is_primary
     ring = open_keyring(ring_directory)
     assert ring.primary == first
-    assert second.entry.key is not None
-    data = signed_dumps(1, keyring=Keyring(second.entry.key))
+    data = signed_dumps(1, keyring=Keyring(key_of(second)))
     assert signed_loads(data, keyring=ring) == 1
 
 
@@ -110,8 +114,7 @@ def test_a_stray_key_file_is_nothing(ring_directory: Path) -> None:
 
 def test_a_revoked_key_stays_revoked_though_its_file_is_there(ring_directory: Path) -> None:
     other = create_key(ring_directory, suite=Suite.BLAKE3, note="", now=1)
-    assert other.entry.key is not None
-    data = signed_dumps(1, keyring=Keyring(other.entry.key))
+    data = signed_dumps(1, keyring=Keyring(key_of(other)))
     assert signed_loads(data, keyring=ring_directory) == 1
     change_index(ring_directory, lambda i: i["keys"][other.entry.id].update(state="revoked"))
     assert other.path.exists()
@@ -170,7 +173,7 @@ def test_a_key_file_under_the_name_of_another_is_refused(ring_directory: Path) -
 def test_keys_made_at_once_are_all_kept(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib, pickleseal as ps\n"
-        "from pickleseal.keystore.directory import create_key\n"
+        "from pickleseal.keystore.changes import create_key\n"
         "for n in range(5):"
         " create_key(pathlib.Path(sys.argv[1]), suite=ps.Suite.BLAKE3, note='', now=n)\n"
     )
@@ -209,6 +212,28 @@ def test_a_key_file_that_a_shared_group_can_read_needs_the_option(ring_directory
     file.chmod(0o460)
     with pytest.raises(KeyPermissionError):
         open_keyring(ring_directory, group_read=True)
+
+
+@as_root
+def test_the_variable_lets_a_shared_group_read_as_the_option_does(
+    ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a container of Kubernetes that is not root has it: fsGroup and mode 0440."""
+    file = key_file(ring_directory)
+    os.chown(file, 0, 12345)
+    file.chmod(0o440)
+    with pytest.raises(KeyPermissionError):
+        signed_dumps(1, keyring=ring_directory)
+    monkeypatch.setenv("PICKLESEAL_GROUP_READ", "1")
+    assert signed_loads(signed_dumps(1, keyring=ring_directory), keyring=ring_directory) == 1
+    with pytest.raises(KeyPermissionError):
+        open_keyring(ring_directory, group_read=False)
+    monkeypatch.setenv("PICKLESEAL_GROUP_READ", "yes")
+    with pytest.raises(KeyringError):
+        signed_dumps(1, keyring=ring_directory)
+    monkeypatch.delenv("PICKLESEAL_GROUP_READ")
+    with pytest.raises(KeyPermissionError):
+        signed_dumps(1, keyring=ring_directory)
 
 
 @as_root
@@ -414,8 +439,7 @@ def test_an_open_ring_is_kept_and_read_again_when_it_changes(
 
 def test_a_running_server_takes_notice_of_a_revocation(ring_directory: Path) -> None:
     other = create_key(ring_directory, suite=Suite.BLAKE3, note="", now=1)
-    assert other.entry.key is not None
-    data = signed_dumps("sealed", keyring=Keyring(other.entry.key))
+    data = signed_dumps("sealed", keyring=Keyring(key_of(other)))
     outcomes: list[object] = []
     ready, revoked = threading.Event(), threading.Event()
 

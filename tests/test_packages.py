@@ -39,7 +39,7 @@ def versions_in(data: bytes, ring: Keyring) -> dict[str, str]:
 
 def sealed_with(versions: dict[str, str] | None, ring: Keyring, stream: bytes = b"N.") -> bytes:
     """Give a genuine envelope that tells of these versions, around a plain pickle."""
-    key = ring.sealing_key()
+    key = ring.sealing_key(context=None, now=0)
     head = seal.seal_head(key, Metadata("pickle", versions=versions), [len(stream)])
     return storage.join(head.data, [memoryview(stream)], head.finish, key.suite)
 

@@ -55,7 +55,7 @@ def payload_of(data: bytes, ring: Keyring) -> seal.Verified:
 
 def crafted(ring: Keyring, metadata: Metadata, *segments: bytes) -> bytes:
     """Give a genuine envelope around segments that no dump of ours would write."""
-    key = ring.sealing_key()
+    key = ring.sealing_key(context=None, now=0)
     views = [memoryview(segment) for segment in segments]
     head = seal.seal_head(key, metadata, [len(view) for view in views])
     return storage.join(head.data, views, head.finish, key.suite)

@@ -22,9 +22,9 @@ from pickleseal import (
     seal,
     tree,
 )
-from pickleseal.keyring import Entry, State
 from pickleseal.mac import Mac
 from pickleseal.metadata import External, Metadata
+from pickleseal.roster import Entry, Roster, State
 from pickleseal.storage import memory, threads
 
 PLAIN = Metadata(content="pickle")
@@ -82,8 +82,8 @@ def flipped(data: bytes, bit: int) -> bytes:
 
 
 def revoked(key: Key, *, suite: Suite | None = None) -> Keyring:
-    entry = Entry(key.id, suite or key.suite, State.REVOKED, None)
-    return Keyring.of([entry], primary=None, name="a ring")
+    entry = Entry(key.id, suite or key.suite, State.REVOKED)
+    return Keyring.of(Roster(1, None, {key.id: entry}), [], name="a ring")
 
 
 @pytest.fixture(params=list(Suite))

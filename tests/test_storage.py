@@ -30,7 +30,7 @@ from pickleseal import (
     storage,
     verify,
 )
-from pickleseal.keystore.directory import create_key
+from pickleseal.keystore.changes import create_key
 from pickleseal.storage import source, target, threads
 
 SMALL = {"a": 1}
@@ -352,7 +352,7 @@ def test_more_pieces_than_one_system_call_takes_are_read(ring: Keyring, tmp_path
     count = 20_000
     stream = b"\x80\x05(" + b"\x97" * count + b"l."
     parts = [memoryview(stream)] + [memoryview(b"%d" % n) for n in range(count)]
-    key = ring.sealing_key()
+    key = ring.sealing_key(context=None, now=0)
     head = seal.seal_head(key, md.Metadata(content="pickle"), [len(part) for part in parts])
     path = tmp_path / "it"
     storage.write(path, head.data, parts, head.finish, key.suite, durable=False)
@@ -530,7 +530,9 @@ def test_a_file_over_four_gibibytes_is_read_by_its_true_size(ring: Keyring, tmp_
     from pickleseal import metadata as md
     from pickleseal import seal
 
-    head = seal.seal_head(ring.sealing_key(), md.Metadata(content="pickle"), [5 << 30])
+    head = seal.seal_head(
+        ring.sealing_key(context=None, now=0), md.Metadata(content="pickle"), [5 << 30]
+    )
     path = tmp_path / "it"
     path.write_bytes(head.data)
     os.truncate(path, head.head.fixed.total_size + 1)

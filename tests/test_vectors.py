@@ -35,9 +35,9 @@ from pickleseal import (
     signed_loads,
     storage,
 )
-from pickleseal.keyring import Entry, State
 from pickleseal.keys import Key
 from pickleseal.metadata import Metadata
+from pickleseal.roster import Entry, Roster, State
 from pickleseal.seal import Verified
 
 FILES = sorted(make_vectors.FOLDER.iterdir())
@@ -57,12 +57,16 @@ SECRETS = [
     plain_reader.Secret(2, make_vectors.REVOKED_SECRET, revoked=True),
 ]
 RING = Keyring.of(
-    [
-        Entry(make_vectors.BLAKE.id, Suite.BLAKE3, State.ACTIVE, make_vectors.BLAKE),
-        Entry(make_vectors.SHA.id, Suite.SHA256, State.RETIRED, make_vectors.SHA),
-        Entry(make_vectors.REVOKED.id, Suite.BLAKE3, State.REVOKED, make_vectors.REVOKED),
-    ],
-    primary=make_vectors.BLAKE.id,
+    Roster(
+        3,
+        make_vectors.BLAKE.id,
+        {
+            make_vectors.BLAKE.id: Entry(make_vectors.BLAKE.id, Suite.BLAKE3, State.ACTIVE),
+            make_vectors.SHA.id: Entry(make_vectors.SHA.id, Suite.SHA256, State.RETIRED),
+            make_vectors.REVOKED.id: Entry(make_vectors.REVOKED.id, Suite.BLAKE3, State.REVOKED),
+        },
+    ),
+    [make_vectors.BLAKE, make_vectors.SHA],
     name="the ring of the vectors",
 )
 TRAILING = ("bad-trailing-byte", "bad-twice")

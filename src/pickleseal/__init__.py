@@ -33,6 +33,7 @@ from pickleseal.errors import (
     UnknownKeyError,
     VersionMismatchError,
     VersionMismatchWarning,
+    WrongPassphraseError,
 )
 from pickleseal.inspection import Inspection, Status, inspect, verify
 from pickleseal.keyring import Keyring
@@ -55,6 +56,7 @@ from pickleseal.pickling import (
     PicklingError,
     UnpicklingError,
 )
+from pickleseal.resealing import reseal
 from pickleseal.suite import Suite
 
 __version__ = "0.1.0.dev0"
@@ -89,6 +91,7 @@ __all__ = [
     "UnpicklingError",
     "VersionMismatchError",
     "VersionMismatchWarning",
+    "WrongPassphraseError",
     "adopt_bytes",
     "dump",
     "dumps",
@@ -97,6 +100,7 @@ __all__ = [
     "load",
     "loads",
     "open_keyring",
+    "reseal",
     "signed_dump",
     "signed_dumps",
     "signed_load",

@@ -1,5 +1,6 @@
 """Pickles that exist already: into an envelope as they are, and out of one as they were."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,12 +28,13 @@ def adopt_bytes(
     Returns the envelope, its metadata marked `source: adopted`. Raises KeyringError where
     there is no key to seal with, MetadataError for a context or info that cannot be sealed.
     """
-    key = find_keyring(keyring).sealing_key()
+    sealed_for = None if context is None else md.normalize_context(context)
+    key = find_keyring(keyring).sealing_key(context=sealed_for, now=time.time())
     stream = memoryview(persist.frozen(raw))
     metadata = md.Metadata(
         content="pickle",
         source="adopted",
-        context=None if context is None else md.normalize_context(context),
+        context=sealed_for,
         created=persist.now(),
         info=info,
     )

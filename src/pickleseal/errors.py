@@ -22,6 +22,7 @@ __all__ = [
     "UnknownKeyError",
     "VersionMismatchError",
     "VersionMismatchWarning",
+    "WrongPassphraseError",
 ]
 
 
@@ -111,6 +112,10 @@ class KeyringError(PicklesealError):
 
 class NoKeyError(KeyringError):
     """No keyring was given and none is set up."""
+
+
+class WrongPassphraseError(KeyringError):
+    """The passphrase is not the one that a key is behind."""
 
 
 class KeyPermissionError(KeyringError):

@@ -4,37 +4,19 @@ Pure rules; where a ring is kept is the business of `keystore`.
 """
 
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
-from typing import NamedTuple, NoReturn, Self
+from typing import NoReturn, Self
 
-from pickleseal.errors import KeyringError, MalformedError, RevokedKeyError, UnknownKeyError
+from pickleseal.errors import (
+    ContextError,
+    KeyringError,
+    MalformedError,
+    RevokedKeyError,
+    UnknownKeyError,
+    shown,
+)
 from pickleseal.keys import Key
+from pickleseal.roster import Entry, Roster, State
 from pickleseal.suite import Suite
-
-
-class State(StrEnum):
-    """What a key of a ring may do."""
-
-    ACTIVE = "active"
-    """It opens, and seals if it is the primary."""
-    RETIRED = "retired"
-    """It opens what it sealed before."""
-    REVOKED = "revoked"
-    """It does neither. The entry stays for good, so that a key file put back changes nothing."""
-
-
-class Entry(NamedTuple):
-    """One key of a ring: its id (32 hexadecimal digits), its state, and what is known of it.
-
-    `key` is None for a revoked key, `created` (Unix seconds) where the ring does not say.
-    """
-
-    id: str
-    suite: Suite
-    state: State
-    key: Key | None
-    created: int | None = None
-    note: str = ""
 
 
 class Keyring:
@@ -44,76 +26,163 @@ class Keyring:
     reads one from its directory. A ring does not change; it is never pickled.
     """
 
-    __slots__ = ("_by_id", "entries", "name", "primary")
+    __slots__ = ("_keys", "directory", "name", "roster")
 
-    entries: Mapping[str, Entry]
     name: str
-    primary: str | None
+    """What a person calls it, in messages."""
+    directory: str | None
+    """Where it is kept, if it is in a directory."""
+    roster: Roster
+    """The ring without its keys."""
 
     def __init__(self, primary: Key, *others: Key) -> None:
-        for key in (primary, *others):
+        keys = (primary, *others)
+        for key in keys:
             if not isinstance(key, Key):
                 raise TypeError(f"a Keyring is made of Key objects, not {type(key).__name__}")
-        self._set(
-            [Entry(key.id, key.suite, State.ACTIVE, key) for key in (primary, *others)],
-            primary.id,
-            "the keyring in memory",
-        )
+        entries = {key.id: Entry(key.id, key.suite, State.ACTIVE) for key in keys}
+        if len(entries) != len(keys):
+            raise KeyringError("a keyring lists each key once, and here is one twice")
+        self._set(Roster(0, primary.id, entries), keys, "the keyring in memory")
 
     @classmethod
-    def of(cls, entries: Iterable[Entry], *, primary: str | None, name: str) -> Self:
-        """Make a ring of entries; `primary` is the id of an active one, `name` is for messages."""
+    def of(
+        cls, roster: Roster, keys: Iterable[Key], *, name: str, directory: str | None = None
+    ) -> Self:
+        """Make a ring of a roster and its keys, all but the revoked; `name` is for messages."""
         ring = cls.__new__(cls)
-        ring._set(list(entries), primary, name)  # noqa: SLF001 - its own
+        ring._set(roster, keys, name, directory)  # noqa: SLF001 - its own
         return ring
 
-    def _set(self, entries: list[Entry], primary: str | None, name: str) -> None:
-        self.entries = {entry.id: entry for entry in entries}
-        if len(self.entries) != len(entries):
-            raise KeyringError(f"{name} lists a key twice")
-        if primary is not None:
-            found = self.entries.get(primary)
-            if found is None or found.state is not State.ACTIVE:
-                raise KeyringError(f"the primary of {name} is not one of its active keys")
-        self.primary = primary
+    def _set(
+        self, roster: Roster, keys: Iterable[Key], name: str, directory: str | None = None
+    ) -> None:
+        self.roster = roster
+        self._keys = {key.raw_id: key for key in keys}
         self.name = name
-        self._by_id = {bytes.fromhex(entry.id): entry for entry in entries}
+        self.directory = directory
+        usable = {e.id for e in roster.entries.values() if e.state is not State.REVOKED}
+        if usable != {key.id for key in self._keys.values()}:
+            raise KeyringError(f"the keys of {name} are not those that it lists")
+        if roster.primary is not None and roster.entries[roster.primary].state is not State.ACTIVE:
+            raise KeyringError(f"the primary of {name} is not one of its active keys")
 
-    def sealing_key(self) -> Key:
-        """Give the primary key, or raise KeyringError where the ring has none."""
-        entry = None if self.primary is None else self.entries[self.primary]
-        if entry is None or entry.key is None:
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """What is known of each key, by its id."""
+        return self.roster.entries
+
+    @property
+    def primary(self) -> str | None:
+        """The id of the key that seals, or None."""
+        return self.roster.primary
+
+    @property
+    def epoch(self) -> int:
+        """How often the ring was changed; 0 for one in memory."""
+        return self.roster.epoch
+
+    def key(self, key_id: str) -> Key | None:
+        """Give the key with an id, or None where the ring has none that may be used."""
+        return self._keys.get(bytes.fromhex(key_id))
+
+    def sealing_key(self, *, context: str | None, now: float) -> Key:
+        """Give the key to seal a context with at a time (Unix seconds): the primary, or none.
+
+        Raises KeyringError where the ring has no primary, and where the primary is bound to
+        other contexts or its time to seal is over.
+        """
+        entry = self.sealing_entry(now=now)
+        if not entry.covers(context):
             raise KeyringError(
-                f"{self.name} has no key to seal with: make one with pickleseal keygen"
+                f"key {entry.id}, the primary of {self.name}, is bound to the contexts"
+                f" {_listed(entry)}, and this is to be sealed for {_named(context)}: name one"
+                " of them as context=, or use another keyring"
             )
-        return entry.key
+        return self._keys[bytes.fromhex(entry.id)]
+
+    def sealing_entry(self, *, now: float) -> Entry:
+        """Give what is known of the key that seals at a time (Unix seconds).
+
+        Raises KeyringError where the ring has no primary, or the primary's time is over.
+        """
+        if self.primary is None:
+            way = "keys rotate" if self.entries else "keygen"
+            raise KeyringError(
+                f"{self.name} has no key to seal with: make one with pickleseal {way}"
+            )
+        entry = self.entries[self.primary]
+        if entry.sign_until is not None and now >= entry.sign_until:
+            raise KeyringError(
+                f"the time of key {entry.id} to seal is over, and it is the primary of"
+                f" {self.name}: make a new one with pickleseal keys rotate"
+            )
+        return entry
 
     def opening_key(self, key_id: bytes, suite: Suite) -> Key:
-        """Give the one key that an envelope's head names by id and suite.
+        """Give the one key that an envelope's head names by id (16 bytes) and suite.
 
         No other key is ever tried. Raises UnknownKeyError, RevokedKeyError, or
         MalformedError where the key is one of another suite.
         """
-        entry = self._by_id.get(key_id)
+        entry = self.entries.get(key_id.hex())
         if entry is None:
             raise UnknownKeyError(
                 f"sealed by key {key_id.hex()}, which {self.name} does not have. If it is yours,"
                 " point keyring= or PICKLESEAL_KEYRING to the ring that has it; if not, do"
                 " not load the file"
             )
-        if entry.state is State.REVOKED or entry.key is None:
+        key = self._keys.get(key_id)
+        if entry.state is State.REVOKED or key is None:
+            because = f" ({shown(entry.reason)})" if entry.reason else ""
             raise RevokedKeyError(
-                f"sealed by key {key_id.hex()}, which {self.name} lists as revoked: whoever"
-                " has that key may have made this file"
+                f"sealed by key {entry.id}, which {self.name} lists as revoked{because}: whoever"
+                " has that key may have made this file. Make the object anew and seal it, or, if"
+                " an inventory from before tells that the file is yours, readmit it with"
+                " pickleseal reseal --only-digests"
             )
         if entry.suite is not suite:
             raise MalformedError(
                 f"it names suite {suite.value}, and key {entry.id} is of suite {entry.suite.value}"
             )
-        return entry.key
+        return key
+
+    def reopening(self, keys: Iterable[Key]) -> Self:
+        """Give this ring with the revoked keys of `keys` open again: `resealing` alone calls it.
+
+        There what such a key sealed is held against a list of what is known to be good.
+        """
+        again = {key.id: key for key in keys if self.entries[key.id].state is State.REVOKED}
+        entries = dict(self.entries)
+        for key_id in again:
+            entries[key_id] = entries[key_id]._replace(state=State.RETIRED)
+        roster = self.roster._replace(entries=entries)
+        return self.of(
+            roster,
+            [*self._keys.values(), *again.values()],
+            name=self.name,
+            directory=self.directory,
+        )
+
+    def check_binding(self, key: Key, context: str | None) -> None:
+        """Return if a key of this ring may stand for a context; else raise ContextError."""
+        entry = self.entries[key.id]
+        if not entry.covers(context):
+            raise ContextError(
+                f"sealed for {_named(context)} by key {key.id}, which {self.name} binds to the"
+                f" contexts {_listed(entry)}"
+            )
 
     def __repr__(self) -> str:
         return f"<Keyring: {self.name}, {len(self.entries)} keys, primary {self.primary}>"
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a Keyring is not pickled: it holds secrets")
+
+
+def _listed(entry: Entry) -> str:
+    return ", ".join(f"'{shown(context)}'" for context in entry.contexts or ())
+
+
+def _named(context: str | None) -> str:
+    return "no context" if context is None else f"the context '{shown(context)}'"

@@ -6,25 +6,51 @@ or out and in a `Mac`, nowhere else: a `Key` cannot be shown, copied or pickled 
 
 import base64
 import os
-from typing import NoReturn, Self
+import re
+from enum import StrEnum
+from typing import NamedTuple, NoReturn, Protocol, Self
 
 from pickleseal.errors import KeyringError
 from pickleseal.mac import KEY_ID, KEY_ID_SIZE, SECRET_SIZE, TAG_SIZE, Mac, statement
 from pickleseal.suite import Suite
 
 PREFIX = "pickleseal-key-1"
+MAX_LINE = 2048
 
-_MAX_LINE = 256
-_FIELDS = 4
+_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+
+class Form(StrEnum):
+    """What stands in a key line: the secret, the secret behind a passphrase, or where it is."""
+
+    PLAIN = "plain"
+    SCRYPT = "scrypt"
+    EXTERNAL = "ext"
+
+
+_FIELDS = {Form.PLAIN: 4, Form.SCRYPT: 6, Form.EXTERNAL: 6}
+
+
+class Holder(Protocol):
+    """What makes and checks the tags of one key: a `Mac`, or one who keeps the key elsewhere."""
+
+    def mac(self, statement: bytes, /) -> bytes:
+        """Give the tag (32 bytes) of a statement of 96 bytes."""
+
+    def check(self, statement: bytes, tag: bytes, /) -> None:
+        """Return if `tag` is that of the statement; else raise BadSealError."""
 
 
 class KeyLine:
-    """One line of text with a secret in it. Showing it does not show the secret."""
+    """One line of text with a secret in it. Showing it does not show the secret.
+
+    One final line feed is dropped.
+    """
 
     __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self._text = text.removesuffix("\n")
 
     def __repr__(self) -> str:
         return "<KeyLine: secret>"
@@ -41,6 +67,11 @@ class KeyLine:
         """Make a line for a new random key of a suite, from the system's own generator."""
         return cls(_format(suite, os.urandom(SECRET_SIZE)))
 
+    @classmethod
+    def of(cls, suite: Suite, secret: bytes, key_id: str) -> Self:
+        """Make the plain line of a secret; that the id is its own shows when it is read."""
+        return cls(f"{PREFIX}.{suite.value}.{encode(secret)}.{key_id}")
+
 
 class Key:
     """A secret that seals and opens envelopes. Whoever holds it can do both.
@@ -50,17 +81,27 @@ class Key:
     the suite, and no secret itself.
     """
 
-    __slots__ = ("_mac", "id", "raw_id", "suite")
+    __slots__ = ("_holder", "id", "raw_id", "suite")
 
     id: str
     raw_id: bytes
     suite: Suite
 
-    def __init__(self, suite: Suite, mac: Mac) -> None:
-        self._mac = mac
+    def __init__(self, suite: Suite, holder: Holder) -> None:
+        self._set(suite, id_mac(suite, holder)[:KEY_ID_SIZE], holder)
+
+    @classmethod
+    def held(cls, suite: Suite, key_id: str, holder: Holder) -> Self:
+        """Make a key whose holder is asked at its first use, and must then prove the id."""
+        key = cls.__new__(cls)
+        key._set(suite, bytes.fromhex(key_id), holder)  # noqa: SLF001 - its own
+        return key
+
+    def _set(self, suite: Suite, raw_id: bytes, holder: Holder) -> None:
+        self._holder = holder
         self.suite = suite
-        self.raw_id = _derive_id(suite, mac)
-        self.id = self.raw_id.hex()
+        self.raw_id = raw_id
+        self.id = raw_id.hex()
 
     @classmethod
     def generate(cls, suite: Suite = Suite.BLAKE3) -> Self:
@@ -72,7 +113,7 @@ class Key:
 
     @classmethod
     def parse(cls, line: KeyLine) -> Self:
-        """Read a key line; what is wrong with it is raised as KeyringError, without the secret."""
+        """Read a plain key line; what is wrong is raised as KeyringError, without the secret."""
         outcome = _read(line)
         if isinstance(outcome, str):
             raise KeyringError(outcome)
@@ -86,11 +127,11 @@ class Key:
 
     def mac(self, statement: bytes) -> bytes:
         """Give the tag (32 bytes) of a statement of 96 bytes."""
-        return self._mac.mac(statement)
+        return self._holder.mac(statement)
 
     def check(self, statement: bytes, tag: bytes) -> None:
         """Return if `tag` is that of the statement; else raise BadSealError."""
-        self._mac.check(statement, tag)
+        self._holder.check(statement, tag)
 
     def __repr__(self) -> str:
         return f"<Key {self.id}, suite {self.suite.value}>"
@@ -105,17 +146,82 @@ class Key:
         raise TypeError("a Key is not pickled: it holds a secret")
 
 
-def _derive_id(suite: Suite, mac: Mac) -> bytes:
-    return mac.mac(statement(KEY_ID, suite, bytes(KEY_ID_SIZE), 0, bytes(TAG_SIZE)))[:KEY_ID_SIZE]
+class Outline(NamedTuple):
+    """What a key line says beside its secret. `fields` is empty for a plain line."""
+
+    suite: Suite
+    form: Form
+    fields: tuple[str, ...]
+    id: str
+
+
+def outline(line: KeyLine) -> Outline:
+    """Tell what a key line is, without opening it. Raises KeyringError for what is none."""
+    found = _outline(line)
+    if isinstance(found, str):
+        raise KeyringError(found)
+    return found
+
+
+def id_statement(suite: Suite) -> bytes:
+    """Give the statement whose tag a key's id is taken from."""
+    return statement(KEY_ID, suite, bytes(KEY_ID_SIZE), 0, bytes(TAG_SIZE))
+
+
+def id_mac(suite: Suite, holder: Holder) -> bytes:
+    """Give the tag (32 bytes) that begins with a key's id."""
+    return holder.mac(id_statement(suite))
+
+
+def line_of(suite: Suite, form: Form, fields: tuple[str, ...], key_id: str) -> str:
+    """Write a line that is not plain: its fields between the suite's and the id."""
+    return ".".join((PREFIX, f"{suite.value}-{form.value}", *fields, key_id))
+
+
+def encode(data: bytes) -> str:
+    """Give bytes as a field of a key line: base64url without padding."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def decode(field: str) -> bytes | None:
+    """Give the bytes of a field, or None: only the one spelling of them is taken."""
+    try:
+        data = base64.urlsafe_b64decode(field + "=" * (-len(field) % 4))
+    except ValueError:
+        return None
+    # Python's decoder skips what it does not know: several texts would stand for one key.
+    return data if encode(data) == field else None
 
 
 def _format(suite: Suite, secret: bytes) -> str:
-    key_id = _derive_id(suite, Mac(secret)).hex()
-    return f"{PREFIX}.{suite.value}.{_encode(secret)}.{key_id}"
+    key_id = id_mac(suite, Mac(secret))[:KEY_ID_SIZE].hex()
+    return f"{PREFIX}.{suite.value}.{encode(secret)}.{key_id}"
 
 
-def _encode(secret: bytes) -> str:
-    return base64.urlsafe_b64encode(secret).rstrip(b"=").decode("ascii")
+def _outline(line: KeyLine) -> Outline | str:
+    """Give what a line says of itself, or what is wrong. As `_read`, it never raises."""
+    text = line.reveal()
+    if len(text) > MAX_LINE or not text.isascii():
+        return "this is no key line: it is too long, or not plain ASCII"
+    fields = text.split(".")
+    if fields[0] != PREFIX:
+        return f"this is no key line: one begins with {PREFIX}."
+    number, _, form_name = (fields[1] if len(fields) > 1 else "").partition("-")
+    suite = next((suite for suite in Suite if str(suite.value) == number), None)
+    forms = {f.value: f for f in (Form.SCRYPT, Form.EXTERNAL)}
+    plain = len(fields) > 1 and fields[1] == number
+    form = Form.PLAIN if plain else forms.get(form_name)
+    if suite is None or form is None:
+        return "this key line is of a suite or kind that this pickleseal does not know"
+    if len(fields) != _FIELDS[form]:
+        return (
+            f"this key line has {len(fields)} fields instead of {_FIELDS[form]}: copy it anew,"
+            " whole"
+        )
+    if not _ID.fullmatch(fields[-1]):
+        return "this key line does not end with an id of 32 hexadecimal digits: copy it anew, whole"
+    # The secret of a plain line stays in the line.
+    return Outline(suite, form, () if form is Form.PLAIN else tuple(fields[2:-1]), fields[-1])
 
 
 def _read(line: KeyLine) -> tuple[Suite, Mac, str] | str:
@@ -124,24 +230,14 @@ def _read(line: KeyLine) -> tuple[Suite, Mac, str] | str:
     It returns and never raises: a traceback that prints local variables must not find
     the secret in one.
     """
-    text = line.reveal().removesuffix("\n")
-    if len(text) > _MAX_LINE or not text.isascii():
-        return "this is no key line: it is too long, or not plain ASCII"
-    fields = text.split(".")
-    if fields[0] != PREFIX:
-        return f"this is no key line: one begins with {PREFIX}."
-    if len(fields) != _FIELDS:
-        return f"this key line has {len(fields)} fields instead of {_FIELDS}: copy it anew, whole"
-    suite = next((suite for suite in Suite if str(suite.value) == fields[1]), None)
-    if suite is None:
-        return "this key line is of a suite or kind that this pickleseal does not know"
-    try:
-        secret = base64.urlsafe_b64decode(fields[2] + "=")
-    except ValueError:
-        secret = b""
-    # Python's decoder skips what it does not know: only the one spelling is taken.
-    if len(secret) != SECRET_SIZE or _encode(secret) != fields[2]:
+    found = _outline(line)
+    if isinstance(found, str):
+        return found
+    if found.form is not Form.PLAIN:
+        return "this key line does not hold the secret itself, and only one that does will do here"
+    secret = decode(line.reveal().split(".")[2]) or b""
+    if len(secret) != SECRET_SIZE:
         return "this key line holds no secret of 32 bytes in base64url: copy it anew, whole"
     if len(set(secret)) == 1:
         return "this key line holds no random secret: make a key with pickleseal keygen"
-    return suite, Mac(secret), fields[3]
+    return found.suite, Mac(secret), found.id

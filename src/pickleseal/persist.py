@@ -276,8 +276,8 @@ def _seal(
     info: Mapping[str, Any] | None,
     pickler: str,
 ) -> tuple[seal.SealedHead, pickling.Pickled]:
-    key = find_keyring(keyring).sealing_key()
     sealed_for = None if context is None else md.normalize_context(context)
+    key = find_keyring(keyring).sealing_key(context=sealed_for, now=time.time())
     pickled = pickling.dump(
         obj,
         protocol=protocol,

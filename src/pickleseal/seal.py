@@ -82,7 +82,8 @@ def open_head(fixed: envelope.Fixed, data: bytes, keyring: Keyring) -> Authentic
     """Check a header tag under the one key that the head names.
 
     `data` is the head with its tag, `fixed.head_size + 32` bytes. Raises UnknownKeyError,
-    RevokedKeyError, BadSealError, and MalformedError for a genuine head that breaks the format.
+    RevokedKeyError, BadSealError, MalformedError for a genuine head that breaks the format, and
+    ContextError where the ring binds the key to other contexts.
     """
     key = keyring.opening_key(fixed.key_id, fixed.suite)
     head, tag = data[: fixed.head_size], data[fixed.head_size :]
@@ -98,6 +99,7 @@ def open_head(fixed: envelope.Fixed, data: bytes, keyring: Keyring) -> Authentic
     metadata = Metadata.decode(parsed.metadata)
     if metadata.external is not None and fixed.segments != 1:
         raise MalformedError("an envelope with external buffers has one segment")
+    keyring.check_binding(key, metadata.context)
     return AuthenticHead(key, fixed, metadata, parsed.table, parsed.lengths, digest)
 
 

@@ -7,11 +7,15 @@ from typing import NoReturn
 import click
 
 from pickleseal import __version__
+from pickleseal.cli.custody import export, import_, protect, unprotect
 from pickleseal.cli.demo import demo
+from pickleseal.cli.doctor import doctor
 from pickleseal.cli.inspect import inspect
+from pickleseal.cli.inventory import inventory
 from pickleseal.cli.keygen import keygen
 from pickleseal.cli.keys import keys
 from pickleseal.cli.output import COULD_NOT_RUN, INTERRUPTED
+from pickleseal.cli.reseal import reseal
 from pickleseal.cli.verify import verify
 
 
@@ -33,8 +37,10 @@ def cli() -> None:
     """
 
 
-for command in (keygen, keys, verify, inspect, demo):
+for command in (keygen, keys, verify, inspect, reseal, inventory, demo):
     cli.add_command(command)
+for command in (protect, unprotect, export, import_, doctor):
+    keys.add_command(command)
 
 
 def main() -> NoReturn:

@@ -1,65 +1,106 @@
 """`pickleseal keygen`: make a key."""
 
+import shlex
 import time
+from pathlib import Path
 
 import click
 
-from pickleseal.cli.options import common
+from pickleseal.cli.options import SUITES, changing, limits, note
 from pickleseal.cli.output import FINE, guarded, print_json, print_rows
-from pickleseal.keystore.directory import create_key
+from pickleseal.errors import KeyringError
+from pickleseal.keystore.changes import PLAIN, Limits, Made, Storage, create_key
+from pickleseal.keystore.passphrases import new_passphrase
 from pickleseal.keystore.sources import keyring_directory
-from pickleseal.suite import Suite
-
-_SUITES = {"blake3": Suite.BLAKE3, "sha256": Suite.SHA256}
 
 
 @click.command()
 @click.option(
     "--suite",
-    type=click.Choice(list(_SUITES)),
+    type=click.Choice(list(SUITES)),
     default="blake3",
     show_default=True,
     help="The hash under the HMAC-SHA-256: blake3 is several times faster, sha256 is for those"
     " who may use FIPS algorithms only.",
 )
-@click.option("--note", default="", metavar="TEXT", help="A note to yourself, shown by keys list.")
-@common
+@click.option("--passphrase", is_flag=True, help="Keep it behind a passphrase, which is asked for.")
+@click.option("--os-keyring", is_flag=True, help="Keep it in the keyring of your system.")
+@limits
+@note
+@changing
 @guarded
-def keygen(suite: str, note: str, *, keyring: str | None, as_json: bool) -> int:
+def keygen(
+    suite: str,
+    note: str,
+    *,
+    passphrase: bool,
+    os_keyring: bool,
+    contexts: tuple[str, ...],
+    sign_until: int | None,
+    keyring: str | None,
+    as_json: bool,
+) -> int:
     """Make a key, and the keyring where there is none.
 
     The first key of a ring is its primary: it seals. A further key opens what it sealed
-    elsewhere, and leaves the primary as it is. The key is never printed; whoever has its
-    file can seal in your name.
+    elsewhere, and leaves the primary as it is; to change keys, see `keys rotate`. The key is
+    never printed; whoever has its file can seal in your name.
 
     \b
     Examples:
       pickleseal keygen
+      pickleseal keygen --passphrase
       pickleseal keygen --keyring keys --note "my laptop"
     """
     directory = keyring_directory(keyring)
-    created = create_key(directory, suite=_SUITES[suite], note=note, now=int(time.time()))
+    made = create_key(
+        directory,
+        suite=SUITES[suite],
+        note=note,
+        now=int(time.time()),
+        limits=Limits(sign_until, contexts or None),
+        storage=storage_of(passphrase=passphrase, os_keyring=os_keyring),
+    )
+    role = "primary: it seals and opens" if made.is_primary else "active: it opens, no more"
     if as_json:
-        print_json(
-            {
-                "id": created.entry.id,
-                "suite": created.entry.suite.value,
-                "primary": created.is_primary,
-                "path": str(created.path),
-                "keyring": str(directory),
-            }
-        )
+        print_json({**plain(made), "keyring": str(directory)})
         return FINE
-    role = "primary: it seals and opens" if created.is_primary else "active: it opens, no more"
-    at = "" if keyring is None else f" --keyring {directory}"
     print_rows(
         [
-            ("key", created.entry.id),
+            ("key", made.entry.id),
             ("role", role),
-            ("file", str(created.path)),
+            ("file", str(made.path)),
             ("keep", "a backup of the folder: without the key, what it sealed stays closed"),
-            ("next", f"pickleseal demo{at}"),
+            ("next", f"pickleseal demo{named(keyring, directory)}"),
         ],
         styles={"key": "green"},
     )
     return FINE
+
+
+def storage_of(*, passphrase: bool, os_keyring: bool) -> Storage:
+    """Give the way of keeping a key that was asked for."""
+    if passphrase and os_keyring:
+        raise KeyringError("a key is kept behind a passphrase or in the system's keyring, not both")
+    if passphrase:
+        return Storage(passphrase=new_passphrase())
+    if os_keyring:
+        from pickleseal.keystore.providers.os_keyring import SERVICE  # noqa: PLC0415 - rare
+
+        return Storage(os_service=SERVICE)
+    return PLAIN
+
+
+def plain(made: Made) -> dict[str, object]:
+    """Give a new key as it stands in JSON."""
+    return {
+        "id": made.entry.id,
+        "suite": made.entry.suite.value,
+        "primary": made.is_primary,
+        "path": str(made.path),
+    }
+
+
+def named(keyring: str | None, directory: Path) -> str:
+    """Give the option that names a ring again, if one was named."""
+    return "" if keyring is None else f" --keyring {shlex.quote(str(directory))}"

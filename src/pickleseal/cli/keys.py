@@ -1,24 +1,34 @@
-"""`pickleseal keys`: look at the keys of a ring. Nothing here prints a secret."""
+"""`pickleseal keys`: the life of the keys of a ring. Nothing here prints a secret."""
 
+import time
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import click
 
-from pickleseal.cli.options import common
+from pickleseal.cli.keygen import named, plain
+from pickleseal.cli.options import SUITES, Day, changing, common, note
 from pickleseal.cli.output import FINE, console, guarded, print_json, print_rows
 from pickleseal.errors import KeyringError, shown
-from pickleseal.keyring import Entry, Keyring, State
-from pickleseal.keystore.sources import find_keyring
+from pickleseal.keyring import Keyring
+from pickleseal.keystore.changes import change_roster, kept_as, like_primary
+from pickleseal.keystore.changes import rotate as rotate_key
+from pickleseal.keystore.directory import read_line
+from pickleseal.keystore.lines import Opener
+from pickleseal.keystore.sources import find_keyring, keyring_directory
+from pickleseal.roster import Entry, Roster, State
 
 _STYLES = {State.ACTIVE: "green", State.RETIRED: "yellow", State.REVOKED: "red"}
 
 
 @click.group()
 def keys() -> None:
-    """Look at the keys of a keyring.
+    """Look after the keys of a keyring.
 
     An active key opens files, and the primary seals them; a retired one opens what it
-    sealed before; a revoked one does neither.
+    sealed before; a revoked one does neither. A KEY_ID may be cut short, as long as it names
+    one key.
     """
 
 
@@ -33,28 +43,34 @@ def list_keys(*, keyring: str | None, as_json: bool) -> int:
       pickleseal keys list
       pickleseal keys list --keyring keys --json
     """
-    from rich.table import Table  # noqa: PLC0415 - only where a table is shown
+    from rich.padding import Padding  # noqa: PLC0415 - only where something is shown
     from rich.text import Text  # noqa: PLC0415 - as above
 
     ring = find_keyring(keyring)
     entries = sorted(ring.entries.values(), key=lambda e: (e.id != ring.primary, e.created or 0))
     if as_json:
         print_json(
-            {"keyring": ring.name, "primary": ring.primary, "keys": [_plain(e) for e in entries]}
+            {
+                "keyring": ring.name,
+                "epoch": ring.epoch,
+                "primary": ring.primary,
+                "keys": [_plain(ring, entry) for entry in entries],
+            }
         )
         return FINE
-    table = Table(title=Text(shown(ring.name)), title_justify="left", box=None, pad_edge=False)
-    for heading in ("key", "state", "suite", "created", "note"):
-        table.add_column(heading, overflow="fold", header_style="bold")
+    terminal = console()
+    terminal.print(Text(shown(ring.name), "italic"), soft_wrap=True)
+    heading = f"{'key':<32}  {'state':<15}  {'suite':<6}  created"
+    terminal.print(Text(heading, "bold"), soft_wrap=True)
     for entry in entries:
-        table.add_row(
-            entry.id,
-            Text(_state(ring, entry), _STYLES[entry.state]),
-            entry.suite.name,
-            _date(entry.created),
-            Text(shown(entry.note)),
+        line = Text.assemble(
+            f"{entry.id}  ",
+            (f"{_state(ring, entry):<15}", _STYLES[entry.state]),
+            f"  {entry.suite.name:<6}  {_day(entry.created)}",
         )
-    console().print(table)
+        terminal.print(line, soft_wrap=True)
+        for remark in _remarks(entry):
+            terminal.print(Padding(Text(shown(remark), "dim"), (0, 0, 0, 2)))
     return FINE
 
 
@@ -71,40 +87,239 @@ def show(key_id: str | None, *, keyring: str | None, as_json: bool) -> int:
       pickleseal keys show 2c0abba4
     """
     ring = find_keyring(keyring)
-    entry = _find(ring, key_id)
+    wanted = ring.primary if key_id is None else key_id
+    if wanted is None:
+        raise KeyringError(f"{ring.name} has no primary: name a key (pickleseal keys list)")
+    entry = ring.roster.find(wanted)
     if as_json:
-        print_json({"keyring": ring.name, "primary": entry.id == ring.primary, **_plain(entry)})
+        print_json({"keyring": ring.name, **_plain(ring, entry)})
+        return FINE
+    rows = [
+        ("key", entry.id),
+        ("state", _state(ring, entry)),
+        ("suite", f"{entry.suite.value} ({entry.suite.name})"),
+        ("created", _day(entry.created)),
+        ("seals until", _day(entry.sign_until) if entry.sign_until is not None else ""),
+        ("contexts", ", ".join(entry.contexts or ())),
+        ("revoked", _day(entry.revoked) if entry.revoked is not None else ""),
+        ("reason", entry.reason),
+        ("kept", _kept(ring, entry) or ""),
+        ("note", entry.note),
+        ("in", ring.name),
+    ]
+    print_rows([row for row in rows if row[1]], styles={"state": _STYLES[entry.state]})
+    return FINE
+
+
+@keys.command()
+@click.option(
+    "--suite", type=click.Choice(list(SUITES)), help="Default: as the key that it follows."
+)
+@click.option(
+    "--sign-until", type=Day(), metavar="DAY", help="Let the new key seal until this day (UTC)."
+)
+@note
+@changing
+@guarded
+def rotate(
+    suite: str | None, note: str, *, sign_until: int | None, keyring: str | None, as_json: bool
+) -> int:
+    """Make a new primary key, and retire the one before it.
+
+    What the old key sealed still opens, and what is sealed from now on carries the new one.
+    The new key is kept in the same way as the old one, and stands for the same contexts. To
+    move old files over, run `pickleseal reseal`.
+
+    \b
+    Examples:
+      pickleseal keys rotate
+      pickleseal keys rotate --note "winter" --sign-until 2027-06-30
+    """
+    directory = keyring_directory(keyring)
+    made = rotate_key(
+        directory,
+        suite=None if suite is None else SUITES[suite],
+        note=note,
+        now=int(time.time()),
+        sign_until=sign_until,
+        storage=like_primary(directory, Opener()),
+    )
+    if as_json:
+        print_json({**plain(made), "keyring": str(directory)})
         return FINE
     print_rows(
         [
-            ("key", entry.id),
-            ("state", _state(ring, entry)),
-            ("suite", f"{entry.suite.value} ({entry.suite.name})"),
-            ("created", _date(entry.created)),
-            ("note", entry.note),
-            ("in", ring.name),
+            ("key", made.entry.id),
+            ("role", "primary: it seals and opens; the one before it opens only"),
+            ("file", str(made.path)),
+            ("keep", "a new backup of the folder"),
+            ("next", f"pickleseal reseal{named(keyring, directory)} PATH..., to move old files"),
         ],
-        styles={"state": _STYLES[entry.state]},
+        styles={"key": "green"},
     )
     return FINE
 
 
-def _find(ring: Keyring, key_id: str | None) -> Entry:
-    wanted = ring.primary if key_id is None else key_id.lower()
-    found = [e for e in ring.entries.values() if wanted is not None and e.id.startswith(wanted)]
-    if len(found) != 1:
-        raise KeyringError(
-            f"{len(found)} keys of {ring.name} have an id that begins with"
-            f" '{shown(wanted or '')}': see pickleseal keys list"
+@keys.command()
+@click.argument("key_id")
+@changing
+@guarded
+def retire(key_id: str, *, keyring: str | None, as_json: bool) -> int:
+    """Let a key open what it sealed, and seal no more.
+
+    The primary is retired by `keys rotate`, which puts a new key in its place.
+
+    \b
+    Examples:
+      pickleseal keys retire 2c0abba4
+    """
+    return _change(keyring, key_id, Roster.retire, as_json=as_json)
+
+
+@keys.command()
+@click.argument("key_id")
+@click.option("--reason", required=True, metavar="TEXT", help="Why. It is shown in refusals.")
+@changing
+@guarded
+def revoke(key_id: str, *, reason: str, keyring: str | None, as_json: bool) -> int:
+    """Let a key neither seal nor open, for good.
+
+    Do this when somebody may have a copy of it. What it sealed is refused from now on: seal it
+    anew from sources that you trust, or readmit what an inventory from before lists, with
+    `pickleseal reseal --only-digests`.
+
+    \b
+    Examples:
+      pickleseal keys revoke 2c0abba4 --reason "laptop stolen"
+    """
+    now = int(time.time())
+    return _change(
+        keyring, key_id, lambda r, i: r.revoke(i, reason=reason, now=now), as_json=as_json
+    )
+
+
+@keys.command()
+@click.argument("key_id")
+@changing
+@guarded
+def primary(key_id: str, *, keyring: str | None, as_json: bool) -> int:
+    """Let a key seal from now on; a retired one is active again.
+
+    The key that was primary before stays active: it opens.
+
+    \b
+    Examples:
+      pickleseal keys primary 2c0abba4
+    """
+    return _change(keyring, key_id, Roster.make_primary, as_json=as_json)
+
+
+@keys.command(name="note")
+@click.argument("key_id")
+@click.argument("text")
+@changing
+@guarded
+def annotate(key_id: str, text: str, *, keyring: str | None, as_json: bool) -> int:
+    """Change the note of a key.
+
+    \b
+    Examples:
+      pickleseal keys note 2c0abba4 "the laptop's"
+    """
+    return _change(keyring, key_id, lambda r, i: r.annotate(i, text), as_json=as_json)
+
+
+@keys.command()
+@click.argument("key_id")
+@click.option("--sign-until", type=Day(), metavar="DAY", help="Let it seal until this day (UTC).")
+@click.option("--sign-for-ever", is_flag=True, help="Let it seal without such a day.")
+@click.option(
+    "--context",
+    "contexts",
+    multiple=True,
+    metavar="TEXT",
+    help="Bind it to these contexts and no others. May be given several times.",
+)
+@click.option("--any-context", is_flag=True, help="Bind it to none.")
+@changing
+@guarded
+def limit(
+    key_id: str,
+    *,
+    sign_until: int | None,
+    sign_for_ever: bool,
+    contexts: tuple[str, ...],
+    any_context: bool,
+    keyring: str | None,
+    as_json: bool,
+) -> int:
+    """Change until when a key seals, and for which contexts it stands.
+
+    \b
+    Examples:
+      pickleseal keys limit 2c0abba4 --sign-until 2027-01-31
+      pickleseal keys limit 2c0abba4 --context fraud/v3 --context "spam/*"
+    """
+    if (sign_until is not None and sign_for_ever) or (contexts and any_context):
+        raise click.UsageError("a limit cannot be set and lifted at once")
+    if not (sign_until is not None or sign_for_ever or contexts or any_context):
+        raise click.UsageError("say which limit to change")
+
+    def rule(roster: Roster, found: str) -> Roster:
+        old = roster.entries[found]
+        return roster.limit(
+            found,
+            sign_until=sign_until if sign_until is not None or sign_for_ever else old.sign_until,
+            contexts=(contexts or None) if contexts or any_context else old.contexts,
         )
-    return found[0]
+
+    return _change(keyring, key_id, rule, as_json=as_json)
+
+
+def _change(keyring: str | None, key_id: str, rule: Any, *, as_json: bool) -> int:  # noqa: ANN401
+    """Apply one of Roster's changes to the key that an id names, and show it."""
+    directory = keyring_directory(keyring)
+    changed: list[str] = []
+
+    def apply(roster: Roster) -> Roster:
+        changed.append(roster.find(key_id).id)
+        after: Roster = rule(roster, changed[0])
+        return after
+
+    roster = change_roster(directory, apply)
+    entry = roster.entries[changed[0]]
+    is_primary = roster.primary == entry.id
+    if as_json:
+        print_json({"epoch": roster.epoch, "primary": is_primary, **_facts(entry)})
+        return FINE
+    rows = [("key", entry.id), ("state", f"{entry.state.value}{', primary' * is_primary}")]
+    rows += [("", remark) for remark in _remarks(entry)]
+    if roster.primary is None:
+        rows.append(("next", f"pickleseal keys rotate{named(keyring, directory)}, to seal again"))
+    print_rows(rows, styles={"state": _STYLES[entry.state]})
+    return FINE
 
 
 def _state(ring: Keyring, entry: Entry) -> str:
     return f"{entry.state.value}, primary" if entry.id == ring.primary else entry.state.value
 
 
-def _date(seconds: int | None) -> str:
+def _remarks(entry: Entry) -> list[str]:
+    """Give what is worth saying of a key beside its state."""
+    remarks = []
+    if entry.note:
+        remarks.append(entry.note)
+    if entry.sign_until is not None:
+        over = " (over)" if entry.sign_until <= time.time() else ""
+        remarks.append(f"seals until {_day(entry.sign_until)}{over}")
+    if entry.contexts is not None:
+        remarks.append(f"for {', '.join(entry.contexts)} alone")
+    if entry.reason:
+        remarks.append(f"revoked {_day(entry.revoked)}: {entry.reason}")
+    return remarks
+
+
+def _day(seconds: int | None) -> str:
     if seconds is None:
         return "unknown"
     try:
@@ -113,11 +328,30 @@ def _date(seconds: int | None) -> str:
         return str(seconds)
 
 
-def _plain(entry: Entry) -> dict[str, object]:
+def _kept(ring: Keyring, entry: Entry) -> str | None:
+    """Tell how a key of a ring from a directory is kept."""
+    if ring.directory is None or entry.state is State.REVOKED:
+        return None
+    return kept_as(read_line(Path(ring.directory), entry.id))
+
+
+def _facts(entry: Entry) -> dict[str, object]:
     return {
         "id": entry.id,
         "state": entry.state.value,
         "suite": entry.suite.value,
         "created": entry.created,
         "note": entry.note,
+        "sign_until": entry.sign_until,
+        "contexts": None if entry.contexts is None else list(entry.contexts),
+        "revoked": entry.revoked,
+        "reason": entry.reason,
+    }
+
+
+def _plain(ring: Keyring, entry: Entry) -> dict[str, object]:
+    return {
+        **_facts(entry),
+        "primary": entry.id == ring.primary,
+        "kept": _kept(ring, entry),
     }

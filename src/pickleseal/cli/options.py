@@ -1,15 +1,41 @@
-"""The options that every command takes."""
+"""The options that commands share."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
 
+from pickleseal.suite import Suite
+
+SUITES = {"blake3": Suite.BLAKE3, "sha256": Suite.SHA256}
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def common(command: _Function) -> _Function:
-    """Give a command --keyring and --json."""
+# The base class is generic in new versions of click alone.
+class Day(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """A day, `YYYY-MM-DD`: the Unix seconds at which it begins in UTC."""
+
+    name = "day"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's own
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> int:
+        """Give the Unix seconds of a day."""
+        if isinstance(value, int):
+            return value
+        try:
+            day = datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC)
+        except ValueError:
+            self.fail(f"'{value}' is no day: write it as 2027-01-31", param, ctx)
+        return int(day.timestamp())
+
+
+def _with(command: _Function, *, default: str) -> _Function:
     with_json = click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON document, errors too."
     )
@@ -17,7 +43,38 @@ def common(command: _Function) -> _Function:
         "--keyring",
         metavar="DIR",
         type=click.Path(file_okay=False),
-        help="The keyring's directory. Default: what PICKLESEAL_KEYRING or PICKLESEAL_KEY name,"
-        " else your own.",
+        help=f"The keyring's directory. Default: {default}, else your own.",
     )
     return with_keyring(with_json(command))
+
+
+def common(command: _Function) -> _Function:
+    """Give a command that uses a ring --keyring and --json."""
+    return _with(command, default="what PICKLESEAL_KEYRING or PICKLESEAL_KEY name")
+
+
+def changing(command: _Function) -> _Function:
+    """Give a command that needs a ring's directory --keyring and --json."""
+    return _with(command, default="the one that PICKLESEAL_KEYRING names")
+
+
+def limits(command: _Function) -> _Function:
+    """Give a command --context and --sign-until."""
+    with_until = click.option(
+        "--sign-until",
+        type=Day(),
+        metavar="DAY",
+        help="Let it seal until this day, such as 2027-01-31 (UTC), and only open after it.",
+    )
+    with_context = click.option(
+        "--context",
+        "contexts",
+        multiple=True,
+        metavar="TEXT",
+        help="Bind it to a context, or to all that begin with TEXT, as in 'fraud/*'. It then"
+        " stands for nothing else. May be given several times.",
+    )
+    return with_context(with_until(command))
+
+
+note = click.option("--note", default="", metavar="TEXT", help="A note to yourself.")

@@ -4,199 +4,260 @@ docs/reference/keys.md, "Keyring directory", is the rule. Changes are made under
 take effect when keyring.json is replaced; a key file that it does not list is nothing.
 """
 
-import json
 import os
-import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from pickleseal.errors import KeyringError, shown
-from pickleseal.keyring import Entry, Keyring, State
-from pickleseal.keys import Key, KeyLine
-from pickleseal.keystore import permissions
-from pickleseal.suite import Suite
+from pickleseal.keyring import Keyring
+from pickleseal.keys import MAX_LINE, Key, KeyLine, outline
+from pickleseal.keystore import permissions, variables
+from pickleseal.keystore.lines import Ask, Opener
+from pickleseal.roster import Roster, State
 
 INDEX = "keyring.json"
-FORMAT = "pickleseal-keyring-1"
+KEY_SUFFIX = ".key"
+TEMPORARY_SUFFIX = ".tmp"
+LOCK = "keyring.lock"
 
-_LOCK = "keyring.lock"
-_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _MAX_INDEX = 1 << 20
-_MAX_KEY_FILE = 1 << 10
 _GITIGNORE = "# Keys are secrets: nothing here is for git.\n*\n!.gitignore\n!README.md\n"
 
 
-class Created(NamedTuple):
-    """A key that was made: its entry, its file, and whether it is the ring's primary."""
-
-    entry: Entry
-    path: Path
-    is_primary: bool
-
-
-def open_keyring(directory: str | os.PathLike[str], *, group_read: bool = False) -> Keyring:
+def open_keyring(
+    directory: str | os.PathLike[str],
+    *,
+    group_read: bool | None = None,
+    min_epoch: int | None = None,
+    passphrase: Ask | None = None,
+) -> Keyring:
     """Read the keyring in a directory, after checking that nobody else can change it.
 
     `directory`: its path. `group_read`: take key files that their group may read (mode
-    0640 or 0440), as a Kubernetes secret with fsGroup has them; default False.
+    0640 or 0440), as a Kubernetes secret with fsGroup has them; default: whether
+    PICKLESEAL_GROUP_READ is 1. `min_epoch`: refuse a keyring.json that was changed fewer times
+    than this, such as one put back from a backup; default: PICKLESEAL_MIN_EPOCH, or 0.
+    `passphrase`: a function that gives the passphrase of keys behind one, called when such a key
+    is first used; default: the environment, or a question on the terminal.
+
     Returns a Keyring of the keys that its keyring.json lists. Raises KeyringError where there
-    is no keyring or it is damaged, KeyPermissionError where others can reach it.
+    is no keyring or it is damaged or too old, KeyPermissionError where others can reach it.
     """
-    folder = Path(directory)
+    return read_keyring(
+        Path(directory), Opener(passphrase), group_read=group_read, min_epoch=min_epoch
+    )
+
+
+def read_keyring(
+    folder: Path, opener: Opener, *, group_read: bool | None = None, min_epoch: int | None = None
+) -> Keyring:
+    """Read a keyring with an opener that may have opened keys of it before."""
+    may_group = variables.group_read() if group_read is None else group_read
+    roster = read_roster(folder)
     name = f"the keyring {shown(str(folder))}"
-    index = _read_index(folder)
-    entries = []
-    for key_id, fields in index["keys"].items():
-        state = State(fields["state"])
-        key = None
-        if state is not State.REVOKED:
-            key = _read_key(folder, key_id, group_read=group_read)
-            if key.suite.value != fields["suite"]:
-                raise KeyringError(f"{name} lists key {key_id} under another suite than its own")
-        entries.append(
-            Entry(
-                key_id,
-                Suite(fields["suite"]),
-                state,
-                key,
-                fields.get("created"),
-                fields.get("note", ""),
-            )
-        )
-    return Keyring.of(entries, primary=index["primary"], name=name)
+    check_epoch(roster.epoch, name, min_epoch)
+    keys = []
+    for entry in roster.entries.values():
+        if entry.state is not State.REVOKED:
+            key = read_key(folder, entry.id, opener, group_read=may_group)
+            if key.suite is not entry.suite:
+                raise KeyringError(f"{name} lists key {key.id} under another suite than its own")
+            keys.append(key)
+    return Keyring.of(roster, keys, name=name, directory=os.path.abspath(folder))
 
 
-def create_key(directory: Path, *, suite: Suite, note: str, now: int) -> Created:
-    """Make a new key in a keyring, and the keyring where there is none.
-
-    The first key of a ring is its primary. `note` is free text for people, `now` the time in Unix
-    seconds. Raises KeyringError, or OSError where a file cannot be written.
-    """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = Path(os.path.realpath(directory))
-    permissions.check_folders(folder)
-    with _locked(folder):
-        if (folder / INDEX).exists():
-            index = _read_index(folder)
-        else:
-            index = {"format": FORMAT, "epoch": 0, "primary": None, "keys": {}}
-        with suppress(FileExistsError):
-            _create(folder / ".gitignore", lambda: _GITIGNORE, mode=0o644)
-        line = KeyLine.generate(suite)
-        key = Key.parse(line)
-        path = folder / f"{key.id}.key"
-        _create(path, lambda: line.reveal() + "\n", mode=0o600)
-        entry = Entry(key.id, suite, State.ACTIVE, key, now, note)
-        index["keys"][key.id] = {
-            "suite": suite.value,
-            "state": State.ACTIVE.value,
-            "created": now,
-            "note": note,
-        }
-        if index["primary"] is None:
-            index["primary"] = key.id
-        index["epoch"] += 1
-        _write_index(folder, index)
-    return Created(entry, directory / path.name, index["primary"] == key.id)
+def revoked_keys(folder: Path) -> list[Key]:
+    """Open the revoked keys of a ring whose files are still there, for `resealing` alone."""
+    opener = Opener()
+    return [
+        read_key(folder, entry.id, opener)
+        for entry in read_roster(folder).entries.values()
+        if entry.state is State.REVOKED and os.path.lexists(key_path(folder, entry.id))
+    ]
 
 
-def _read_key(folder: Path, key_id: str, *, group_read: bool) -> Key:
-    path = folder / f"{key_id}.key"
-    try:
-        line = _read_line(path, group_read=group_read)
-    except FileNotFoundError:
+def check_epoch(epoch: int, name: str, min_epoch: int | None = None) -> None:
+    """Return if a ring of this epoch is as new as it must be (PICKLESEAL_MIN_EPOCH if None)."""
+    least = variables.min_epoch() if min_epoch is None else min_epoch
+    if least is not None and epoch < least:
         raise KeyringError(
-            f"the key file {shown(str(path))} is missing, and keyring.json lists it: put it back"
-            " from a backup"
-        ) from None
-    except OSError as error:
-        raise KeyringError(f"the key file {shown(str(path))} cannot be read: {error}") from None
+            f"{name} has epoch {epoch}, and at least {least} is asked for: an older keyring.json"
+            " was put back, which may list a revoked key as good. Put the newest one back"
+        )
+
+
+def read_key(folder: Path, key_id: str, opener: Opener, *, group_read: bool | None = None) -> Key:
+    """Open the key file of an id. Raises KeyringError where it is missing, damaged or another's."""
+    line = read_line(folder, key_id, group_read=group_read)
+    name = _name(folder, key_id)
     try:
-        key = Key.parse(line)
+        key = opener.key(line)
     except KeyringError as error:
-        raise KeyringError(f"the key file {shown(str(path))}: {error}") from None
+        raise KeyringError(f"the key file {name}: {error}") from None
     if key.id != key_id:
         raise KeyringError(
-            f"the key file {shown(str(path))} holds another key, {key.id}: give each file the"
-            " name of its own key's id"
+            f"the key file {name} holds another key, {key.id}: give each file the name of its own"
+            " key's id"
         )
     return key
 
 
-def _read_line(path: Path, *, group_read: bool) -> KeyLine:
-    # Nothing but the guarded read raises here: the secret is in no frame that a traceback shows.
-    return KeyLine(
-        permissions.read_guarded(
-            path, secret=True, group_read=group_read, limit=_MAX_KEY_FILE
-        ).decode("latin-1")
-    )
+def read_line(folder: Path, key_id: str, *, group_read: bool | None = None) -> KeyLine:
+    """Give the line in the key file of an id, after checking who else can reach it."""
+    may_group = variables.group_read() if group_read is None else group_read
+    try:
+        return _read_line(key_path(folder, key_id), group_read=may_group)
+    except FileNotFoundError:
+        raise KeyringError(
+            f"the key file {_name(folder, key_id)} is missing, and keyring.json lists it: put it"
+            " back from a backup"
+        ) from None
+    except OSError as error:
+        raise KeyringError(
+            f"the key file {_name(folder, key_id)} cannot be read: {error}"
+        ) from None
 
 
-def _read_index(folder: Path) -> dict[str, Any]:
+def key_path(folder: Path, key_id: str) -> Path:
+    """Give the path of the key file of an id."""
+    return folder / f"{key_id}{KEY_SUFFIX}"
+
+
+def read_roster(folder: Path) -> Roster:
+    """Read a keyring.json. Raises KeyringError where there is none or it is damaged."""
     path = folder / INDEX
     try:
         data = permissions.read_guarded(path, secret=False, group_read=True, limit=_MAX_INDEX)
     except FileNotFoundError:
         raise KeyringError(
             f"there is no keyring in {shown(str(folder))}: make one with"
-            f" pickleseal keygen --keyring {shown(str(folder))}"
+            f" pickleseal keygen --keyring {permissions.quoted(folder)}"
         ) from None
     except OSError as error:
         raise KeyringError(f"{shown(str(path))} cannot be read: {error}") from None
     try:
-        index = json.loads(data)
-        fault = _index_fault(index)
-    except (ValueError, RecursionError):
-        fault = "it is not JSON"
-    if fault:
-        raise KeyringError(f"{shown(str(path))} is damaged ({fault}): put it back from a backup")
-    checked: dict[str, Any] = index
-    return checked
+        return Roster.decode(data)
+    except ValueError as error:
+        raise KeyringError(
+            f"{shown(str(path))} is damaged ({error}): put it back from a backup"
+        ) from None
 
 
-def _index_fault(index: object) -> str | None:
-    """Say what in a keyring.json is not as this version writes it, or None."""
-    if not isinstance(index, dict) or index.get("format") != FORMAT:
-        return f"its format is not {FORMAT}"
-    if index.keys() != {"format", "epoch", "primary", "keys"}:
-        return "a field is missing, or there is one too many"
-    if not _is_count(index["epoch"]):
-        return "its epoch is no whole number"
-    keys = index["keys"]
-    if not isinstance(keys, dict):
-        return "its keys are no table"
-    for key_id, fields in keys.items():
-        if not _ID.fullmatch(key_id):
-            return "a key id is not 32 hexadecimal digits"
-        if not isinstance(fields, dict) or not _entry_holds(fields):
-            return f"the entry of key {key_id} is not as it should be"
-    primary = index["primary"]
-    if primary is not None and (
-        not isinstance(primary, str)
-        or primary not in keys
-        or keys[primary]["state"] != State.ACTIVE.value
-    ):
-        return "its primary is not one of its active keys"
-    return None
+class Change:
+    """A ring's directory while this process alone may change it."""
+
+    def __init__(self, folder: Path, roster: Roster) -> None:
+        self.folder = folder
+        self.roster = roster
+        self._added: list[Path] = []
+
+    def add_key(self, line: KeyLine) -> Path:
+        """Write the file of a new key, durably; it counts when the roster lists it.
+
+        A file with this key that no roster lists is left from a change that was cut off, and
+        is replaced.
+        """
+        path = key_path(self.folder, outline(line).id)
+        if path.stem in self.roster.entries:
+            raise KeyringError(f"key {path.stem} is in this ring already")
+        if not os.path.lexists(path):
+            self._added.append(path)
+        self._replace(path, lambda: line.reveal() + "\n")
+        return path
+
+    def replace_key(self, line: KeyLine) -> None:
+        """Write another line of the same key in the place of its file."""
+        self._replace(key_path(self.folder, outline(line).id), lambda: line.reveal() + "\n")
+
+    def save(self, roster: Roster) -> None:
+        """Let a new roster take effect, as a whole or not at all."""
+        text = roster.encode()
+        if len(text) > _MAX_INDEX:
+            raise KeyringError("a keyring.json has no room for as many keys and notes")
+        self._replace(self.folder / INDEX, lambda: text)
+        self.roster = roster
+
+    def undo(self) -> None:
+        """Remove the files of new keys, if keyring.json came not so far as to list them."""
+        for path in self._added:
+            with suppress(OSError):
+                if not self.is_listed(path.stem):
+                    path.unlink(missing_ok=True)
+
+    def is_listed(self, key_id: str) -> bool:
+        """Tell whether keyring.json, as it stands on the disk, lists a key or cannot be read."""
+        if not os.path.lexists(self.folder / INDEX):
+            return False
+        try:
+            return key_id in read_roster(self.folder).entries
+        except KeyringError:
+            return True
+
+    def _replace(self, path: Path, text: Callable[[], str]) -> None:
+        temporary = self.folder / f".{path.name}.{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+        _create(temporary, text, mode=0o600)
+        try:
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync(self.folder)
 
 
-def _entry_holds(fields: Mapping[str, Any]) -> bool:
-    return (
-        fields.keys() >= {"suite", "state"}
-        and fields.keys() <= {"suite", "state", "created", "note"}
-        and _is_count(fields["suite"])
-        and fields["suite"] in {suite.value for suite in Suite}
-        and fields["state"] in {state.value for state in State}
-        and _is_count(fields.get("created", 0))
-        and isinstance(fields.get("note", ""), str)
+@contextmanager
+def changing(directory: Path, *, create: bool = False) -> Iterator[Change]:
+    """Give a ring to change, which nobody else changes meanwhile.
+
+    `create`: make the directory and an empty ring where there is none. Raises KeyringError and
+    KeyPermissionError as `open_keyring` does, an epoch that is too old included.
+    """
+    if create:
+        _make_folders(directory)
+    elif not directory.is_dir():
+        read_roster(directory)  # which says that there is none
+    folder = Path(os.path.realpath(directory))
+    permissions.check_folders(folder)
+    with _locked(folder):
+        if create and not os.path.lexists(folder / INDEX):
+            roster = Roster.empty()
+            with suppress(FileExistsError):
+                _create(folder / ".gitignore", lambda: _GITIGNORE, mode=0o644)
+        else:
+            roster = read_roster(folder)
+            check_epoch(roster.epoch, f"the keyring {shown(str(directory))}")
+        change = Change(folder, roster)
+        try:
+            yield change
+        except BaseException:
+            change.undo()
+            raise
+
+
+def _make_folders(directory: Path) -> None:
+    # Each one for its owner alone: mkdir(parents=True) would give the upper ones the umask's mode.
+    for folder in (*reversed(directory.parents), directory):
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+
+
+def _read_line(path: Path, *, group_read: bool) -> KeyLine:
+    # Nothing but the guarded read raises here: the secret is in no frame that a traceback shows.
+    return KeyLine(
+        permissions.read_guarded(
+            path, secret=True, group_read=group_read, limit=MAX_LINE + 2
+        ).decode("latin-1")
     )
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _name(folder: Path, key_id: str) -> str:
+    return shown(str(key_path(folder, key_id)))
+
+
+def write_new(path: Path, text: Callable[[], str]) -> None:
+    """Write secrets to a new file for its owner alone; FileExistsError if there is one."""
+    _create(path, text, mode=0o600)
 
 
 def _create(path: Path, text: Callable[[], str], *, mode: int) -> None:
@@ -206,21 +267,17 @@ def _create(path: Path, text: Callable[[], str], *, mode: int) -> None:
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(text().encode())
-        file.flush()
-        os.fsync(descriptor)
-
-
-def _write_index(folder: Path, index: Mapping[str, Any]) -> None:
-    temporary = folder / f".{INDEX}.{secrets.token_hex(8)}.tmp"
-    text = json.dumps(index, indent=2, sort_keys=True) + "\n"
     try:
-        _create(temporary, lambda: text, mode=0o600)
-        temporary.replace(folder / INDEX)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text().encode())
+            file.flush()
+            os.fsync(descriptor)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         raise
+
+
+def _sync(folder: Path) -> None:
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -232,7 +289,7 @@ def _write_index(folder: Path, index: Mapping[str, Any]) -> None:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Keep other writers of this ring waiting; a lock dies with its process."""
-    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
             import fcntl  # noqa: PLC0415 - POSIX only

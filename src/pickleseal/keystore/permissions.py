@@ -5,8 +5,11 @@ no modes; there nothing is checked (SECURITY.md says so).
 """
 
 import os
+import shlex
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from pickleseal.errors import KeyPermissionError, shown
 
@@ -20,6 +23,26 @@ _FLAGS = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
+_KUBERNETES = (
+    "(If others may have read a key, make a new one. In Kubernetes set defaultMode: 0400, or, for"
+    " a container that is not root, fsGroup, defaultMode: 0440 and PICKLESEAL_GROUP_READ=1)"
+)
+
+
+class Fault(NamedTuple):
+    """What lets others reach a key: the place, what is wrong, and the command that mends it."""
+
+    path: Path
+    problem: str
+    fix: str
+    hint: str = ""
+
+    def error(self) -> KeyPermissionError:
+        """Give the refusal."""
+        hint = f" {self.hint}" if self.hint else ""
+        return KeyPermissionError(
+            f"{shown(str(self.path))} {self.problem}. Mend it with: {shown(self.fix)}{hint}"
+        )
 
 
 def read_guarded(path: Path, *, secret: bool, group_read: bool, limit: int) -> bytes:
@@ -31,13 +54,16 @@ def read_guarded(path: Path, *, secret: bool, group_read: bool, limit: int) -> b
     """
     real = Path(os.path.realpath(path))
     check_folders(real.parent)
+
+    def check(status: os.stat_result) -> None:
+        _raise_first(irregular_faults(status, path))
+        _raise_first(file_faults(status, real, secret=secret, group_read=group_read))
+
     # Looked at before it is opened: opening a device or a FIFO can have effects of its own.
-    _check_regular(os.lstat(real), real)
+    check(os.lstat(real))
     descriptor = os.open(real, _FLAGS)
     try:
-        status = os.fstat(descriptor)
-        _check_regular(status, real)
-        _check_file(status, real, secret=secret, group_read=group_read)
+        check(os.fstat(descriptor))
         data = b""
         while len(data) < limit and (chunk := os.read(descriptor, limit - len(data))):
             data += chunk
@@ -47,7 +73,19 @@ def read_guarded(path: Path, *, secret: bool, group_read: bool, limit: int) -> b
 
 
 def check_folders(folder: Path) -> None:
-    """Return if nobody else can rename or replace what lies in `folder`, a resolved path.
+    """Return if nobody else can rename or replace what lies in `folder`, a resolved path."""
+    _raise_first(folder_faults(folder))
+
+
+def check_program(path: Path) -> None:
+    """Return if nobody else can change or replace a program, an absolute path."""
+    real = Path(os.path.realpath(path))
+    check_folders(real.parent)
+    _raise_first(file_faults(os.stat(real), real, secret=False, group_read=True))
+
+
+def folder_faults(folder: Path) -> Iterator[Fault]:
+    """Give what lets others rename or replace what lies in `folder`, a resolved path.
 
     The folder and each one above it must belong to this user or root and be writable by
     nobody else. One above it may be a sticky folder of root's, such as /tmp; the folder
@@ -57,50 +95,82 @@ def check_folders(folder: Path) -> None:
         return
     for place in (folder, *folder.parents):
         status = os.stat(place)
-        _check_owner(status, place)
+        yield from _owner_faults(status, place)
         sticky = place != folder and status.st_mode & stat.S_ISVTX and status.st_uid == 0
         if sticky or not _writable_by_others(status):
             continue
-        raise KeyPermissionError(
-            f"{shown(str(place))} has mode {stat.S_IMODE(status.st_mode):04o}: others can"
-            f" replace the keys in or below it. Mend it with: chmod go-w {shown(str(place))}"
-            + (" (or keep the keyring elsewhere)" if status.st_mode & stat.S_ISVTX else "")
+        yield Fault(
+            place,
+            f"has mode {stat.S_IMODE(status.st_mode):04o}: others can replace the keys in or"
+            " below it",
+            f"chmod go-w {quoted(place)}",
+            "(or keep the keyring elsewhere)" if status.st_mode & stat.S_ISVTX else "",
         )
 
 
-def _check_regular(status: os.stat_result, path: Path) -> None:
+def irregular_faults(status: os.stat_result, path: Path) -> Iterator[Fault]:
+    """Tell if what a ring has at a path leads to no regular file; `status` is that of its target.
+
+    It is mended where the ring has it: what a link leads to, such as a device, is not its own.
+    """
     if not stat.S_ISREG(status.st_mode):
-        raise KeyPermissionError(
-            f"{shown(str(path))} is not a regular file, and a keyring holds nothing else:"
-            " remove it and make a key with pickleseal keygen"
-        )
+        problem = "is not a regular file, and a keyring holds nothing else"
+        yield Fault(path, problem, removal(path))
 
 
-def _check_file(status: os.stat_result, path: Path, *, secret: bool, group_read: bool) -> None:
+def file_faults(
+    status: os.stat_result, path: Path, *, secret: bool, group_read: bool
+) -> Iterator[Fault]:
+    """Give what lets others change a file with this status, or, if it is secret, read it."""
     if not CHECKED:
         return
-    _check_owner(status, path)
+    yield from _owner_faults(status, path)
     mode = stat.S_IMODE(status.st_mode)
     open_to_others = mode & stat.S_IWOTH or (mode & stat.S_IWGRP and not _private_group(status))
     if secret:
         group = mode & stat.S_IRGRP and not group_read and not _private_group(status)
         open_to_others = open_to_others or mode & stat.S_IROTH or group
     if open_to_others:
-        raise KeyPermissionError(
-            f"{shown(str(path))} has mode {mode:04o}: others can"
-            f" {'read or change' if secret else 'change'} it, so it cannot be relied on. Mend it"
-            f" with: chmod {'600' if secret else 'go-w'} {shown(str(path))} (and if others may"
-            " have read a key, make a new one). In Kubernetes set defaultMode: 0400, or, for a"
-            " container that is not root, fsGroup, defaultMode: 0440 and"
-            " open_keyring(..., group_read=True)"
+        yield Fault(
+            path,
+            f"has mode {mode:04o}: others can {'read or change' if secret else 'change'} it, so"
+            " it cannot be relied on",
+            f"chmod {'600' if secret else 'go-w'} {quoted(path)}",
+            _KUBERNETES if secret else "",
         )
 
 
-def _check_owner(status: os.stat_result, path: Path) -> None:
+def removal(path: Path) -> str:
+    """Give the command that removes a file, link or empty folder of a ring, and no more."""
+    is_folder = path.is_dir() and not path.is_symlink()
+    return f"{'rmdir' if is_folder else 'rm'} {quoted(path)}"
+
+
+def quoted(path: Path) -> str:
+    """Give a path as it is typed in a shell, also one with characters that act on a terminal.
+
+    Such a path is written as $'...', which bash, zsh and ksh read.
+    """
+    if str(path).isprintable():
+        return shlex.quote(str(path))
+    text = "".join(
+        chr(byte) if 0x20 <= byte < 0x7F and byte not in b"\\'" else f"\\x{byte:02x}"
+        for byte in os.fsencode(path)
+    )
+    return f"$'{text}'"
+
+
+def _raise_first(faults: Iterator[Fault]) -> None:
+    for fault in faults:
+        raise fault.error()
+
+
+def _owner_faults(status: os.stat_result, path: Path) -> Iterator[Fault]:
     if status.st_uid not in (0, os.geteuid()):
-        raise KeyPermissionError(
-            f"{shown(str(path))} belongs to the user with id {status.st_uid}, who can change the"
-            f" keys there. Mend it with: chown {os.geteuid()} {shown(str(path))}"
+        yield Fault(
+            path,
+            f"belongs to the user with id {status.st_uid}, who can change the keys there",
+            f"chown {os.geteuid()} {quoted(path)}",
         )
 
 

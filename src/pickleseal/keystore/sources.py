@@ -6,22 +6,30 @@ the user's own directory; never the current directory, never what lies beside a 
 
 import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from pickleseal.errors import KeyringError, NoKeyError, shown
+from pickleseal.errors import KeyringError, NoKeyError
 from pickleseal.keyring import Keyring
 from pickleseal.keys import PREFIX, Key, KeyLine
-from pickleseal.keystore.directory import INDEX, open_keyring
+from pickleseal.keystore import variables
+from pickleseal.keystore.directory import INDEX, open_keyring, read_keyring
+from pickleseal.keystore.lines import Opener
 
-KEYRING_VARIABLE = "PICKLESEAL_KEYRING"
-KEYS_VARIABLE = "PICKLESEAL_KEY"
+_Stamp = tuple[object, ...]
 
-_Stamp = tuple[int, ...] | bytes
 
-# The one state that this package keeps: rings opened before, each with what tells whether it
-# changed. Opening one anew for each small load would cost a third of that load.
-_open_rings: dict[str, tuple[_Stamp, Keyring]] = {}
+class _Open(NamedTuple):
+    """A ring that was opened before, what tells whether it changed, and what opened its keys."""
+
+    stamp: _Stamp
+    ring: Keyring
+    opener: Opener
+
+
+# The one state that this package keeps. Opening a ring anew for each small load would cost a
+# third of that load, and asking for its passphrase anew would be past bearing.
+_open_rings: dict[str, _Open] = {}
 
 
 def find_keyring(given: Keyring | str | os.PathLike[str] | None = None) -> Keyring:
@@ -36,9 +44,9 @@ def find_keyring(given: Keyring | str | os.PathLike[str] | None = None) -> Keyri
         if isinstance(given, Keyring):
             return given
         return _kept_directory(_checked_path(given))
-    directory = os.environ.get(KEYRING_VARIABLE)
+    directory = variables.keyring()
     if directory is not None:
-        return _kept_directory(_from_variable(directory))
+        return _kept_directory(directory)
     lines = _variable_lines()
     if lines is not None:
         return _kept_lines(lines)
@@ -47,19 +55,18 @@ def find_keyring(given: Keyring | str | os.PathLike[str] | None = None) -> Keyri
         return _kept_directory(own)
     raise NoKeyError(
         "there is no key yet. Make one with: pickleseal keygen (or name a keyring's directory"
-        f" with keyring= or {KEYRING_VARIABLE})"
+        f" with keyring= or {variables.KEYRING})"
     )
 
 
 def keyring_directory(given: str | os.PathLike[str] | None = None) -> Path:
-    """Give the directory that a new key goes to: the one given, the variable's, the user's own.
+    """Give the directory to change: the one given, the variable's, the user's own.
 
     A relative path is taken from the current directory here, since a person named it.
     """
     if given is not None:
         return Path(_checked_path(given))
-    directory = os.environ.get(KEYRING_VARIABLE)
-    return Path(_from_variable(directory) if directory is not None else user_directory())
+    return Path(variables.keyring() or user_directory())
 
 
 def user_directory() -> str:
@@ -81,51 +88,52 @@ def _checked_path(given: str | os.PathLike[str]) -> str:
 
 
 def _variable_lines() -> KeyLine | None:
-    return KeyLine(os.environ[KEYS_VARIABLE]) if KEYS_VARIABLE in os.environ else None
-
-
-def _from_variable(directory: str) -> str:
-    if not os.path.isabs(directory):
-        raise KeyringError(
-            f"{KEYRING_VARIABLE} must be an absolute path, and it is '{shown(directory)}'"
-        )
-    return directory
+    return KeyLine(os.environ[variables.KEYS]) if variables.KEYS in os.environ else None
 
 
 def _kept_directory(directory: str) -> Keyring:
-    def stamp() -> _Stamp:
-        status = os.stat(os.path.join(directory, INDEX))
-        return (status.st_ino, status.st_mtime_ns, status.st_size, status.st_dev)
-
     try:
-        before = stamp()
+        status = os.stat(os.path.join(directory, INDEX))
     except OSError:
         return open_keyring(directory)  # which says what is wrong
-    return _kept(os.path.abspath(directory), before, lambda: open_keyring(directory))
-
-
-def _kept_lines(lines: KeyLine) -> Keyring:
-    stamp = hashlib.sha256(lines.reveal().encode("utf-8", "surrogateescape")).digest()
-    return _kept(KEYS_VARIABLE, stamp, lambda: _parse_lines(lines))
-
-
-def _kept(name: str, stamp: _Stamp, read: Callable[[], Keyring]) -> Keyring:
+    stamp = (
+        status.st_ino,
+        status.st_mtime_ns,
+        status.st_size,
+        status.st_dev,
+        variables.group_read(),
+        variables.min_epoch(),
+    )
+    name = os.path.abspath(directory)
     kept = _open_rings.get(name)
-    if kept is not None and kept[0] == stamp:
-        return kept[1]
-    ring = read()
-    _open_rings[name] = (stamp, ring)
+    if kept is not None and kept.stamp == stamp:
+        return kept.ring
+    # The same opener: what it has opened before need not be asked for again.
+    opener = Opener() if kept is None else kept.opener
+    ring = read_keyring(Path(directory), opener)
+    _open_rings[name] = _Open(stamp, ring, opener)
     return ring
 
 
-def _parse_lines(lines: KeyLine) -> Keyring:
+def _kept_lines(lines: KeyLine) -> Keyring:
+    stamp = (hashlib.sha256(lines.reveal().encode("utf-8", "surrogateescape")).digest(),)
+    kept = _open_rings.get(variables.KEYS)
+    if kept is not None and kept.stamp == stamp:
+        return kept.ring
+    opener = Opener() if kept is None else kept.opener
+    ring = _parse_lines(lines, opener)
+    _open_rings[variables.KEYS] = _Open(stamp, ring, opener)
+    return ring
+
+
+def _parse_lines(lines: KeyLine, opener: Opener) -> Keyring:
     parts = [KeyLine(text) for text in lines.reveal().split()]
     if not parts:
-        raise KeyringError(f"{KEYS_VARIABLE} is set and holds no key line: unset it, or fill it")
+        raise KeyringError(f"{variables.KEYS} is set and holds no key line: unset it, or fill it")
     try:
-        keys = [Key.parse(part) for part in parts]
+        keys = [opener.key(part) for part in parts]
     except KeyringError as error:
-        raise KeyringError(f"{KEYS_VARIABLE}: {error}") from None
+        raise KeyringError(f"{variables.KEYS}: {error}") from None
     ring = Keyring(*{key.id: key for key in keys}.values())
-    ring.name = f"the keyring in {KEYS_VARIABLE}"
+    ring.name = f"the keyring in {variables.KEYS}"
     return ring

@@ -1,0 +1,263 @@
+"""`pickleseal keys protect`, `unprotect`, `export`, `import`: how keys are kept and handed over."""
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from pickleseal.cli.keygen import named, plain, storage_of
+from pickleseal.cli.options import SUITES, changing, limits, note
+from pickleseal.cli.output import FINE, guarded, print_json, print_rows
+from pickleseal.errors import KeyringError, shown
+from pickleseal.keys import PREFIX, KeyLine
+from pickleseal.keystore import changes
+from pickleseal.keystore.directory import key_path, read_roster, write_new
+from pickleseal.keystore.lines import Opener
+from pickleseal.keystore.sources import keyring_directory
+from pickleseal.roster import State
+
+_MAX_INPUT = 1 << 16
+
+
+@click.command()
+@click.argument("key_ids", nargs=-1, metavar="[KEY_ID...]")
+@click.option("--os-keyring", is_flag=True, help="Keep them in the keyring of your system instead.")
+@changing
+@guarded
+def protect(
+    key_ids: tuple[str, ...], *, os_keyring: bool, keyring: str | None, as_json: bool
+) -> int:
+    """Put keys behind a passphrase, all of them or those that are named.
+
+    It is asked for twice on a terminal; elsewhere PICKLESEAL_NEW_PASSPHRASE gives it, or
+    PICKLESEAL_PASSPHRASE, or the command in PICKLESEAL_PASSPHRASE_COMMAND. Keys that are behind
+    another one are put behind the new one. A copy made before, such as a backup, stays open.
+
+    \b
+    Examples:
+      pickleseal keys protect
+      pickleseal keys protect --os-keyring
+    """
+    opener = Opener()
+    directory = keyring_directory(keyring)
+    found = _named(directory, key_ids)
+    storage = storage_of(passphrase=not os_keyring, os_keyring=os_keyring)
+    done = changes.protect(directory, found, opener, storage)
+    where = "in the keyring of your system" if os_keyring else "behind the passphrase"
+    return _tell(done, where, as_json=as_json)
+
+
+@click.command()
+@click.argument("key_ids", nargs=-1, metavar="[KEY_ID...]")
+@changing
+@guarded
+def unprotect(key_ids: tuple[str, ...], *, keyring: str | None, as_json: bool) -> int:
+    """Keep keys plainly in their files again.
+
+    \b
+    Examples:
+      pickleseal keys unprotect
+      pickleseal keys unprotect 2c0abba4
+    """
+    directory = keyring_directory(keyring)
+    done = changes.protect(directory, _named(directory, key_ids), Opener(), changes.PLAIN)
+    return _tell(done, "in its file", as_json=as_json)
+
+
+@click.command()
+@click.argument("key_ids", nargs=-1, metavar="[KEY_ID...]")
+@click.option("--all", "every", is_flag=True, help="All that are not revoked, the primary first.")
+@click.option(
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Write to a new file that nobody else can read (mode 0600).",
+)
+@click.option("--yes", is_flag=True, help="Print to the terminal, the pipe or the log: I mean it.")
+@click.option(
+    "--plain", "in_plain", is_flag=True, help="The secret itself, also of protected keys."
+)
+@changing
+@guarded
+def export(
+    key_ids: tuple[str, ...],
+    *,
+    every: bool,
+    output: str | None,
+    yes: bool,
+    in_plain: bool,
+    keyring: str | None,
+    as_json: bool,
+) -> int:
+    """Hand over keys, one line each: the primary, or those that are named.
+
+    Whoever has such a line can seal in your name; lines of keys behind a passphrase stay behind
+    it. The lines are for PICKLESEAL_KEY, or for `keys import` on another machine.
+
+    \b
+    Examples:
+      pickleseal keys export --output key.txt
+      pickleseal keys export --all --yes | ssh server pickleseal keys import -
+    """
+    directory = keyring_directory(keyring)
+    if output is None and not yes:
+        raise KeyringError(
+            "this would print secrets, to a terminal or into a log: name a file with --output, or"
+            " say --yes"
+        )
+    roster = read_roster(directory)
+    if every:
+        usable = [e.id for e in roster.entries.values() if e.state is not State.REVOKED]
+        found = sorted(usable, key=lambda key_id: key_id != roster.primary)
+    elif key_ids:
+        found = [roster.find(key_id).id for key_id in key_ids]
+    elif roster.primary is not None:
+        found = [roster.primary]
+    else:
+        raise KeyringError("the ring has no primary: name a key, or give --all")
+    lines = changes.export_lines(directory, found, Opener(), plain=in_plain)
+    if output is not None:
+        write_new(Path(output), lambda: "".join(line.reveal() + "\n" for line in lines))
+        if as_json:
+            print_json({"keys": found, "path": output})
+        else:
+            print_rows([*(("key", key_id) for key_id in found), ("file", output)])
+    elif as_json:
+        print_json({"keys": found, "lines": [line.reveal() for line in lines]})
+    else:
+        for line in lines:
+            click.echo(line.reveal())
+    return FINE
+
+
+@click.command(name="import")
+@click.argument("file", required=False)
+@click.option(
+    "--command", metavar="TEXT", help="A key that a command prints, such as '/usr/bin/pass show x'."
+)
+@click.option("--aws-kms", metavar="ARN", help="An HMAC key in AWS KMS, by its ARN.")
+@click.option(
+    "--suite",
+    type=click.Choice(list(SUITES)),
+    default="blake3",
+    show_default=True,
+    help="The suite of a key in AWS KMS. Other keys bring their own.",
+)
+@click.option("--primary", is_flag=True, help="Let the first of them seal from now on.")
+@click.option("--retired", is_flag=True, help="Let them open, and never seal.")
+@limits
+@note
+@changing
+@guarded
+def import_(
+    file: str | None,
+    *,
+    command: str | None,
+    aws_kms: str | None,
+    suite: str,
+    primary: bool,
+    retired: bool,
+    contexts: tuple[str, ...],
+    sign_until: int | None,
+    note: str,
+    keyring: str | None,
+    as_json: bool,
+) -> int:
+    """Take keys into a ring, all of those given or none.
+
+    FILE holds the lines that `keys export` wrote; `-` is the standard input. The first key that
+    a ring gets is its primary. Only take in a key if you know whose it is: whoever else has it
+    can make files that you will load.
+
+    \b
+    Examples:
+      pickleseal keys import key.txt
+      pickleseal keys import --retired old-ring/2c0abba4d7207b23347f7eeb6b697b9d.key
+      pickleseal keys import --command "/usr/bin/pass show pickleseal"
+      pickleseal keys import --aws-kms arn:aws:kms:eu-central-1:111122223333:key/...
+    """
+    if (file, command, aws_kms).count(None) != 2:
+        raise click.UsageError("name one source: a FILE, --command or --aws-kms")
+    if primary and retired:
+        raise click.UsageError("a key that is retired cannot be the primary")
+    if command is not None:
+        lines: Sequence[KeyLine] = [changes.command_line(_split(command))]
+    elif aws_kms is not None:
+        lines = [changes.kms_line(aws_kms, SUITES[suite])]
+    else:
+        lines = _read_lines(file or "-")
+        changes.check_foreign(lines)
+    directory = keyring_directory(keyring)
+    made = changes.import_keys(
+        directory,
+        lines,
+        note=note,
+        now=int(time.time()),
+        make_primary=primary,
+        retired=retired,
+        limits=changes.Limits(sign_until, contexts or None),
+    )
+    if as_json:
+        print_json({"keyring": str(directory), "keys": [plain(one) for one in made]})
+        return FINE
+    rows = []
+    for one in made:
+        rows.append(("key", one.entry.id))
+        rows.append(("state", f"{one.entry.state.value}{', primary' * one.is_primary}"))
+    rows.append(("next", f"pickleseal keys list{named(keyring, directory)}"))
+    print_rows(rows, styles={"key": "green"})
+    return FINE
+
+
+def _named(directory: Path, beginnings: Sequence[str]) -> list[str]:
+    """Give the ids of the keys that were named, or of all whose files are there."""
+    roster = read_roster(directory)
+    if beginnings:
+        return [roster.find(beginning).id for beginning in beginnings]
+    return [
+        entry.id
+        for entry in roster.entries.values()
+        if entry.state is not State.REVOKED or os.path.lexists(key_path(directory, entry.id))
+    ]
+
+
+def _tell(done: list[str], where: str, *, as_json: bool) -> int:
+    if as_json:
+        print_json({"keys": done})
+    elif done:
+        print_rows([("key", f"{key_id}, {where}") for key_id in done], styles={"key": "green"})
+    else:
+        click.echo("no key had to be changed")
+    return FINE
+
+
+def _split(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:
+        raise KeyringError("the command has a quote that is not closed") from None
+
+
+def _read_lines(file: str) -> list[KeyLine]:
+    if file.startswith(PREFIX):
+        raise KeyringError(
+            "this is a key line, not a file. Others can see what is typed: write it to the"
+            " standard input of pickleseal keys import -, and if it is on a shared machine, take"
+            " it for leaked"
+        )
+    lines = _into_lines(file)
+    if not lines:
+        raise KeyringError(f"there is no key line in {shown(file)}")
+    return lines
+
+
+def _into_lines(file: str) -> list[KeyLine]:
+    # Nothing but the reading raises here: the secret is in no frame that a traceback shows.
+    if file == "-":
+        return [KeyLine(text) for text in sys.stdin.read(_MAX_INPUT).split()]
+    with open(file, encoding="latin-1") as stream:
+        return [KeyLine(text) for text in stream.read(_MAX_INPUT).split()]

@@ -1,0 +1,80 @@
+"""`pickleseal keys doctor`: what is wrong with a keyring, and how to mend it."""
+
+import time
+from collections.abc import Iterable
+
+import click
+
+from pickleseal.cli.options import changing
+from pickleseal.cli.output import CHECK_FAILED, FINE, console, guarded, print_json
+from pickleseal.errors import shown
+from pickleseal.keystore import permissions
+from pickleseal.keystore.doctor import MAX_AGE, Finding, examine
+from pickleseal.keystore.sources import keyring_directory
+
+
+@click.command()
+@click.option(
+    "--max-age",
+    type=click.IntRange(min=1),
+    default=MAX_AGE,
+    show_default=True,
+    metavar="DAYS",
+    help="How old a primary key may be.",
+)
+@changing
+@guarded
+def doctor(max_age: int, *, keyring: str | None, as_json: bool) -> int:
+    """Look for what is wrong with a keyring.
+
+    It looks at who else can reach the keys, at missing, damaged and stray files, at keys in git
+    or in a folder that is copied to other machines, at their age, and at secrets in the
+    environment. Nothing is changed and nothing is asked for.
+
+    The exit code is 0 where all is well, 1 where something is wrong, 2 where there is no
+    keyring.
+
+    \b
+    Examples:
+      pickleseal keys doctor
+      pickleseal keys doctor --keyring keys --max-age 90
+    """
+    directory = keyring_directory(keyring)
+    found = examine(directory, now=int(time.time()), max_age=max_age)
+    code = CHECK_FAILED if found else FINE
+    if as_json:
+        # Not escaped for a terminal: print_json is ASCII, and a program may run a fix as it is.
+        print_json(
+            {
+                "keyring": str(directory),
+                "permissions_checked": permissions.CHECKED,
+                "findings": [finding._asdict() for finding in found],
+            }
+        )
+        return code
+    _show(found)
+    if not permissions.CHECKED:
+        click.echo("who can reach the files was not checked: this system has no modes", err=True)
+    if found:
+        click.echo(f"{len(found)} thing{'s' * (len(found) > 1)} to mend", err=True)
+    else:
+        from rich.text import Text  # noqa: PLC0415 - only where something is shown
+
+        line = Text(f"✓ all is well with {shown(str(directory))}", "green")
+        console().print(line, soft_wrap=True)
+    return code
+
+
+def _show(findings: Iterable[Finding]) -> None:
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    terminal = console()
+    for finding in findings:
+        place = Text.assemble(("✗ ", "bold red"), (shown(finding.place), "bold"))
+        terminal.print(place, soft_wrap=True)
+        for line in Text(shown(finding.problem)).wrap(terminal, max(terminal.width - 2, 1)):
+            line.rstrip()
+            terminal.print(Text("  ").append_text(line), soft_wrap=True)
+        # One line, however long it is: it is there to be copied.
+        mend = Text.assemble(("  mend it: ", "dim"), (shown(finding.fix), "cyan"))
+        terminal.print(mend, soft_wrap=True)

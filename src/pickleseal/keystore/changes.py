@@ -1,0 +1,314 @@
+"""The life of keys in a ring's directory: made, rotated, retired, revoked, protected, handed over.
+
+Each change is one step under the ring's lock: the key files first, then keyring.json, which
+makes it count. A process that dies in between leaves the ring as it was.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from pickleseal.errors import KeyringError, shown
+from pickleseal.keys import Form, Key, KeyLine, id_mac, outline
+from pickleseal.keystore import providers
+from pickleseal.keystore.directory import Change, changing, read_key, read_line, read_roster
+from pickleseal.keystore.lines import Opener
+from pickleseal.keystore.providers import Reference, aws_kms, command, os_keyring, reference_line
+from pickleseal.roster import Entry, Roster, State, new_entry
+from pickleseal.suite import Suite
+from pickleseal.wrapping import SALT_SIZE, Passphrase, salt_of, unwrap, wrap
+
+
+class Limits(NamedTuple):
+    """What a key may be used for: until when it seals (Unix seconds), for which contexts."""
+
+    sign_until: int | None = None
+    contexts: tuple[str, ...] | None = None
+
+
+class Storage(NamedTuple):
+    """How a new secret is kept: plain in its file, behind a passphrase, or in the OS keyring."""
+
+    passphrase: Passphrase | None = None
+    os_service: str | None = None
+
+
+class Made(NamedTuple):
+    """A key that came into a ring: its entry, its file, and whether it is the primary."""
+
+    entry: Entry
+    path: Path
+    is_primary: bool
+
+
+UNLIMITED = Limits()
+PLAIN = Storage()
+
+
+def create_key(
+    directory: Path,
+    *,
+    suite: Suite = Suite.BLAKE3,
+    note: str = "",
+    now: int,
+    limits: Limits = UNLIMITED,
+    storage: Storage = PLAIN,
+) -> Made:
+    """Make a new key in a keyring, and the keyring where there is none.
+
+    The first key of a ring is its primary. `note` is free text for people, `now` the time in Unix
+    seconds. Raises KeyringError, or OSError where a file cannot be written.
+    """
+    with changing(directory, create=True) as change:
+        line = KeyLine.generate(suite)
+        entry = new_entry(outline(line).id, suite, created=now, note=note, **limits._asdict())
+        return _enter(change, directory, line, storage, change.roster.add(entry))
+
+
+def rotate(
+    directory: Path,
+    *,
+    suite: Suite | None = None,
+    note: str = "",
+    now: int,
+    sign_until: int | None = None,
+    storage: Storage = PLAIN,
+) -> Made:
+    """Make a new key the primary, and retire the one before it.
+
+    The new key stands for the same contexts, and is of the same suite unless `suite` is given.
+    """
+    with changing(directory) as change:
+        old = change.roster.entries.get(change.roster.primary or "")
+        line = KeyLine.generate(suite or (old.suite if old else Suite.BLAKE3))
+        found = outline(line)
+        entry = new_entry(
+            found.id,
+            found.suite,
+            created=now,
+            note=note,
+            sign_until=sign_until,
+            contexts=old.contexts if old else None,
+        )
+        return _enter(change, directory, line, storage, change.roster.rotate(entry))
+
+
+def import_keys(
+    directory: Path,
+    lines: Sequence[KeyLine],
+    *,
+    note: str = "",
+    now: int,
+    make_primary: bool = False,
+    retired: bool = False,
+    limits: Limits = UNLIMITED,
+) -> list[Made]:
+    """Take key lines into a ring, all or none, and make the ring where there is none.
+
+    The first one seals if `make_primary`, or if the ring has no primary; `retired` lets
+    them open only. Raises KeyringError for a line that is none, or of a key that is there.
+    """
+    opener = Opener()
+    for line in lines:
+        opener.key(line)  # raises for what is no whole key line
+    with changing(directory, create=True) as change:
+        roster = change.roster
+        for number, line in enumerate(lines):
+            found = outline(line)
+            entry = new_entry(
+                found.id,
+                found.suite,
+                created=now,
+                note=note,
+                state=State.RETIRED if retired else State.ACTIVE,
+                **limits._asdict(),
+            )
+            roster = roster.add(entry, make_primary=make_primary and number == 0)
+        paths = [change.add_key(line) for line in lines]
+        change.save(roster)
+    return [
+        Made(roster.entries[path.stem], directory / path.name, path.stem == roster.primary)
+        for path in paths
+    ]
+
+
+def check_foreign(lines: Iterable[KeyLine]) -> None:
+    """Return if lines that come from elsewhere may be taken in; raise KeyringError if not.
+
+    A line that names a command to run may not: a text from elsewhere must not decide what is
+    run here.
+    """
+    for line in lines:
+        found = outline(line)
+        if found.form is not Form.EXTERNAL:
+            continue
+        if providers.reference_of(found).provider == command.NAME:
+            raise KeyringError(
+                f"the line of key {found.id} names a command to be run: if you trust it, name it"
+                " yourself with pickleseal keys import --command"
+            )
+
+
+def command_line(argv: Sequence[str]) -> KeyLine:
+    """Make the line of a key that a command prints; it is run once, to learn the id."""
+    place = command.place_of(argv)
+    key = command.connect(place, "")
+    return reference_line(key.suite, Reference(command.NAME, place, id_mac(key.suite, key)))
+
+
+def kms_line(arn: str, suite: Suite) -> KeyLine:
+    """Make the line of an HMAC key in AWS KMS; GenerateMac is called once, to learn the id."""
+    return reference_line(
+        suite, Reference(aws_kms.NAME, arn, id_mac(suite, aws_kms.connect(arn, "")))
+    )
+
+
+def change_roster(directory: Path, rule: Callable[[Roster], Roster]) -> Roster:
+    """Apply one of `Roster`'s changes to a ring, and give the new roster."""
+    with changing(directory) as change:
+        change.save(rule(change.roster))
+        return change.roster
+
+
+def protect(directory: Path, key_ids: Iterable[str], opener: Opener, storage: Storage) -> list[str]:
+    """Keep keys of a ring in another way: `storage` says which. Gives the ids of those changed.
+
+    A key that is plain already stays as it is where plain is asked for. Each key file is
+    replaced as a whole, by one that was seen to open. Raises KeyringError for a key that
+    cannot leave where it is held, and where all was done but a secret stays in the OS keyring.
+    """
+    with changing(directory) as change:
+        done = []
+        left = []
+        salt = os.urandom(SALT_SIZE)
+        known: list[Passphrase] = []
+        for key_id in key_ids:
+            line = read_line(change.folder, key_id)
+            form = outline(line).form
+            if form is Form.PLAIN and storage == PLAIN:
+                continue
+            if form is Form.SCRYPT:
+                known.append(opener.passphrase(line, known))
+            kept = _kept(opener.plain(line, known), storage, salt)
+            change.replace_key(kept)
+            done.append(key_id)
+            try:
+                _forget(line, kept)
+            except KeyringError as error:
+                left.append(f"{key_id} ({error})")
+        if left:
+            raise KeyringError(
+                f"{len(done)} keys were changed, but the secrets of these stay in the keyring of"
+                f" this system, from where you may delete them: {', '.join(left)}"
+            )
+        return done
+
+
+def export_lines(
+    directory: Path, key_ids: Iterable[str], opener: Opener, *, plain: bool
+) -> list[KeyLine]:
+    """Give the lines of keys, as they are kept or, with `plain`, with the secret in them."""
+    roster = read_roster(directory)
+    lines = []
+    for key_id in key_ids:
+        if roster.entries[key_id].state is State.REVOKED:
+            raise KeyringError(f"key {key_id} is revoked: it is not handed to anybody")
+        read_key(directory, key_id, opener)  # a line that is damaged is not handed over either
+        line = read_line(directory, key_id)
+        lines.append(opener.plain(line) if plain else line)
+    return lines
+
+
+def kept_as(line: KeyLine) -> str:
+    """Tell in words how the key of a line is kept."""
+    found = outline(line)
+    if found.form is Form.PLAIN:
+        return "in its file"
+    if found.form is Form.SCRYPT:
+        return "behind a passphrase"
+    reference = providers.reference_of(found)
+    return f"{reference.provider}: {shown(reference.place)}"
+
+
+def like_primary(directory: Path, opener: Opener) -> Storage:
+    """Give the way in which a ring's primary is kept, for the key that follows it.
+
+    A passphrase is asked for. Raises KeyringError where the primary is held by something that
+    pickleseal cannot put a new key into.
+    """
+    primary = read_roster(directory).primary
+    if primary is None:
+        return PLAIN
+    line = read_line(directory, primary)
+    found = outline(line)
+    if found.form is Form.PLAIN:
+        return PLAIN
+    if found.form is Form.SCRYPT:
+        return Storage(passphrase=opener.passphrase(line))
+    service = _in_os_keyring(line)
+    if service is None:
+        raise KeyringError(
+            f"key {primary} is held by {providers.reference_of(found).provider}: make the new key"
+            " there, take it in with pickleseal keys import --primary, and retire the old one"
+        )
+    return Storage(os_service=service)
+
+
+def _enter(
+    change: Change, directory: Path, line: KeyLine, storage: Storage, roster: Roster
+) -> Made:
+    """Write the file of a new key, and then the roster that lists it."""
+    kept = _kept(line, storage, _ring_salt(change))
+    try:
+        path = change.add_key(kept)
+        change.save(roster)
+    except BaseException:
+        if not change.is_listed(outline(line).id):
+            with suppress(KeyringError):
+                _forget(kept, line)
+        raise
+    entry = roster.entries[path.stem]
+    return Made(entry, directory / path.name, roster.primary == entry.id)
+
+
+def _kept(plain: KeyLine, storage: Storage, salt: bytes) -> KeyLine:
+    """Give the line that stands in a key's file for a way of keeping it, and read it back."""
+    if storage.passphrase is not None:
+        wrapped = wrap(plain, storage.passphrase, salt=salt)
+        Key.parse(unwrap(wrapped, storage.passphrase))
+        return wrapped
+    if storage.os_service is not None:
+        key = Key.parse(plain)
+        os_keyring.store(storage.os_service, key.id, plain)
+        return reference_line(
+            key.suite, Reference(os_keyring.NAME, storage.os_service, id_mac(key.suite, key))
+        )
+    return plain
+
+
+def _forget(old: KeyLine, new: KeyLine) -> None:
+    """Take a secret out of the OS keyring that is kept elsewhere now."""
+    before = _in_os_keyring(old)
+    if before is not None and before != _in_os_keyring(new):
+        os_keyring.forget(before, outline(old).id)
+
+
+def _in_os_keyring(line: KeyLine) -> str | None:
+    found = outline(line)
+    if found.form is not Form.EXTERNAL:
+        return None
+    reference = providers.reference_of(found)
+    return reference.place if reference.provider == os_keyring.NAME else None
+
+
+def _ring_salt(change: Change) -> bytes:
+    """Give the salt that the ring's other keys behind passphrases have, or a new one.
+
+    With one salt, one derivation opens all that one passphrase protects.
+    """
+    for key_id in change.roster.entries:
+        with suppress(KeyringError):
+            return salt_of(read_line(change.folder, key_id))
+    return os.urandom(SALT_SIZE)

@@ -1,0 +1,177 @@
+"""Sealing anew what a ring sealed before: under its primary key, from the bytes that were verified.
+
+After a rotation this moves files to the new key. After a revocation it readmits files, those
+alone that an inventory lists, content and metadata alike: a thief of the key can seal what is
+listed, and gains nothing by it, and can seal nothing else.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from pickleseal import opening, seal, storage
+from pickleseal.errors import NotSealedError, PicklesealError, PolicyError, SealError
+from pickleseal.inventory import metadata_digest
+from pickleseal.keyring import Keyring
+from pickleseal.keystore.directory import revoked_keys
+from pickleseal.keystore.sources import find_keyring
+from pickleseal.stocktaking import read_inventory
+from pickleseal.walk import files_below
+
+
+class Outcome(StrEnum):
+    """What came of one file."""
+
+    RESEALED = "resealed"
+    """It was whole, and is sealed by the primary now (in a dry run: would be)."""
+    ALREADY = "already"
+    """The primary sealed its head before; its body was not looked at."""
+    NOT_SEALED = "not sealed"
+    """It lies below a folder that was named, and is no envelope."""
+    SKIPPED = "skipped"
+    """It is no file to look at: a link, a folder that cannot be read."""
+    REFUSED = "refused"
+    """Its seal does not hold, or it is not to be sealed anew. It is as it was."""
+    FAILED = "failed"
+    """It could not be read, sealed or written. It is as it was."""
+
+
+class Resealed(NamedTuple):
+    """What came of the file at a path: the key that had sealed it, and why it was left alone."""
+
+    path: str
+    outcome: Outcome
+    old_key: str | None = None
+    digest: str | None = None
+    reason: str | None = None
+    error: Exception | None = None
+
+
+class Readmission(NamedTuple):
+    """A ring whose revoked keys open again, for exactly the files that an inventory lists."""
+
+    ring: Keyring
+    known: frozenset[tuple[str, str]]
+    created: int
+
+
+def readmission(
+    ring: Keyring, directory: Path, inventory: str | os.PathLike[str], *, sha256: str | None
+) -> Readmission:
+    """Read the list of what may be readmitted.
+
+    `directory` is that of `ring`, where the revoked keys still lie. The list must be sealed by
+    a key that is not revoked, or its file have the given SHA-256: a thief of a key can seal lists
+    too. Raises a SealError for a list that will not do, KeyringError for keys that cannot be read.
+    """
+    again = ring.reopening(revoked_keys(directory))
+    trusted = ring if sha256 is None else again
+    listed = read_inventory(inventory, keyring=trusted, sha256=sha256)
+    return Readmission(again, listed.known(), listed.created)
+
+
+def reseal(
+    file: storage.Path,
+    *,
+    keyring: Keyring | str | os.PathLike[str] | None = None,
+    context: str | None = None,
+) -> str | None:
+    """Seal a file anew under the primary key, unpickling nothing, if a key of the ring sealed it.
+
+    The bytes are verified and written from the same memory, and take the file's place
+    atomically. Context, times and all else that the file says of itself stay as they are.
+
+    file: a path (str or os.PathLike).
+    keyring: a Keyring or the path of a keyring's directory. Default: as for `signed_load`.
+    context: what the file must have been sealed for. Default: any.
+
+    Returns the id of the key that had sealed it, or None where that was the primary already and
+    nothing was done. Raises a SealError for all that `verify` refuses, KeyringError where the ring
+    cannot seal it, TargetError where somebody changed it meanwhile, OSError where it cannot be
+    read or written. On any error the file is as it was.
+    """
+    ring = find_keyring(keyring)
+    done = _reseal(
+        os.fspath(file), ring, context=context, readmitted=None, durable=True, dry_run=False
+    )
+    return None if done.outcome is Outcome.ALREADY else done.old_key
+
+
+def reseal_all(
+    paths: Iterable[str],
+    *,
+    keyring: Keyring,
+    context: str | None = None,
+    readmitted: Readmission | None = None,
+    durable: bool = True,
+    dry_run: bool = False,
+) -> Iterator[Resealed]:
+    """Seal anew all sealed files at or below some paths, one after the other; tell of each.
+
+    `readmitted`: take only the files that its list names, those of revoked keys too. `dry_run`:
+    verify all and write nothing. What was done stays done if this is stopped; begun again, it goes
+    on from there. Raises KeyringError at once where the ring has no key to seal with.
+    """
+    keyring.sealing_entry(now=time.time())
+    for found in files_below(paths):
+        if found.skipped is not None:
+            yield Resealed(found.path, Outcome.SKIPPED, reason=found.skipped)
+            continue
+        try:
+            yield _reseal(
+                found.path,
+                keyring,
+                context=context,
+                readmitted=readmitted,
+                durable=durable,
+                dry_run=dry_run,
+            )
+        except (PicklesealError, OSError) as error:
+            outcome = Outcome.REFUSED if isinstance(error, SealError) else Outcome.FAILED
+            if isinstance(error, NotSealedError) and not found.named:
+                outcome = Outcome.NOT_SEALED
+            yield Resealed(found.path, outcome, reason=str(error), error=error)
+
+
+def _reseal(
+    path: str,
+    ring: Keyring,
+    *,
+    context: str | None,
+    readmitted: Readmission | None,
+    durable: bool,
+    dry_run: bool,
+) -> Resealed:
+    opening_ring = ring if readmitted is None else readmitted.ring
+    with storage.open_source(path) as source, opening.naming(source.name):
+        fixed = opening.read_fixed(source)
+        head = seal.open_head(fixed, opening.read_head(source, fixed), opening_ring)
+        metadata = head.metadata
+        opening.check_head(head, context=metadata.context if context is None else context)
+        if head.key.id == ring.primary:
+            return Resealed(path, Outcome.ALREADY, head.key.id)
+        key = ring.sealing_key(context=metadata.context, now=time.time())
+        payload = opening.read_body(source, head)
+        if (
+            readmitted is not None
+            and (payload.digest, metadata_digest(metadata)) not in readmitted.known
+        ):
+            raise PolicyError(
+                f"sealed by key {head.key.id}, and the inventory does not list it as it is: it was"
+                " not there when the list was made, or is not what it was"
+            )
+    if not dry_run:
+        new = seal.seal_head(key, metadata, head.lengths)
+        storage.write(
+            path,
+            new.data,
+            [payload.stream, *payload.buffers],
+            new.finish,
+            key.suite,
+            durable=durable,
+            seen=source.stamp,
+        )
+    return Resealed(path, Outcome.RESEALED, head.key.id, payload.digest)

@@ -1,0 +1,87 @@
+"""Making an inventory of artifacts, sealing it, and reading a sealed one again."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from pickleseal import opening, persist, seal, storage
+from pickleseal.errors import BadSealError, NotSealedError, PicklesealError, PolicyError
+from pickleseal.inspection import verify
+from pickleseal.inventory import CONTENT, Inventory, Item
+from pickleseal.keyring import Keyring
+from pickleseal.metadata import Metadata, normalize_context
+from pickleseal.walk import files_below
+
+
+class Taken(NamedTuple):
+    """What was found at a path: an item for the list, or why there is none.
+
+    `reason` and `error` are None for an item; `error` is None where there is nothing to refuse: no
+    artifact, a link, a file left from a dump that was cut off.
+    """
+
+    path: str
+    item: Item | None = None
+    reason: str | None = None
+    error: Exception | None = None
+
+
+def take(paths: Iterable[str], *, keyring: Keyring) -> Iterator[Taken]:
+    """Verify each sealed file at or below some paths, and give what a list says of it."""
+    for found in files_below(paths):
+        if found.skipped is not None:
+            yield Taken(found.path, reason=found.skipped)
+            continue
+        try:
+            facts = verify(found.path, keyring=keyring)
+        except (PicklesealError, OSError) as error:
+            if isinstance(error, NotSealedError) and not found.named:
+                yield Taken(found.path, reason="it is not sealed")
+            else:
+                yield Taken(found.path, reason=str(error), error=error)
+            continue
+        if facts.metadata is not None and facts.digest is not None:
+            yield Taken(found.path, Item.of(found.path, facts.digest, facts.metadata))
+
+
+def write_inventory(
+    inventory: Inventory, path: str, *, keyring: Keyring, context: str | None = None
+) -> str:
+    """Seal a list under the primary key of a ring and write it to a path, atomically.
+
+    Returns the SHA-256 of the file, in hexadecimal digits.
+    """
+    sealed_for = None if context is None else normalize_context(context)
+    key = keyring.sealing_key(context=sealed_for, now=time.time())
+    text = memoryview(inventory.encode())
+    metadata = Metadata(content=CONTENT, context=sealed_for, created=persist.now())
+    head = seal.seal_head(key, metadata, [len(text)])
+    data = storage.join(head.data, [text], head.finish, key.suite)
+    storage.write_whole(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_inventory(
+    path: str | os.PathLike[str], *, keyring: Keyring, sha256: str | None = None
+) -> Inventory:
+    """Read a sealed list.
+
+    `sha256`: the SHA-256 that its file must have (64 hexadecimal digits), from where a thief of
+    keys could not change it. `keyring` may then be one in which revoked keys open again. Raises a
+    SealError where the file is another one, is not sealed, or is no inventory.
+    """
+    with storage.open_source(path) as opened, opening.naming(opened.name):
+        data = opened.pull(opened.size or 0)
+        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256.strip().lower():
+            raise BadSealError("its SHA-256 is not the one that was given: it is another file")
+    payload = opening.read(
+        storage.MemorySource(data, opened.name),
+        lambda: keyring,
+        check=lambda head: opening.check_head(head, context=head.metadata.context),
+    )
+    with opening.naming(opened.name):
+        if payload.head.metadata.content != CONTENT:
+            raise PolicyError("it is sealed, and it is no inventory: make one with inventory")
+        return Inventory.decode(bytes(payload.stream))
