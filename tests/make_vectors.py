@@ -68,7 +68,8 @@ def tag_anew(data: bytes | bytearray, key: Key = BLAKE, *, body_size: int | None
     head_digest = tree.head_digest(key.suite, head)
     header = mac.statement(mac.HEADER, key.suite, key.raw_id, h, head_digest)
     leaves = [tree.leaf_digest(key.suite, leaf) for leaf in tree.split([memoryview(body)])]
-    content = tree.content_digest(key.suite, len(body), 0, head[t : t + 16 * n], leaves)
+    codec = int.from_bytes(data[48:50], "little")
+    content = tree.content_digest(key.suite, len(body), codec, head[t : t + 16 * n], leaves)
     digest = tree.envelope_digest(key.suite, head_digest, content)
     size = len(data) - 32
     whole = mac.statement(mac.ENVELOPE, key.suite, key.raw_id, size, digest)
@@ -104,6 +105,105 @@ def bound(count: int, size: int, *given: bytes) -> External:
     """Give `external` as worked out from the specification, its digest over `given`."""
     pieces = (struct.pack("<Q", len(b)) + hashlib.sha256(b).digest() for b in given)
     return External(count, size, hashlib.sha256(b"".join(pieces)).hexdigest())
+
+
+RAW, RLE = 0, 1
+"""Kinds of zstd's blocks: bytes as they are, and one byte many times."""
+CHUNK = 4 << 20
+
+
+def block(kind: int, size: int, data: bytes, *, last: bool) -> bytes:
+    return (last | kind << 1 | size << 3).to_bytes(3, "little") + data
+
+
+def zeros(size: int, *, last: bool = True) -> bytes:
+    """Give zstd's blocks of that many zeros, with or without the last one of a frame."""
+    most = 128 << 10
+    sizes = [most] * (size // most) + [size % most] * bool(size % most)
+    ends = [False] * (len(sizes) - 1) + [last]
+    return b"".join(block(RLE, n, b"\0", last=end) for n, end in zip(sizes, ends, strict=True))
+
+
+def frame(size: int, blocks: bytes) -> bytes:
+    """Give a frame of zstd (RFC 8878) that says how much it holds and needs no larger window."""
+    return b"\x28\xb5\x2f\xfd" + b"\xa0" + struct.pack("<I", size) + blocks
+
+
+def frame_of(data: bytes) -> bytes:
+    return frame(len(data), block(RAW, len(data), data, last=True))
+
+
+def packed(*frames: bytes) -> bytes:
+    """Give a compressed segment: the table and the frames."""
+    sizes = b"".join(struct.pack("<I", len(one)) for one in frames)
+    return struct.pack("<II", 0x184D2A50, len(sizes)) + sizes + b"".join(frames)
+
+
+def compressed(
+    segments: list[bytes], raw: list[int], metadata: Metadata = PLAIN, key: Key = BLAKE
+) -> bytes:
+    head = seal.seal_head(key, metadata, [len(segment) for segment in segments], raw)
+    return storage.join(head.data, [memoryview(s) for s in segments], head.finish, key.suite)
+
+
+def good_zstd() -> Iterator[Vector]:
+    for name, key in (("sha256", SHA), ("blake3", BLAKE)):
+        data = compressed([packed(frame_of(ONE))], [len(ONE)], key=key)
+        yield Vector(f"good-zstd-{name}", "ok", data, "compressed, the least there is")
+        three = buffers(3)
+        stored = [packed(frame_of(three)), packed(frame_of(b"a" * 64)), b"", packed(frame_of(b"b"))]
+        data = compressed(stored, [len(three), 64, 0, 1], key=key)
+        yield Vector(f"good-zstd-{name}-buffers", "ok", data, "one of them empty")
+    for more in (-1, 0, 1):
+        size = CHUNK + more
+        start = b"\x80\x05B" + struct.pack("<I", size - 8)
+        opened = block(RAW, 7, start, last=False)
+        if more < 1:
+            end = block(RAW, 1, b".", last=True)
+            frames = [frame(size, opened + zeros(size - 8, last=False) + end)]
+        else:
+            frames = [frame(CHUNK, opened + zeros(CHUNK - 7)), frame_of(b".")]
+        data = compressed([packed(*frames)], [size])
+        yield Vector(f"good-zstd-raw-{size}", "ok", data, "around a frame")
+    unsized = b"\x28\xb5\x2f\xfd" + b"\0" + b"\x60" + block(RAW, len(ONE), ONE, last=True)
+    data = compressed([packed(unsized)], [len(ONE)])
+    yield Vector("good-zstd-unsized", "ok", data, "a frame that names a window of 4 MiB alone")
+
+
+def bad_zstd() -> Iterator[Vector]:
+    """Give envelopes whose seal holds, and whose segments do not expand to what the head says."""
+    whole = frame_of(ONE)
+    good = packed(whole)
+    size = len(ONE)
+    window = b"\x28\xb5\x2f\xfd" + b"\0" + b"\x68" + block(RAW, size, ONE, last=True)
+    for name, stored, raw, comment in (
+        ("no-table", whole, size, "a frame alone"),
+        ("table-magic", b"\x51" + good[1:], size, "another kind of skippable frame"),
+        ("table-size", good[:4] + b"\x08" + good[5:], size, "a table of two"),
+        ("table-cut", good[:11], size, "cut off inside the table"),
+        ("frame-more", good[:8] + struct.pack("<I", len(whole) + 1) + whole, size, "too large"),
+        ("frame-less", good[:8] + struct.pack("<I", len(whole) - 1) + whole, size, "too small"),
+        ("frame-cut", packed(whole[:-1]), size, "a frame that does not end"),
+        ("frame-broken", packed(whole[:-2] + b"\0\0\0"), size, "bytes behind its last block"),
+        ("frame-other", packed(b"\0" * len(whole)), size, "no frame at all"),
+        ("frame-window", packed(window), size, "a window of 8 MiB"),
+        ("frames-in-one", packed(whole + whole), size, "two frames in the place of one"),
+        ("frames-two", packed(whole, frame_of(b"")), size, "a frame too many"),
+        ("frame-none", packed(), size, "no frame"),
+        ("raw-more", good, size + 1, "it holds a byte less than the head says"),
+        ("raw-less", good, size - 1, "it holds a byte more than the head says"),
+        ("raw-none", good, 0, "it should be empty"),
+        ("raw-another-frame", good, CHUNK + size, "it should have two frames"),
+        ("stored-none", b"", size, "it should not be empty"),
+    ):
+        data = compressed([stored], [raw])
+        yield Vector(f"bad-zstd-{name}", "malformed", data, comment)
+    bomb = packed(frame(size, zeros(CHUNK)))
+    yield Vector("bad-zstd-bomb", "malformed", compressed([bomb], [size]), "4 MiB in 5 bytes")
+    data = tag_anew(patched(104, struct.pack("<Q", 2**44 + 1), compressed([good], [size])))
+    yield Vector("bad-raw-size-2-44-and-one", "malformed", data, "more than any envelope holds")
+    data = tag_anew(patched(104, struct.pack("<Q", 2**64 - 1), compressed([good], [size])))
+    yield Vector("bad-raw-size-2-64-less-one", "malformed", data, "more than any envelope holds")
 
 
 def good() -> Iterator[Vector]:
@@ -219,8 +319,8 @@ def bad_fixed() -> Iterator[Vector]:
         "total-2-44-and-more": (40, struct.pack("<Q", 2**44 + 32)),
         "total-2-63": (40, struct.pack("<Q", 2**63)),
         "total-2-64-less-32": (40, struct.pack("<Q", 2**64 - 32)),
-        "codec-1": (48, b"\1\0"),
         "codec-2": (48, b"\2\0"),
+        "codec-256": (48, b"\0\1"),
         "reserved-first": (50, b"\1"),
         "reserved-last": (63, b"\1"),
     }
@@ -491,8 +591,9 @@ def bad_places() -> Iterator[Vector]:
 
 def vectors() -> list[Vector]:
     """Give all vectors, in the order of their names."""
-    makers = (good, bad_fixed, bad_tags, bad_heads, bad_payloads, bad_metadata, bad_places)
-    return sorted(vector for make in makers for vector in make())
+    good_ones = (good, good_zstd)
+    bad_ones = (bad_fixed, bad_tags, bad_heads, bad_payloads, bad_zstd, bad_metadata, bad_places)
+    return sorted(vector for make in (*good_ones, *bad_ones) for vector in make())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A reader of envelopes written from docs/reference/format.md alone.
 
-It shares no code with the package: plain Python, and blake3. It is short rather than fast, and
+It shares no code with the package: plain Python, blake3 and zstd. It is short rather than fast, and
 reads bytes only.
 """
 
@@ -13,12 +13,18 @@ import pickle
 import pickletools
 import re
 import struct
+import sys
 import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from blake3 import blake3
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 class Refused(Exception):  # noqa: N818 - a verdict
@@ -30,6 +36,7 @@ class Opened(NamedTuple):
 
     metadata: dict[str, Any]
     segments: list[bytes]
+    raw_sizes: list[int] | None
     size: int
     digest: str
 
@@ -84,7 +91,7 @@ def unsealed(data: bytes, keys: list[Secret], context: str | None, now: int) -> 
     need(len(data) >= 64, "malformed")
     version, suite, flags, name, m, n, total, codec = struct.unpack_from("<HHI16sIIQH", data, 8)
     need(version == 1 and suite in (1, 2) and not flags and not any(data[50:64]), "malformed")
-    need(codec == 0 and 2 <= m <= 65536 and 1 <= n <= 65536 and total <= 2**44, "malformed")
+    need(codec in (0, 1) and 2 <= m <= 65536 and 1 <= n <= 65536 and total <= 2**44, "malformed")
     t = ceil(64 + m, 16)
     h = ceil(t + 16 * n + 32, 64) - 32
     need(total >= h + 64 and (total - h - 64) % 64 == 0 and total == len(data), "malformed")
@@ -100,7 +107,8 @@ def unsealed(data: bytes, keys: list[Secret], context: str | None, now: int) -> 
     need(hmac.compare_digest(tag, data[h : h + 32]), "bad-seal")
     rows = list(struct.iter_unpack("<QQ", data[t : t + 16 * n]))
     need(not any(data[64 + m : t]) and not any(data[t + 16 * n : h]), "malformed")
-    need(all(stored == raw for stored, raw in rows), "malformed")
+    need(codec == 1 or all(stored == raw for stored, raw in rows), "malformed")
+    need(sum(raw for _, raw in rows) <= 2**44, "malformed")
     need(sum(ceil(stored, 64) for stored, _ in rows) == total - h - 64, "malformed")
     metadata = parsed(data[64 : 64 + m])
     need("external" not in metadata or n == 1, "malformed")
@@ -122,7 +130,39 @@ def unsealed(data: bytes, keys: list[Secret], context: str | None, now: int) -> 
         segments.append(body[:stored])
         need(not any(body[stored : ceil(stored, 64)]), "malformed")
         body = body[ceil(stored, 64) :]
-    return Opened(metadata, segments, total, f"ps{suite}:{content_digest.hex()}")
+    raw_sizes = [raw for _, raw in rows] if codec else None
+    return Opened(metadata, segments, raw_sizes, total, f"ps{suite}:{content_digest.hex()}")
+
+
+def expanded(opened: Opened) -> list[bytes]:
+    """Undo the codec."""
+    if opened.raw_sizes is None:
+        return opened.segments
+    return [expand(*pair) for pair in zip(opened.segments, opened.raw_sizes, strict=True)]
+
+
+def expand(segment: bytes, raw: int) -> bytes:
+    count = ceil(raw, 2**22) // 2**22
+    if not count:
+        need(not segment, "malformed")
+        return b""
+    table = struct.pack("<II", 0x184D2A50, 4 * count)
+    need(segment[:8] == table and len(segment) >= 8 + 4 * count, "malformed")
+    sizes = struct.unpack_from(f"<{count}I", segment, 8)
+    position = 8 + 4 * count
+    need(position + sum(sizes) == len(segment), "malformed")
+    pieces = []
+    for number, size in enumerate(sizes):
+        wanted = min(2**22, raw - number * 2**22)
+        window = {int(zstd.DecompressionParameter.window_log_max): 22}
+        reader = zstd.ZstdDecompressor(options=window)
+        try:
+            pieces.append(reader.decompress(segment[position : position + size], wanted + 1))
+        except zstd.ZstdError:
+            raise Refused("malformed") from None
+        need(len(pieces[-1]) == wanted and reader.eof and not reader.unused_data, "malformed")
+        position += size
+    return b"".join(pieces)
 
 
 class Unpickler(pickle.Unpickler):
@@ -137,7 +177,7 @@ def unpickled(opened: Opened, buffers: Sequence[bytes]) -> Any:
     """Do step 8; `buffers` are the caller's."""
     metadata = opened.metadata
     need(metadata["content"] == "pickle", "policy")
-    stream, *given = opened.segments
+    stream, *given = expanded(opened)
     if "external" in metadata:
         need(bound(buffers) == metadata["external"], "policy")
         given = list(buffers)

@@ -31,7 +31,7 @@ from pickleseal import (
 from pickleseal.keys import Form, KeyLine, outline
 from pickleseal.keystore import changes, passphrases
 from pickleseal.keystore.changes import Limits, Storage, change_roster, create_key, import_keys
-from pickleseal.keystore.directory import INDEX, key_path, read_line, read_roster
+from pickleseal.keystore.directory import INDEX, changing, key_path, read_line, read_roster
 from pickleseal.keystore.lines import Opener
 from pickleseal.roster import Roster, State
 from pickleseal.wrapping import Passphrase, wrap
@@ -89,6 +89,22 @@ def test_a_revoked_key_is_told_apart_from_an_unknown_one_and_the_way_on_is_named
         assert word in str(caught.value)
     with pytest.raises(UnknownKeyError):
         signed_loads(signed_dumps(1, keyring=Keyring(Key.generate())), keyring=ring_directory)
+
+
+def test_a_rotation_after_a_revocation_follows_the_key_that_was_primary(tmp_path: Path) -> None:
+    """The way after a theft: what limits and protects the key must not get lost on it."""
+    folder = tmp_path / "r"
+    create_key(folder, suite=Suite.SHA256, now=0, limits=Limits(contexts=("fraud/*",)))
+    old = primary_of(folder)
+    changes.protect(folder, [old], Opener(), Storage(Passphrase(PASS)))
+    other = create_key(folder, now=1).entry.id
+    revoke(folder, old)
+    revoke(folder, other)
+    storage = changes.like_primary(folder, Opener(lambda: PASS))
+    made = changes.rotate(folder, now=NOW, storage=storage)
+    assert (made.entry.suite, made.entry.contexts) == (Suite.SHA256, ("fraud/*",))
+    assert outline(read_line(folder, made.entry.id)).form is Form.SCRYPT
+    assert read_roster(folder).last_primary is None
 
 
 def test_a_rotation_keeps_suite_and_contexts(tmp_path: Path) -> None:
@@ -577,6 +593,85 @@ def test_a_key_file_left_over_from_a_crash_is_written_anew_and_never_lost(
     index.chmod(0o600)
     import_keys(ring_directory, [line], now=0)
     assert outline(line).id in read_roster(ring_directory).entries
+
+
+def test_a_change_is_refused_when_the_ring_changed_though_the_lock_was_held(
+    ring_directory: Path,
+) -> None:
+    """Somebody removed keyring.lock while it was held: a revocation must not be undone."""
+    old = primary_of(ring_directory)
+
+    def late() -> None:
+        with changing(ring_directory) as change:
+            (ring_directory / "keyring.lock").unlink()
+            revoke(ring_directory, old)
+            change.save(change.roster.annotate(old, "as it was before"))
+
+    with pytest.raises(KeyringError):
+        late()
+    assert read_roster(ring_directory).entries[old].state is State.REVOKED
+
+
+def test_who_waited_for_a_lock_that_was_removed_takes_the_new_one(ring_directory: Path) -> None:
+    with changing(ring_directory):
+        waiting = start(ring_directory, "create", 1)
+        time.sleep(0.5)
+        (ring_directory / "keyring.lock").unlink()
+        with changing(ring_directory) as change:
+            change.save(change.roster.annotate(primary_of(ring_directory), "by the second"))
+    assert len(waiting.communicate()[0].split()) == 1
+    assert waiting.returncode == 0
+    found = read_roster(ring_directory)
+    assert len(found.entries) == 2
+    assert found.entries[primary_of(ring_directory)].note == "by the second"
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="there are no links")
+def test_a_lock_that_is_a_link_is_not_followed(ring_directory: Path, tmp_path: Path) -> None:
+    (ring_directory / "keyring.lock").unlink()
+    (ring_directory / "keyring.lock").symlink_to(tmp_path / "made")
+    with pytest.raises(OSError, match=r"keyring\.lock"):
+        rotate(ring_directory)
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_limit_before_all_time_is_refused(ring_directory: Path) -> None:
+    key_id = primary_of(ring_directory)
+    with pytest.raises(KeyringError):
+        change_roster(ring_directory, lambda r: r.limit(key_id, sign_until=-1, contexts=None))
+
+    def broken(roster: Roster) -> Roster:
+        found = roster.entries[key_id]._replace(sign_until=-1)
+        return roster._replace(entries={key_id: found})
+
+    with pytest.raises(ValueError, match=key_id):
+        change_roster(ring_directory, broken)
+    assert read_roster(ring_directory).entries[key_id].sign_until is None
+
+
+@pytest.mark.parametrize("kind", ["a link", "a second name"])
+def test_a_key_that_would_stay_plain_elsewhere_is_not_called_protected(
+    kind: str, ring_directory: Path, tmp_path: Path
+) -> None:
+    key_id = primary_of(ring_directory)
+    file, other = key_path(ring_directory, key_id), tmp_path / "other"
+    if kind == "a link":
+        file.rename(other)
+        file.symlink_to(other)
+    else:
+        other.hardlink_to(file)
+    with pytest.raises(KeyringError):
+        changes.protect(ring_directory, [key_id], Opener(), Storage(Passphrase(PASS)))
+    assert Key.parse(KeyLine(other.read_text())).id == key_id
+    assert open_keyring(ring_directory)
+
+
+def test_a_key_is_not_handed_out_of_a_ring_that_is_too_old(
+    ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PICKLESEAL_MIN_EPOCH", "99")
+    with pytest.raises(KeyringError):
+        changes.export_lines(ring_directory, [primary_of(ring_directory)], Opener(), plain=True)
 
 
 def test_a_note_that_has_no_room_changes_nothing(ring_directory: Path) -> None:

@@ -40,7 +40,7 @@ def sealed(obj: Any, ring: Keyring, protocol: int | None = None, **keywords: Any
     """Seal an object with cloudpickle, and hold its sealed imports against the oracle."""
     data = signed_dumps(obj, protocol, keyring=ring, pickler="cloudpickle", **keywords)
     payload = payload_of(data, ring)
-    assert set(payload.head.metadata.imports or ()) == names_asked_for(payload.stream)
+    assert set(payload.head.metadata.imports or ()) == names_asked_for(payload.stored[0])
     return data
 
 
@@ -96,7 +96,7 @@ def test_large_arrays_in_a_closure_go_beside_the_stream(ring: Keyring) -> None:
     table = np.arange(100_000.0)
     data = sealed(lambda row: table[row], ring)
     payload = payload_of(data, ring)
-    assert [len(buffer) for buffer in payload.buffers] == [table.nbytes]
+    assert [len(buffer) for buffer in payload.stored[1:]] == [table.nbytes]
     function = signed_loads(data, keyring=ring)
     assert function(99_999) == 99_999.0
 
@@ -135,8 +135,8 @@ def test_a_name_that_the_sealed_imports_lack_is_refused(ring: Keyring) -> None:
     for missing in payload.head.metadata.imports or ():
         listed = tuple(name for name in payload.head.metadata.imports or () if name != missing)
         metadata = payload.head.metadata._replace(imports=listed)
-        head = seal.seal_head(key, metadata, [len(payload.stream)])
-        data = storage.join(head.data, [payload.stream], head.finish, key.suite)
+        head = seal.seal_head(key, metadata, [len(payload.stored[0])])
+        data = storage.join(head.data, [payload.stored[0]], head.finish, key.suite)
         with pytest.raises(PolicyError):
             signed_loads(data, keyring=ring)
 

@@ -51,7 +51,7 @@ def payload_of(data: bytes) -> seal.Verified:
 def sealed_dumps(obj: Any, protocol: int | None = None, **keywords: Any) -> bytes:
     data = pickleseal.signed_dumps(obj, protocol, keyring=RING, **keywords)
     payload = payload_of(data)
-    assert set(payload.head.metadata.imports or ()) == names_asked_for(payload.stream)
+    assert set(payload.head.metadata.imports or ()) == names_asked_for(payload.stored[0])
     return data
 
 
@@ -127,7 +127,7 @@ class Extracted(Classes):
         payload = payload_of(data)
         if payload.head.metadata.external is None:
             return extract(data, keyring=RING)
-        stream = bytes(payload.stream)
+        stream = bytes(payload.stored[0])
         self._bound[stream] = data
         return stream
 

@@ -182,7 +182,7 @@ def to_a_group(path: Path) -> None:
     path.chmod(0o640)
     if os.geteuid() == 0:
         os.chown(path, 0, 12345)
-    elif permissions._private_group(path.stat()):
+    elif permissions._private_group(path.stat(), path):
         pytest.skip("this user's files belong to a group of nobody else")
 
 

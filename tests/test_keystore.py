@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -26,7 +27,7 @@ from pickleseal import (
 )
 from pickleseal.keys import KeyLine
 from pickleseal.keystore import permissions
-from pickleseal.keystore.changes import Made, create_key
+from pickleseal.keystore.changes import Made, command_line, create_key
 from pickleseal.keystore.directory import INDEX
 from pickleseal.keystore.sources import find_keyring, keyring_directory
 from pickleseal.roster import State
@@ -141,6 +142,11 @@ BROKEN: dict[str, Callable[[dict[str, Any]], object]] = {
     "an entry that is no table": lambda i: i["keys"].update({"0" * 32: 7}),
     "an entry with a secret": lambda i: i["keys"][i["primary"]].update(key="x"),
     "keys that are a list": lambda i: i.update(keys=[]),
+    "a state that is a list": lambda i: i["keys"][i["primary"]].update(state=["active"]),
+    "a state that is a table": lambda i: i["keys"][i["primary"]].update(state={}),
+    "a last primary beside a primary": lambda i: i.update(last_primary=i["primary"]),
+    "an unknown last primary": lambda i: i.update(primary=None, last_primary="0" * 32),
+    "a last primary that is active": lambda i: i.update(primary=None, last_primary=i["primary"]),
     "a listed key without a file": lambda i: i["keys"].update(
         {"0" * 32: {"suite": 2, "state": "active"}}
     ),
@@ -159,6 +165,25 @@ def test_a_damaged_index_is_refused(name: str, ring_directory: Path) -> None:
 )
 def test_an_index_that_is_no_table_is_refused(text: str, ring_directory: Path) -> None:
     (ring_directory / INDEX).write_text(text, encoding="utf-8", errors="surrogatepass")
+    with pytest.raises(KeyringError):
+        open_keyring(ring_directory)
+
+
+@pytest.mark.parametrize("name", ['"state"', '"keys"', '"epoch"', '"primary"'])
+def test_an_index_that_names_something_twice_is_refused(name: str, ring_directory: Path) -> None:
+    text = (ring_directory / INDEX).read_text()
+    start = text.index(name)
+    value = json.JSONDecoder().raw_decode(text, text.index(":", start) + 2)[1]
+    (ring_directory / INDEX).write_text(f"{text[:value]},\n{text[start:value]}{text[value:]}")
+    json.loads((ring_directory / INDEX).read_text())  # which takes the last one
+    with pytest.raises(KeyringError):
+        open_keyring(ring_directory)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+def test_an_index_in_another_encoding_is_refused(encoding: str, ring_directory: Path) -> None:
+    text = (ring_directory / INDEX).read_text()
+    (ring_directory / INDEX).write_bytes(text.encode(encoding))
     with pytest.raises(KeyringError):
         open_keyring(ring_directory)
 
@@ -204,7 +229,7 @@ def test_a_key_file_that_a_shared_group_can_read_needs_the_option(ring_directory
     file.chmod(0o440)
     if os.geteuid() == 0:
         os.chown(file, 0, 12345)
-    elif permissions._private_group(file.stat()):
+    elif permissions._private_group(file.stat(), file):
         pytest.skip("this user's files belong to a group of nobody else")
     with pytest.raises(KeyPermissionError):
         open_keyring(ring_directory)
@@ -257,6 +282,49 @@ def test_what_belongs_to_another_user_is_refused(what: str, ring_directory: Path
         open_keyring(ring_directory)
     os.chown(place, 0, -1)
     assert open_keyring(ring_directory)
+
+
+@as_root
+def test_a_group_that_others_have_as_their_own_is_not_private(
+    ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user whose primary group it is stands in no list of the group's members."""
+    import pwd
+
+    key_file(ring_directory).chmod(0o660)
+    everybody = pwd.getpwall()
+    other = pwd.struct_passwd(("other", "x", 12345, 0, "", "/", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwall", lambda: [*everybody, other])
+    with pytest.raises(KeyPermissionError):
+        open_keyring(ring_directory)
+
+
+@as_root
+def test_group_bits_of_an_access_control_list_are_not_those_of_a_private_group(
+    ring_directory: Path,
+) -> None:
+    file = key_file(ring_directory)
+    # user::rw-, user:12345:r--, group::---, mask::r--, other::---, as the kernel keeps them
+    entries = [(1, 6, -1), (2, 4, 12345), (4, 0, -1), (16, 4, -1), (32, 0, -1)]
+    packed = struct.pack("<I", 2) + b"".join(
+        struct.pack("<HHI", tag, bits, name & 0xFFFFFFFF) for tag, bits, name in entries
+    )
+    try:
+        os.setxattr(file, "system.posix_acl_access", packed)
+    except OSError as error:
+        pytest.skip(f"no access control lists on this file system: {error.strerror}")
+    assert file.stat().st_mode & 0o070 == 0o040
+    with pytest.raises(KeyPermissionError):
+        open_keyring(ring_directory)
+
+
+@posix
+def test_nothing_is_made_below_a_folder_that_others_can_change(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(KeyPermissionError):
+        create_key(tmp_path / "open" / "a" / "b", now=0)
+    assert list((tmp_path / "open").iterdir()) == []
 
 
 @posix
@@ -435,6 +503,21 @@ def test_an_open_ring_is_kept_and_read_again_when_it_changes(
     assert find_keyring(ring_directory) is ring
     other = create_key(ring_directory, suite=Suite.BLAKE3, note="", now=0)
     assert other.entry.id in find_keyring().entries
+
+
+def test_a_line_in_the_variable_that_names_a_command_is_refused_and_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "fetch"
+    mark = tmp_path / "mark"
+    script.write_text(f"#!/bin/sh\ntouch '{mark}'\necho {KeyLine.generate().reveal()}\n")
+    script.chmod(0o700)
+    line = command_line([str(script)])
+    mark.unlink()
+    monkeypatch.setenv("PICKLESEAL_KEY", line.reveal())
+    with pytest.raises(KeyringError):
+        signed_dumps(1)
+    assert not mark.exists()
 
 
 def test_a_running_server_takes_notice_of_a_revocation(ring_directory: Path) -> None:

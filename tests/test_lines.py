@@ -49,6 +49,20 @@ def test_a_key_that_is_open_is_not_asked_for_again_from_another_line(
     assert opener.key(again).mac(b"x" * 96) == first.mac(b"x" * 96)
 
 
+def test_a_line_of_another_cost_is_not_tried_until_it_is_used(lines: list[KeyLine]) -> None:
+    """Or a line that somebody handed over could make each first use take seconds."""
+    passphrase = Passphrase(PASS)
+    dear = wrap(KeyLine.generate(), passphrase, salt=bytes(16), log2_n=15)
+    elsewhere = wrap(KeyLine.generate(), passphrase, salt=b"x" * 16, log2_n=14)
+    opener = Opener(lambda: PASS)
+    keys = [opener.key(line) for line in (*lines, dear, elsewhere)]
+    keys[0].mac(b"x" * 96)
+    found = [opener._deferred[key.id].is_open() for key in keys]
+    assert found == [True, True, True, False, False]
+    keys[3].mac(b"x" * 96)
+    assert opener._deferred[keys[3].id].is_open()
+
+
 def test_many_threads_fetch_once() -> None:
     fetched: list[int] = []
     real = Key.generate()

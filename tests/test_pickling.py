@@ -265,7 +265,7 @@ def test_the_sealed_imports_are_the_names_that_the_load_asks_for(
 ) -> None:
     data = signed_dumps(obj, protocol, keyring=ring)
     payload = payload_of(data, ring)
-    assert set(payload.head.metadata.imports or ()) == names_asked_for(payload.stream)
+    assert set(payload.head.metadata.imports or ()) == names_asked_for(payload.stored[0])
     signed_loads(data, keyring=ring)
 
 
@@ -273,7 +273,7 @@ def test_the_sealed_imports_are_the_names_that_the_load_asks_for(
 @pytest.mark.parametrize("obj", OBJECTS.values(), ids=OBJECTS.keys())
 def test_the_stream_is_the_one_that_pickle_writes(obj: Any, protocol: int, ring: Keyring) -> None:
     payload = payload_of(signed_dumps(obj, protocol, keyring=ring), ring)
-    assert payload.stream == pickle.dumps(obj, protocol)
+    assert payload.stored[0] == pickle.dumps(obj, protocol)
 
 
 def test_an_object_is_reduced_once(ring: Keyring) -> None:
@@ -378,7 +378,7 @@ def test_a_buffer_of_the_limit_and_above_gets_a_segment_and_a_smaller_one_does_n
     for size, segments in ((LIMIT - 1, 1), (LIMIT, 2)):
         payload = payload_of(signed_dumps(Kept(bytearray(size)), keyring=ring), ring)
         assert payload.head.fixed.segments == segments
-        assert [len(buffer) for buffer in payload.buffers] == [size][: segments - 1]
+        assert [len(buffer) for buffer in payload.stored[1:]] == [size][: segments - 1]
 
 
 def test_many_small_arrays_stay_in_the_stream(ring: Keyring) -> None:
@@ -695,7 +695,7 @@ def test_what_a_callback_raises_passes_through(ring: Keyring) -> None:
 def test_the_protocol_is_the_one_asked_for_and_5_by_default(
     protocol: int | None, written: int, ring: Keyring
 ) -> None:
-    stream = payload_of(signed_dumps([1], protocol, keyring=ring), ring).stream
+    stream = payload_of(signed_dumps([1], protocol, keyring=ring), ring).stored[0]
     assert bytes(stream[:2]) == bytes([0x80, written])
 
 

@@ -36,7 +36,7 @@ from pickleseal import (
 )
 from pickleseal.keys import KeyLine, outline
 from pickleseal.keystore import changes, commands, permissions
-from pickleseal.keystore.lines import Opener
+from pickleseal.keystore.lines import Opener, check_foreign
 from pickleseal.keystore.providers import aws_kms, os_keyring, reference_of
 
 posix = pytest.mark.skipif(os.name != "posix", reason="the programs are POSIX scripts")
@@ -368,7 +368,7 @@ def test_a_key_line_from_elsewhere_runs_no_command(
     handed = run("keys", "export", "--yes", "--keyring", theirs).stdout
     mark.unlink()
     with pytest.raises(KeyringError, match="--command"):
-        changes.check_foreign([KeyLine(handed.strip())])
+        check_foreign([KeyLine(handed.strip())])
     (tmp_path / "handed").write_text(handed)
     for file, text in ((tmp_path / "handed", ""), ("-", handed)):
         done = run("keys", "import", file, "--keyring", tmp_path / "mine", stdin=text)

@@ -24,8 +24,10 @@ from pickleseal import (
     NotSealedError,
     PolicyError,
     RevokedKeyError,
+    SealError,
     TargetError,
     UnknownKeyError,
+    WrongPassphraseError,
     adopt_bytes,
     open_keyring,
     reseal,
@@ -41,9 +43,11 @@ from pickleseal.inventory import Inventory, Item, metadata_digest
 from pickleseal.keystore import changes
 from pickleseal.keystore.changes import change_roster, create_key
 from pickleseal.keystore.directory import read_roster, revoked_keys
+from pickleseal.keystore.lines import Opener
 from pickleseal.resealing import Outcome, Resealed, readmission, reseal_all
 from pickleseal.stocktaking import read_inventory, take, write_inventory
 from pickleseal.suite import Suite
+from pickleseal.wrapping import Passphrase
 
 NOW = 1_800_000_000
 
@@ -380,14 +384,14 @@ def readmit(
     ring_directory: Path, inventory: Path, paths: list[Path], *, sha256: str | None = None
 ) -> list[Resealed]:
     ring = open_keyring(ring_directory)
-    admitted = readmission(ring, ring_directory, inventory, sha256=sha256)
+    admitted = readmission(ring, inventory, sha256=sha256)
     return list(reseal_all(map(str, paths), keyring=ring, readmitted=admitted))
 
 
 def test_an_inventory_is_read_back_and_never_unpickled(
     listed: Path, ring_directory: Path, models: Path
 ) -> None:
-    found = read_inventory(listed, keyring=open_keyring(ring_directory))
+    found = read_inventory(listed, keyring=open_keyring(ring_directory)).inventory
     assert found.created == NOW
     by_path = {item.path: item for item in found.items}
     facts = verify(models / "deep/array.pkl", keyring=ring_directory)
@@ -448,7 +452,7 @@ def relabel(source: Path, target: Path, ring: Keyring, **changes: Any) -> None:
     key = ring.sealing_key(context=None, now=0)
     metadata = payload.head.metadata._replace(**changes)
     head = seal.seal_head(key, metadata, payload.head.lengths)
-    segments = [payload.stream, *payload.buffers]
+    segments = payload.stored
     target.write_bytes(storage.join(head.data, segments, head.finish, key.suite))
 
 
@@ -503,11 +507,79 @@ def test_a_revoked_key_whose_file_is_gone_readmits_nothing(
     old = primary_of(ring_directory)
     rotate(ring_directory)
     revoke(ring_directory, old)
-    assert [key.id for key in revoked_keys(ring_directory)] == [old]
+    assert [key.id for key in revoked_keys(open_keyring(ring_directory))] == [old]
     (ring_directory / f"{old}.key").unlink()
-    assert revoked_keys(ring_directory) == []
+    assert revoked_keys(open_keyring(ring_directory)) == []
     done = readmit(ring_directory, listed, [models / "list.pkl"])
     assert isinstance(done[0].error, RevokedKeyError)
+
+
+def test_a_key_that_is_bound_to_contexts_vouches_for_those_alone(
+    models: Path, ring_directory: Path, tmp_path: Path
+) -> None:
+    ring = open_keyring(ring_directory)
+    items = tuple(t.item for t in take([str(models)], keyring=ring) if t.item is not None)
+    old = primary_of(ring_directory)
+    bound = create_key(ring_directory, now=NOW, limits=changes.Limits(contexts=("fraud/*",)))
+    change_roster(ring_directory, lambda r: r.make_primary(bound.entry.id))
+    path = str(tmp_path / "list")
+    sha256 = write_inventory(
+        Inventory(NOW, items), path, keyring=open_keyring(ring_directory), context="fraud/list"
+    )
+    new = create_key(ring_directory, now=NOW).entry.id
+    change_roster(ring_directory, lambda r: r.make_primary(new))
+    revoke(ring_directory, old)
+    done = outcomes(readmit(ring_directory, Path(path), [models]), models)
+    assert done["deep/array.pkl"] == "resealed", "its context is fraud/v1"
+    assert (done["list.pkl"], done["deep/er/old.pkl"]) == ("refused", "refused")
+    again = readmit(ring_directory, Path(path), [models], sha256=sha256)
+    assert outcomes(again, models)["list.pkl"] == "resealed", "the operator's own word"
+
+
+def test_a_huge_file_is_no_inventory(ring_directory: Path, tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    write_inventory(Inventory(NOW, ()), str(path), keyring=open_keyring(ring_directory))
+    os.truncate(path, 1 << 40)
+    for sha256 in (None, "0" * 64):
+        with pytest.raises(SealError):
+            readmit(ring_directory, path, [tmp_path], sha256=sha256)
+
+
+def test_a_subfolder_that_became_a_link_is_not_followed(
+    models: Path, ring_directory: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    signed_dump(1, elsewhere / "a.pkl", keyring=ring_directory)
+    signed_dump(1, models / "deep" / "a.pkl", keyring=ring_directory)
+    before = (elsewhere / "a.pkl").read_bytes()
+    rotate(ring_directory)
+    work = reseal_all([str(models)], keyring=open_keyring(ring_directory))
+    done = [next(work)]  # the walk has seen the subfolder by now
+    (models / "deep").rename(tmp_path / "was deep")
+    (models / "deep").symlink_to(elsewhere, target_is_directory=True)
+    done += work
+    assert (elsewhere / "a.pkl").read_bytes() == before
+    assert {Path(d.path).name: d.outcome for d in done}["deep"] is Outcome.SKIPPED
+
+
+def test_a_wrong_passphrase_ends_the_work_at_once(models: Path, ring_directory: Path) -> None:
+    ids = list(read_roster(ring_directory).entries)
+    passphrase = Passphrase("correct horse battery")
+    changes.protect(ring_directory, ids, Opener(), changes.Storage(passphrase))
+    changes.rotate(ring_directory, now=NOW)
+    asked: list[int] = []
+
+    def ask() -> str:
+        asked.append(1)
+        return "wrong"
+
+    ring = open_keyring(ring_directory, passphrase=ask)
+    for work in (reseal_all([str(models)], keyring=ring), take([str(models)], keyring=ring)):
+        asked.clear()
+        with pytest.raises(WrongPassphraseError):
+            list(work)
+        assert len(asked) == 1
 
 
 def test_with_a_list_files_of_good_keys_that_it_lacks_are_left_too(

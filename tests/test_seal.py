@@ -174,16 +174,16 @@ def test_what_was_sealed_is_what_is_opened(key: Key, keys: Keyring) -> None:
     metadata = Metadata(content="pickle", context="c", serial=3, info={"a": [1, 2.5]})
     whole = sealed(key, metadata=metadata)
     payload = opened(whole, keys)
-    assert payload.stream == BODY[0]
-    assert [bytes(buffer) for buffer in payload.buffers] == list(BODY[1:])
+    assert payload.stored[0] == BODY[0]
+    assert [bytes(buffer) for buffer in payload.stored[1:]] == list(BODY[1:])
     assert payload.head.metadata == metadata
     assert payload.head.key is key
     assert payload.head.lengths == (6, 70, 0)
     assert payload.head.fixed == whole.fixed
     assert payload.digest == f"ps{key.suite.value}:{payload.content_digest.hex()}"
     # It vouches for this memory, and not for a copy of it.
-    assert payload.stream is whole.segments[0]
-    assert all(a is b for a, b in zip(payload.buffers, whole.segments[1:], strict=True))
+    assert payload.stored[0] is whole.segments[0]
+    assert all(a is b for a, b in zip(payload.stored[1:], whole.segments[1:], strict=True))
 
 
 def test_the_content_is_named_alike_under_any_key_and_metadata(key: Key) -> None:
@@ -450,7 +450,7 @@ def test_an_envelope_of_empty_segments_has_no_leaf_and_a_seal_all_the_same(
 ) -> None:
     whole = sealed(key, [b"", b""])
     assert whole.leaves == []
-    assert bytes(opened(whole, keys).stream) == b""
+    assert bytes(opened(whole, keys).stored[0]) == b""
     with pytest.raises(BadSealError):
         opened(whole._replace(tag=bytes(32)), keys)
 

@@ -70,4 +70,5 @@ def extract(
             f"{metadata.external.buffers} of its buffers lie outside of it, and a plain pickle"
             " has no place for them"
         )
-    return opcodes.put_back(payload.stream, payload.buffers)
+    stream, *buffers = opening.segments(payload)
+    return opcodes.put_back(stream, buffers)

@@ -14,7 +14,9 @@ from pickleseal.suite import Suite
 MAGIC = b"\xa6PSEAL\r\n"
 VERSION = 1
 STORED = 0
-"""The only codec of this version: segments as they are."""
+"""The codec of segments as they are."""
+ZSTD = 1
+"""The codec of segments that are compressed, each by itself (`codec`)."""
 
 ALIGNMENT = 64
 FIXED_SIZE = 64
@@ -27,10 +29,6 @@ _FIXED = struct.Struct("<8sHHI16sIIQH14s")
 _ROW = struct.Struct("<QQ")
 _RESERVED = bytes(14)
 _SUITES = {suite.value: suite for suite in Suite}
-
-
-def _ceil(size: int, unit: int) -> int:
-    return -(-size // unit) * unit
 
 
 def padding(size: int) -> int:
@@ -51,12 +49,12 @@ class Fixed(NamedTuple):
     @property
     def table_start(self) -> int:
         """Give the offset of the segment table."""
-        return _ceil(FIXED_SIZE + self.metadata_size, 16)
+        return (FIXED_SIZE + self.metadata_size + 15) & -16
 
     @property
     def head_size(self) -> int:
         """Give the offset of the header tag, which the tag vouches for."""
-        return _ceil(self.table_start + _ROW.size * self.segments + TAG_SIZE, 64) - TAG_SIZE
+        return ((self.table_start + _ROW.size * self.segments + TAG_SIZE + 63) & -64) - TAG_SIZE
 
     @property
     def body_size(self) -> int:
@@ -80,12 +78,17 @@ class Fixed(NamedTuple):
 
 
 class Head(NamedTuple):
-    """All before the header tag, taken apart, not yet trusted."""
+    """All before the header tag, taken apart, not yet trusted.
+
+    `lengths` are the sizes of the segments as they are stored, `raw` as they are without the
+    codec, in bytes.
+    """
 
     fixed: Fixed
     metadata: bytes
     table: bytes
     lengths: tuple[int, ...]
+    raw: tuple[int, ...]
 
 
 _KNOWN_STARTS = (
@@ -133,7 +136,7 @@ def parse_fixed(start: bytes) -> Fixed:
         raise MalformedError(f"suite {suite} is not one of this version's")
     if flags or reserved != _RESERVED:
         raise MalformedError("a flag or reserved byte is set, and this version has none")
-    if codec != STORED:
+    if codec not in (STORED, ZSTD):
         raise MalformedError(f"codec {codec} is not one of this version's")
     if not 2 <= metadata_size <= MAX_METADATA:
         raise MalformedError(f"a metadata size of {metadata_size} is out of range")
@@ -142,7 +145,8 @@ def parse_fixed(start: bytes) -> Fixed:
     if total > MAX_TOTAL:
         raise MalformedError(f"a total size of {total} is out of range")
     fixed = Fixed(_SUITES[suite], key_id, metadata_size, segments, total, codec)
-    if fixed.body_size < 0 or fixed.body_size % ALIGNMENT:
+    body = fixed.body_size
+    if body < 0 or body % ALIGNMENT:
         raise MalformedError(f"a total size of {total} does not fit the head's own size")
     return fixed
 
@@ -155,25 +159,35 @@ def parse_head(fixed: Fixed, head: bytes) -> Head:
     table = head[table_start:table_end]
     if any(head[metadata_end:table_start]) or any(head[table_end:]):
         raise MalformedError("the padding of the head is not zero")
-    lengths = []
-    for stored, raw in _ROW.iter_unpack(table):
-        if stored != raw:
-            raise MalformedError("a stored segment has two sizes")
-        lengths.append(stored)
-    if sum(size + padding(size) for size in lengths) != fixed.body_size:
+    lengths, raw = zip(*_ROW.iter_unpack(table), strict=True)
+    if fixed.codec == STORED and lengths != raw:
+        raise MalformedError("a stored segment has two sizes")
+    if sum(raw) > MAX_TOTAL:
+        raise MalformedError("the segments are larger than an envelope may hold")
+    if sum(size + (-size & 63) for size in lengths) != fixed.body_size:
         raise MalformedError("the segment sizes do not add up to the total size")
-    return Head(fixed, head[FIXED_SIZE:metadata_end], table, tuple(lengths))
+    return Head(fixed, head[FIXED_SIZE:metadata_end], table, lengths, raw)
 
 
-def pack_head(suite: Suite, key_id: bytes, metadata: bytes, lengths: Sequence[int]) -> Head:
-    """Lay out a head for segments of the given lengths in bytes; `head_bytes` packs it."""
-    table = b"".join(_ROW.pack(size, size) for size in lengths)
-    fixed = Fixed(suite, key_id, len(metadata), len(lengths), 0, STORED)
-    body = sum(size + padding(size) for size in lengths)
-    fixed = fixed._replace(total_size=fixed.head_size + 2 * TAG_SIZE + body)
-    if fixed.total_size > MAX_TOTAL:
+def pack_head(
+    suite: Suite,
+    key_id: bytes,
+    metadata: bytes,
+    lengths: Sequence[int],
+    raw: Sequence[int] | None = None,
+) -> Head:
+    """Lay out a head for segments of the given lengths in bytes; `head_bytes` packs it.
+
+    `raw`: the lengths of the segments before they were compressed; None: they were not.
+    """
+    codec, raw = (STORED, lengths) if raw is None else (ZSTD, raw)
+    table = b"".join(map(_ROW.pack, lengths, raw))
+    fixed = Fixed(suite, key_id, len(metadata), len(lengths), 0, codec)
+    body = sum(size + (-size & 63) for size in lengths)
+    total = fixed.head_size + 2 * TAG_SIZE + body
+    if total > MAX_TOTAL or sum(raw) > MAX_TOTAL:
         raise OverflowError(f"an envelope holds {MAX_TOTAL} bytes at most")
-    return Head(fixed, metadata, table, tuple(lengths))
+    return Head(fixed._replace(total_size=total), metadata, table, tuple(lengths), tuple(raw))
 
 
 def head_bytes(head: Head) -> bytes:

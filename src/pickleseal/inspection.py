@@ -36,7 +36,9 @@ class Inspection:
 
     `status` tells how much of the rest is vouched for, and `problem` why it is not more.
     `metadata` is None where not even a claim could be read; `digest` names the content of a
-    whole envelope. Sizes are in bytes, times in Unix seconds.
+    whole envelope. `size` is that of the whole file, `segments` are those of the pickle and its
+    buffers before they were compressed; `codec` is "stored" or "zstd". Sizes are in bytes, times
+    in Unix seconds.
     """
 
     status: Status
@@ -45,6 +47,7 @@ class Inspection:
     key_id: str
     suite: int
     size: int
+    codec: str
     segments: tuple[int, ...]
     metadata: Metadata | None
     digest: str | None
@@ -59,6 +62,7 @@ class Inspection:
             "key_id": self.key_id,
             "suite": self.suite,
             "size": self.size,
+            "codec": self.codec,
             "segments": list(self.segments),
             "digest": self.digest,
             "metadata": metadata,
@@ -77,7 +81,7 @@ class Inspection:
         rows.append((by, f"key {self.key_id}, suite {self.suite}"))
         if metadata is not None:
             rows += _metadata_rows(metadata)
-        rows.append(("size", _size_text(self.size, self.segments)))
+        rows.append(("size", _size_text(self.size, self.codec, self.segments)))
         if self.digest:
             rows.append(("digest", self.digest))
         return rows
@@ -156,7 +160,7 @@ def _claims(fixed: envelope.Fixed, data: bytes, name: str | None, problem: str) 
     segments: tuple[int, ...] = ()
     try:
         head = envelope.parse_head(fixed, data[: fixed.head_size])
-        segments = head.lengths
+        segments = head.raw
         metadata = Metadata.decode(head.metadata)
     except MalformedError:
         pass  # a forged head may claim nothing that can be read
@@ -167,6 +171,7 @@ def _claims(fixed: envelope.Fixed, data: bytes, name: str | None, problem: str) 
         key_id=fixed.key_id.hex(),
         suite=fixed.suite.value,
         size=fixed.total_size,
+        codec=_CODECS[fixed.codec],
         segments=segments,
         metadata=metadata,
         digest=None,
@@ -181,7 +186,8 @@ def _of_head(head: seal.AuthenticHead, name: str | None, problem: str | None) ->
         key_id=head.key.id,
         suite=head.key.suite.value,
         size=head.fixed.total_size,
-        segments=head.lengths,
+        codec=_CODECS[head.fixed.codec],
+        segments=head.raw,
         metadata=head.metadata,
         digest=None,
     )
@@ -192,6 +198,7 @@ def _of_payload(payload: seal.Verified, name: str | None) -> Inspection:
     return replace(head, status=Status.WHOLE, digest=payload.digest)
 
 
+_CODECS = {envelope.STORED: "stored", envelope.ZSTD: "zstd"}
 _STATUS_TEXT = {
     Status.UNVERIFIED: "UNVERIFIED: all below is only what the file claims",
     Status.HEADER: "header verified: the facts below were sealed; the body was not checked",
@@ -265,9 +272,10 @@ def _external_text(external: External | None) -> str | None:
     return external and f"{_count_text(external.buffers)}, {external.size:,} bytes, kept elsewhere"
 
 
-def _size_text(size: int, segments: tuple[int, ...]) -> str:
+def _size_text(size: int, codec: str, segments: tuple[int, ...]) -> str:
     if not segments:
         return f"{size:,} bytes"
-    return f"{size:,} bytes: pickle {segments[0]:,}" + (
+    packed = "" if codec == "stored" else f", by {codec} from {sum(segments):,}"
+    return f"{size:,} bytes{packed}: pickle {segments[0]:,}" + (
         f", {_count_text(len(segments) - 1)} {sum(segments[1:]):,}" if segments[1:] else ""
     )

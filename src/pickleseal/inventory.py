@@ -57,7 +57,7 @@ class Inventory(NamedTuple):
         first, *rest = (_parse(number, line) for number, line in enumerate(lines or [b""], 1))
         if first.keys() != {"format", "created"} or first["format"] != FORMAT:
             raise MalformedError(f"it is no inventory: it does not begin with {FORMAT}")
-        if not isinstance(first["created"], int):
+        if type(first["created"]) is not int:
             raise MalformedError("it is no inventory: its time is no number")
         return cls(first["created"], tuple(_item(n, line) for n, line in enumerate(rest, 2)))
 
@@ -73,12 +73,19 @@ def metadata_digest(metadata: Metadata) -> str:
 
 def _parse(number: int, line: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(line)
+        value = json.loads(line.decode("ascii"), object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise MalformedError(f"it is no inventory: line {number} is no JSON object")
     return value
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a field stands twice")
+    return made
 
 
 def _item(number: int, line: dict[str, Any]) -> Item:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pickleseal import envelope, policy, seal
+from pickleseal import envelope, policy, seal, storage
 from pickleseal.errors import MalformedError, SealError
 from pickleseal.keyring import Keyring
 from pickleseal.metadata import normalize_context
@@ -61,6 +61,12 @@ def read_body(source: Source, head: seal.AuthenticHead) -> seal.Verified:
     return seal.accept(head, body.leaves, tag, body.segments, body.paddings)
 
 
+def segments(payload: seal.Verified) -> list[memoryview]:
+    """Give the segments of a verified payload without their codec, each in memory of its own."""
+    head = payload.head
+    return storage.expanded(head.fixed.codec, payload.stored, head.raw)
+
+
 def check_head(head: seal.AuthenticHead, *, context: str | None) -> None:
     """Ask of a genuine head what each reader asks: the context, and that its time is not over."""
     policy.check_context(
@@ -80,5 +86,6 @@ def read(
     with naming(source.name):
         fixed = read_fixed(source, max_bytes=max_bytes)
         head = seal.open_head(fixed, read_head(source, fixed), keyring())
+        policy.check_size(sum(head.raw), max_bytes)
         check(head)
         return read_body(source, head)

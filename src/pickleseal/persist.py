@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
+from pickleseal import codec, opening, packages, pickling, policy, seal, storage
 from pickleseal import metadata as md
-from pickleseal import opening, packages, pickling, policy, seal, storage
 from pickleseal.errors import MetadataError, VersionMismatchError, shown
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.sources import find_keyring
@@ -18,6 +18,7 @@ Ring = Keyring | str | os.PathLike[str] | None
 Source = storage.Path | storage.Readable
 Target = storage.Path | storage.Writable
 Pickler = Literal["pickle", "cloudpickle"]
+Compress = Literal["zstd"] | int | tuple[str, int] | None
 OnMismatch = Literal["warn", "raise", "ignore"]
 
 _MAX_CLASS_NAME = 1000
@@ -35,6 +36,7 @@ def signed_dump(
     context: str | None = None,
     info: Mapping[str, Any] | None = None,
     pickler: Pickler = "pickle",
+    compress: Compress = None,
     durable: bool = True,
 ) -> None:
     """Pickle an object into a file, sealed: who holds the key can tell that it is yours, unchanged.
@@ -53,6 +55,8 @@ def signed_dump(
     info: facts of your own, such as metrics, kept in the sealed header: a dict of JSON
         values, read by `inspect` without unpickling.
     pickler: "pickle", or "cloudpickle" for lambdas and what `__main__` defines.
+    compress: "zstd", or a level from 1 (fast) to 22 (small), or ("zstd", level). "zstd" and True
+        are level 3. Default: no compression, which is the fastest way for arrays.
     durable: wait until a path's file is on disk. Default True.
 
     Raises KeyringError where there is no key to seal with, MetadataError (a ValueError) for a
@@ -62,7 +66,7 @@ def signed_dump(
 
     The layout is in docs/reference/format.md.
     """
-    head, pickled = _seal(
+    head, segments = _seal(
         obj,
         protocol,
         fix_imports=fix_imports,
@@ -71,8 +75,8 @@ def signed_dump(
         context=context,
         info=info,
         pickler=pickler,
+        compress=compress,
     )
-    segments = [pickled.stream, *pickled.buffers]
     storage.write(file, head.data, segments, head.finish, head.key.suite, durable=durable)
 
 
@@ -86,9 +90,10 @@ def signed_dumps(
     context: str | None = None,
     info: Mapping[str, Any] | None = None,
     pickler: Pickler = "pickle",
+    compress: Compress = None,
 ) -> bytes:
     """Give what `signed_dump` would write, as bytes. The arguments and errors are the same."""
-    head, pickled = _seal(
+    head, segments = _seal(
         obj,
         protocol,
         fix_imports=fix_imports,
@@ -97,8 +102,8 @@ def signed_dumps(
         context=context,
         info=info,
         pickler=pickler,
+        compress=compress,
     )
-    segments = [pickled.stream, *pickled.buffers]
     return storage.join(head.data, segments, head.finish, head.key.suite)
 
 
@@ -126,7 +131,8 @@ def signed_load(
         was sealed for one is refused.
     on_mismatch: what to do where Python or a package differs from the version sealed with:
         "warn" (default), "raise", or "ignore".
-    max_bytes: refuse an envelope of more bytes. Default: no bound.
+    max_bytes: refuse an envelope of more bytes, or one that would expand to more. Default: no
+        bound.
 
     Raises a SealError, which is a pickle.UnpicklingError, for all that is refused (its
     subclasses tell why: docs/reference/errors.md), KeyringError where there is no key, OSError
@@ -275,7 +281,9 @@ def _seal(
     context: str | None,
     info: Mapping[str, Any] | None,
     pickler: str,
-) -> tuple[seal.SealedHead, pickling.Pickled]:
+    compress: Compress,
+) -> tuple[seal.SealedHead, list[memoryview]]:
+    level = codec.level_of(compress)
     sealed_for = None if context is None else md.normalize_context(context)
     key = find_keyring(keyring).sealing_key(context=sealed_for, now=time.time())
     pickled = pickling.dump(
@@ -299,8 +307,12 @@ def _seal(
         external=pickled.external,
         info=info,
     )
-    lengths = [len(pickled.stream), *map(len, pickled.buffers)]
-    return seal.seal_head(key, metadata, lengths), pickled
+    segments = [pickled.stream, *pickled.buffers]
+    lengths = [len(segment) for segment in segments]
+    if level is None:
+        return seal.seal_head(key, metadata, lengths), segments
+    stored = storage.compressed(segments, level)
+    return seal.seal_head(key, metadata, [len(s) for s in stored], lengths), stored
 
 
 def _checker(context: str | None, on_mismatch: OnMismatch) -> Callable[[seal.AuthenticHead], None]:

@@ -14,7 +14,7 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from pickleseal import opcodes
+from pickleseal import opcodes, opening
 from pickleseal.errors import MalformedError, PolicyError, shown
 from pickleseal.metadata import External
 from pickleseal.seal import Verified
@@ -106,11 +106,12 @@ def restore(
         raise PolicyError(
             f"its content is {shown(head.metadata.content)}, which is not loaded as a pickle"
         )
-    source: Sequence[Any] = payload.buffers
+    stream, *beside = opening.segments(payload)
+    source: Sequence[Any] = beside
     if head.metadata.external is not None:
         source = _checked_external(head.metadata.external, buffers)
     left = iter(source)
-    reader = _Reader(payload.stream)
+    reader = _Reader(stream)
     unpickler = _Unpickler(
         cast("Any", reader),  # its views are bytes-like, which is all the unpickler needs
         fix_imports=fix_imports,
@@ -121,10 +122,8 @@ def restore(
     if head.metadata.imports is not None:
         unpickler.allowed = frozenset(head.metadata.imports)
     obj = unpickler.load()
-    if reader.position != len(payload.stream):
-        raise MalformedError(
-            f"{len(payload.stream) - reader.position} bytes follow the end of the pickle"
-        )
+    if reader.position != len(stream):
+        raise MalformedError(f"{len(stream) - reader.position} bytes follow the end of the pickle")
     if next(left, None) is not None:
         raise MalformedError("the pickle does not use all of its buffers")
     return obj

@@ -30,10 +30,10 @@ def check_expiry(metadata: Metadata, now: float) -> None:
         raise ExpiredError("its time is over: it was sealed to expire before now")
 
 
-def check_size(total_size: int, max_bytes: int | None) -> None:
-    """Return if an envelope of `total_size` bytes is within the caller's bound, if any."""
-    if max_bytes is not None and total_size > max_bytes:
-        raise PolicyError(f"it takes {total_size} bytes, over max_bytes={max_bytes}")
+def check_size(size: int, max_bytes: int | None) -> None:
+    """Return if an envelope, or what it expands to, of `size` bytes is within a bound, if any."""
+    if max_bytes is not None and size > max_bytes:
+        raise PolicyError(f"it takes {size} bytes, over max_bytes={max_bytes}")
 
 
 class Drift(NamedTuple):

@@ -9,15 +9,22 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from pathlib import Path
 from typing import NamedTuple
 
 from pickleseal import opening, seal, storage
-from pickleseal.errors import NotSealedError, PicklesealError, PolicyError, SealError
+from pickleseal.errors import (
+    NotSealedError,
+    PicklesealError,
+    PolicyError,
+    SealError,
+    WrongPassphraseError,
+)
 from pickleseal.inventory import metadata_digest
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.directory import revoked_keys
 from pickleseal.keystore.sources import find_keyring
+from pickleseal.metadata import Metadata
+from pickleseal.roster import Entry
 from pickleseal.stocktaking import read_inventory
 from pickleseal.walk import files_below
 
@@ -55,22 +62,37 @@ class Readmission(NamedTuple):
 
     ring: Keyring
     known: frozenset[tuple[str, str]]
-    created: int
+    vouching: Entry | None
+
+    def check(self, digest: str, metadata: Metadata, key_id: str) -> None:
+        """Return if a file is listed as it is, by one who may speak for it; else PolicyError."""
+        if (digest, metadata_digest(metadata)) not in self.known:
+            raise PolicyError(
+                f"sealed by key {key_id}, and the inventory does not list it as it is: it was not"
+                " there when the list was made, or is not what it was"
+            )
+        if self.vouching is not None and not self.vouching.covers(metadata.context):
+            raise PolicyError(
+                f"the inventory was sealed by key {self.vouching.id}, which is bound to other"
+                " contexts than this file's, and so cannot vouch for it: give the list's --sha256"
+            )
 
 
 def readmission(
-    ring: Keyring, directory: Path, inventory: str | os.PathLike[str], *, sha256: str | None
+    ring: Keyring, inventory: str | os.PathLike[str], *, sha256: str | None
 ) -> Readmission:
-    """Read the list of what may be readmitted.
+    """Read the list of what may be readmitted to a ring that comes from a directory.
 
-    `directory` is that of `ring`, where the revoked keys still lie. The list must be sealed by
-    a key that is not revoked, or its file have the given SHA-256: a thief of a key can seal lists
+    The list must be sealed by a key that is not revoked, and then vouches for the contexts that
+    this key may stand for; or its file must have the given SHA-256. A thief of a key can seal lists
     too. Raises a SealError for a list that will not do, KeyringError for keys that cannot be read.
     """
-    again = ring.reopening(revoked_keys(directory))
-    trusted = ring if sha256 is None else again
-    listed = read_inventory(inventory, keyring=trusted, sha256=sha256)
-    return Readmission(again, listed.known(), listed.created)
+    again = ring.reopening(revoked_keys(ring))
+    if sha256 is not None:
+        listed = read_inventory(inventory, keyring=again, sha256=sha256)
+        return Readmission(again, listed.inventory.known(), None)
+    listed = read_inventory(inventory, keyring=ring)
+    return Readmission(again, listed.inventory.known(), ring.entries[listed.key_id])
 
 
 def reseal(
@@ -117,8 +139,9 @@ def reseal_all(
     """
     keyring.sealing_entry(now=time.time())
     for found in files_below(paths):
-        if found.skipped is not None:
-            yield Resealed(found.path, Outcome.SKIPPED, reason=found.skipped)
+        reason = found.reason_to_skip()
+        if reason is not None:
+            yield Resealed(found.path, Outcome.SKIPPED, reason=reason)
             continue
         try:
             yield _reseal(
@@ -129,6 +152,8 @@ def reseal_all(
                 durable=durable,
                 dry_run=dry_run,
             )
+        except WrongPassphraseError:
+            raise  # it fits the next file no better
         except (PicklesealError, OSError) as error:
             outcome = Outcome.REFUSED if isinstance(error, SealError) else Outcome.FAILED
             if isinstance(error, NotSealedError) and not found.named:
@@ -155,20 +180,14 @@ def _reseal(
             return Resealed(path, Outcome.ALREADY, head.key.id)
         key = ring.sealing_key(context=metadata.context, now=time.time())
         payload = opening.read_body(source, head)
-        if (
-            readmitted is not None
-            and (payload.digest, metadata_digest(metadata)) not in readmitted.known
-        ):
-            raise PolicyError(
-                f"sealed by key {head.key.id}, and the inventory does not list it as it is: it was"
-                " not there when the list was made, or is not what it was"
-            )
+        if readmitted is not None:
+            readmitted.check(payload.digest, metadata, head.key.id)
     if not dry_run:
-        new = seal.seal_head(key, metadata, head.lengths)
+        new = seal.seal_head(key, metadata, head.lengths, head.packed)
         storage.write(
             path,
             new.data,
-            [payload.stream, *payload.buffers],
+            payload.stored,
             new.finish,
             key.suite,
             durable=durable,

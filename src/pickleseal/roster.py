@@ -65,6 +65,8 @@ class Roster(NamedTuple):
     epoch: int
     primary: str | None
     entries: Mapping[str, Entry]
+    last_primary: str | None = None
+    """The key that was primary before it was revoked, as long as no other one is."""
 
     @classmethod
     def empty(cls) -> Self:
@@ -115,8 +117,14 @@ class Roster(NamedTuple):
         if entry.state is State.REVOKED:
             raise KeyringError(f"key {key_id} is revoked already")
         revoked = entry._replace(state=State.REVOKED, reason=_text(reason), revoked=now)
-        primary = None if key_id == self.primary else self.primary
-        return self._changed({**self.entries, key_id: revoked}, primary)
+        after = self._changed({**self.entries, key_id: revoked}, self.primary)
+        if key_id == self.primary:
+            return after._replace(primary=None, last_primary=key_id)
+        return after
+
+    def predecessor(self) -> Entry | None:
+        """Give the key that a new primary follows: the primary, or else the last one."""
+        return self.entries.get(self.primary or self.last_primary or "")
 
     def make_primary(self, key_id: str) -> Self:
         """Let a key seal from now on; a retired one is active again."""
@@ -131,6 +139,8 @@ class Roster(NamedTuple):
         self, key_id: str, *, sign_until: int | None, contexts: tuple[str, ...] | None
     ) -> Self:
         """Change until when a key seals, and for which contexts it stands."""
+        if sign_until is not None and sign_until < 0:
+            raise KeyringError("the time until when a key seals cannot lie before 1970")
         entry = self._living(key_id)
         return self._put(entry._replace(sign_until=sign_until, contexts=normal_patterns(contexts)))
 
@@ -142,20 +152,22 @@ class Roster(NamedTuple):
             "primary": self.primary,
             "keys": {entry.id: _fields(entry) for entry in self.entries.values()},
         }
+        if self.last_primary is not None:
+            index["last_primary"] = self.last_primary
         return json.dumps(index, indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Read a keyring.json; what this version would not write is a ValueError that says why."""
         try:
-            index = json.loads(data)
+            index = json.loads(data.decode(), object_pairs_hook=_without_repeats)
         except (ValueError, RecursionError):
-            raise ValueError("it is not JSON") from None
+            raise ValueError("it is not JSON, or names something twice") from None
         fault = _fault(index)
         if fault:
             raise ValueError(fault)
         entries = {key_id: _entry(key_id, fields) for key_id, fields in index["keys"].items()}
-        return cls(index["epoch"], index["primary"], entries)
+        return cls(index["epoch"], index["primary"], entries, index.get("last_primary"))
 
     def _living(self, key_id: str) -> Entry:
         entry = self.entries[key_id]
@@ -167,7 +179,10 @@ class Roster(NamedTuple):
         return self._changed({**self.entries, entry.id: entry}, self.primary)
 
     def _changed(self, entries: Mapping[str, Entry], primary: str | None) -> Self:
-        return self._replace(epoch=self.epoch + 1, primary=primary, entries=entries)
+        last = self.last_primary if primary is None else None
+        return self._replace(
+            epoch=self.epoch + 1, primary=primary, entries=entries, last_primary=last
+        )
 
 
 def new_entry(
@@ -242,7 +257,7 @@ def _fault(index: object) -> str | None:
     """Say what in a keyring.json is not as this version writes it, or None."""
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         return f"its format is not {FORMAT}"
-    if index.keys() != {"format", "epoch", "primary", "keys"}:
+    if index.keys() - {"last_primary"} != {"format", "epoch", "primary", "keys"}:
         return "a field is missing, or there is one too many"
     if not _is_count(index["epoch"]):
         return "its epoch is no whole number"
@@ -261,7 +276,23 @@ def _fault(index: object) -> str | None:
         or keys[primary]["state"] != State.ACTIVE.value
     ):
         return "its primary is not one of its active keys"
+    last = index.get("last_primary")
+    if "last_primary" in index and (
+        primary is not None
+        or not isinstance(last, str)
+        or last not in keys
+        or keys[last]["state"] != State.REVOKED.value
+    ):
+        return "its last primary is not one of its revoked keys"
     return None
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of a JSON text, if it names each field once."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a field stands twice")
+    return made
 
 
 def _holds(fields: Mapping[str, Any]) -> bool:
@@ -269,6 +300,7 @@ def _holds(fields: Mapping[str, Any]) -> bool:
         {"suite", "state"} <= fields.keys() <= set(Entry._fields) - {"id"}
         and _is_count(fields["suite"])
         and fields["suite"] in {suite.value for suite in Suite}
+        and isinstance(fields["state"], str)
         and fields["state"] in {state.value for state in State}
         and all(_is_count(fields.get(name, 0)) for name in ("created", "sign_until", "revoked"))
         and all(isinstance(fields.get(name, ""), str) for name in ("note", "reason"))

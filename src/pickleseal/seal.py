@@ -25,15 +25,23 @@ class AuthenticHead(NamedTuple):
     metadata: Metadata
     table: bytes
     lengths: tuple[int, ...]
+    raw: tuple[int, ...]
     digest: bytes
+
+    @property
+    def packed(self) -> tuple[int, ...] | None:
+        """Give the lengths of the segments without their codec, None where they have none."""
+        return None if self.fixed.codec == envelope.STORED else self.raw
 
 
 class Payload(NamedTuple):
-    """What an envelope holds: its head, the pickle stream, the buffers beside it."""
+    """What an envelope holds: its head, and its segments as they are stored.
+
+    The first is the pickle stream, the rest are the buffers beside it.
+    """
 
     head: AuthenticHead
-    stream: memoryview
-    buffers: list[memoryview]
+    stored: list[memoryview]
     content_digest: bytes
 
     @property
@@ -67,12 +75,15 @@ class SealedHead(NamedTuple):
         return self.key.mac(_envelope_statement(self.key, self.head.fixed, self.digest, content))
 
 
-def seal_head(key: Key, metadata: Metadata, lengths: Sequence[int]) -> SealedHead:
+def seal_head(
+    key: Key, metadata: Metadata, lengths: Sequence[int], raw: Sequence[int] | None = None
+) -> SealedHead:
     """Begin an envelope under `key` for segments of the given lengths in bytes.
 
-    Raises MetadataError for metadata that cannot be written.
+    `raw`: their lengths before they were compressed; None: they were not. Raises MetadataError
+    for metadata that cannot be written.
     """
-    head = envelope.pack_head(key.suite, key.raw_id, metadata.encode(), lengths)
+    head = envelope.pack_head(key.suite, key.raw_id, metadata.encode(), lengths, raw)
     data = envelope.head_bytes(head)
     digest = tree.head_digest(key.suite, data)
     return SealedHead(key, head, digest, data + key.mac(_header_statement(key, data, digest)))
@@ -100,7 +111,7 @@ def open_head(fixed: envelope.Fixed, data: bytes, keyring: Keyring) -> Authentic
     if metadata.external is not None and fixed.segments != 1:
         raise MalformedError("an envelope with external buffers has one segment")
     keyring.check_binding(key, metadata.context)
-    return AuthenticHead(key, fixed, metadata, parsed.table, parsed.lengths, digest)
+    return AuthenticHead(key, fixed, metadata, parsed.table, parsed.lengths, parsed.raw, digest)
 
 
 def accept(
@@ -127,7 +138,7 @@ def accept(
         ) from None
     if any(any(zeros) for zeros in paddings):
         raise MalformedError("the padding of a segment is not zero")
-    return Verified(Payload(head, segments[0], list(segments[1:]), content))
+    return Verified(Payload(head, list(segments), content))
 
 
 def _header_statement(key: Key, head: bytes, digest: bytes) -> bytes:

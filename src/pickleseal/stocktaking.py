@@ -6,13 +6,22 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from pickleseal import opening, persist, seal, storage
-from pickleseal.errors import BadSealError, NotSealedError, PicklesealError, PolicyError
+from pickleseal import envelope, opening, persist, policy, seal, storage
+from pickleseal.errors import (
+    BadSealError,
+    NotSealedError,
+    PicklesealError,
+    PolicyError,
+    WrongPassphraseError,
+)
 from pickleseal.inspection import verify
 from pickleseal.inventory import CONTENT, Inventory, Item
 from pickleseal.keyring import Keyring
 from pickleseal.metadata import Metadata, normalize_context
 from pickleseal.walk import files_below
+
+MAX_SIZE = 1 << 30
+"""A list of more bytes is not read."""
 
 
 class Taken(NamedTuple):
@@ -31,11 +40,14 @@ class Taken(NamedTuple):
 def take(paths: Iterable[str], *, keyring: Keyring) -> Iterator[Taken]:
     """Verify each sealed file at or below some paths, and give what a list says of it."""
     for found in files_below(paths):
-        if found.skipped is not None:
-            yield Taken(found.path, reason=found.skipped)
+        reason = found.reason_to_skip()
+        if reason is not None:
+            yield Taken(found.path, reason=reason)
             continue
         try:
             facts = verify(found.path, keyring=keyring)
+        except WrongPassphraseError:
+            raise  # it fits the next file no better
         except (PicklesealError, OSError) as error:
             if isinstance(error, NotSealedError) and not found.named:
                 yield Taken(found.path, reason="it is not sealed")
@@ -63,9 +75,16 @@ def write_inventory(
     return hashlib.sha256(data).hexdigest()
 
 
+class Read(NamedTuple):
+    """An inventory that was read, and the id of the key that sealed it."""
+
+    inventory: Inventory
+    key_id: str
+
+
 def read_inventory(
     path: str | os.PathLike[str], *, keyring: Keyring, sha256: str | None = None
-) -> Inventory:
+) -> Read:
     """Read a sealed list.
 
     `sha256`: the SHA-256 that its file must have (64 hexadecimal digits), from where a thief of
@@ -73,15 +92,20 @@ def read_inventory(
     SealError where the file is another one, is not sealed, or is no inventory.
     """
     with storage.open_source(path) as opened, opening.naming(opened.name):
-        data = opened.pull(opened.size or 0)
+        start = opened.pull(envelope.FIXED_SIZE)
+        fixed = envelope.parse_fixed(start)
+        policy.check_size(fixed.total_size, MAX_SIZE)
+        data = start + opened.pull(fixed.total_size - len(start) + 1)
         if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256.strip().lower():
             raise BadSealError("its SHA-256 is not the one that was given: it is another file")
     payload = opening.read(
         storage.MemorySource(data, opened.name),
         lambda: keyring,
         check=lambda head: opening.check_head(head, context=head.metadata.context),
+        max_bytes=MAX_SIZE,
     )
     with opening.naming(opened.name):
         if payload.head.metadata.content != CONTENT:
             raise PolicyError("it is sealed, and it is no inventory: make one with inventory")
-        return Inventory.decode(bytes(payload.stream))
+        inventory = Inventory.decode(bytes(opening.segments(payload)[0]))
+    return Read(inventory, payload.head.key.id)

@@ -28,14 +28,19 @@ _BOX_SIZE = _NONCE_SIZE + 32 + 16
 
 
 class Passphrase:
-    """A passphrase, in Unicode's form NFC and without a final newline. It is never shown."""
+    """A passphrase, in Unicode's form NFC and without a final newline. It is never shown.
 
-    __slots__ = ("_boxes", "_text")
+    One of anything but text is told by `is_text`: an error here would show it in a traceback.
+    """
+
+    __slots__ = ("_boxes", "_text", "is_text")
 
     def __init__(self, text: str) -> None:
-        self._text = unicodedata.normalize("NFC", text.removesuffix("\n").removesuffix("\r"))
-        # Keys of one ring share a salt where they can: one derivation then opens them all.
+        self.is_text = isinstance(text, str)
         self._boxes: dict[tuple[bytes, int], AESGCM] = {}
+        if not self.is_text:
+            text = ""
+        self._text = unicodedata.normalize("NFC", text.removesuffix("\n").removesuffix("\r"))
 
     def __len__(self) -> int:
         return len(self._text)
@@ -51,7 +56,10 @@ class Passphrase:
         raise TypeError("a passphrase is not pickled: it is a secret")
 
     def box(self, salt: bytes, log2_n: int) -> "AESGCM | None":
-        """Give the cipher that this passphrase makes with a salt, or None for want of memory."""
+        """Give the cipher that this passphrase makes with a salt, or None for want of memory.
+
+        Keys of one ring share a salt where they can: one derivation then opens them all.
+        """
         # Few rings are behind a passphrase, and each import would wait for these two.
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
         from cryptography.hazmat.primitives.kdf.scrypt import Scrypt  # noqa: PLC0415
@@ -103,7 +111,12 @@ def unwrap(line: KeyLine, passphrase: Passphrase) -> KeyLine:
 
 def salt_of(line: KeyLine) -> bytes:
     """Give the salt of a line behind a passphrase."""
-    return _fields(outline(line))[0]
+    return derivation_of(line)[0]
+
+
+def derivation_of(line: KeyLine) -> tuple[bytes, int]:
+    """Give the salt and cost of a line: where both are the same, one derivation does for two."""
+    return _fields(outline(line))[:2]
 
 
 def check_form(found: Outline) -> None:

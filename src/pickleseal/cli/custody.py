@@ -15,8 +15,8 @@ from pickleseal.cli.output import FINE, guarded, print_json, print_rows
 from pickleseal.errors import KeyringError, shown
 from pickleseal.keys import PREFIX, KeyLine
 from pickleseal.keystore import changes
-from pickleseal.keystore.directory import key_path, read_roster, write_new
-from pickleseal.keystore.lines import Opener
+from pickleseal.keystore.directory import current_roster, key_path, write_new
+from pickleseal.keystore.lines import Opener, check_foreign
 from pickleseal.keystore.sources import keyring_directory
 from pickleseal.roster import State
 
@@ -109,7 +109,7 @@ def export(
             "this would print secrets, to a terminal or into a log: name a file with --output, or"
             " say --yes"
         )
-    roster = read_roster(directory)
+    roster = current_roster(directory)
     if every:
         usable = [e.id for e in roster.entries.values() if e.state is not State.REVOKED]
         found = sorted(usable, key=lambda key_id: key_id != roster.primary)
@@ -190,7 +190,7 @@ def import_(
         lines = [changes.kms_line(aws_kms, SUITES[suite])]
     else:
         lines = _read_lines(file or "-")
-        changes.check_foreign(lines)
+        check_foreign(lines)
     directory = keyring_directory(keyring)
     made = changes.import_keys(
         directory,
@@ -215,7 +215,7 @@ def import_(
 
 def _named(directory: Path, beginnings: Sequence[str]) -> list[str]:
     """Give the ids of the keys that were named, or of all whose files are there."""
-    roster = read_roster(directory)
+    roster = current_roster(directory)
     if beginnings:
         return [roster.find(beginning).id for beginning in beginnings]
     return [

@@ -1,6 +1,5 @@
 """`pickleseal keygen`: make a key."""
 
-import shlex
 import time
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from pickleseal.cli.output import FINE, guarded, print_json, print_rows
 from pickleseal.errors import KeyringError
 from pickleseal.keystore.changes import PLAIN, Limits, Made, Storage, create_key
 from pickleseal.keystore.passphrases import new_passphrase
+from pickleseal.keystore.permissions import quoted
 from pickleseal.keystore.sources import keyring_directory
 
 
@@ -103,4 +103,4 @@ def plain(made: Made) -> dict[str, object]:
 
 def named(keyring: str | None, directory: Path) -> str:
     """Give the option that names a ring again, if one was named."""
-    return "" if keyring is None else f" --keyring {shlex.quote(str(directory))}"
+    return "" if keyring is None else f" --keyring {quoted(directory)}"

@@ -1,7 +1,6 @@
 """`pickleseal reseal`: seal anew, under the primary key, what the ring sealed before."""
 
 from collections import Counter
-from pathlib import Path
 
 import click
 
@@ -17,10 +16,9 @@ from pickleseal.cli.output import (
     print_json,
 )
 from pickleseal.cli.progress import tracked
-from pickleseal.errors import KeyringError, shown
-from pickleseal.keyring import Keyring
+from pickleseal.errors import shown
 from pickleseal.keystore.sources import find_keyring
-from pickleseal.resealing import Outcome, Readmission, Resealed, readmission, reseal_all
+from pickleseal.resealing import Outcome, Resealed, readmission, reseal_all
 
 _STYLES = {
     Outcome.RESEALED: ("✓", "green"),
@@ -77,7 +75,7 @@ def reseal(
     if sha256 is not None and inventory is None:
         raise click.UsageError("--sha256 goes with --only-digests")
     ring = find_keyring(keyring)
-    readmitted = None if inventory is None else _readmission(ring, inventory, sha256)
+    readmitted = None if inventory is None else readmission(ring, inventory, sha256=sha256)
     done: list[Resealed] = []
     stopped = False
     work = reseal_all(paths, keyring=ring, context=context, readmitted=readmitted, dry_run=dry_run)
@@ -98,14 +96,6 @@ def reseal(
     if Outcome.FAILED in outcomes:
         return COULD_NOT_RUN
     return CHECK_FAILED if Outcome.REFUSED in outcomes else FINE
-
-
-def _readmission(ring: Keyring, inventory: str, sha256: str | None) -> Readmission:
-    if ring.directory is None:
-        raise KeyringError(
-            "the keys that are revoked lie in a keyring's directory: name it with --keyring"
-        )
-    return readmission(ring, Path(ring.directory), inventory, sha256=sha256)
 
 
 def _show(done: list[Resealed], *, dry_run: bool) -> None:

@@ -13,7 +13,15 @@ from typing import NamedTuple
 from pickleseal.errors import KeyringError, shown
 from pickleseal.keys import Form, Key, KeyLine, id_mac, outline
 from pickleseal.keystore import providers
-from pickleseal.keystore.directory import Change, changing, read_key, read_line, read_roster
+from pickleseal.keystore.directory import (
+    Change,
+    changing,
+    current_roster,
+    is_alone,
+    key_path,
+    read_key,
+    read_line,
+)
 from pickleseal.keystore.lines import Opener
 from pickleseal.keystore.providers import Reference, aws_kms, command, os_keyring, reference_line
 from pickleseal.roster import Entry, Roster, State, new_entry
@@ -78,10 +86,11 @@ def rotate(
 ) -> Made:
     """Make a new key the primary, and retire the one before it.
 
-    The new key stands for the same contexts, and is of the same suite unless `suite` is given.
+    The new key stands for the same contexts, and is of the same suite unless `suite` is given. In
+    a ring whose primary was revoked it follows that one.
     """
     with changing(directory) as change:
-        old = change.roster.entries.get(change.roster.primary or "")
+        old = change.roster.predecessor()
         line = KeyLine.generate(suite or (old.suite if old else Suite.BLAKE3))
         found = outline(line)
         entry = new_entry(
@@ -134,23 +143,6 @@ def import_keys(
     ]
 
 
-def check_foreign(lines: Iterable[KeyLine]) -> None:
-    """Return if lines that come from elsewhere may be taken in; raise KeyringError if not.
-
-    A line that names a command to run may not: a text from elsewhere must not decide what is
-    run here.
-    """
-    for line in lines:
-        found = outline(line)
-        if found.form is not Form.EXTERNAL:
-            continue
-        if providers.reference_of(found).provider == command.NAME:
-            raise KeyringError(
-                f"the line of key {found.id} names a command to be run: if you trust it, name it"
-                " yourself with pickleseal keys import --command"
-            )
-
-
 def command_line(argv: Sequence[str]) -> KeyLine:
     """Make the line of a key that a command prints; it is run once, to learn the id."""
     place = command.place_of(argv)
@@ -179,38 +171,61 @@ def protect(directory: Path, key_ids: Iterable[str], opener: Opener, storage: St
     replaced as a whole, by one that was seen to open. Raises KeyringError for a key that
     cannot leave where it is held, and where all was done but a secret stays in the OS keyring.
     """
+    roster = current_roster(directory)
+    ids = [key_id for key_id in key_ids if _must_change(directory, key_id, storage)]
+    # Asked for before the lock is taken: others need not wait for a person's answer.
+    known: list[Passphrase] = []
+    plain = {}
+    for key_id in ids:
+        line = read_line(directory, key_id)
+        if outline(line).form is Form.SCRYPT:
+            known.append(opener.passphrase(line, known))
+        plain[key_id] = (line, opener.plain(line, known))
+    left = []
     with changing(directory) as change:
-        done = []
-        left = []
+        if change.roster != roster:
+            raise KeyringError("the keyring was changed meanwhile: nothing was done, try again")
         salt = os.urandom(SALT_SIZE)
-        known: list[Passphrase] = []
-        for key_id in key_ids:
-            line = read_line(change.folder, key_id)
-            form = outline(line).form
-            if form is Form.PLAIN and storage == PLAIN:
-                continue
-            if form is Form.SCRYPT:
-                known.append(opener.passphrase(line, known))
-            kept = _kept(opener.plain(line, known), storage, salt)
-            change.replace_key(kept)
-            done.append(key_id)
+        for old, secret in plain.values():
+            kept = _kept(secret, storage, salt)
             try:
-                _forget(line, kept)
+                change.replace_key(kept)
+            except BaseException:
+                with suppress(KeyringError):
+                    # Only if the file did not come to refer to what would be forgotten.
+                    if read_line(change.folder, outline(old).id).reveal() == old.reveal():
+                        _forget(kept, old)
+                raise
+            try:
+                _forget(old, kept)
             except KeyringError as error:
-                left.append(f"{key_id} ({error})")
-        if left:
-            raise KeyringError(
-                f"{len(done)} keys were changed, but the secrets of these stay in the keyring of"
-                f" this system, from where you may delete them: {', '.join(left)}"
-            )
-        return done
+                left.append(f"{outline(old).id} ({error})")
+    if left:
+        raise KeyringError(
+            f"{len(ids)} keys were changed, but the secrets of these stay in the keyring of this"
+            f" system, from where you may delete them: {', '.join(left)}"
+        )
+    return ids
+
+
+def _must_change(directory: Path, key_id: str, storage: Storage) -> bool:
+    """Tell whether a key is kept otherwise than it is to be; raise where that would not do."""
+    if outline(read_line(directory, key_id)).form is Form.PLAIN and storage == PLAIN:
+        return False
+    path = key_path(directory, key_id)
+    if not is_alone(path):
+        raise KeyringError(
+            f"the key file {shown(str(path))} is a link, or has a second name: what that leads to"
+            " would keep the secret as it is. Put the file itself there first"
+        )
+    return True
 
 
 def export_lines(
     directory: Path, key_ids: Iterable[str], opener: Opener, *, plain: bool
 ) -> list[KeyLine]:
     """Give the lines of keys, as they are kept or, with `plain`, with the secret in them."""
-    roster = read_roster(directory)
+    roster = current_roster(directory)
     lines = []
     for key_id in key_ids:
         if roster.entries[key_id].state is State.REVOKED:
@@ -238,10 +253,10 @@ def like_primary(directory: Path, opener: Opener) -> Storage:
     A passphrase is asked for. Raises KeyringError where the primary is held by something that
     pickleseal cannot put a new key into.
     """
-    primary = read_roster(directory).primary
-    if primary is None:
+    old = current_roster(directory).predecessor()
+    if old is None:
         return PLAIN
-    line = read_line(directory, primary)
+    line = read_line(directory, old.id)
     found = outline(line)
     if found.form is Form.PLAIN:
         return PLAIN
@@ -250,7 +265,7 @@ def like_primary(directory: Path, opener: Opener) -> Storage:
     service = _in_os_keyring(line)
     if service is None:
         raise KeyringError(
-            f"key {primary} is held by {providers.reference_of(found).provider}: make the new key"
+            f"key {old.id} is held by {providers.reference_of(found).provider}: make the new key"
             " there, take it in with pickleseal keys import --primary, and retire the old one"
         )
     return Storage(os_service=service)

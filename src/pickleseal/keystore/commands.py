@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, TypeVar
 
 from pickleseal.errors import KeyringError, shown
 from pickleseal.keys import PREFIX
-from pickleseal.keystore.permissions import check_program
+from pickleseal.keystore.permissions import checked_program
 
 if TYPE_CHECKING:
     import subprocess
@@ -27,10 +27,13 @@ _MAX_MESSAGE = 300
 _Secret = TypeVar("_Secret")
 
 
-def secret_from(argv: Sequence[str], into: Callable[[str], _Secret]) -> _Secret:
+def secret_from(
+    argv: Sequence[str], into: Callable[[str], _Secret], *, quote: bool = True
+) -> _Secret:
     """Run a program and give the line that it prints, as `into` wraps it.
 
-    `argv`: its absolute path and its arguments. Raises KeyringError where it cannot be run,
+    `argv`: its absolute path and its arguments. `quote`: tell what it complains of, unless a key
+    line is in it. Raises KeyringError where it cannot be run,
     fails, prints nothing, too much or several lines, or takes longer than a minute;
     KeyPermissionError where others can change it.
     """
@@ -42,10 +45,11 @@ def secret_from(argv: Sequence[str], into: Callable[[str], _Secret]) -> _Secret:
     if os.path.exists(argv[0]) and not os.path.isfile(argv[0]):
         raise KeyringError(f"the command {name} cannot be run: it is not a file")
     try:
-        check_program(Path(argv[0]))
-        outcome = _run(argv, into)
+        outcome = _run(argv, checked_program(Path(argv[0])), into, quote=quote)
     except OSError as error:
         raise KeyringError(f"the command {name} cannot be run: {error.strerror}") from None
+    except UnicodeEncodeError:
+        raise KeyringError(f"the command {name} cannot be run: it is no text of files") from None
     if isinstance(outcome, _Failure):
         raise KeyringError(f"the command {name} {outcome.text}")
     return outcome
@@ -76,12 +80,15 @@ class _Output(threading.Thread):
                     pass
 
 
-def _run(argv: Sequence[str], into: Callable[[str], _Secret]) -> _Secret | _Failure:
+def _run(
+    argv: Sequence[str], program: Path, into: Callable[[str], _Secret], *, quote: bool
+) -> _Secret | _Failure:
     # Nothing raises while the secret is in a variable.
     import subprocess  # noqa: PLC0415 - few keys come from a command
 
     process = subprocess.Popen(  # noqa: S603 - the user's own command, without a shell
         argv,
+        executable=program,  # the file that was looked at, wherever a link leads by now
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -105,7 +112,8 @@ def _run(argv: Sequence[str], into: Callable[[str], _Secret]) -> _Secret | _Fail
         return _Failure(f"gave no answer in {TIME_LIMIT} s")
     if process.returncode:
         complaint.join(1)  # no longer: what it left running may hold this pipe open
-        return _Failure(f"failed (exit code {process.returncode}): {_reason(complaint)}")
+        reason = f": {_reason(complaint)}" if quote else ""
+        return _Failure(f"failed (exit code {process.returncode}){reason}")
     text = answer.kept.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
     if not text.strip():
         return _Failure("printed nothing")

@@ -6,6 +6,7 @@ take effect when keyring.json is replaced; a key file that it does not list is n
 
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -68,14 +69,29 @@ def read_keyring(
     return Keyring.of(roster, keys, name=name, directory=os.path.abspath(folder))
 
 
-def revoked_keys(folder: Path) -> list[Key]:
-    """Open the revoked keys of a ring whose files are still there, for `resealing` alone."""
+def revoked_keys(ring: Keyring) -> list[Key]:
+    """Open the revoked keys of a ring whose files are still there, for `resealing` alone.
+
+    Raises KeyringError for a ring that does not come from a directory.
+    """
+    if ring.directory is None:
+        raise KeyringError(
+            "the keys that are revoked lie in a keyring's directory: name it with --keyring"
+        )
+    folder = Path(ring.directory)
     opener = Opener()
     return [
         read_key(folder, entry.id, opener)
-        for entry in read_roster(folder).entries.values()
+        for entry in ring.entries.values()
         if entry.state is State.REVOKED and os.path.lexists(key_path(folder, entry.id))
     ]
+
+
+def current_roster(folder: Path) -> Roster:
+    """Read a keyring.json that is as new as it must be."""
+    roster = read_roster(folder)
+    check_epoch(roster.epoch, f"the keyring {shown(str(folder))}")
+    return roster
 
 
 def check_epoch(epoch: int, name: str, min_epoch: int | None = None) -> None:
@@ -125,6 +141,12 @@ def key_path(folder: Path, key_id: str) -> Path:
     return folder / f"{key_id}{KEY_SUFFIX}"
 
 
+def is_alone(path: Path) -> bool:
+    """Tell whether a file has no other name and is no link: replacing it replaces all of it."""
+    status = os.lstat(path)
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+
+
 def read_roster(folder: Path) -> Roster:
     """Read a keyring.json. Raises KeyringError where there is none or it is damaged."""
     path = folder / INDEX
@@ -148,9 +170,10 @@ def read_roster(folder: Path) -> Roster:
 class Change:
     """A ring's directory while this process alone may change it."""
 
-    def __init__(self, folder: Path, roster: Roster) -> None:
+    def __init__(self, folder: Path, found: Roster | None) -> None:
         self.folder = folder
-        self.roster = roster
+        self.roster = Roster.empty() if found is None else found
+        self._found = found
         self._added: list[Path] = []
 
     def add_key(self, line: KeyLine) -> Path:
@@ -172,12 +195,25 @@ class Change:
         self._replace(key_path(self.folder, outline(line).id), lambda: line.reveal() + "\n")
 
     def save(self, roster: Roster) -> None:
-        """Let a new roster take effect, as a whole or not at all."""
+        """Let a new roster take effect, as a whole or not at all.
+
+        Raises KeyringError for one that could not be read again, and where the one that it
+        follows is not that which is there: somebody may have removed the lock.
+        """
         text = roster.encode()
         if len(text) > _MAX_INDEX:
             raise KeyringError("a keyring.json has no room for as many keys and notes")
+        if Roster.decode(text.encode()) != roster:
+            raise KeyringError("a keyring.json cannot say what was to be changed")
+        if self._on_disk() != self._found:
+            raise KeyringError(
+                "the keyring was changed by somebody else meanwhile: nothing was done, try again"
+            )
         self._replace(self.folder / INDEX, lambda: text)
-        self.roster = roster
+        self.roster = self._found = roster
+
+    def _on_disk(self) -> Roster | None:
+        return read_roster(self.folder) if os.path.lexists(self.folder / INDEX) else None
 
     def undo(self) -> None:
         """Remove the files of new keys, if keyring.json came not so far as to list them."""
@@ -188,12 +224,11 @@ class Change:
 
     def is_listed(self, key_id: str) -> bool:
         """Tell whether keyring.json, as it stands on the disk, lists a key or cannot be read."""
-        if not os.path.lexists(self.folder / INDEX):
-            return False
         try:
-            return key_id in read_roster(self.folder).entries
+            roster = self._on_disk()
         except KeyringError:
             return True
+        return roster is not None and key_id in roster.entries
 
     def _replace(self, path: Path, text: Callable[[], str]) -> None:
         temporary = self.folder / f".{path.name}.{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
@@ -220,14 +255,13 @@ def changing(directory: Path, *, create: bool = False) -> Iterator[Change]:
     folder = Path(os.path.realpath(directory))
     permissions.check_folders(folder)
     with _locked(folder):
+        found = None
         if create and not os.path.lexists(folder / INDEX):
-            roster = Roster.empty()
             with suppress(FileExistsError):
                 _create(folder / ".gitignore", lambda: _GITIGNORE, mode=0o644)
         else:
-            roster = read_roster(folder)
-            check_epoch(roster.epoch, f"the keyring {shown(str(directory))}")
-        change = Change(folder, roster)
+            found = current_roster(folder)
+        change = Change(folder, found)
         try:
             yield change
         except BaseException:
@@ -236,6 +270,9 @@ def changing(directory: Path, *, create: bool = False) -> Iterator[Change]:
 
 
 def _make_folders(directory: Path) -> None:
+    # Nothing is made below a folder that others can change.
+    there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
+    permissions.check_folders(Path(os.path.realpath(there)), above=there != directory)
     # Each one for its owner alone: mkdir(parents=True) would give the upper ones the umask's mode.
     for folder in (*reversed(directory.parents), directory):
         with suppress(FileExistsError):
@@ -289,16 +326,33 @@ def _sync(folder: Path) -> None:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Keep other writers of this ring waiting; a lock dies with its process."""
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    while True:
+        descriptor = os.open(folder / LOCK, flags, 0o600)
         try:
-            import fcntl  # noqa: PLC0415 - POSIX only
-        except ImportError:
-            import msvcrt  # noqa: PLC0415 - Windows only
+            _wait_for(descriptor)
+            if _is_at(descriptor, folder / LOCK):
+                yield
+                return
+            # Somebody removed the file, and others may wait for a new one.
+        finally:
+            os.close(descriptor)
 
-            msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+
+def _wait_for(descriptor: int) -> None:
+    try:
+        import fcntl  # noqa: PLC0415 - POSIX only
+    except ImportError:
+        import msvcrt  # noqa: PLC0415 - Windows only
+
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Tell whether a path still leads to the file that was opened."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False

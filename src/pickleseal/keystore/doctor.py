@@ -226,6 +226,13 @@ def _other_id(folder: Path, key_id: str) -> str:
 
 def _in_history(folder: Path, roster: Roster) -> Iterator[Finding]:
     committed = surroundings.committed(folder)
+    if committed is None:
+        yield Finding(
+            str(folder),
+            "lies in a git repository, and git cannot tell whether a commit of it has the keys",
+            f"git -C {quoted(folder)} status",
+        )
+        return
     for entry in roster.entries.values():
         path = key_path(folder, entry.id)
         if entry.state is State.REVOKED or path.name not in committed:

@@ -7,10 +7,11 @@ or a call over the network. So nothing is asked for before a key is needed.
 import os
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from pickleseal.errors import WrongPassphraseError
+from pickleseal.errors import KeyringError, WrongPassphraseError
 from pickleseal.keys import Form, Holder, Key, KeyLine, Outline, outline
 
 if TYPE_CHECKING:
@@ -91,8 +92,10 @@ class Opener:
             providers.reference_of(found)
             return Deferred(lambda: providers.connect(found))
         check_form(found)
+        deferred = Deferred(lambda: self._unlock(found.id))
+        self._deferred[found.id] = deferred
         self._wrapped[found.id] = line
-        return Deferred(lambda: self._unlock(found.id))
+        return deferred
 
     def plain(self, line: KeyLine, known: Iterable["Passphrase"] = ()) -> KeyLine:
         """Give the line with the secret itself, however the key is kept.
@@ -132,16 +135,36 @@ class Opener:
         line = self._wrapped[key_id]
         passphrase = self.passphrase(line)
         key = Key.parse(unwrap(line, passphrase))
-        self._unlock_others(passphrase)
+        self._unlock_others(line, passphrase)
         return key
 
-    def _unlock_others(self, passphrase: "Passphrase") -> None:
-        from pickleseal.wrapping import unwrap  # noqa: PLC0415 - as above
+    def _unlock_others(self, opened: KeyLine, passphrase: "Passphrase") -> None:
+        """Open what the same derivation opens, so that nobody is asked again."""
+        from pickleseal.wrapping import derivation_of, unwrap  # noqa: PLC0415 - as above
 
-        for key_id, line in self._wrapped.items():
+        # A copy: another thread may be reading a ring that was changed.
+        for key_id, line in list(self._wrapped.items()):
             deferred = self._deferred[key_id]
-            if not deferred.is_open():
-                try:
-                    deferred.put(Key.parse(unwrap(line, passphrase)))
-                except WrongPassphraseError:
-                    continue
+            if deferred.is_open() or derivation_of(line) != derivation_of(opened):
+                continue
+            with suppress(KeyringError):
+                deferred.put(Key.parse(unwrap(line, passphrase)))
+
+
+def check_foreign(lines: Iterable[KeyLine]) -> None:
+    """Return if lines that come from elsewhere may be taken; raise KeyringError if not.
+
+    A line that names a command to run may not: a text from elsewhere must not decide what is
+    run here.
+    """
+    for line in lines:
+        found = outline(line)
+        if found.form is not Form.EXTERNAL:
+            continue
+        from pickleseal.keystore import providers  # noqa: PLC0415 - as above
+
+        if providers.runs_a_command(found):
+            raise KeyringError(
+                f"the line of key {found.id} names a command to be run: if you trust it, name it"
+                " yourself with pickleseal keys import --command"
+            )

@@ -24,7 +24,10 @@ def candidates(ask: Callable[[], str] | None, *, what: str) -> Iterator[Passphra
     where there is no source.
     """
     if ask is not None:
-        yield Passphrase(ask())
+        passphrase = Passphrase(ask())
+        if not passphrase.is_text:
+            raise TypeError("passphrase= takes a function that gives a str")
+        yield passphrase
     elif (given := _given()) is not None:
         yield given
     elif _is_terminal():
@@ -80,7 +83,8 @@ def _given() -> Passphrase | None:
         raise KeyringError(
             f"{variables.PASSPHRASE_COMMAND} has a quote that is not closed"
         ) from None
-    return secret_from(argv, Passphrase)
+    # What it complains of could have the passphrase in it, and nobody could tell.
+    return secret_from(argv, Passphrase, quote=False)
 
 
 def _asked(question: str) -> Passphrase:

@@ -72,32 +72,34 @@ def read_guarded(path: Path, *, secret: bool, group_read: bool, limit: int) -> b
         os.close(descriptor)
 
 
-def check_folders(folder: Path) -> None:
+def check_folders(folder: Path, *, above: bool = False) -> None:
     """Return if nobody else can rename or replace what lies in `folder`, a resolved path."""
-    _raise_first(folder_faults(folder))
+    _raise_first(folder_faults(folder, above=above))
 
 
-def check_program(path: Path) -> None:
-    """Return if nobody else can change or replace a program, an absolute path."""
+def checked_program(path: Path) -> Path:
+    """Give the file that a program's absolute path leads to, if nobody else can change it."""
     real = Path(os.path.realpath(path))
     check_folders(real.parent)
     _raise_first(file_faults(os.stat(real), real, secret=False, group_read=True))
+    return real
 
 
-def folder_faults(folder: Path) -> Iterator[Fault]:
+def folder_faults(folder: Path, *, above: bool = False) -> Iterator[Fault]:
     """Give what lets others rename or replace what lies in `folder`, a resolved path.
 
     The folder and each one above it must belong to this user or root and be writable by
     nobody else. One above it may be a sticky folder of root's, such as /tmp; the folder
-    itself may not.
+    itself may not, unless it stands above what is meant (`above`).
     """
     if not CHECKED:
         return
     for place in (folder, *folder.parents):
         status = os.stat(place)
         yield from _owner_faults(status, place)
-        sticky = place != folder and status.st_mode & stat.S_ISVTX and status.st_uid == 0
-        if sticky or not _writable_by_others(status):
+        may_be_sticky = above or place != folder
+        sticky = may_be_sticky and status.st_mode & stat.S_ISVTX and status.st_uid == 0
+        if sticky or not _writable_by_others(status, place):
             continue
         yield Fault(
             place,
@@ -126,9 +128,10 @@ def file_faults(
         return
     yield from _owner_faults(status, path)
     mode = stat.S_IMODE(status.st_mode)
-    open_to_others = mode & stat.S_IWOTH or (mode & stat.S_IWGRP and not _private_group(status))
+    shared = mode & stat.S_IRWXG and not _private_group(status, path)
+    open_to_others = mode & stat.S_IWOTH or (mode & stat.S_IWGRP and shared)
     if secret:
-        group = mode & stat.S_IRGRP and not group_read and not _private_group(status)
+        group = mode & stat.S_IRGRP and not group_read and shared
         open_to_others = open_to_others or mode & stat.S_IROTH or group
     if open_to_others:
         yield Fault(
@@ -171,19 +174,22 @@ def _owner_faults(status: os.stat_result, path: Path) -> Iterator[Fault]:
             path,
             f"belongs to the user with id {status.st_uid}, who can change the keys there",
             f"chown {os.geteuid()} {quoted(path)}",
+            "(if it is yours: what another user put there is not to be trusted)",
         )
 
 
-def _writable_by_others(status: os.stat_result) -> bool:
+def _writable_by_others(status: os.stat_result, path: Path) -> bool:
     if status.st_mode & stat.S_IWOTH:
         return True
-    return bool(status.st_mode & stat.S_IWGRP) and not _private_group(status)
+    return bool(status.st_mode & stat.S_IWGRP) and not _private_group(status, path)
 
 
-def _private_group(status: os.stat_result) -> bool:
+def _private_group(status: os.stat_result, path: Path) -> bool:
     """Tell whether a file's group is its owner's own: of the same name, with nobody else in it.
 
-    Where each user has such a group, a umask of 002 is usual and group bits open nothing.
+    Where each user has such a group, a umask of 002 is usual and group bits open nothing. Root's
+    is none for others: in some containers every user is in it. With an access control list the
+    group bits stand for whom it names, and nobody knows who that is.
     """
     import grp  # noqa: PLC0415 - there are none on Windows
     import pwd  # noqa: PLC0415
@@ -197,4 +203,20 @@ def _private_group(status: os.stat_result) -> bool:
         owner.pw_gid == status.st_gid
         and group.gr_name == owner.pw_name
         and not set(group.gr_mem) - {owner.pw_name}
+        and (status.st_gid != 0 or os.geteuid() == 0)
+        and not any(
+            user.pw_gid == status.st_gid and user.pw_uid != status.st_uid for user in pwd.getpwall()
+        )
+        and not _has_list(path)
     )
+
+
+def _has_list(path: Path) -> bool:
+    """Tell whether a file has an access control list (Linux; elsewhere modes tell)."""
+    if not hasattr(os, "getxattr"):
+        return False
+    try:
+        os.getxattr(path, "system.posix_acl_access")
+    except OSError:
+        return False
+    return True

@@ -14,7 +14,7 @@ from pickleseal.keyring import Keyring
 from pickleseal.keys import PREFIX, Key, KeyLine
 from pickleseal.keystore import variables
 from pickleseal.keystore.directory import INDEX, open_keyring, read_keyring
-from pickleseal.keystore.lines import Opener
+from pickleseal.keystore.lines import Opener, check_foreign
 
 _Stamp = tuple[object, ...]
 
@@ -99,6 +99,7 @@ def _kept_directory(directory: str) -> Keyring:
     stamp = (
         status.st_ino,
         status.st_mtime_ns,
+        status.st_ctime_ns,
         status.st_size,
         status.st_dev,
         variables.group_read(),
@@ -131,6 +132,7 @@ def _parse_lines(lines: KeyLine, opener: Opener) -> Keyring:
     if not parts:
         raise KeyringError(f"{variables.KEYS} is set and holds no key line: unset it, or fill it")
     try:
+        check_foreign(parts)
         keys = [opener.key(part) for part in parts]
     except KeyringError as error:
         raise KeyringError(f"{variables.KEYS}: {error}") from None

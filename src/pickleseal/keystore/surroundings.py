@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,8 +68,10 @@ _GIT_PLACES = (
     "GIT_PREFIX",
     "GIT_WORK_TREE",
 )
-# A repository's own settings must not start programs or reach for the network here.
+# A repository's own settings must not start programs or reach for the network here. What stands
+# in the environment beats them.
 _HARMLESS = ("core.fsmonitor=false", "log.showSignature=false", "protocol.allow=never")
+_OFFLINE = {"GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0"}
 
 
 def faults(folder: Path) -> Iterator[tuple[str, str]]:
@@ -120,13 +123,18 @@ def _mounts() -> str:
         return ""
 
 
-def committed(folder: Path) -> set[str]:
-    """Give the names of the key files of a folder that any commit of its repository has."""
+def committed(folder: Path) -> set[str] | None:
+    """Give the names of the key files that any commit has of the repository a folder is in.
+
+    None where git cannot tell.
+    """
     if not _has_repository(folder):
         return set()
-    log = ("log", "--all", "--format=", "--name-only", "--relative", "--", _KEY_FILES)
-    done = _git(folder, *log)
-    return set() if done is None or done.returncode else set(done.stdout.split("\n"))
+    every = ("--all", "--reflog", "--format=", "--name-only", "-z")
+    done = _git(folder, "log", *every, "--", ":(top,glob)**/*.key*")
+    if done is None or (done.returncode and "does not have any commits" not in done.stderr):
+        return None
+    return {path.rpartition("/")[2].strip("\n") for path in done.stdout.split("\0")}
 
 
 def _under_git(folder: Path) -> Iterator[tuple[str, str]]:
@@ -162,10 +170,13 @@ def _has_repository(folder: Path) -> bool:
 def _git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str] | None":
     """Run git in a folder; None where there is no git, or no answer in time."""
     settings = [part for setting in _HARMLESS for part in ("-c", setting)]
+    program = shutil.which("git")
+    if program is None:
+        return None
     try:
         return subprocess.run(  # noqa: S603 - no shell, nothing of a stranger's in it
-            ["git", *settings, "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
-            env={name: text for name, text in os.environ.items() if name not in _GIT_PLACES},
+            [program, *settings, "-C", str(folder), *arguments],
+            env=_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -175,3 +186,13 @@ def _git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str] | N
         )
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _environment() -> dict[str, str]:
+    """Give the environment for git: no other repository's places, and no secret of ours."""
+    kept = {
+        name: text
+        for name, text in os.environ.items()
+        if name not in _GIT_PLACES and not name.startswith("PICKLESEAL_")
+    }
+    return {**kept, **_OFFLINE, "LC_ALL": "C"}

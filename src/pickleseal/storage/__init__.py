@@ -5,6 +5,7 @@ nobody else can write to, hashed leaf by leaf as it arrives. A target takes an e
 front to back. Nothing here knows a key or judges a byte.
 """
 
+from pickleseal.storage.expansion import compressed, expanded
 from pickleseal.storage.files import Path, Readable, Writable
 from pickleseal.storage.source import Body, MemorySource, Source, open_source
 from pickleseal.storage.target import (
@@ -26,6 +27,8 @@ __all__ = [
     "Readable",
     "Source",
     "Writable",
+    "compressed",
+    "expanded",
     "join",
     "open_source",
     "write",

@@ -12,12 +12,12 @@ _HUGE_SIZE = 4 << 20
 
 def allocate(lengths: Sequence[int]) -> tuple[list[memoryview], list[memoryview]]:
     """Give fresh private memory for segments of these lengths, and for the padding of each."""
-    segments = [_fresh(length) for length in lengths]
+    segments = [fresh(length) for length in lengths]
     paddings = [memoryview(bytearray(envelope.padding(length))) for length in lengths]
     return segments, paddings
 
 
-def _fresh(length: int) -> memoryview:
+def fresh(length: int) -> memoryview:
     """Give zeroed memory that is this process's alone, aligned to a page, of exactly this length.
 
     Each has a mapping of its own: what is handed out for a buffer must not span, or keep
@@ -42,7 +42,7 @@ def _fresh(length: int) -> memoryview:
 
 def own(data: memoryview) -> memoryview:
     """Give a copy of data in fresh memory."""
-    memory = _fresh(len(data))
+    memory = fresh(len(data))
     memory[:] = data
     return memory
 

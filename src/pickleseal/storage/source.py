@@ -150,7 +150,7 @@ class FileSource:
                 raise _cut_off()
             return tree.leaf_digest(suite, leaf)
 
-        leaves = threads.each_leaf(tree.split(interleaved(segments, paddings)), read)
+        leaves = threads.each(tree.split(interleaved(segments, paddings)), read)
         self.position += sum(map(len, segments)) + sum(map(len, paddings))
         return Body(segments, paddings, leaves)
 

@@ -126,7 +126,7 @@ def _write_file(
         return tree.leaf_digest(suite, leaf)
 
     write_at(descriptor, [memoryview(head)], start)
-    tag = finish(threads.each_leaf(tree.split(_padded(segments)), write_leaf))
+    tag = finish(threads.each(tree.split(_padded(segments)), write_leaf))
     write_at(descriptor, [memoryview(tag)], body + size)
     return body + size + len(tag)
 
@@ -139,9 +139,10 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 def _put_all(file: Any, put: Callable[[Any], Any], data: bytes) -> None:  # noqa: ANN401
     count = put(data)
-    if not isinstance(file, io.RawIOBase):
+    # Only an unbuffered file may take less than it was given. Those of tempfile hand on what
+    # the file in them says, and of any other object the answer may mean anything.
+    if not isinstance(file, io.RawIOBase) and type(file).__module__ != "tempfile":
         return
-    # Only an unbuffered file may take less than it was given.
     view = memoryview(data)
     while True:
         if count is None:
@@ -181,6 +182,8 @@ def _replacing(path: str, *, durable: bool, seen: Stamp | None) -> Iterator[int]
                 f"{shown(path)} is no regular file, and only one can be replaced as a whole. To"
                 " write to a pipe or device, open it and pass the file object"
             )
+        if seen is not None and stamp_of(status) != seen:
+            raise _changed(path)
         replaced = status
     folder = os.path.dirname(real)
     temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
@@ -219,18 +222,27 @@ def _create(temporary: str, path: str, mode: int) -> int:
 
 def _check_unchanged(real: str, path: str, seen: Stamp | None) -> None:
     if seen is not None and stamp_of(os.stat(real)) != seen:
-        raise TargetError(
-            f"{shown(path)} was changed by somebody else meanwhile, and was left as it is now"
-        )
+        raise _changed(path)
+
+
+def _changed(path: str) -> TargetError:
+    return TargetError(
+        f"{shown(path)} was changed by somebody else meanwhile, and was left as it is now"
+    )
 
 
 def _be_like(descriptor: int, replaced: os.stat_result) -> None:
     """Give a new file the owner, as far as this user may, and the mode of the one it replaces."""
     status = os.fstat(descriptor)
+    mode = stat.S_IMODE(replaced.st_mode) & 0o777
     if (status.st_uid, status.st_gid) != (replaced.st_uid, replaced.st_gid):
-        with suppress(OSError):
-            os.fchown(descriptor, replaced.st_uid, replaced.st_gid)
-    os.fchmod(descriptor, stat.S_IMODE(replaced.st_mode) & 0o777)
+        for owner in (replaced.st_uid, -1):
+            with suppress(OSError):
+                os.fchown(descriptor, owner, replaced.st_gid)
+                break
+        if os.fstat(descriptor).st_gid != replaced.st_gid:
+            mode &= ~stat.S_IRWXG  # what that group might do is not for another one
+    os.fchmod(descriptor, mode)
 
 
 def _sync_folder(folder: str) -> None:

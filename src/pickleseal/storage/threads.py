@@ -4,6 +4,8 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import islice
+from typing import TypeVar
 
 from pickleseal import tree
 from pickleseal.suite import Suite
@@ -13,37 +15,55 @@ MIN_LEAVES = 8
 
 _MAX_THREADS = 16
 
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
-def each_leaf(
-    leaves: Iterable[list[memoryview]], work: Callable[[int, list[memoryview]], bytes]
-) -> list[bytes]:
-    """Do `work` on each numbered leaf, in threads where there are many; give the digests in order.
+
+def each(
+    items: Iterable[_Item], work: Callable[[int, _Item], _Result], *, least: int = MIN_LEAVES
+) -> list[_Result]:
+    """Do `work` on each numbered item, in threads where there are many; give the results in order.
+
+    `least`: fewer items than these are worked through by the calling thread.
 
     The threads live for this call only, so that nothing is there to be lost in a fork. Each
     takes the next leaf when it is done with one: reading, writing and hashing release the GIL.
     """
-    numbered = enumerate(leaves)
-    first = [item for _, item in zip(range(MIN_LEAVES), numbered, strict=False)]
-    if len(first) < MIN_LEAVES:
-        return [work(number, leaf) for number, leaf in first]
+    numbered = enumerate(items)
+    first = list(islice(numbered, least))
+    if len(first) < least:
+        return [work(number, item) for number, item in first]
 
-    digests: dict[int, bytes] = {}
+    results: dict[int, _Result] = {}
     failures: list[BaseException] = []
     lock = threading.Lock()
     waiting = iter(first)
 
-    def take() -> tuple[int, list[memoryview]] | None:
+    def take() -> tuple[int, _Item] | None:
         with lock:
             return None if failures else next(waiting, None) or next(numbered, None)
 
     def run() -> None:
         try:
             while (item := take()) is not None:
-                digests[item[0]] = work(*item)
+                results[item[0]] = work(*item)
         except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
             failures.append(error)
 
-    threads = [threading.Thread(target=run, daemon=True) for _ in range(_thread_count() - 1)]
+    working: list[threading.Event] = []
+
+    def run_aside() -> None:
+        done = threading.Event()
+        with lock:
+            if failures:
+                return
+            working.append(done)
+        try:
+            run()
+        finally:
+            done.set()
+
+    threads = [threading.Thread(target=run_aside, daemon=True) for _ in range(_thread_count() - 1)]
     try:
         with suppress(RuntimeError):  # no more threads to be had: fewer will do
             for thread in threads:
@@ -51,12 +71,18 @@ def each_leaf(
         run()
     except BaseException as error:  # noqa: BLE001 - an interrupt; raised again below
         failures.append(error)
-    while any(thread.is_alive() for thread in threads):
-        # No thread may outlive the call: it would go on with a descriptor that is closed.
+    while True:
+        # No thread may outlive the call: it would go on with a descriptor that is closed. To join
+        # them is not enough: up to Python 3.12 an interrupted join takes its thread for ended.
         try:
+            with lock:
+                begun = list(working)  # one that comes later finds nothing left to do
+            for done in begun:
+                done.wait()
             for thread in threads:
                 if thread.is_alive():
                     thread.join()
+            break
         except BaseException as error:  # noqa: BLE001 - as above
             failures.append(error)
     if failures:
@@ -64,12 +90,12 @@ def each_leaf(
             raise failures[0]
         finally:
             failures.clear()  # or the error and this frame would hold each other
-    return [digests[number] for number in range(len(digests))]
+    return [results[number] for number in range(len(results))]
 
 
 def leaf_digests(suite: Suite, leaves: Iterable[list[memoryview]]) -> list[bytes]:
     """Give the digests of leaves that are in memory already."""
-    return each_leaf(leaves, lambda _, leaf: tree.leaf_digest(suite, leaf))
+    return each(leaves, lambda _, leaf: tree.leaf_digest(suite, leaf))
 
 
 def _thread_count() -> int:

@@ -103,3 +103,8 @@ def plain_line(found: Outline) -> KeyLine:
     if Key.parse(line).id != found.id:
         raise KeyringError(f"{shown(reference.provider)} holds another key than {found.id}")
     return line
+
+
+def runs_a_command(found: Outline) -> bool:
+    """Tell whether the key of a line is had by running a command that the line names."""
+    return reference_of(found).provider == command.NAME

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pickleseal.errors import BadSealError, KeyringError, shown
 from pickleseal.keys import KeyLine
+from pickleseal.mac import TAG_SIZE
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -43,7 +44,7 @@ class KmsHolder:
     def mac(self, statement: bytes) -> bytes:
         """Let KMS make the tag of a statement."""
         tag = self._call("generate_mac", Message=statement).get("Mac")
-        if not isinstance(tag, bytes):
+        if not isinstance(tag, bytes) or len(tag) != TAG_SIZE:
             raise KeyringError(f"AWS KMS gave no tag of key {self._arn}")
         return tag
 

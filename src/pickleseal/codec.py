@@ -1,0 +1,124 @@
+"""Compression of a segment: cut into chunks, each a zstd frame of its own.
+
+docs/reference/format.md, "Codec", is the rule. Pure: nothing here knows a thread or a file. A
+segment is only ever expanded after the envelope tag has vouched for each of its bytes, and to
+exactly the size that its head names.
+"""
+
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pickleseal.errors import MalformedError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+CHUNK_SIZE = 4 << 20
+"""What a frame holds; the last one of a segment may hold less."""
+DEFAULT_LEVEL = 3
+
+_LEVELS = range(1, 23)
+# A frame that zstd's own tools skip: the segment as a whole is a file that they can read.
+_SKIPPED = struct.Struct("<II")
+_SKIPPED_MAGIC = 0x184D2A50
+_SIZE = 4
+# A frame holds one chunk, and so needs no larger window: memory is bounded by it.
+_WINDOW_LOG = 22
+_OTHERS = ("zlib", "gzip", "gz", "bz2", "lzma", "xz", "lz4")
+
+
+def level_of(compress: Any) -> int | None:  # noqa: ANN401 - what a caller may write
+    """Give the level of a `compress=` argument, None for no compression.
+
+    It takes what joblib takes, as far as that is zstd: None, False, 0: none; True or "zstd": level
+    3; a number from 1 to 22; ("zstd", level). Raises ValueError for all else.
+    """
+    if compress is None or compress is False:
+        return None
+    method, level = "zstd", compress
+    if isinstance(compress, str):
+        method, level = compress, DEFAULT_LEVEL
+    elif isinstance(compress, tuple) and len(compress) == 2:
+        method, level = compress
+    if method in _OTHERS:
+        raise ValueError(
+            f"compress={compress!r}: pickleseal compresses with zstd, which is faster and packs"
+            f" tighter than {method}: write compress='zstd' or a level, such as compress=3"
+        )
+    if level is True:
+        return DEFAULT_LEVEL
+    if method != "zstd" or not isinstance(level, int) or (level and level not in _LEVELS):
+        raise ValueError(
+            f"compress={compress!r}: give 'zstd', a level from 1 to {_LEVELS[-1]}, or None"
+        )
+    return level or None
+
+
+def chunks(raw: memoryview) -> list[memoryview]:
+    """Cut a segment into what each frame is to hold."""
+    return [raw[start : start + CHUNK_SIZE] for start in range(0, len(raw), CHUNK_SIZE)]
+
+
+def compress(chunk: memoryview, level: int) -> bytes:
+    """Make the frame of a chunk."""
+    frame: bytes = _zstd().compress(chunk, level)
+    return frame
+
+
+def join(frames: Sequence[bytes]) -> bytes:
+    """Make a segment of the frames of its chunks: a table of their sizes, then each of them."""
+    if not frames:
+        return b""
+    sizes = struct.pack(f"<{len(frames)}I", *map(len, frames))
+    return b"".join((_SKIPPED.pack(_SKIPPED_MAGIC, len(sizes)), sizes, *frames))
+
+
+def split(stored: memoryview, raw_size: int) -> Iterator[tuple[memoryview, int]]:
+    """Give each frame of a segment that holds `raw_size` bytes, with how many of them it holds.
+
+    Raises MalformedError for a table that does not fit.
+    """
+    count = -(-raw_size // CHUNK_SIZE)
+    start = _SKIPPED.size + _SIZE * count if count else 0
+    if len(stored) < start:
+        raise MalformedError("a compressed segment is shorter than its table")
+    if not count:
+        if len(stored):
+            raise MalformedError("an empty segment has bytes")
+        return
+    if _SKIPPED.unpack_from(stored) != (_SKIPPED_MAGIC, _SIZE * count):
+        raise MalformedError("a compressed segment does not begin with its table")
+    sizes = struct.unpack_from(f"<{count}I", stored, _SKIPPED.size)
+    if start + sum(sizes) != len(stored):
+        raise MalformedError("the frames of a compressed segment do not add up to its size")
+    left = raw_size
+    for size in sizes:
+        yield stored[start : start + size], min(left, CHUNK_SIZE)
+        start += size
+        left -= CHUNK_SIZE
+
+
+def expand(frame: memoryview, target: memoryview) -> None:
+    """Fill `target` with what a frame holds; MalformedError where that is not exactly as much."""
+    zstd = _zstd()
+    reader = zstd.ZstdDecompressor(
+        options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
+    )
+    try:
+        data = reader.decompress(frame, max_length=len(target) + 1)
+    except zstd.ZstdError:
+        raise MalformedError("a compressed segment cannot be expanded") from None
+    if len(data) != len(target) or not reader.eof or reader.unused_data:
+        raise MalformedError("a compressed segment does not hold what its head says")
+    target[:] = data
+
+
+def _zstd() -> "ModuleType":
+    if sys.version_info >= (3, 14):
+        from compression import zstd  # noqa: PLC0415 - few files are compressed
+    else:
+        from backports import zstd  # noqa: PLC0415 - as above
+    module: ModuleType = zstd
+    return module
