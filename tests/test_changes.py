@@ -96,7 +96,7 @@ def test_a_rotation_after_a_revocation_follows_the_key_that_was_primary(tmp_path
     folder = tmp_path / "r"
     create_key(folder, suite=Suite.SHA256, now=0, limits=Limits(contexts=("fraud/*",)))
     old = primary_of(folder)
-    changes.protect(folder, [old], Opener(), Storage(Passphrase(PASS)))
+    changes.protect(folder, [old], Opener(), lambda: Storage(Passphrase(PASS)))
     other = create_key(folder, now=1).entry.id
     revoke(folder, old)
     revoke(folder, other)
@@ -200,7 +200,7 @@ def protected(ring_directory: Path) -> Path:
     """Give a ring of two keys behind one passphrase."""
     rotate(ring_directory)
     ids = list(read_roster(ring_directory).entries)
-    assert changes.protect(ring_directory, ids, Opener(), Storage(Passphrase(PASS))) == ids
+    assert changes.protect(ring_directory, ids, Opener(), lambda: Storage(Passphrase(PASS))) == ids
     return ring_directory
 
 
@@ -289,7 +289,9 @@ def test_a_rotation_keeps_the_new_key_as_the_old_one_was(protected: Path) -> Non
 
 def test_one_passphrase_takes_the_place_of_another(protected: Path) -> None:
     ids = list(read_roster(protected).entries)
-    changes.protect(protected, ids, Opener(lambda: PASS), Storage(Passphrase("another one")))
+    changes.protect(
+        protected, ids, Opener(lambda: PASS), lambda: Storage(Passphrase("another one"))
+    )
     for text, good in ((PASS, False), ("another one", True)):
         ring = open_keyring(protected, passphrase=lambda text=text: text)  # type: ignore[misc]
         if good:
@@ -305,11 +307,11 @@ def test_protection_is_taken_off_again_and_a_wrong_passphrase_changes_nothing(
     before = {path: path.read_bytes() for path in protected.iterdir()}
     ids = list(read_roster(protected).entries)
     with pytest.raises(WrongPassphraseError):
-        changes.protect(protected, ids, Opener(lambda: "wrong"), changes.PLAIN)
+        changes.protect(protected, ids, Opener(lambda: "wrong"), None)
     assert {path: path.read_bytes() for path in protected.iterdir()} == before
-    assert changes.protect(protected, ids, Opener(lambda: PASS), changes.PLAIN) == ids
+    assert changes.protect(protected, ids, Opener(lambda: PASS), None) == ids
     assert forms(protected) == {Form.PLAIN}
-    assert changes.protect(protected, ids, Opener(), changes.PLAIN) == []
+    assert changes.protect(protected, ids, Opener(), None) == []
     assert signed_dumps(1, keyring=open_keyring(protected))
 
 
@@ -334,32 +336,34 @@ def test_what_is_exported_is_imported_elsewhere(ring_directory: Path, tmp_path: 
     rotate(ring_directory)
     ids = list(read_roster(ring_directory).entries)
     lines = changes.export_lines(ring_directory, ids, Opener(), plain=False)
-    made = import_keys(tmp_path / "other", lines, now=NOW, note="from the laptop")
+    made = import_keys(tmp_path / "other", lines, now=NOW, note="from the laptop").made
     assert [one.entry.id for one in made] == ids
     assert [one.is_primary for one in made] == [True, False]
     assert signed_loads(data, keyring=tmp_path / "other") == "first"
+    again = import_keys(tmp_path / "other", [*lines, KeyLine.generate()], now=NOW)
+    assert (again.known, len(again.made)) == (ids, 1), "what is there stays as it is"
+    revoke(tmp_path / "other", ids[0])
     with pytest.raises(KeyringError):
-        import_keys(tmp_path / "other", lines[:1], now=NOW)
+        import_keys(tmp_path / "other", [*lines, KeyLine.generate()], now=NOW)
+    assert len(read_roster(tmp_path / "other").entries) == 3
 
 
 def test_an_import_of_several_lines_takes_all_or_none(tmp_path: Path) -> None:
     folder = tmp_path / "ring"
     good, other = KeyLine.generate(), KeyLine.generate()
     cut = KeyLine(other.reveal()[:-1])
-    for lines in ([good, cut], [good, good]):
-        with pytest.raises(KeyringError):
-            import_keys(folder, lines, now=NOW)
-        assert not list(folder.glob("*.key"))
-        assert not (folder / INDEX).exists()
-    made = import_keys(folder, [good, other], now=NOW, retired=True)
+    with pytest.raises(KeyringError):
+        import_keys(folder, [good, cut], now=NOW)
+    assert not folder.exists()
+    made = import_keys(folder, [good, other, good], now=NOW, retired=True).made
     assert {one.entry.state for one in made} == {State.RETIRED}
     assert read_roster(folder).primary is None
 
 
 def test_an_imported_key_is_primary_where_that_is_asked_for(ring_directory: Path) -> None:
     old = primary_of(ring_directory)
-    (one,) = import_keys(ring_directory, [KeyLine.generate()], now=NOW)
-    (two,) = import_keys(ring_directory, [KeyLine.generate()], now=NOW, make_primary=True)
+    (one,) = import_keys(ring_directory, [KeyLine.generate()], now=NOW).made
+    (two,) = import_keys(ring_directory, [KeyLine.generate()], now=NOW, make_primary=True).made
     assert (one.is_primary, two.is_primary) == (False, True)
     assert primary_of(ring_directory) == two.entry.id
     assert read_roster(ring_directory).entries[old].state is State.ACTIVE
@@ -501,7 +505,7 @@ def test_an_error_at_each_step_of_a_change_leaves_the_ring_as_it_was(
         "import": lambda: import_keys(folder, [line, KeyLine.generate()], now=0),
         "revoke": lambda: revoke(folder, primary_of(folder)),
         "protect": lambda: changes.protect(
-            folder, [primary_of(folder)], Opener(), Storage(Passphrase(PASS))
+            folder, [primary_of(folder)], Opener(), lambda: Storage(Passphrase(PASS))
         ),
     }
 
@@ -627,6 +631,43 @@ def test_who_waited_for_a_lock_that_was_removed_takes_the_new_one(ring_directory
 
 
 @pytest.mark.skipif(not hasattr(os, "symlink"), reason="there are no links")
+def test_a_ring_that_lost_its_list_is_not_made_anew_over_its_keys(ring_directory: Path) -> None:
+    before = sorted(os.listdir(ring_directory))
+    index = (ring_directory / INDEX).read_bytes()
+    (ring_directory / INDEX).unlink()
+    for use in (
+        lambda: create_key(ring_directory, now=0),
+        lambda: rotate(ring_directory),
+        lambda: open_keyring(ring_directory),
+    ):
+        with pytest.raises(KeyringError, match="backup"):
+            use()
+    (ring_directory / INDEX).write_bytes(index)
+    (ring_directory / INDEX).chmod(0o600)
+    assert sorted(os.listdir(ring_directory)) == before
+    assert open_keyring(ring_directory)
+
+
+def test_a_key_that_a_command_holds_is_not_copied_here(tmp_path: Path) -> None:
+    script = tmp_path / "fetch"
+    script.write_text(f"#!/bin/sh\necho {KeyLine.generate().reveal()}\n")
+    script.chmod(0o700)
+    folder = tmp_path / "ring"
+    import_keys(folder, [changes.command_line([str(script)])], now=0)
+    for choose in (None, lambda: Storage(Passphrase(PASS))):
+        with pytest.raises(KeyringError):
+            changes.protect(folder, [primary_of(folder)], Opener(), choose)
+    assert forms(folder) == {Form.EXTERNAL}
+
+
+def test_a_damaged_primary_is_not_rotated_away(ring_directory: Path) -> None:
+    """Whose key it was nobody could tell any more."""
+    file = key_path(ring_directory, primary_of(ring_directory))
+    file.write_text(KeyLine.generate().reveal())
+    with pytest.raises(KeyringError, match=file.name):
+        changes.like_primary(ring_directory, Opener())
+
+
 def test_a_lock_that_is_a_link_is_not_followed(ring_directory: Path, tmp_path: Path) -> None:
     (ring_directory / "keyring.lock").unlink()
     (ring_directory / "keyring.lock").symlink_to(tmp_path / "made")
@@ -661,7 +702,7 @@ def test_a_key_that_would_stay_plain_elsewhere_is_not_called_protected(
     else:
         other.hardlink_to(file)
     with pytest.raises(KeyringError):
-        changes.protect(ring_directory, [key_id], Opener(), Storage(Passphrase(PASS)))
+        changes.protect(ring_directory, [key_id], Opener(), lambda: Storage(Passphrase(PASS)))
     assert Key.parse(KeyLine(other.read_text())).id == key_id
     assert open_keyring(ring_directory)
 

@@ -18,7 +18,15 @@ from pickleseal import KeyringError, Suite, open_keyring
 from pickleseal.errors import shown
 from pickleseal.keys import KeyLine, outline
 from pickleseal.keystore import permissions
-from pickleseal.keystore.changes import UNLIMITED, Limits, Made, change_roster, create_key, rotate
+from pickleseal.keystore.changes import (
+    UNLIMITED,
+    Limits,
+    Made,
+    change_roster,
+    create_key,
+    import_keys,
+    rotate,
+)
 from pickleseal.keystore.directory import INDEX
 from pickleseal.keystore.doctor import DAY, MAX_AGE, Finding, examine
 from pickleseal.keystore.surroundings import shared_kind, synced_folder
@@ -242,7 +250,12 @@ def test_what_belongs_to_another_user_is_found_and_mended(what: str, ring: Path)
     os.chown(place[what], 12345, -1)
     (finding,) = (f for f in look(ring).findings if "12345" in f.problem)
     assert finding.place == str(place[what])
-    mend(finding)
+    if what in ("folder", "parent"):
+        # Nobody should take a folder away from its owner to make a planted ring trusted.
+        assert "of your own" in finding.fix
+        os.chown(place[what], 0, -1)
+    else:
+        mend(finding)
     assert look(ring).code == 0
 
 
@@ -308,6 +321,40 @@ def test_what_is_no_file_is_found_without_waiting_and_removed(
     assert (tmp_path / "fifo").exists()
     assert (tmp_path / "folder").exists()
     assert ["missing" in f.problem for f in look(ring).findings] == [True] * bool(listed)
+
+
+def test_a_file_that_may_be_the_only_copy_of_a_key_is_laid_aside_and_not_removed(
+    ring: Path,
+) -> None:
+    """As when an old keyring.json was put back: the newest key is not listed there."""
+    old = (ring / INDEX).read_bytes()
+    newest = new_key(ring).path
+    text = newest.read_text()
+    new_index = (ring / INDEX).read_bytes()
+    (ring / INDEX).write_bytes(old)
+    (finding,) = look(ring).findings
+    mend(finding)
+    assert look(ring).code == 0
+    aside = newest.with_name(f"{newest.name}.unlisted")
+    assert aside.read_text() == text
+    (ring / INDEX).write_bytes(new_index)
+    aside.rename(newest)
+    assert look(ring).code == 0
+
+
+def test_a_key_file_under_a_name_of_its_own_gets_that_of_its_key(ring: Path) -> None:
+    file = key_file(ring)
+    file.rename(ring / "mine.key")
+    missing, misnamed = sorted(look(ring).findings, key=lambda f: "mine" in f.place)
+    assert "missing" in missing.problem
+    mend(misnamed)
+    assert look(ring).code == 0
+    assert open_keyring(ring)
+
+
+def test_a_ring_that_is_meant_to_open_alone_is_well(tmp_path: Path) -> None:
+    import_keys(tmp_path / "ring", [KeyLine.generate()], now=NOW, retired=True)
+    assert look(tmp_path / "ring").code == 0
 
 
 @posix
@@ -973,6 +1020,6 @@ def test_colour_is_for_those_who_want_it_and_a_mend_is_one_line(ring: Path) -> N
     assert "\x1b[3" not in human.stdout
     human = start("--keyring", ring)
     lines = human.stdout.splitlines()
-    assert f"  mend it: rm '{path.resolve()}'" in lines
+    assert f"  mend it: mv -n '{path.resolve()}' '{path.resolve()}.unlisted'" in lines
     assert not [line for line in lines if line != line.rstrip()]
     assert human.stderr == "1 thing to mend\n"

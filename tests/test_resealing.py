@@ -190,9 +190,9 @@ def test_a_context_that_is_asked_for_is_enforced(models: Path, ring_directory: P
         reseal(models / "deep/array.pkl", keyring=ring_directory, context="spam")
     done = list(reseal_all([str(models)], keyring=open_keyring(ring_directory), context="fraud/v1"))
     assert outcomes(done, models) == {
-        "list.pkl": "refused",
+        "list.pkl": "skipped",
         "deep/array.pkl": "resealed",
-        "deep/er/old.pkl": "refused",
+        "deep/er/old.pkl": "skipped",
         "notes.txt": "not sealed",
         "empty": "not sealed",
     }
@@ -427,7 +427,7 @@ def test_after_a_revocation_exactly_what_an_inventory_lists_is_readmitted(
         "evil.pkl": "refused",
         "swap.pkl": "refused",
         "later.pkl": "refused",
-        "text.pkl": "refused",
+        "text.pkl": "skipped",
         "deep/array.pkl": "resealed",
         "deep/er/old.pkl": "resealed",
     }
@@ -566,7 +566,7 @@ def test_a_subfolder_that_became_a_link_is_not_followed(
 def test_a_wrong_passphrase_ends_the_work_at_once(models: Path, ring_directory: Path) -> None:
     ids = list(read_roster(ring_directory).entries)
     passphrase = Passphrase("correct horse battery")
-    changes.protect(ring_directory, ids, Opener(), changes.Storage(passphrase))
+    changes.protect(ring_directory, ids, Opener(), lambda: changes.Storage(passphrase))
     changes.rotate(ring_directory, now=NOW)
     asked: list[int] = []
 
@@ -591,6 +591,20 @@ def test_with_a_list_files_of_good_keys_that_it_lacks_are_left_too(
     found = outcomes(readmit(ring_directory, listed, [models]), models)
     assert found["new.pkl"] == "refused"
     assert found["list.pkl"] == "resealed"
+
+
+def test_an_inventory_found_on_the_way_is_left_as_it_is(
+    models: Path, listed: Path, ring_directory: Path
+) -> None:
+    """Its SHA-256 was noted down."""
+    inside = models / "list.inventory"
+    inside.write_bytes(listed.read_bytes())
+    rotate(ring_directory)
+    rotate(ring_directory)
+    done = list(reseal_all([str(models)], keyring=open_keyring(ring_directory)))
+    assert outcomes(done, models)["list.inventory"] == "skipped"
+    assert inside.read_bytes() == listed.read_bytes()
+    assert reseal(inside, keyring=ring_directory), "if it is named it is sealed anew"
 
 
 ITEM = {"path": "a", "digest": "ps2:" + "0" * 64, "metadata": "0" * 64}

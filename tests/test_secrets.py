@@ -49,7 +49,7 @@ def texts_held_by(*roots: object) -> Iterator[bytes]:
 def protect(folder: Path) -> None:
     ids = list(read_roster(folder).entries)
     storage = changes.Storage(passphrase=Passphrase(PASSPHRASE))
-    changes.protect(folder, ids, Opener(), storage)
+    changes.protect(folder, ids, Opener(), lambda: storage)
 
 
 @pytest.mark.parametrize("kept", ["plain", "passphrase", "command"])
@@ -113,7 +113,7 @@ def test_no_traceback_with_locals_shows_a_secret_or_passphrase(tmp_path: Path) -
         with_file(damaged, seal_with(getpass_stand_in)),
         with_file(wrapped[:-2], seal_with(getpass_stand_in)),
         lambda: changes.command_line([str(script)]),
-        lambda: changes.import_keys(tmp_path / "other", [line, line], now=0),
+        lambda: changes.import_keys(tmp_path / "other", [line, KeyLine("x")], now=0),
         lambda: changes.import_keys(tmp_path / "other", [KeyLine(line.reveal() + "x")], now=0),
         lambda: changes.import_keys(folder / "x" / os.devnull / "x", [line], now=0),
         seal_with(lambda: getpass_stand_in().encode()),  # type: ignore[arg-type,return-value]

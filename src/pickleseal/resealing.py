@@ -16,14 +16,15 @@ from pickleseal.errors import (
     NotSealedError,
     PicklesealError,
     PolicyError,
+    RevokedKeyError,
     SealError,
     WrongPassphraseError,
 )
-from pickleseal.inventory import metadata_digest
+from pickleseal.inventory import CONTENT, metadata_digest
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.directory import revoked_keys
 from pickleseal.keystore.sources import find_keyring
-from pickleseal.metadata import Metadata
+from pickleseal.metadata import Metadata, normalize_context
 from pickleseal.roster import Entry
 from pickleseal.stocktaking import read_inventory
 from pickleseal.walk import files_below
@@ -91,7 +92,16 @@ def readmission(
     if sha256 is not None:
         listed = read_inventory(inventory, keyring=again, sha256=sha256)
         return Readmission(again, listed.inventory.known(), None)
-    listed = read_inventory(inventory, keyring=ring)
+    try:
+        listed = read_inventory(inventory, keyring=ring)
+    except RevokedKeyError as error:
+        refusal = RevokedKeyError(
+            "the inventory itself is sealed by a key that is revoked, and whoever has that key can"
+            " make inventories too: give the SHA-256 of its file with --sha256, as you noted it"
+            " down when it was made"
+        )
+        refusal.source = error.source
+        raise refusal from None
     return Readmission(again, listed.inventory.known(), ring.entries[listed.key_id])
 
 
@@ -117,7 +127,13 @@ def reseal(
     """
     ring = find_keyring(keyring)
     done = _reseal(
-        os.fspath(file), ring, context=context, readmitted=None, durable=True, dry_run=False
+        os.fspath(file),
+        ring,
+        named=True,
+        context=context,
+        readmitted=None,
+        durable=True,
+        dry_run=False,
     )
     return None if done.outcome is Outcome.ALREADY else done.old_key
 
@@ -147,6 +163,7 @@ def reseal_all(
             yield _reseal(
                 found.path,
                 keyring,
+                named=found.named,
                 context=context,
                 readmitted=readmitted,
                 durable=durable,
@@ -165,6 +182,7 @@ def _reseal(
     path: str,
     ring: Keyring,
     *,
+    named: bool,
     context: str | None,
     readmitted: Readmission | None,
     durable: bool,
@@ -175,6 +193,11 @@ def _reseal(
         fixed = opening.read_fixed(source)
         head = seal.open_head(fixed, opening.read_head(source, fixed), opening_ring)
         metadata = head.metadata
+        if metadata.content == CONTENT and not named:
+            reason = "it is an inventory, and sealed anew it would have another SHA-256: name it"
+            return Resealed(path, Outcome.SKIPPED, reason=reason)
+        if context is not None and not named and metadata.context != normalize_context(context):
+            return Resealed(path, Outcome.SKIPPED, reason="it is sealed for something else")
         opening.check_head(head, context=metadata.context if context is None else context)
         if head.key.id == ring.primary:
             return Resealed(path, Outcome.ALREADY, head.key.id)

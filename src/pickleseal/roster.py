@@ -77,11 +77,14 @@ class Roster(NamedTuple):
         """Give the one entry whose id begins as given. Raises KeyringError for none or several."""
         wanted = beginning.lower()
         found = [e for e in self.entries.values() if wanted and e.id.startswith(wanted)]
-        if len(found) != 1:
+        if not found:
             raise KeyringError(
-                f"{len(found) or 'no'} keys of this ring have an id that begins with"
-                f" '{shown(beginning)}': see pickleseal keys list"
+                f"no key of this ring has an id that begins with '{shown(beginning)}': see"
+                " pickleseal keys list"
             )
+        if len(found) > 1:
+            ids = ", ".join(entry.id for entry in found)
+            raise KeyringError(f"several keys begin with '{shown(beginning)}': {ids}")
         return found[0]
 
     def add(self, entry: Entry, *, make_primary: bool = False) -> Self:
@@ -207,6 +210,10 @@ def normal_patterns(contexts: Iterable[str] | None) -> tuple[str, ...] | None:
         return None
     patterns = []
     for context in contexts:
+        if _WILDCARD in context[:-1]:
+            raise KeyringError(
+                f"'{shown(context)}': a * stands at the end alone, for all that begins so"
+            )
         try:
             patterns.append(normalize_context(context))
         except MetadataError as error:

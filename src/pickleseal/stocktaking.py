@@ -38,8 +38,13 @@ class Taken(NamedTuple):
 
 
 def take(paths: Iterable[str], *, keyring: Keyring) -> Iterator[Taken]:
-    """Verify each sealed file at or below some paths, and give what a list says of it."""
+    """Verify each sealed file at or below some paths, once, and give what a list says of it."""
+    seen: set[str] = set()
     for found in files_below(paths):
+        real = os.path.realpath(found.path)
+        if real in seen:
+            continue
+        seen.add(real)
         reason = found.reason_to_skip()
         if reason is not None:
             yield Taken(found.path, reason=reason)

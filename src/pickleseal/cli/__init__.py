@@ -1,5 +1,6 @@
 """The command `pickleseal`: it calls the library and shows what comes of it, no more."""
 
+import io
 import os
 import sys
 from typing import NoReturn
@@ -14,7 +15,7 @@ from pickleseal.cli.inspect import inspect
 from pickleseal.cli.inventory import inventory
 from pickleseal.cli.keygen import keygen
 from pickleseal.cli.keys import keys
-from pickleseal.cli.output import COULD_NOT_RUN, INTERRUPTED
+from pickleseal.cli.output import COULD_NOT_RUN, INTERRUPTED, print_json
 from pickleseal.cli.reseal import reseal
 from pickleseal.cli.verify import verify
 
@@ -32,6 +33,7 @@ def cli() -> None:
       0  fine
       1  a check failed: a file was refused
       2  it could not run: no key, no such file, wrong usage
+      130  it was interrupted
 
     To see all of it at work, run `pickleseal demo`.
     """
@@ -45,16 +47,25 @@ for command in (protect, unprotect, export, import_, doctor):
 
 def main() -> NoReturn:
     """Run the command with the process's arguments, and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a mark that cannot be shown is no failure
     try:
         code = cli.main(standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        if "--json" in sys.argv:
+            print_json({"error": {"kind": "UsageError", "message": error.format_message()}})
+        else:
+            error.show()
         code = COULD_NOT_RUN
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the output has gone; nothing may be written at exit either.
+    except OSError as error:
+        # Nothing more can be written, not at exit either.
+        if not isinstance(error, BrokenPipeError):
+            click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = COULD_NOT_RUN
     sys.exit(code)

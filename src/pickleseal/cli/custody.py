@@ -45,8 +45,12 @@ def protect(
     opener = Opener()
     directory = keyring_directory(keyring)
     found = _named(directory, key_ids)
-    storage = storage_of(passphrase=not os_keyring, os_keyring=os_keyring)
-    done = changes.protect(directory, found, opener, storage)
+    done = changes.protect(
+        directory,
+        found,
+        opener,
+        lambda: storage_of(passphrase=not os_keyring, os_keyring=os_keyring),
+    )
     where = "in the keyring of your system" if os_keyring else "behind the passphrase"
     return _tell(done, where, as_json=as_json)
 
@@ -64,7 +68,7 @@ def unprotect(key_ids: tuple[str, ...], *, keyring: str | None, as_json: bool) -
       pickleseal keys unprotect 2c0abba4
     """
     directory = keyring_directory(keyring)
-    done = changes.protect(directory, _named(directory, key_ids), Opener(), changes.PLAIN)
+    done = changes.protect(directory, _named(directory, key_ids), Opener(), None)
     return _tell(done, "in its file", as_json=as_json)
 
 
@@ -114,7 +118,7 @@ def export(
         usable = [e.id for e in roster.entries.values() if e.state is not State.REVOKED]
         found = sorted(usable, key=lambda key_id: key_id != roster.primary)
     elif key_ids:
-        found = [roster.find(key_id).id for key_id in key_ids]
+        found = list(dict.fromkeys(roster.find(key_id).id for key_id in key_ids))
     elif roster.primary is not None:
         found = [roster.primary]
     else:
@@ -192,7 +196,7 @@ def import_(
         lines = _read_lines(file or "-")
         check_foreign(lines)
     directory = keyring_directory(keyring)
-    made = changes.import_keys(
+    made, known = changes.import_keys(
         directory,
         lines,
         note=note,
@@ -202,9 +206,10 @@ def import_(
         limits=changes.Limits(sign_until, contexts or None),
     )
     if as_json:
-        print_json({"keyring": str(directory), "keys": [plain(one) for one in made]})
+        keys = [plain(one) for one in made]
+        print_json({"keyring": str(directory), "keys": keys, "known": known})
         return FINE
-    rows = []
+    rows = [("known", f"{key_id}, left as it is") for key_id in known]
     for one in made:
         rows.append(("key", one.entry.id))
         rows.append(("state", f"{one.entry.state.value}{', primary' * one.is_primary}"))

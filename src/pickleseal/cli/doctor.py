@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 import click
 
 from pickleseal.cli.options import changing
 from pickleseal.cli.output import CHECK_FAILED, FINE, console, guarded, print_json
 from pickleseal.errors import shown
-from pickleseal.keystore import permissions
+from pickleseal.keystore import permissions, variables
 from pickleseal.keystore.doctor import MAX_AGE, Finding, examine
-from pickleseal.keystore.sources import keyring_directory
+from pickleseal.keystore.sources import keyring_directory, user_directory
 
 
 @click.command()
@@ -39,7 +40,8 @@ def doctor(max_age: int, *, keyring: str | None, as_json: bool) -> int:
       pickleseal keys doctor
       pickleseal keys doctor --keyring keys --max-age 90
     """
-    directory = keyring_directory(keyring)
+    directory = Path(variables.keyring() or user_directory()) if keyring is None else None
+    directory = directory or keyring_directory(keyring)
     found = examine(directory, now=int(time.time()), max_age=max_age)
     code = CHECK_FAILED if found else FINE
     if as_json:

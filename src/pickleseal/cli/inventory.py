@@ -7,9 +7,9 @@ import click
 from pickleseal.cli.options import common
 from pickleseal.cli.output import (
     CHECK_FAILED,
-    COULD_NOT_RUN,
     FINE,
     console,
+    describe,
     guarded,
     print_json,
     print_rows,
@@ -47,10 +47,16 @@ def inventory(
     sealed_for = None if context is None else normalize_context(context)
     ring.sealing_key(context=sealed_for, now=time.time())  # before an hour's work, not after it
     taken = list(tracked(take(paths, keyring=ring), paths, "Taking stock"))
+    unread = [one for one in taken if one.error and not isinstance(one.error, SealError)]
     items = tuple(one.item for one in taken if one.item is not None)
+    troubles = [one for one in taken if one.error is not None]
+    if unread or not items:
+        # A good list of yesterday's must not give way to one that a slip of the hand made.
+        _show_troubles(troubles, as_json=as_json)
+        what = f"{len(unread)} could not be read" if unread else "there is nothing to list"
+        raise click.ClickException(f"{what}: no list was written")
     listed = Inventory(int(time.time()), items)
     sha256 = write_inventory(listed, output, keyring=ring, context=context)
-    troubles = [one for one in taken if one.error is not None]
     left = len(taken) - len(items) - len(troubles)
     if as_json:
         print_json(
@@ -66,7 +72,7 @@ def inventory(
             }
         )
     else:
-        _show_troubles(troubles)
+        _show_troubles(troubles, as_json=False)
         print_rows(
             [
                 ("list", output),
@@ -75,15 +81,14 @@ def inventory(
                 ("keep", "the list and its SHA-256 apart from the key"),
             ]
         )
-    if any(not isinstance(one.error, SealError) for one in troubles):
-        return COULD_NOT_RUN
     return CHECK_FAILED if troubles else FINE
 
 
-def _show_troubles(troubles: list[Taken]) -> None:
+def _show_troubles(troubles: list[Taken], *, as_json: bool) -> None:
     from rich.text import Text  # noqa: PLC0415 - only where something is shown
 
-    for one in troubles:
-        reason = (one.reason or "").removeprefix(f"{one.path}: ")
-        line = Text.assemble(("✗ ", "bold red"), (shown(one.path), "bold"), f": {shown(reason)}")
+    for one in [] if as_json else troubles:
+        reason = describe(one.error)["message"] if one.error else ""
+        reason = reason.removeprefix(f"{shown(one.path)}: ")
+        line = Text.assemble(("✗ ", "bold red"), (shown(one.path), "bold"), f": {reason}")
         console().print(line, soft_wrap=True)

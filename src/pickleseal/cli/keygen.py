@@ -1,6 +1,7 @@
 """`pickleseal keygen`: make a key."""
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from pickleseal.keystore.changes import PLAIN, Limits, Made, Storage, create_key
 from pickleseal.keystore.passphrases import new_passphrase
 from pickleseal.keystore.permissions import quoted
 from pickleseal.keystore.sources import keyring_directory
+from pickleseal.roster import Entry
 
 
 @click.command()
@@ -62,6 +64,7 @@ def keygen(
         storage=storage_of(passphrase=passphrase, os_keyring=os_keyring),
     )
     role = "primary: it seals and opens" if made.is_primary else "active: it opens, no more"
+    then = "demo" if made.is_primary else f"keys primary {made.entry.id[:8]}, to let it seal"
     if as_json:
         print_json({**plain(made), "keyring": str(directory)})
         return FINE
@@ -70,8 +73,9 @@ def keygen(
             ("key", made.entry.id),
             ("role", role),
             ("file", str(made.path)),
-            ("keep", "a backup of the folder: without the key, what it sealed stays closed"),
-            ("next", f"pickleseal demo{named(keyring, directory)}"),
+            ("keep", _backup_of(os_keyring=os_keyring)),
+            *[("limits", limit) for limit in _limits_of(made.entry)],
+            ("next", f"pickleseal {then}{named(keyring, directory)}"),
         ],
         styles={"key": "green"},
     )
@@ -89,6 +93,24 @@ def storage_of(*, passphrase: bool, os_keyring: bool) -> Storage:
 
         return Storage(os_service=SERVICE)
     return PLAIN
+
+
+def _backup_of(*, os_keyring: bool) -> str:
+    lost = "without the key, what it sealed stays closed"
+    if not os_keyring:
+        return f"a backup of the folder: {lost}"
+    from pickleseal.keystore.providers.os_keyring import store_name  # noqa: PLC0415 - rare
+
+    return f"a backup of your system's keyring ({store_name()}): {lost}"
+
+
+def _limits_of(entry: Entry) -> list[str]:
+    limits = []
+    if entry.contexts is not None:
+        limits.append(f"for {', '.join(entry.contexts)} alone")
+    if entry.sign_until is not None:
+        limits.append(f"seals until {datetime.fromtimestamp(entry.sign_until, UTC):%Y-%m-%d}")
+    return limits
 
 
 def plain(made: Made) -> dict[str, object]:

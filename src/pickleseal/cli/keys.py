@@ -14,7 +14,7 @@ from pickleseal.errors import KeyringError, shown
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.changes import change_roster, kept_as, like_primary
 from pickleseal.keystore.changes import rotate as rotate_key
-from pickleseal.keystore.directory import read_line
+from pickleseal.keystore.directory import current_roster, read_line
 from pickleseal.keystore.lines import Opener
 from pickleseal.keystore.sources import find_keyring, keyring_directory
 from pickleseal.roster import Entry, Roster, State
@@ -51,7 +51,7 @@ def list_keys(*, keyring: str | None, as_json: bool) -> int:
     if as_json:
         print_json(
             {
-                "keyring": ring.name,
+                "keyring": ring.directory or ring.name,
                 "epoch": ring.epoch,
                 "primary": ring.primary,
                 "keys": [_plain(ring, entry) for entry in entries],
@@ -92,7 +92,7 @@ def show(key_id: str | None, *, keyring: str | None, as_json: bool) -> int:
         raise KeyringError(f"{ring.name} has no primary: name a key (pickleseal keys list)")
     entry = ring.roster.find(wanted)
     if as_json:
-        print_json({"keyring": ring.name, **_plain(ring, entry)})
+        print_json({"keyring": ring.directory or ring.name, **_plain(ring, entry)})
         return FINE
     rows = [
         ("key", entry.id),
@@ -136,6 +136,7 @@ def rotate(
       pickleseal keys rotate --note "winter" --sign-until 2027-06-30
     """
     directory = keyring_directory(keyring)
+    old = current_roster(directory).primary
     made = rotate_key(
         directory,
         suite=None if suite is None else SUITES[suite],
@@ -147,10 +148,12 @@ def rotate(
     if as_json:
         print_json({**plain(made), "keyring": str(directory)})
         return FINE
+    before = [("before", f"{old}, retired: it opens only")] if old is not None else []
     print_rows(
         [
             ("key", made.entry.id),
-            ("role", "primary: it seals and opens; the one before it opens only"),
+            ("role", "primary: it seals and opens"),
+            *before,
             ("file", str(made.path)),
             ("keep", "a new backup of the folder"),
             ("next", f"pickleseal reseal{named(keyring, directory)} PATH..., to move old files"),
@@ -192,6 +195,8 @@ def revoke(key_id: str, *, reason: str, keyring: str | None, as_json: bool) -> i
     Examples:
       pickleseal keys revoke 2c0abba4 --reason "laptop stolen"
     """
+    if not reason.strip():
+        raise click.UsageError("give a reason: whoever is refused will want to know")
     now = int(time.time())
     return _change(
         keyring, key_id, lambda r, i: r.revoke(i, reason=reason, now=now), as_json=as_json
@@ -294,7 +299,8 @@ def _change(keyring: str | None, key_id: str, rule: Any, *, as_json: bool) -> in
         return FINE
     rows = [("key", entry.id), ("state", f"{entry.state.value}{', primary' * is_primary}")]
     rows += [("", remark) for remark in _remarks(entry)]
-    if roster.primary is None:
+    over = is_primary and entry.sign_until is not None and entry.sign_until <= time.time()
+    if roster.primary is None or over:
         rows.append(("next", f"pickleseal keys rotate{named(keyring, directory)}, to seal again"))
     print_rows(rows, styles={"state": _STYLES[entry.state]})
     return FINE

@@ -34,16 +34,26 @@ def print_json(value: object) -> None:
 
 
 def print_rows(rows: Iterable[tuple[str, str]], *, styles: dict[str, str] | None = None) -> None:
-    """Print names and texts side by side; `styles` colours the texts of some names."""
+    """Print names and texts side by side; `styles` colours the texts of some names.
+
+    Texts are folded on a terminal alone: elsewhere a path stays in one piece.
+    """
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
+    terminal = console()
+    listed = list(rows)
+    if not terminal.is_terminal:
+        width = max((len(name) for name, _ in listed), default=0)
+        for name, text in listed:
+            click.echo(f"{name:<{width}}  {shown(text)}".rstrip())
+        return
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for name, text in rows:
+    for name, text in listed:
         table.add_row(Text(name, style="bold"), Text(shown(text), (styles or {}).get(name, "")))
-    console().print(table)
+    terminal.print(table)
 
 
 def kind_of(error: BaseException) -> str:

@@ -85,7 +85,12 @@ def reseal(
         stopped = True
     if as_json:
         print_json(
-            {"primary": ring.primary, "dry_run": dry_run, "files": [_plain(one) for one in done]}
+            {
+                "primary": ring.primary,
+                "dry_run": dry_run,
+                "interrupted": stopped,
+                "files": [_plain(one) for one in done],
+            }
         )
     else:
         _show(done, dry_run=dry_run)

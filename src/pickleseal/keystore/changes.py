@@ -104,6 +104,13 @@ def rotate(
         return _enter(change, directory, line, storage, change.roster.rotate(entry))
 
 
+class Imported(NamedTuple):
+    """What came of an import: the keys that came in, and the ids of those that were there."""
+
+    made: list[Made]
+    known: list[str]
+
+
 def import_keys(
     directory: Path,
     lines: Sequence[KeyLine],
@@ -113,19 +120,27 @@ def import_keys(
     make_primary: bool = False,
     retired: bool = False,
     limits: Limits = UNLIMITED,
-) -> list[Made]:
+) -> Imported:
     """Take key lines into a ring, all or none, and make the ring where there is none.
 
     The first one seals if `make_primary`, or if the ring has no primary; `retired` lets
-    them open only. Raises KeyringError for a line that is none, or of a key that is there.
+    them open only. A key that the ring has already stays as it is. Raises KeyringError for a line
+    that is none, and for a key that is revoked here.
     """
     opener = Opener()
     for line in lines:
         opener.key(line)  # raises for what is no whole key line
     with changing(directory, create=True) as change:
         roster = change.roster
-        for number, line in enumerate(lines):
+        fresh: dict[str, KeyLine] = {}
+        known: list[str] = []
+        for line in lines:
             found = outline(line)
+            there = roster.entries.get(found.id)
+            if there is not None and there.state is not State.REVOKED:
+                if found.id not in fresh:
+                    known.append(found.id)
+                continue
             entry = new_entry(
                 found.id,
                 found.suite,
@@ -134,13 +149,16 @@ def import_keys(
                 state=State.RETIRED if retired else State.ACTIVE,
                 **limits._asdict(),
             )
-            roster = roster.add(entry, make_primary=make_primary and number == 0)
-        paths = [change.add_key(line) for line in lines]
-        change.save(roster)
-    return [
+            roster = roster.add(entry, make_primary=make_primary and not fresh)
+            fresh[found.id] = line
+        paths = [change.add_key(line) for line in fresh.values()]
+        if paths:
+            change.save(roster)
+    made = [
         Made(roster.entries[path.stem], directory / path.name, path.stem == roster.primary)
         for path in paths
     ]
+    return Imported(made, known)
 
 
 def command_line(argv: Sequence[str]) -> KeyLine:
@@ -164,15 +182,21 @@ def change_roster(directory: Path, rule: Callable[[Roster], Roster]) -> Roster:
         return change.roster
 
 
-def protect(directory: Path, key_ids: Iterable[str], opener: Opener, storage: Storage) -> list[str]:
-    """Keep keys of a ring in another way: `storage` says which. Gives the ids of those changed.
+def protect(
+    directory: Path,
+    key_ids: Iterable[str],
+    opener: Opener,
+    choose: Callable[[], Storage] | None,
+) -> list[str]:
+    """Keep keys of a ring in another way. Gives the ids of those changed.
 
+    `choose` says in which, and is asked when all keys are at hand; None: plainly in their files.
     A key that is plain already stays as it is where plain is asked for. Each key file is
     replaced as a whole, by one that was seen to open. Raises KeyringError for a key that
     cannot leave where it is held, and where all was done but a secret stays in the OS keyring.
     """
     roster = current_roster(directory)
-    ids = [key_id for key_id in key_ids if _must_change(directory, key_id, storage)]
+    ids = [key_id for key_id in key_ids if _must_change(directory, key_id, plain=choose is None)]
     # Asked for before the lock is taken: others need not wait for a person's answer.
     known: list[Passphrase] = []
     plain = {}
@@ -181,6 +205,7 @@ def protect(directory: Path, key_ids: Iterable[str], opener: Opener, storage: St
         if outline(line).form is Form.SCRYPT:
             known.append(opener.passphrase(line, known))
         plain[key_id] = (line, opener.plain(line, known))
+    storage = PLAIN if choose is None or not ids else choose()
     left = []
     with changing(directory) as change:
         if change.roster != roster:
@@ -208,10 +233,16 @@ def protect(directory: Path, key_ids: Iterable[str], opener: Opener, storage: St
     return ids
 
 
-def _must_change(directory: Path, key_id: str, storage: Storage) -> bool:
+def _must_change(directory: Path, key_id: str, *, plain: bool) -> bool:
     """Tell whether a key is kept otherwise than it is to be; raise where that would not do."""
-    if outline(read_line(directory, key_id)).form is Form.PLAIN and storage == PLAIN:
+    found = outline(read_line(directory, key_id))
+    if found.form is Form.PLAIN and plain:
         return False
+    if found.form is Form.EXTERNAL and providers.runs_a_command(found):
+        raise KeyringError(
+            f"key {key_id} is held by a command, and a copy of it here would be another place to"
+            " lose it from: leave it out, or take it in from its line with pickleseal keys import"
+        )
     path = key_path(directory, key_id)
     if not is_alone(path):
         raise KeyringError(
@@ -256,6 +287,7 @@ def like_primary(directory: Path, opener: Opener) -> Storage:
     old = current_roster(directory).predecessor()
     if old is None:
         return PLAIN
+    read_key(directory, old.id, opener)  # which says what is wrong with a damaged one
     line = read_line(directory, old.id)
     found = outline(line)
     if found.form is Form.PLAIN:

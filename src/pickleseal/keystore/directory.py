@@ -46,6 +46,8 @@ def open_keyring(
     Returns a Keyring of the keys that its keyring.json lists. Raises KeyringError where there
     is no keyring or it is damaged or too old, KeyPermissionError where others can reach it.
     """
+    if passphrase is not None and not callable(passphrase):
+        raise TypeError("passphrase= takes a function that gives it, not the passphrase itself")
     return read_keyring(
         Path(directory), Opener(passphrase), group_read=group_read, min_epoch=min_epoch
     )
@@ -128,7 +130,7 @@ def read_line(folder: Path, key_id: str, *, group_read: bool | None = None) -> K
     except FileNotFoundError:
         raise KeyringError(
             f"the key file {_name(folder, key_id)} is missing, and keyring.json lists it: put it"
-            " back from a backup"
+            f" back from a backup, or, if it is lost: pickleseal keys revoke {key_id} --reason lost"
         ) from None
     except OSError as error:
         raise KeyringError(
@@ -153,6 +155,8 @@ def read_roster(folder: Path) -> Roster:
     try:
         data = permissions.read_guarded(path, secret=False, group_read=True, limit=_MAX_INDEX)
     except FileNotFoundError:
+        if _has_key_files(folder):
+            raise _lost_index(folder) from None
         raise KeyringError(
             f"there is no keyring in {shown(str(folder))}: make one with"
             f" pickleseal keygen --keyring {permissions.quoted(folder)}"
@@ -165,6 +169,20 @@ def read_roster(folder: Path) -> Roster:
         raise KeyringError(
             f"{shown(str(path))} is damaged ({error}): put it back from a backup"
         ) from None
+
+
+def _has_key_files(folder: Path) -> bool:
+    with suppress(OSError):
+        return any(name.endswith(KEY_SUFFIX) for name in os.listdir(folder))
+    return False
+
+
+def _lost_index(folder: Path) -> KeyringError:
+    return KeyringError(
+        f"{shown(str(folder / INDEX))} is missing, and key files lie beside it: put the newest"
+        " backup of it back. If there is none, move the key files elsewhere, make a new ring, and"
+        " take them in with pickleseal keys import --retired"
+    )
 
 
 class Change:
@@ -185,6 +203,9 @@ class Change:
         path = key_path(self.folder, outline(line).id)
         if path.stem in self.roster.entries:
             raise KeyringError(f"key {path.stem} is in this ring already")
+        if self._found is None:
+            # Key files without a keyring.json are what is left of a ring that lost it.
+            self.save(self.roster)
         if not os.path.lexists(path):
             self._added.append(path)
         self._replace(path, lambda: line.reveal() + "\n")
@@ -257,6 +278,8 @@ def changing(directory: Path, *, create: bool = False) -> Iterator[Change]:
     with _locked(folder):
         found = None
         if create and not os.path.lexists(folder / INDEX):
+            if _has_key_files(folder):
+                raise _lost_index(folder)
             with suppress(FileExistsError):
                 _create(folder / ".gitignore", lambda: _GITIGNORE, mode=0o644)
         else:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pickleseal.errors import KeyPermissionError, KeyringError, shown
-from pickleseal.keys import outline
+from pickleseal.keys import MAX_LINE, KeyLine, outline
 from pickleseal.keystore import permissions, surroundings, variables
 from pickleseal.keystore.directory import (
     INDEX,
@@ -33,7 +33,10 @@ SOON = 30
 """Days before the end of a primary's time at which it is told."""
 
 _KEY_FILE = re.compile(r"([0-9a-f]{32})\.key", re.ASCII)
-_LIKE_A_KEY_FILE = re.compile(r"\.key(?![a-z])", re.ASCII | re.IGNORECASE)
+_ASIDE = ".unlisted"
+_LIKE_A_KEY_FILE = re.compile(
+    rf"\.key(?![a-z])(?!.*{re.escape(_ASIDE)}$)", re.ASCII | re.IGNORECASE
+)
 _NEWEST_INDEX = f"put the newest backup of {INDEX} back"
 
 
@@ -256,7 +259,7 @@ def _strays(folder: Path, names: Sequence[str], roster: Roster) -> Iterator[Find
                 str(folder / name),
                 f"is not listed in {INDEX}, and so does nothing: it is left from a change that was"
                 " cut off, or somebody put it there",
-                removal(folder / name),
+                _aside(folder / name),
             )
 
 
@@ -266,15 +269,38 @@ def _left_over(folder: Path, names: Sequence[str]) -> Iterator[Finding]:
             problem = "is left from a change that was cut off, and may hold a key"
         elif _LIKE_A_KEY_FILE.search(name) and not _KEY_FILE.fullmatch(name):
             problem = "is not named as a key file is, and so does nothing; it may hold a key"
+            yield Finding(str(folder / name), problem, _right_name(folder, name))
+            continue
         else:
             continue
         yield Finding(str(folder / name), problem, removal(folder / name))
 
 
+def _right_name(folder: Path, name: str) -> str:
+    """Give the command that names a file after the key in it, if nothing has that name."""
+    path = folder / name
+    with suppress(KeyringError, OSError):
+        data = permissions.read_guarded(path, secret=True, group_read=True, limit=MAX_LINE + 2)
+        proper = key_path(folder, outline(KeyLine(data.decode("latin-1"))).id)
+        if not os.path.lexists(proper):
+            return f"mv -n {quoted(path)} {quoted(proper)}"
+    return _aside(path)
+
+
+def _aside(path: Path) -> str:
+    """Give the command that lays a file aside: it may be the only copy of a key."""
+    if not path.is_file():
+        return removal(path)
+    return f"mv -n {quoted(path)} {quoted(path.with_name(path.name + _ASIDE))}"
+
+
 def _primary_faults(folder: Path, roster: Roster, now: int, max_age: int) -> Iterator[Finding]:
     rotate = _rotation(folder)
     if roster.primary is None:
-        yield Finding(str(folder), "has no primary key: nothing can be sealed", rotate)
+        states = {entry.state for entry in roster.entries.values()}
+        # A ring of retired keys alone is one that is meant to open and never to seal.
+        if roster.last_primary is not None or states != {State.RETIRED}:
+            yield Finding(str(folder), "has no primary key: nothing can be sealed", rotate)
         return
     entry = roster.entries[roster.primary]
     place = f"key {entry.id}"

@@ -23,6 +23,7 @@ _FLAGS = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
+_ELSEWHERE = "keep the keyring in a folder of your own"
 _KUBERNETES = (
     "(If others may have read a key, make a new one. In Kubernetes set defaultMode: 0400, or, for"
     " a container that is not root, fsGroup, defaultMode: 0440 and PICKLESEAL_GROUP_READ=1)"
@@ -96,7 +97,7 @@ def folder_faults(folder: Path, *, above: bool = False) -> Iterator[Fault]:
         return
     for place in (folder, *folder.parents):
         status = os.stat(place)
-        yield from _owner_faults(status, place)
+        yield from _owner_faults(status, place, mend=_ELSEWHERE)
         may_be_sticky = above or place != folder
         sticky = may_be_sticky and status.st_mode & stat.S_ISVTX and status.st_uid == 0
         if sticky or not _writable_by_others(status, place):
@@ -105,7 +106,8 @@ def folder_faults(folder: Path, *, above: bool = False) -> Iterator[Fault]:
             place,
             f"has mode {stat.S_IMODE(status.st_mode):04o}: others can replace the keys in or"
             " below it",
-            f"chmod go-w {quoted(place)}",
+            # What belongs to another user, such as root's /tmp, is not ours to mend.
+            f"chmod go-w {quoted(place)}" if status.st_uid == os.geteuid() else _ELSEWHERE,
             "(or keep the keyring elsewhere)" if status.st_mode & stat.S_ISVTX else "",
         )
 
@@ -126,7 +128,7 @@ def file_faults(
     """Give what lets others change a file with this status, or, if it is secret, read it."""
     if not CHECKED:
         return
-    yield from _owner_faults(status, path)
+    yield from _owner_faults(status, path, mend=f"chown {os.geteuid()} {quoted(path)}")
     mode = stat.S_IMODE(status.st_mode)
     shared = mode & stat.S_IRWXG and not _private_group(status, path)
     open_to_others = mode & stat.S_IWOTH or (mode & stat.S_IWGRP and shared)
@@ -134,10 +136,12 @@ def file_faults(
         group = mode & stat.S_IRGRP and not group_read and shared
         open_to_others = open_to_others or mode & stat.S_IROTH or group
     if open_to_others:
+        who = "others" if mode & stat.S_IRWXO else "its group"
+        changes = mode & (stat.S_IWOTH | stat.S_IWGRP)
+        can = "read or change" if secret and changes else "change" if changes else "read"
         yield Fault(
             path,
-            f"has mode {mode:04o}: others can {'read or change' if secret else 'change'} it, so"
-            " it cannot be relied on",
+            f"has mode {mode:04o}: {who} can {can} it, so it cannot be relied on",
             f"chmod {'600' if secret else 'go-w'} {quoted(path)}",
             _KUBERNETES if secret else "",
         )
@@ -168,12 +172,12 @@ def _raise_first(faults: Iterator[Fault]) -> None:
         raise fault.error()
 
 
-def _owner_faults(status: os.stat_result, path: Path) -> Iterator[Fault]:
+def _owner_faults(status: os.stat_result, path: Path, *, mend: str) -> Iterator[Fault]:
     if status.st_uid not in (0, os.geteuid()):
         yield Fault(
             path,
             f"belongs to the user with id {status.st_uid}, who can change the keys there",
-            f"chown {os.geteuid()} {quoted(path)}",
+            mend,
             "(if it is yours: what another user put there is not to be trusted)",
         )
 

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from pickleseal.errors import KeyringError, NoKeyError
+from pickleseal.errors import KeyringError, NoKeyError, shown
 from pickleseal.keyring import Keyring
 from pickleseal.keys import PREFIX, Key, KeyLine
 from pickleseal.keystore import variables
@@ -51,7 +51,13 @@ def find_keyring(given: Keyring | str | os.PathLike[str] | None = None) -> Keyri
     if lines is not None:
         return _kept_lines(lines)
     own = user_directory()
-    if os.path.lexists(os.path.join(own, INDEX)):
+    try:
+        os.lstat(os.path.join(own, INDEX))
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise KeyringError(f"your own keyring in {shown(own)} cannot be read: {error}") from None
+    else:
         return _kept_directory(own)
     raise NoKeyError(
         "there is no key yet. Make one with: pickleseal keygen (or name a keyring's directory"
@@ -62,11 +68,18 @@ def find_keyring(given: Keyring | str | os.PathLike[str] | None = None) -> Keyri
 def keyring_directory(given: str | os.PathLike[str] | None = None) -> Path:
     """Give the directory to change: the one given, the variable's, the user's own.
 
-    A relative path is taken from the current directory here, since a person named it.
+    A relative path is taken from the current directory here, since a person named it. Raises
+    KeyringError where loads use the lines in PICKLESEAL_KEY: another ring would be changed.
     """
     if given is not None:
         return Path(_checked_path(given))
-    return Path(variables.keyring() or user_directory())
+    directory = variables.keyring()
+    if directory is None and variables.KEYS in os.environ:
+        raise KeyringError(
+            f"{variables.KEYS} is set, and what it holds is not changed from here: name the"
+            f" keyring's directory with --keyring, or unset {variables.KEYS}"
+        )
+    return Path(directory or user_directory())
 
 
 def user_directory() -> str:
@@ -82,6 +95,8 @@ def _checked_path(given: str | os.PathLike[str]) -> str:
     path = os.fspath(given)
     if not isinstance(path, str):
         raise TypeError(f"keyring= takes a Keyring or a path, not {type(given).__name__}")
+    if not path:
+        raise KeyringError("the path of the keyring is empty: is a variable not set?")
     if path.startswith(PREFIX):
         raise KeyringError("keyring= takes the path of a directory, and this is a key line")
     return os.path.expanduser(path)

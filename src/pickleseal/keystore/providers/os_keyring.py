@@ -55,6 +55,11 @@ def forget(place: str, key_id: str) -> None:
         raise KeyringError(_complaint(error)) from None
 
 
+def store_name() -> str:
+    """Give what the store calls itself."""
+    return _backend(_package())
+
+
 def _read(place: str, key_id: str) -> KeyLine | str:
     # It returns what is wrong, so that no frame of a traceback holds the secret.
     package = _package()
