@@ -54,7 +54,8 @@ def sealed(key: Key, segments: Sequence[bytes] = BODY, metadata: Metadata = PLAI
 def leaves_of(
     suite: Suite, segments: Sequence[memoryview], paddings: Sequence[memoryview]
 ) -> list[bytes]:
-    return threads.leaf_digests(suite, tree.split(memory.interleaved(segments, paddings)))
+    pieces = list(memory.interleaved(segments, paddings))
+    return threads.leaf_digests(suite, pieces, sum(map(len, pieces)))
 
 
 def opened(whole: Whole, ring: Keyring) -> seal.Verified:

@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any, NamedTuple, Self
 
 from pickleseal.errors import MalformedError, MetadataError
@@ -24,6 +24,7 @@ CONTENTS = ("pickle", "joblib", "inventory")
 SOURCES = ("dumped", "adopted")
 
 _MAX_DEPTH = 4
+_PAIRS = {list, tuple}
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -50,7 +51,14 @@ def _as_dict(value: object) -> dict[str, Any]:
 _dump = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_as_dict
 ).encode
-_load = json.JSONDecoder(parse_int=_parse_integer, parse_constant=_refuse_constant).decode
+_decode = json.JSONDecoder(parse_int=_parse_integer, parse_constant=_refuse_constant).raw_decode
+
+
+def _load(text: str) -> Any:  # noqa: ANN401 - any JSON
+    value, end = _decode(text)
+    if end != len(text):
+        raise ValueError("something stands behind it")
+    return value
 
 
 class External(NamedTuple):
@@ -133,14 +141,16 @@ def fits_imports(names: frozenset[tuple[str, str]]) -> bool:
 
 
 def _to_fields(metadata: Metadata) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for name, value in zip(metadata._fields, metadata, strict=True):
-        if value is not None:
-            fields["class" if name == "class_name" else name] = value
+    fields = {
+        name: value for name, value in zip(_NAMES, metadata, strict=True) if value is not None
+    }
     if metadata.external is not None:
         buffers, size, digest = metadata.external
         fields["external"] = {"count": buffers, "bytes": size, "digest": digest}
     return fields
+
+
+_NAMES = tuple("class" if name == "class_name" else name for name in Metadata._fields)
 
 
 def _from_fields(fields: dict[str, Any]) -> dict[str, Any]:
@@ -196,18 +206,18 @@ def _versions_fault(value: object) -> str | None:
 def _imports_fault(value: object) -> str | None:
     if not isinstance(value, list | tuple):
         return "it must be a list"
-    for pair in value:
-        if not (
-            isinstance(pair, list | tuple)
-            and len(pair) == 2
-            and isinstance(pair[0], str)
-            and isinstance(pair[1], str)
-        ):
-            return "each import must be a pair of texts"
-    pairs = [(module, name) for module, name in value]
-    if any(one >= two for one, two in pairwise(pairs)):
+    # Each look at all of them is one call: there is a list in nearly every envelope.
+    if not value:
+        return None
+    if not set(map(type, value)) <= _PAIRS or set(map(len, value)) != {2}:
+        return "each import must be a pair of texts"
+    texts = list(chain.from_iterable(value))
+    if set(map(type, texts)) != {str}:
+        return "each import must be a pair of texts"
+    pairs = list(zip(texts[::2], texts[1::2], strict=True))
+    if pairs != sorted(set(pairs)):
         return "the imports must be sorted, each one once"
-    return _text_fault("".join(chain.from_iterable(pairs)))
+    return _text_fault("".join(texts))
 
 
 def _external_fault(value: object) -> str | None:

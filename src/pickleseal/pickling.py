@@ -246,6 +246,9 @@ class _Reader:
         return len(data)
 
 
+_find_class = pickle.Unpickler.find_class
+
+
 class _Unpickler(pickle.Unpickler):
     allowed: Names | None = None
 
@@ -254,7 +257,7 @@ class _Unpickler(pickle.Unpickler):
             raise PolicyError(
                 f"it refers to {shown(module)}.{shown(name)}, which its sealed imports do not list"
             )
-        return super().find_class(module, name)
+        return _find_class(self, module, name)
 
 
 _SINGLETON_TYPES = (type(None), type(NotImplemented), type(...))
@@ -273,6 +276,8 @@ _PLAIN_WITH_DICT = 2
 """The same, but for an object that has a `__reduce_ex__` in its own dict."""
 _OWN = 3
 """From the class."""
+_ODD = 4
+"""From elsewhere, or it has to be asked for anew each time."""
 
 
 class _Recorder:
@@ -294,29 +299,40 @@ class _Recorder:
         """Give an object's reduce value, or NotImplemented where the pickler may ask for it."""
         cls = type(obj)
         kind = self._kinds.get(cls)
+        if kind is None:
+            kind = self._first_of(cls)
         if kind == _PLAIN:
             return NotImplemented
         if kind == _PLAIN_WITH_DICT and "__reduce_ex__" not in obj.__dict__:
             return NotImplemented
-        if kind == _OWN:
+        if kind in (_OWN, _PLAIN_WITH_DICT):
             reduced = obj.__reduce_ex__(self._protocol)
             return self._looked_at(obj, reduced) if isinstance(reduced, str) else reduced
-        return self._reduce_first(obj, cls)
+        return self._reduce_each(obj, cls)
 
-    def _reduce_first(self, obj: Any, cls: type) -> Any:  # noqa: ANN401 - as reduce
-        reducer = None if cls in (type, types.FunctionType) else self._dispatch_table.get(cls)
-        if reducer is not None:
-            return self._looked_at(obj, reducer(obj))
-        if cls is types.FunctionType or issubclass(cls, type):
+    def _first_of(self, cls: type) -> int:
+        """Tell what is known of a class that is met for the first time, and keep it."""
+        by_hand = (
+            cls is type
+            or cls is types.FunctionType
+            or cls in self._dispatch_table
+            or issubclass(cls, type)
+            or cls.__getattribute__ is not object.__getattribute__
+        )
+        kind = self._kinds[cls] = _ODD if by_hand else _kind_of(cls)
+        return kind
+
+    def _reduce_each(self, obj: Any, cls: type) -> Any:  # noqa: ANN401 - as reduce
+        if cls is type or cls is types.FunctionType:
             if cls is not type or obj not in _SINGLETON_TYPES:
                 self._note(obj, obj.__qualname__)
             return NotImplemented
-        if cls.__getattribute__ is object.__getattribute__:
-            self._kinds[cls] = _kind_of(cls)
-            if self._kinds[cls] == _PLAIN:
-                return NotImplemented
-            if self._kinds[cls] == _PLAIN_WITH_DICT and "__reduce_ex__" not in obj.__dict__:
-                return NotImplemented
+        reducer = self._dispatch_table.get(cls)
+        if reducer is not None:
+            return self._looked_at(obj, reducer(obj))
+        if issubclass(cls, type):
+            self._note(obj, obj.__qualname__)
+            return NotImplemented
         reduce_ex = getattr(obj, "__reduce_ex__", None)
         if reduce_ex is None:
             return NotImplemented  # the C pickler has an error or another way for it
@@ -328,11 +344,14 @@ class _Recorder:
         return reduced
 
     def _note(self, obj: Any, name: str) -> None:  # noqa: ANN401 - any object
-        module = pickle.whichmodule(obj, name)  # type: ignore[attr-defined]
+        # As pickle.whichmodule has it: the attribute, and only without one a search.
+        module = getattr(obj, "__module__", None)
+        if module is None:
+            module = pickle.whichmodule(obj, name)  # type: ignore[attr-defined]
         if not isinstance(module, str):
             return
-        parent, _, last = name.rpartition(".")
-        if parent:
+        if "." in name:
+            parent, _, last = name.rpartition(".")
             # A path that leads back to the module is written as its last step alone.
             within = sys.modules.get(module)
             with contextlib.suppress(AttributeError):

@@ -54,6 +54,8 @@ def drifts(sealed: Mapping[str, str], here: Mapping[str, str | None]) -> list[Dr
     Python is compared by major and minor version, all else by the whole text. `here` has a
     value for each name in `sealed`.
     """
+    if sealed == here:
+        return []
     return [
         Drift(package, version, here[package])
         for package, version in sealed.items()

@@ -109,8 +109,8 @@ class MemorySource:
             segments.append(own(segment) if segments else segment)
             self.position = end + envelope.padding(length)
             paddings.append(view[end : self.position])
-        leaves = tree.split([view[start : self.position]])
-        return Body(segments, paddings, threads.leaf_digests(suite, leaves))
+        body = view[start : self.position]
+        return Body(segments, paddings, threads.leaf_digests(suite, [body], len(body)))
 
 
 class FileSource:

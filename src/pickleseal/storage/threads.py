@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import TypeVar
@@ -93,9 +93,11 @@ def each(
     return [results[number] for number in range(len(results))]
 
 
-def leaf_digests(suite: Suite, leaves: Iterable[list[memoryview]]) -> list[bytes]:
-    """Give the digests of leaves that are in memory already."""
-    return each(leaves, lambda _, leaf: tree.leaf_digest(suite, leaf))
+def leaf_digests(suite: Suite, pieces: Sequence[memoryview], size: int) -> list[bytes]:
+    """Give the digests of the leaves of a body of `size` bytes that is in memory already."""
+    if 0 < size <= tree.LEAF_SIZE:
+        return [tree.leaf_digest(suite, pieces)]
+    return each(tree.split(pieces), lambda _, leaf: tree.leaf_digest(suite, leaf))
 
 
 def _thread_count() -> int:
