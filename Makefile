@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-fast test-optimized test-all sweep format clean
+.PHONY: help demo test lint test-fast test-optimized test-all sweep bench format clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ test-optimized: $(VENV)/.test  ## Run the tests in Pythons that drop every asser
 
 sweep: $(VENV)/.test  ## Run the long forms of some tests
 	@$(PYTEST) -n auto -m sweep $(ARGS)
+
+bench: $(VENV)/.bench  ## Measure how fast it is, beside its peers; ARGS=--quick in seconds
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 # Each CPython from 3.11 up that this machine has gets a virtual environment of its own.
 test-all:  ## Run the tests on every Python that this machine has
@@ -79,4 +82,9 @@ $(VENV)/.run: $(VENV)/.venv pyproject.toml
 $(VENV)/.test: $(VENV)/.run
 	@echo "Installing what the tests need"
 	@$(PIP) install --group test --group check
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.run
+	@echo "Installing what the benchmark measures beside pickleseal"
+	@$(PIP) install --group bench || echo "Not all could be installed: the report says what is missing"
 	@touch $@

@@ -3,11 +3,9 @@
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from pickleseal import envelope, opening, seal, storage
 from pickleseal.errors import KeyringError, MalformedError, SealError, shown
@@ -30,8 +28,7 @@ class Status(StrEnum):
     """The envelope tag holds: every byte is as it was sealed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
+class Inspection(NamedTuple):
     """What an envelope says of itself. Nothing of it was unpickled.
 
     `status` tells how much of the rest is vouched for, and `problem` why it is not more.
@@ -88,6 +85,8 @@ class Inspection:
 
     def _repr_html_(self) -> str:
         """Show it in a notebook: a table in which every text is escaped."""
+        from html import escape  # noqa: PLC0415 - for notebooks alone
+
         colour = _STATUS_COLOUR[self.status]
         cells = "".join(
             "<tr><th style='text-align:left;vertical-align:top;padding-right:1em'>"
@@ -195,7 +194,7 @@ def _of_head(head: seal.AuthenticHead, name: str | None, problem: str | None) ->
 
 def _of_payload(payload: seal.Verified, name: str | None) -> Inspection:
     head = _of_head(payload.head, name, None)
-    return replace(head, status=Status.WHOLE, digest=payload.digest)
+    return head._replace(status=Status.WHOLE, digest=payload.digest)
 
 
 _CODECS = {envelope.STORED: "stored", envelope.ZSTD: "zstd"}

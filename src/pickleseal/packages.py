@@ -1,7 +1,6 @@
 """The packages of this interpreter: which ones an object needs, and their versions here."""
 
 import functools
-import platform
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
@@ -9,6 +8,8 @@ from pathlib import PurePath
 from pickleseal.errors import VersionMismatchWarning
 
 PYTHON = "python"
+PYTHON_VERSION = sys.version.partition(" ")[0]
+"""What platform.python_version() gives, without an import that takes milliseconds."""
 
 # Asking which distribution a module belongs to means to read the file lists of all of them:
 # tens of milliseconds. This one, of which every second model is, is known.
@@ -21,7 +22,7 @@ def versions_of(modules: Iterable[str]) -> dict[str, str]:
 
     The standard library is Python; modules that no installed distribution owns are left out.
     """
-    versions = {PYTHON: platform.python_version()}
+    versions = {PYTHON: PYTHON_VERSION}
     for module in modules:
         found = _owner(module)
         if found:
@@ -31,9 +32,7 @@ def versions_of(modules: Iterable[str]) -> dict[str, str]:
 
 def versions_here(packages: Iterable[str]) -> Mapping[str, str | None]:
     """Give the versions here of packages that `versions_of` named; None for one not installed."""
-    return {
-        name: platform.python_version() if name == PYTHON else _version(name) for name in packages
-    }
+    return {name: PYTHON_VERSION if name == PYTHON else _version(name) for name in packages}
 
 
 def warning(

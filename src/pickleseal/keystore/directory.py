@@ -5,7 +5,6 @@ take effect when keyring.json is replaced; a key file that it does not list is n
 """
 
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -252,7 +251,7 @@ class Change:
         return roster is not None and key_id in roster.entries
 
     def _replace(self, path: Path, text: Callable[[], str]) -> None:
-        temporary = self.folder / f".{path.name}.{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+        temporary = self.folder / f".{path.name}.{os.urandom(8).hex()}{TEMPORARY_SUFFIX}"
         _create(temporary, text, mode=0o600)
         try:
             temporary.replace(path)

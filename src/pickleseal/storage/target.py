@@ -2,7 +2,6 @@
 
 import io
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -187,7 +186,7 @@ def _replacing(path: str, *, durable: bool, seen: Stamp | None) -> Iterator[int]
             raise _changed(path)
         replaced = status
     folder = os.path.dirname(real)
-    temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+    temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}{TEMPORARY_SUFFIX}")
     descriptor = -1
     # From before the file is there: an interrupt may come at any point.
     try:
