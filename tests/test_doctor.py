@@ -834,6 +834,51 @@ def test_a_repository_that_git_cannot_read_is_found(ring: Path) -> None:
     assert "\x1b" not in outcome.text
 
 
+@posix
+def test_a_hostile_repository_runs_nothing_and_learns_nothing(ring: Path, tmp_path: Path) -> None:
+    """A clone that lacks an object fetches it, from where its own settings say."""
+    top = ring.parent
+    mark, program = tmp_path / "mark", tmp_path / "program"
+    program.write_text(f"#!/bin/sh\nenv > '{mark}'\n")
+    program.chmod(0o700)
+    git(top, "init", "-q")
+    (top / "file").write_text("1")
+    git(top, "add", "file")
+    git(top, "commit", "-q", "-m", "one")
+    tree = subprocess.run(
+        ["git", "-C", top, "rev-parse", "HEAD^{tree}"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    (top / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
+    with (top / ".git" / "config").open("a") as config:
+        config.write(
+            "[core]\n repositoryformatversion = 1\n fsmonitor = " + str(program) + "\n"
+            "[extensions]\n partialClone = origin\n"
+            f'[remote "origin"]\n url = ext::{program}\n promisor = true\n'
+            '[protocol "ext"]\n allow = always\n'
+        )
+    outcome = look(ring, env={"PICKLESEAL_PASSPHRASE": "a secret"})
+    assert not mark.exists()
+    assert any("cannot tell" in finding.problem for finding in outcome.findings)
+
+
+def test_a_key_that_was_committed_elsewhere_in_the_repository_is_found(
+    ring: Path, tmp_path: Path
+) -> None:
+    top = ring.parent
+    git(top, "init", "-q")
+    (top / "old place").mkdir()
+    copy = top / "old place" / key_file(ring).name
+    copy.write_text(key_file(ring).read_text())
+    git(top, "add", "-f", str(copy))
+    git(top, "commit", "-q", "-m", "one")
+    git(top, "rm", "-q", "--cached", str(copy))
+    git(top, "commit", "-q", "--amend", "--allow-empty", "-m", "as if nothing had been")
+    copy.unlink()
+    copy.parent.rmdir()
+    findings = look(ring).findings
+    assert any("was committed" in f.problem and f.place == str(key_file(ring)) for f in findings)
+
+
 def test_where_there_is_no_git_a_repository_is_found(ring: Path) -> None:
     assert look(ring, env={"PATH": ""}).code == 0
     git(ring.parent, "init", "-q")

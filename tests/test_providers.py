@@ -396,6 +396,31 @@ def test_a_key_line_whose_command_is_none_is_refused(place: str, line: KeyLine) 
 
 
 @posix
+def test_what_is_run_is_the_file_that_was_looked_at(
+    tmp_path: Path, line: KeyLine, script: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link may lead elsewhere by the time that the program starts."""
+    program = script(f"echo {line.reveal()}")
+    other = tmp_path / "other"
+    mark = tmp_path / "mark"
+    other.write_text(f"#!/bin/sh\ntouch '{mark}'\n")
+    other.chmod(0o700)
+    link = tmp_path / "link"
+    link.symlink_to(program)
+    real = permissions.checked_program
+
+    def then_exchanged(path: Path) -> Path:
+        found = real(path)
+        link.unlink()
+        link.symlink_to(other)
+        return found
+
+    monkeypatch.setattr(commands, "checked_program", then_exchanged)
+    assert changes.command_line([str(link)])
+    assert not mark.exists()
+
+
+@posix
 def test_a_key_stays_with_its_command_and_is_handed_over_where_that_is_asked_for(
     tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
 ) -> None:
