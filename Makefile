@@ -40,7 +40,7 @@ test-optimized: $(VENV)/.test  ## Run the tests in Pythons that drop every asser
 	  -W "ignore:assertions not in test modules" $(ARGS)
 
 sweep: $(VENV)/.test  ## Run the long forms of some tests
-	@$(PYTEST) -n auto -m sweep $(ARGS)
+	@$(PYTEST) -m sweep $(ARGS)  # one after the other: some take a good part of the memory
 
 bench: $(VENV)/.bench  ## Measure how fast it is, beside its peers; ARGS=--quick in seconds
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 
 from pickleseal.errors import MalformedError
 from pickleseal.metadata import Metadata
+from pickleseal.roster import without_repeats
 
 FORMAT = "pickleseal-inventory-1"
 CONTENT = "inventory"
@@ -73,19 +74,12 @@ def metadata_digest(metadata: Metadata) -> str:
 
 def _parse(number: int, line: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(line.decode("ascii"), object_pairs_hook=_without_repeats)
+        value = json.loads(line.decode("ascii"), object_pairs_hook=without_repeats)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise MalformedError(f"it is no inventory: line {number} is no JSON object")
     return value
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("a field stands twice")
-    return made
 
 
 def _item(number: int, line: dict[str, Any]) -> Item:

@@ -163,7 +163,7 @@ class Roster(NamedTuple):
     def decode(cls, data: bytes) -> Self:
         """Read a keyring.json; what this version would not write is a ValueError that says why."""
         try:
-            index = json.loads(data.decode(), object_pairs_hook=_without_repeats)
+            index = json.loads(data.decode(), object_pairs_hook=without_repeats)
         except (ValueError, RecursionError):
             raise ValueError("it is not JSON, or names something twice") from None
         fault = _fault(index)
@@ -294,7 +294,7 @@ def _fault(index: object) -> str | None:
     return None
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Make an object of a JSON text, if it names each field once."""
     made = dict(pairs)
     if len(made) != len(pairs):
