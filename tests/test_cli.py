@@ -150,7 +150,8 @@ def test_verify_tells_whole_refused_and_unreadable_apart(
     model: Path, ring: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.pkl"
-    broken.write_bytes(model.read_bytes()[:-1] + b"\0")
+    data = model.read_bytes()
+    broken.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     plain = tmp_path / "plain.pkl"
     plain.write_bytes(b"\x80\x04N.")
     assert run("verify", model, "--keyring", ring).returncode == 0

@@ -314,7 +314,8 @@ def test_reseal_tells_what_came_of_each_file(ring: Path, models: Path) -> None:
     run("keys", "rotate", "--keyring", ring)
     (models / "notes.txt").write_text("hello")
     broken = models / "bro\x1b[31mken.pkl"
-    broken.write_bytes((models / "0.pkl").read_bytes()[:-1] + b"\0")
+    good = (models / "0.pkl").read_bytes()
+    broken.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     dry = run("reseal", "--dry-run", models, "--keyring", ring)
     assert dry.returncode == 1
     assert "would be resealed" in dry.stdout
@@ -394,7 +395,7 @@ def test_an_inventory_leaves_out_what_does_not_hold_and_says_so(
 ) -> None:
     (models / "notes.txt").write_text("hello")
     good = (models / "0.pkl").read_bytes()
-    (models / "broken.pkl").write_bytes(good[:-1] + b"\0")
+    (models / "broken.pkl").write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     found = done_json("inventory", models, "--output", tmp_path / "list", "--keyring", ring, code=1)
     assert found["listed"] == 20
     assert {Path(one["path"]).name for one in found["left_out"]} == {"notes.txt", "broken.pkl"}
@@ -424,6 +425,8 @@ def test_an_interrupted_reseal_says_how_to_go_on(ring: Path, tmp_path: Path) -> 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Whoever runs the tests in the background has it ignored, and so would the command.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as worker:
         # Only the first: to look at all of them takes as long as the work.
         while (folder / "0").read_bytes()[16:32].hex() != new:

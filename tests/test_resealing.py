@@ -217,7 +217,8 @@ def test_a_ring_that_may_not_seal_reseals_nothing(models: Path, ring_directory: 
 def test_a_dry_run_verifies_all_and_writes_nothing(models: Path, ring_directory: Path) -> None:
     rotate(ring_directory)
     broken = models / "deep/er/broken.pkl"
-    broken.write_bytes((models / "list.pkl").read_bytes()[:-1] + b"\0")
+    good = (models / "list.pkl").read_bytes()
+    broken.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     before = {path: path.stat().st_mtime_ns for path in models.rglob("*")}
     done = list(reseal_all([str(models)], keyring=open_keyring(ring_directory), dry_run=True))
     assert outcomes(done, models)["deep/er/broken.pkl"] == "refused"
