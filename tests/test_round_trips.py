@@ -1264,39 +1264,6 @@ def test_an_interrupted_call_is_not_left_before_its_threads_are_done(
     np.testing.assert_array_equal(signed_load(path, keyring=ring), original)
 
 
-@posix
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("rounds", [40, pytest.param(2000, marks=pytest.mark.sweep)])
-def test_an_interrupt_at_any_moment_leaves_the_old_file_or_the_new_and_nothing_else(
-    rounds: int, ring: Keyring, tmp_path: Path
-) -> None:
-    path = tmp_path / "it"
-    arrays = [numbers(9 * LEAF_SIZE), numbers(9 * LEAF_SIZE)[::-1].copy()]
-    signed_dump(arrays[0], path, keyring=ring)
-    begun = time.monotonic()
-    signed_dump(arrays[0], path, keyring=ring, durable=False)
-    signed_load(path, keyring=ring)
-    longest = 1.2 * (time.monotonic() - begun)
-
-    def interrupt(*arguments: Any) -> None:
-        raise Interrupted
-
-    interrupted = 0
-    for number in range(rounds):
-        with signals(interrupt):
-            try:
-                signal.setitimer(signal.ITIMER_REAL, longest * (number + 1) / rounds)
-                signed_dump(arrays[number % 2], path, keyring=ring, durable=False)
-                signed_load(path, keyring=ring)
-                signal.setitimer(signal.ITIMER_REAL, 0)
-            except Interrupted:
-                interrupted += 1
-        assert list(tmp_path.iterdir()) == [path]
-        loaded = signed_load(path, keyring=ring)
-        assert any(np.array_equal(loaded, one) for one in arrays)
-    assert interrupted
-
-
 FULL = """
 import resource, signal, sys, tempfile
 import pickleseal
