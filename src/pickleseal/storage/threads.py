@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -19,7 +20,7 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def each(
+def each(  # noqa: PLR0915 - one act, whose state the threads share
     items: Iterable[_Item], work: Callable[[int, _Item], _Result], *, least: int = MIN_LEAVES
 ) -> list[_Result]:
     """Do `work` on each numbered item, in threads where there are many; give the results in order.
@@ -50,20 +51,21 @@ def each(
         except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
             failures.append(error)
 
-    working: list[threading.Event] = []
+    begun: list[None] = []
+    finished: list[None] = []
 
     def run_aside() -> None:
-        done = threading.Event()
         with lock:
             if failures:
                 return
-            working.append(done)
+            begun.append(None)
         try:
             run()
         finally:
-            done.set()
+            finished.append(None)
 
     threads = [threading.Thread(target=run_aside, daemon=True) for _ in range(_thread_count() - 1)]
+    interrupted = False
     try:
         with suppress(RuntimeError):  # no more threads to be had: fewer will do
             for thread in threads:
@@ -71,20 +73,24 @@ def each(
         run()
     except BaseException as error:  # noqa: BLE001 - an interrupt; raised again below
         failures.append(error)
+        interrupted = True
     while True:
-        # No thread may outlive the call: it would go on with a descriptor that is closed. To join
-        # them is not enough: up to Python 3.12 an interrupted join takes its thread for ended.
+        # No thread may outlive the call: it would go on with a descriptor that is closed. After an
+        # interrupt nothing of threading's own is waited for: up to Python 3.12 an interrupted join
+        # takes its thread for ended, and an interrupted wait may keep a lock that the thread needs.
         try:
+            if not interrupted:
+                for thread in threads:
+                    if thread.is_alive():
+                        thread.join()
             with lock:
-                begun = list(working)  # one that comes later finds nothing left to do
-            for done in begun:
-                done.wait()
-            for thread in threads:
-                if thread.is_alive():
-                    thread.join()
+                expected = len(begun)  # one that comes later finds a failure, or nothing to do
+            while len(finished) < expected:
+                time.sleep(0.001)
             break
         except BaseException as error:  # noqa: BLE001 - as above
             failures.append(error)
+            interrupted = True
     if failures:
         try:
             raise failures[0]
