@@ -1264,6 +1264,63 @@ def test_an_interrupted_call_is_not_left_before_its_threads_are_done(
     np.testing.assert_array_equal(signed_load(path, keyring=ring), original)
 
 
+AT_ANY_MOMENT = """
+import faulthandler, os, signal, sys, time
+import numpy as np
+import pickleseal as ps
+
+faulthandler.dump_traceback_later(400, exit=True)  # a hang shows where it is
+folder, rounds = sys.argv[1], int(sys.argv[2])
+path = os.path.join(folder, "it")
+ring = ps.Keyring(ps.Key.generate())
+arrays = [np.arange(9 << 17), np.arange(9 << 17)[::-1].copy()]
+begun = time.monotonic()
+ps.signed_dump(arrays[0], path, keyring=ring, durable=False)
+ps.signed_load(path, keyring=ring)
+longest = 1.2 * (time.monotonic() - begun)
+
+class Interrupted(BaseException):
+    pass
+
+def interrupt(*arguments):
+    raise Interrupted
+
+signal.signal(signal.SIGALRM, interrupt)
+interrupted = 0
+for number in range(rounds):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, longest * (number + 1) / rounds)
+        ps.signed_dump(arrays[number % 2], path, keyring=ring, durable=False)
+        ps.signed_load(path, keyring=ring)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except Interrupted:
+        interrupted += 1
+    if os.listdir(folder) != ["it"]:
+        sys.exit(f"left behind: {os.listdir(folder)}")
+    loaded = ps.signed_load(path, keyring=ring)
+    if not any(np.array_equal(loaded, one) for one in arrays):
+        sys.exit("neither the old one nor the new")
+print(interrupted > 0)
+"""
+
+
+@posix
+@pytest.mark.parametrize("rounds", [40, pytest.param(2000, marks=pytest.mark.sweep)])
+def test_an_interrupt_at_any_moment_leaves_the_old_file_or_the_new_and_nothing_else(
+    rounds: int, tmp_path: Path
+) -> None:
+    """In a process of its own: coverage has locks that an interrupt may leave held."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ANY_MOMENT, str(tmp_path), str(rounds)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=env,
+    )
+    assert done.stdout == "True\n", done.stderr
+
+
 FULL = """
 import resource, signal, sys, tempfile
 import pickleseal
