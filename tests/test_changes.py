@@ -707,6 +707,24 @@ def test_a_key_that_would_stay_plain_elsewhere_is_not_called_protected(
     assert open_keyring(ring_directory)
 
 
+def test_a_key_that_is_kept_otherwise_meanwhile_is_left_as_it_is_now(
+    ring_directory: Path,
+) -> None:
+    """Or the secret that the file of the key came to refer to could be forgotten."""
+    key_id = primary_of(ring_directory)
+
+    def choose() -> Storage:
+        changes.protect(
+            ring_directory, [key_id], Opener(), lambda: Storage(Passphrase("by another process"))
+        )
+        return Storage(Passphrase(PASS))
+
+    with pytest.raises(KeyringError):
+        changes.protect(ring_directory, [key_id], Opener(), choose)
+    ring = open_keyring(ring_directory, passphrase=lambda: "by another process")
+    assert signed_dumps(1, keyring=ring)
+
+
 def test_a_key_is_not_handed_out_of_a_ring_that_is_too_old(
     ring_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,8 +40,9 @@ def doctor(max_age: int, *, keyring: str | None, as_json: bool) -> int:
       pickleseal keys doctor
       pickleseal keys doctor --keyring keys --max-age 90
     """
-    directory = Path(variables.keyring() or user_directory()) if keyring is None else None
-    directory = directory or keyring_directory(keyring)
+    # Not as for changes: the doctor tells of PICKLESEAL_KEY rather than stop at it.
+    own = variables.keyring() or user_directory()
+    directory = Path(own) if keyring is None else keyring_directory(keyring)
     found = examine(directory, now=int(time.time()), max_age=max_age)
     code = CHECK_FAILED if found else FINE
     if as_json:

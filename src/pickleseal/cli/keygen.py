@@ -74,7 +74,7 @@ def keygen(
             ("role", role),
             ("file", str(made.path)),
             ("keep", _backup_of(os_keyring=os_keyring)),
-            *[("limits", limit) for limit in _limits_of(made.entry)],
+            *[("limits", limit) for limit in limits_of(made.entry)],
             ("next", f"pickleseal {then}{named(keyring, directory)}"),
         ],
         styles={"key": "green"},
@@ -104,13 +104,25 @@ def _backup_of(*, os_keyring: bool) -> str:
     return f"a backup of your system's keyring ({store_name()}): {lost}"
 
 
-def _limits_of(entry: Entry) -> list[str]:
+def limits_of(entry: Entry) -> list[str]:
+    """Give the limits of a key in words."""
     limits = []
     if entry.contexts is not None:
         limits.append(f"for {', '.join(entry.contexts)} alone")
     if entry.sign_until is not None:
-        limits.append(f"seals until {datetime.fromtimestamp(entry.sign_until, UTC):%Y-%m-%d}")
+        over = " (over)" if entry.sign_until <= time.time() else ""
+        limits.append(f"seals until {day(entry.sign_until)}{over}")
     return limits
+
+
+def day(seconds: int | None) -> str:
+    """Give the day, in UTC, of a time that a ring names."""
+    if seconds is None:
+        return "unknown"
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)
 
 
 def plain(made: Made) -> dict[str, object]:

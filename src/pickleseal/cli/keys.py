@@ -1,13 +1,12 @@
 """`pickleseal keys`: the life of the keys of a ring. Nothing here prints a secret."""
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pickleseal.cli.keygen import named, plain
+from pickleseal.cli.keygen import day, limits_of, named, plain
 from pickleseal.cli.options import SUITES, Day, changing, common, note
 from pickleseal.cli.output import FINE, console, guarded, print_json, print_rows
 from pickleseal.errors import KeyringError, shown
@@ -66,7 +65,7 @@ def list_keys(*, keyring: str | None, as_json: bool) -> int:
         line = Text.assemble(
             f"{entry.id}  ",
             (f"{_state(ring, entry):<15}", _STYLES[entry.state]),
-            f"  {entry.suite.name:<6}  {_day(entry.created)}",
+            f"  {entry.suite.name:<6}  {day(entry.created)}",
         )
         terminal.print(line, soft_wrap=True)
         for remark in _remarks(entry):
@@ -98,10 +97,10 @@ def show(key_id: str | None, *, keyring: str | None, as_json: bool) -> int:
         ("key", entry.id),
         ("state", _state(ring, entry)),
         ("suite", f"{entry.suite.value} ({entry.suite.name})"),
-        ("created", _day(entry.created)),
-        ("seals until", _day(entry.sign_until) if entry.sign_until is not None else ""),
+        ("created", day(entry.created)),
+        ("seals until", day(entry.sign_until) if entry.sign_until is not None else ""),
         ("contexts", ", ".join(entry.contexts or ())),
-        ("revoked", _day(entry.revoked) if entry.revoked is not None else ""),
+        ("revoked", day(entry.revoked) if entry.revoked is not None else ""),
         ("reason", entry.reason),
         ("kept", _kept(ring, entry) or ""),
         ("note", entry.note),
@@ -315,23 +314,10 @@ def _remarks(entry: Entry) -> list[str]:
     remarks = []
     if entry.note:
         remarks.append(entry.note)
-    if entry.sign_until is not None:
-        over = " (over)" if entry.sign_until <= time.time() else ""
-        remarks.append(f"seals until {_day(entry.sign_until)}{over}")
-    if entry.contexts is not None:
-        remarks.append(f"for {', '.join(entry.contexts)} alone")
+    remarks += limits_of(entry)
     if entry.reason:
-        remarks.append(f"revoked {_day(entry.revoked)}: {entry.reason}")
+        remarks.append(f"revoked {day(entry.revoked)}: {entry.reason}")
     return remarks
-
-
-def _day(seconds: int | None) -> str:
-    if seconds is None:
-        return "unknown"
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
-    except (ValueError, OverflowError, OSError):
-        return str(seconds)
 
 
 def _kept(ring: Keyring, entry: Entry) -> str | None:

@@ -208,7 +208,11 @@ def protect(
     storage = PLAIN if choose is None or not ids else choose()
     left = []
     with changing(directory) as change:
-        if change.roster != roster:
+        # Another way of keeping a key stands in its file alone, and not in keyring.json.
+        if change.roster != roster or any(
+            read_line(change.folder, key_id).reveal() != line.reveal()
+            for key_id, (line, _) in plain.items()
+        ):
             raise KeyringError("the keyring was changed meanwhile: nothing was done, try again")
         salt = os.urandom(SALT_SIZE)
         for old, secret in plain.values():
