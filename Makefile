@@ -42,7 +42,7 @@ test-optimized: $(VENV)/.test  ## Run the tests in Pythons that drop every asser
 sweep: $(VENV)/.test  ## Run the long forms of some tests
 	@$(PYTEST) -m sweep $(ARGS)  # one after the other: some take a good part of the memory
 
-bench: $(VENV)/.bench  ## Measure how fast it is, beside its peers; ARGS=--quick in seconds
+bench: $(VENV)/.bench $(VENV)/.scanners  ## Measure how fast it is, beside its peers; ARGS=--quick in seconds
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 # Each CPython from 3.11 up that this machine has gets a virtual environment of its own.
@@ -82,6 +82,13 @@ $(VENV)/.run: $(VENV)/.venv pyproject.toml
 $(VENV)/.test: $(VENV)/.run
 	@echo "Installing what the tests need"
 	@$(PIP) install --group test --group check
+	@touch $@
+
+# They want other versions of what pickleseal needs, so they have an environment of their own.
+$(VENV)/.scanners: $(VENV)/.venv pyproject.toml
+	@$(PYTHON) -m venv $(VENV)/scanners && $(VENV)/scanners/bin/python -m pip -qq install --upgrade 'pip>=25.1' \
+	  && $(VENV)/scanners/bin/python -m pip -qq install --group scanners \
+	  || echo "Not all scanners could be installed: the report says what is missing"
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.run

@@ -8,20 +8,23 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import aims, children, machine, measure, plot, report, results
+from benchmarks import aims, audits, children, machine, measure, plot, report, results
 from benchmarks.objects import CASES
 
 ROOT = Path(__file__).parent.parent
 _WIDTH = 150
 """Of what is printed where there is no terminal."""
-OTHERS = ("memory", "start")
+OTHERS = ("memory", "start", "audit")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small objects, about 15 seconds")
     parser.add_argument(
-        "--only", action="append", metavar="NAME", help="one object, memory, or start; repeatable"
+        "--only",
+        action="append",
+        metavar="NAME",
+        help="one object, memory, start, or audit; repeatable",
     )
     parser.add_argument(
         "--output",
@@ -86,6 +89,8 @@ def run(chosen: set[str], *, quick: bool) -> results.Results:
             found.memory = children.measure_memory(folder, quick=quick, say=say)
         if "start" in chosen:
             found.start = children.measure_start(quick=quick, say=say)
+        if "audit" in chosen:
+            found.audits = audits.measure(folder, quick=quick, say=say)
         for case in CASES:
             if case.name in chosen:
                 say(f"{case.name}: making it")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from benchmarks.audits import HASHER
 from benchmarks.children import HELP
 from benchmarks.report import TIMES
 from benchmarks.results import Goal, Results
@@ -67,6 +68,7 @@ AIMS = (
 )  # fmt: skip
 START_MS = {"import pickleseal": 60, HELP: 150}
 MEMORY_MIB = 64
+AUDIT = {"small": 0.6, "large": 0.2}
 
 
 def goals(results: Results) -> list[Goal]:
@@ -81,6 +83,13 @@ def goals(results: Results) -> list[Goal]:
         found.append(
             Goal(f"{_ONE}: peak memory of a {part}, beyond pickle's", MEMORY_MIB, "MiB", more)
         )
+    for tree, aim in AUDIT.items():
+        row = next(
+            (r for r in results.audits if (r.tree, r.tool) == (tree, "pickleseal audit")), None
+        )
+        if row is not None:
+            got = row.timing and row.timing.ratio
+            found.append(Goal(f"audit of {row.title}, beside {HASHER}", aim, TIMES, got))
     for row in results.start:
         if row.name in START_MS:
             took = row.timing and row.timing.median * 1000

@@ -8,7 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.results import CaseResult, Goal, MemoryRow, Results, Row, Timing
+from benchmarks.audits import HASHER, TOOLS
+from benchmarks.results import AuditRow, CaseResult, Goal, MemoryRow, Results, Row, Timing
 from benchmarks.ways import BASELINE, BY_NAME
 
 BEGIN = "<!-- Written by make bench, from benchmarks/results.json. -->"
@@ -70,6 +71,8 @@ def show(results: Results, console: Console) -> None:
         console.print(_memory_table(results))
     if results.start:
         console.print(_start_table(results))
+    if results.audits:
+        console.print(_audit_table(results))
     if results.goals:
         console.print(_goal_table(results.goals))
     console.print(f"[dim]{_machine(results)} {results.seconds:.0f} s in all.[/dim]")
@@ -170,6 +173,29 @@ def _start_cells(timing: Timing | None, reason: str | None) -> list[str]:
     return [seconds(timing.median), seconds(timing.minimum), f"{seconds(low)}{TO}{seconds(high)}"]
 
 
+def _audit_table(results: Results) -> Table:
+    table = _table("audits, as whole processes")
+    for name in ("files", "tool", "median", "fastest", f"{TIMES} {HASHER}", "spread"):
+        table.add_column(
+            name, justify="left" if name in ("files", "tool") else "right", no_wrap=True
+        )
+    for row in results.audits:
+        table.add_row(row.title, row.tool, *_audit_cells(row))
+    return table
+
+
+def _audit_cells(row: AuditRow) -> list[str]:
+    if row.timing is None:
+        return [row.reason or "not measured", "", "", ""]
+    low, high = row.timing.ratio_quartiles
+    return [
+        seconds(row.timing.median),
+        seconds(row.timing.minimum),
+        times(row.timing.ratio),
+        f"{times(low)}{TO}{times(high)}",
+    ]
+
+
 def _goal_table(goals: Iterable[Goal]) -> Table:
     table = _table("aims")
     for name in ("what", "at most", "got", ""):
@@ -213,6 +239,7 @@ def page(results: Results) -> str:
         *_page_packed(results),
         *_page_memory(results),
         *_page_start(results),
+        *_page_audits(results),
         *_page_goals(results),
         *_page_unmeasured(results),
     ]
@@ -297,6 +324,17 @@ def _page_start(results: Results) -> list[str]:
     return [title, _markdown(head, rows)] if rows else []
 
 
+def _page_audits(results: Results) -> list[str]:
+    rows = [
+        [row.title, f"`{row.tool}`: {TOOLS[row.tool]}", *_audit_cells(row)]
+        for row in results.audits
+        if row.timing
+    ]
+    head = ["", "tool", "median", "fastest", f"{TIMES} {HASHER}", "middle half"]
+    title = f"Audits, as whole processes, each beside {HASHER} over the same files:"
+    return [title, _markdown(head, rows)] if rows else []
+
+
 def _page_goals(results: Results) -> list[str]:
     rows = [
         [goal.what, goal_text(goal, goal.at_most), goal_text(goal, goal.got), verdict(goal)]
@@ -314,6 +352,7 @@ def _page_unmeasured(results: Results) -> list[str]:
     lines += [
         f"- peak memory: {BY_NAME[r.way].label}: {r.reason}." for r in results.memory if r.reason
     ]
+    lines += [f"- audit of {r.title}: {r.tool}: {r.reason}." for r in results.audits if r.reason]
     for start in results.start:
         if start.reason:
             lines.append(f"- start: {start.name}: {start.reason}.")

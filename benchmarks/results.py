@@ -73,6 +73,17 @@ class StartRow:
 
 
 @dataclass
+class AuditRow:
+    """How long one tool took over one tree, as a whole process. The ratios are to sha256sum."""
+
+    tree: str
+    title: str
+    tool: str
+    timing: Timing | None = None
+    reason: str | None = None
+
+
+@dataclass
 class Goal:
     """What was hoped for, and what came of it."""
 
@@ -99,6 +110,7 @@ class Results:
     memory_size: int = 0
     memory: list[MemoryRow] = field(default_factory=list)
     start: list[StartRow] = field(default_factory=list)
+    audits: list[AuditRow] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
 
     def timing(self, case: str, part: str, way: str) -> Timing | None:
@@ -141,6 +153,10 @@ def load(path: Path) -> Results:
     data["start"] = [
         StartRow(**{**row, "timing": row["timing"] and _timing(row["timing"])})
         for row in data["start"]
+    ]
+    data["audits"] = [
+        AuditRow(**{**row, "timing": row["timing"] and _timing(row["timing"])})
+        for row in data.get("audits", [])
     ]
     data["goals"] = [
         Goal(**{name: value for name, value in row.items() if name != "reached"})

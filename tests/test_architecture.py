@@ -13,10 +13,28 @@ import pickleseal
 PACKAGE = Path(pickleseal.__file__).parent
 
 FLOORS = [
-    {"errors", "suite"},
-    {"mac", "tree", "envelope", "metadata"},
-    {"keys", "opcodes", "packages", "roster", "codec"},
-    {"keyring", "policy", "wrapping", "inventory", "keystore", "keystore.permissions"},
+    {"errors", "suite", "version"},
+    {"mac", "tree", "envelope", "metadata", "auditing", "auditing.cursor", "auditing.views"},
+    {
+        "keys",
+        "opcodes",
+        "packages",
+        "roster",
+        "codec",
+        "auditing.machine",
+        "auditing.layers",
+        "auditing.arrays",
+    },
+    {
+        "keyring",
+        "policy",
+        "wrapping",
+        "inventory",
+        "keystore",
+        "keystore.permissions",
+        "auditing.streams",
+        "auditing.archives",
+    },
     {"seal", "keystore.variables", "storage.files", "storage.memory", "storage.threads"},
     {
         "keystore.commands",
@@ -30,25 +48,36 @@ FLOORS = [
         "keystore.providers.command",
         "keystore.providers.os_keyring",
         "keystore.providers.aws_kms",
+        "storage.regular",
     },
     {"keystore.providers", "storage"},
     {"keystore.lines", "walk"},
     {"keystore.directory", "opening"},
     {"keystore.sources", "keystore.changes", "keystore.doctor", "pickling"},
     {"persist", "inspection"},
-    {"adoption", "stocktaking"},
-    {"resealing"},
+    {"adoption", "stocktaking", "auditing.findings"},
+    {"resealing", "auditing.notebook", "auditing.names", "auditing.baselines"},
+    {"auditing.grades", "auditing.report"},
+    {
+        "auditing.formats",
+        "auditing.formats.plain",
+        "auditing.formats.html",
+        "auditing.formats.sarif",
+        "auditing.containers",
+    },
+    {"auditing.examining"},
+    {"auditing.audits"},
     {""},  # the public names: pickleseal/__init__.py
-    {"cli.output", "cli.options"},
-    {"cli.progress", "cli.keygen"},
+    {"cli.output", "cli.options", "cli.settings", "cli.lazy", "integrations"},
+    {"cli.progress", "cli.keygen", "cli.findings", "integrations.pytest_plugin"},
     {
         "cli.keys",
         "cli.custody",
         "cli.doctor",
+        "cli.audit",
         "cli.verify",
         "cli.inspect",
         "cli.reseal",
-        "cli.inventory",
         "cli.demo",
     },
     {"cli"},
@@ -58,7 +87,9 @@ LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
 PURE = {
     "errors", "suite", "mac", "tree", "envelope", "metadata", "keys", "keyring", "policy", "seal",
-    "opcodes", "roster", "wrapping", "inventory", "codec",
+    "opcodes", "roster", "wrapping", "inventory", "codec", "auditing.cursor", "auditing.machine",
+    "auditing.streams", "auditing.arrays", "auditing.archives", "auditing.layers", "auditing.views",
+    "auditing.grades", "auditing.findings", "auditing.containers", "auditing.report",
 }  # fmt: skip
 WORLDLY = {
     "os", "io", "pathlib", "time", "datetime", "sys", "mmap", "socket", "tempfile", "shutil",
@@ -117,8 +148,9 @@ def test_a_room_imports_from_lower_floors_only(room: str) -> None:
 def test_a_pure_room_reaches_for_nothing_of_the_world(room: str) -> None:
     reached = {name.split(".")[0] for name in imports(room)} & WORLDLY
     # Random bytes, of a new key or nonce, are the one thing the core asks the system for. Which
-    # Python this is tells the codec where zstd is.
-    asked = {"keys": {"os"}, "wrapping": {"os"}, "codec": {"sys"}}
+    # Python this is tells where zstd is, and which modules are its own.
+    asked = {"keys": {"os"}, "wrapping": {"os"}}
+    asked |= {room: {"sys"} for room in ("codec", "auditing.layers", "auditing.streams")}
     assert reached == asked.get(room, set())
 
 
@@ -158,6 +190,7 @@ def test_one_room_touches_artifacts() -> None:
                     found.add(room)
     assert {room for room in found if not room.startswith("cli")} == {
         "storage.files",
+        "storage.regular",
         "storage.source",
         "storage.target",
         "keystore.permissions",

@@ -40,7 +40,7 @@ def run(*arguments: str) -> str:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the folder that a quick run with a few small objects wrote."""
     folder = tmp_path_factory.mktemp("benchmark")
-    names = ("settings", "iris-file", "array", "memory", "start")
+    names = ("settings", "iris-file", "array", "memory", "start", "audit")
     only = [word for name in names for word in ("--only", name)]
     shown = run("--quick", *only, "--output", str(folder))
     assert "iris KNN" in shown
@@ -67,6 +67,8 @@ def check_shape(data: dict[str, Any]) -> None:
             assert 0 < timing["ratio_quartiles"][0] <= timing["ratio_quartiles"][1]
     for row in data["memory"]:
         assert row["reason"] or (row["dump"] > 0 and row["load"] > 0), row
+    for row in data.get("audits", []):
+        assert row["reason"] or row["timing"]["median"] > 0, row
     for row in data["start"]:
         assert row["reason"] or row["timing"]["median"] > 0, row
 
@@ -76,6 +78,9 @@ def test_a_quick_run_measures_each_way_or_says_why_not(written: Path) -> None:
     assert data["quick"] is True
     assert [case["name"] for case in data["cases"]] == ["settings", "iris-file", "array"]
     check_shape(data)
+    audits = {(row["tree"], row["tool"]): row["reason"] for row in data["audits"]}
+    for tree in ("small", "large", "plain"):
+        assert audits[tree, "pickleseal audit"] is None
     ours = [row for row in rows_of(data) if row["way"] in ("pickle", "pickleseal", "hmac")]
     assert {row["status"] for row in ours} == {"measured"}
     assert {row["status"] for row in rows_of(data)} <= {"measured", "skipped", "left out"}

@@ -1,5 +1,6 @@
-"""The commands of keys, reseal and inventory, as processes: what they do, print and return."""
+"""The commands of keys and reseal, as processes: what they do, print and return."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -26,7 +27,6 @@ COMMANDS = [
     ("keys", "unprotect"),
     ("keys", "export", "--yes"),
     ("reseal", "it"),
-    ("inventory", "it", "--output", "list"),
 ]
 
 
@@ -73,8 +73,9 @@ def test_the_story_of_a_ring_from_its_first_key_to_a_revocation(
 ) -> None:
     """Twenty models: an inventory, a rotation, a reseal, a theft, and what is readmitted."""
     first = done_json("keys", "show", "--keyring", ring)["id"]
-    listed = done_json("inventory", models, "--output", tmp_path / "list", "--keyring", ring)
-    assert listed["listed"] == 20
+    listed = tmp_path / "list"
+    assert run("audit", models, "--inventory", listed, "--keyring", ring).returncode == 0
+    sha256 = hashlib.sha256(listed.read_bytes()).hexdigest()
     second = done_json("keys", "rotate", "--note", "second", "--keyring", ring)["id"]
     late = tmp_path / "late.pkl"
     signed_dump("late", late, keyring=ring)
@@ -88,9 +89,9 @@ def test_the_story_of_a_ring_from_its_first_key_to_a_revocation(
     plain = done_json("reseal", models, "--keyring", ring, code=1)
     assert {file["outcome"] for file in plain["files"]} == {"already", "refused"}
     # The list was sealed by the key that is revoked now, so its own digest must vouch for it.
-    only = ("reseal", models, "--keyring", ring, "--only-digests", tmp_path / "list")
+    only = ("reseal", models, "--keyring", ring, "--only-digests", listed)
     assert done_json(*only, code=1)["error"]["kind"] == "RevokedKeyError"
-    again = done_json(*only, "--sha256", listed["sha256"])
+    again = done_json(*only, "--sha256", sha256)
     assert {file["outcome"] for file in again["files"]} == {"already", "resealed"}
     for number in range(20):
         path = models / f"{number}.pkl"
@@ -307,7 +308,7 @@ def test_what_cannot_be_imported_is_refused_and_leaves_nothing(ring: Path, tmp_p
         assert not target.exists() or not list(target.glob("*.key"))
 
 
-# --- reseal and inventory --------------------------------------------------------------------
+# --- reseal ----------------------------------------------------------------------------------
 
 
 def test_reseal_tells_what_came_of_each_file(ring: Path, models: Path) -> None:
@@ -327,20 +328,6 @@ def test_reseal_tells_what_came_of_each_file(ring: Path, models: Path) -> None:
     done = run("reseal", models / "gone.pkl", models / "0.pkl", "--keyring", ring)
     assert done.returncode == 2
     assert run("reseal", models, "--sha256", "00", "--keyring", ring).returncode == 2
-
-
-def test_a_good_inventory_does_not_give_way_to_a_slip_of_the_hand(
-    ring: Path, models: Path, tmp_path: Path
-) -> None:
-    target = tmp_path / "list"
-    command = ("--output", target, "--keyring", ring)
-    assert done_json("inventory", models, models / "0.pkl", *command)["listed"] == 20
-    before = target.read_bytes()
-    (tmp_path / "empty").mkdir()
-    for path in (tmp_path / "modles", tmp_path / "empty"):
-        assert run("inventory", path, *command).returncode == 2
-        assert done_json("inventory", path, *command, code=2)["error"]
-    assert target.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -388,22 +375,6 @@ def test_commands_that_change_a_ring_do_not_change_another_than_loads_use(
         assert "PICKLESEAL_KEY" in done.stderr
     assert run("keygen", "--keyring", "", env=env, cwd=tmp_path).returncode == 2
     assert not (tmp_path / "data").exists()
-
-
-def test_an_inventory_leaves_out_what_does_not_hold_and_says_so(
-    ring: Path, models: Path, tmp_path: Path
-) -> None:
-    (models / "notes.txt").write_text("hello")
-    good = (models / "0.pkl").read_bytes()
-    (models / "broken.pkl").write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-    found = done_json("inventory", models, "--output", tmp_path / "list", "--keyring", ring, code=1)
-    assert found["listed"] == 20
-    assert {Path(one["path"]).name for one in found["left_out"]} == {"notes.txt", "broken.pkl"}
-    human = run("inventory", models, "--output", tmp_path / "list", "--keyring", ring)
-    assert human.returncode == 1
-    assert "broken.pkl" in human.stdout
-    inspected = done_json("inspect", tmp_path / "list", "--keyring", ring)
-    assert inspected["metadata"]["content"] == "inventory"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")

@@ -21,6 +21,7 @@ def test_the_demo_goes_as_promised(ring_directory: Path) -> None:
     assert outcome["names_looked_up"] == 0
     assert outcome["mark_after_refusals"] is False
     assert outcome["mark_after_plain_pickle"] is True
+    assert len(set(outcome["verdicts"].values())) == 5
     shown = subprocess.run(command, capture_output=True, text=True, check=True)
     for refusal in outcome["refusals"]:
         assert refusal["error"] in shown.stdout

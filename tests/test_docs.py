@@ -314,8 +314,10 @@ def commands() -> list[str]:
     def below(command: click.Command, name: str) -> Iterator[str]:
         yield name
         if isinstance(command, click.Group):
-            for part, child in command.commands.items():
-                if not child.hidden:
+            context = click.Context(command)
+            for part in command.list_commands(context):
+                child = command.get_command(context, part)
+                if child is not None and not child.hidden:
                     yield from below(child, f"{name} {part}")
 
     return list(below(top, "pickleseal"))

@@ -29,6 +29,7 @@ from pickleseal import (
     UnknownKeyError,
     WrongPassphraseError,
     adopt_bytes,
+    audit,
     open_keyring,
     reseal,
     seal,
@@ -39,13 +40,14 @@ from pickleseal import (
     verify,
 )
 from pickleseal import metadata as md
+from pickleseal.auditing.baselines import items_of
 from pickleseal.inventory import Inventory, Item, metadata_digest
 from pickleseal.keystore import changes
 from pickleseal.keystore.changes import change_roster, create_key
 from pickleseal.keystore.directory import read_roster, revoked_keys
 from pickleseal.keystore.lines import Opener
 from pickleseal.resealing import Outcome, Resealed, readmission, reseal_all
-from pickleseal.stocktaking import read_inventory, take, write_inventory
+from pickleseal.stocktaking import read_inventory, write_inventory
 from pickleseal.suite import Suite
 from pickleseal.wrapping import Passphrase
 
@@ -364,14 +366,17 @@ def test_a_kill_in_the_middle_leaves_each_file_whole_and_the_rest_is_done_later(
 # --- inventories -----------------------------------------------------------------------------
 
 
+def items_below(folder: Path, ring: Keyring) -> tuple[Item, ...]:
+    found = audit(folder, keyring=ring)
+    return tuple(item for finding in found for item in items_of(finding))
+
+
 @pytest.fixture
 def listed(models: Path, ring_directory: Path, tmp_path: Path) -> Path:
     """Give an inventory of the models, sealed by a key of its own which is in the ring too."""
     ring = open_keyring(ring_directory)
-    taken = list(take([str(models)], keyring=ring))
-    items = tuple(one.item for one in taken if one.item is not None)
+    items = items_below(models, ring)
     assert len(items) == 3
-    assert {one.reason for one in taken if one.item is None} == {"it is not sealed"}
     other = create_key(ring_directory, now=NOW).entry.id
     old = primary_of(ring_directory)
     change_roster(ring_directory, lambda r: r.make_primary(other))
@@ -398,7 +403,9 @@ def test_an_inventory_is_read_back_and_never_unpickled(
     facts = verify(models / "deep/array.pkl", keyring=ring_directory)
     assert facts.metadata is not None
     path, digest = str(models / "deep/array.pkl"), facts.digest or ""
-    assert by_path[path] == Item(path, digest, metadata_digest(facts.metadata), "fraud/v1")
+    created = facts.metadata.created
+    expected = Item(path, digest, metadata_digest(facts.metadata), "fraud/v1", None, created)
+    assert by_path[path] == expected
     with pytest.raises(PolicyError), nothing_unpickled():
         signed_load(listed, keyring=ring_directory)
     with pytest.raises(PolicyError):
@@ -473,7 +480,7 @@ def test_a_list_that_a_revoked_key_sealed_needs_its_own_sha256(
 ) -> None:
     """Row 38: a thief of the key can seal lists too."""
     ring = open_keyring(ring_directory)
-    items = tuple(t.item for t in take([str(models)], keyring=ring) if t.item is not None)
+    items = items_below(models, ring)
     path = tmp_path / "list"
     sha256 = write_inventory(Inventory(NOW, items), str(path), keyring=ring)
     assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -519,7 +526,7 @@ def test_a_key_that_is_bound_to_contexts_vouches_for_those_alone(
     models: Path, ring_directory: Path, tmp_path: Path
 ) -> None:
     ring = open_keyring(ring_directory)
-    items = tuple(t.item for t in take([str(models)], keyring=ring) if t.item is not None)
+    items = items_below(models, ring)
     old = primary_of(ring_directory)
     bound = create_key(ring_directory, now=NOW, limits=changes.Limits(contexts=("fraud/*",)))
     change_roster(ring_directory, lambda r: r.make_primary(bound.entry.id))
@@ -576,7 +583,7 @@ def test_a_wrong_passphrase_ends_the_work_at_once(models: Path, ring_directory: 
         return "wrong"
 
     ring = open_keyring(ring_directory, passphrase=ask)
-    for work in (reseal_all([str(models)], keyring=ring), take([str(models)], keyring=ring)):
+    for work in (reseal_all([str(models)], keyring=ring), audit(models, keyring=ring)):
         asked.clear()
         with pytest.raises(WrongPassphraseError):
             list(work)
@@ -645,7 +652,7 @@ def test_a_text_that_is_no_inventory_is_refused(text: bytes) -> None:
         {"metadata": None},
         {"path": 1},
         {"context": 1},
-        {"serial": 1},
+        {"serial": "1"},
     ],
 )
 def test_a_line_that_names_no_artifact_is_refused(changed: dict[str, object]) -> None:

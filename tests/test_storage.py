@@ -538,3 +538,47 @@ def test_a_file_over_four_gibibytes_is_read_by_its_true_size(ring: Keyring, tmp_
     os.truncate(path, head.head.fixed.total_size + 1)
     with pytest.raises(MalformedError):
         verify(path, keyring=ring)
+
+
+@both_ways
+def test_a_body_is_hashed_without_being_kept_as_it_is_when_read(tmp_path: Path) -> None:
+    """The leaves are the same, and a padding that is not zero is seen wherever it lies."""
+    lengths = [1, 0, 64, (1 << 20) - 70, 3, (4 << 20) + 5, 100, (8 << 20) + 1]
+    pieces = [os.urandom(length) + bytes(-length % 64) for length in lengths]
+    whole = b"head" + b"".join(pieces)
+    paddings = []
+    offset = len(b"head")
+    for length, piece in zip(lengths, pieces, strict=True):
+        paddings += [offset + length, offset + len(piece) - 1] if length % 64 else []
+        offset += len(piece)
+    path = tmp_path / "it"
+    for dirty in (None, *paddings):
+        data = bytearray(whole)
+        if dirty is not None:
+            data[dirty] = 7
+        path.write_bytes(data)
+        with storage.RegularFile(str(path), follow=False) as file:
+            sources = [
+                file.envelope(0),
+                source.MemorySource(bytes(data)),
+                source.StreamSource(io.BytesIO(data)),
+            ]
+            for one in sources:
+                one.pull(4)
+                found = one.digests(Suite.BLAKE3, lengths)
+                assert found.padded is (dirty is None)
+                if dirty is None:
+                    kept = source.MemorySource(whole)
+                    kept.pull(4)
+                    assert found.leaves == kept.body(Suite.BLAKE3, lengths).leaves
+
+
+@both_ways
+def test_a_file_that_is_looked_at_is_read_at_any_offset(tmp_path: Path) -> None:
+    data = os.urandom(300_000)
+    path = tmp_path / "it"
+    path.write_bytes(data)
+    with storage.RegularFile(str(path), follow=False) as file:
+        assert file.size == len(data)
+        for offset, size in ((0, 10), (65_000, 2000), (200_000, 99), (299_990, 100), (400_000, 5)):
+            assert file.read(offset, size) == data[offset : offset + size]

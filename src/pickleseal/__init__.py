@@ -13,6 +13,17 @@ own signatures, for frameworks that take a module like pickle.
 """
 
 from pickleseal.adoption import adopt_bytes, extract
+from pickleseal.auditing.audits import Audit, audit
+from pickleseal.auditing.findings import (
+    Change,
+    Contents,
+    Finding,
+    Grade,
+    GradedName,
+    Level,
+    Verdict,
+)
+from pickleseal.auditing.report import Report
 from pickleseal.errors import (
     BadSealError,
     ContextError,
@@ -58,20 +69,26 @@ from pickleseal.pickling import (
 )
 from pickleseal.resealing import reseal
 from pickleseal.suite import Suite
-
-__version__ = "0.1.0.dev0"
+from pickleseal.version import __version__ as __version__
 
 __all__ = [
     "DEFAULT_PROTOCOL",
     "HIGHEST_PROTOCOL",
+    "Audit",
     "BadSealError",
+    "Change",
+    "Contents",
     "ContextError",
     "ExpiredError",
+    "Finding",
+    "Grade",
+    "GradedName",
     "Inspection",
     "Key",
     "KeyPermissionError",
     "Keyring",
     "KeyringError",
+    "Level",
     "MalformedError",
     "MetadataError",
     "NoKeyError",
@@ -81,6 +98,7 @@ __all__ = [
     "PicklesealError",
     "PicklingError",
     "PolicyError",
+    "Report",
     "RevokedKeyError",
     "RollbackError",
     "SealError",
@@ -89,10 +107,12 @@ __all__ = [
     "TargetError",
     "UnknownKeyError",
     "UnpicklingError",
+    "Verdict",
     "VersionMismatchError",
     "VersionMismatchWarning",
     "WrongPassphraseError",
     "adopt_bytes",
+    "audit",
     "dump",
     "dumps",
     "extract",

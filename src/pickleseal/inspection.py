@@ -115,14 +115,14 @@ def inspect(file: File, *, keyring: Ring = None, header_only: bool = False) -> I
         try:
             head = seal.open_head(fixed, data, find_keyring(keyring))
         except (SealError, KeyringError) as error:
-            return _claims(fixed, data, source.name, str(error))
+            return claims(fixed, data, source.name, str(error))
         if header_only:
-            return _of_head(head, source.name, None)
+            return of_head(head, source.name, None)
         try:
             payload = opening.read_body(source, head)
         except SealError as error:
-            return _of_head(head, source.name, str(error))
-    return _of_payload(payload, source.name)
+            return of_head(head, source.name, str(error))
+    return of_whole(payload.head, source.name, payload.digest)
 
 
 def verify(
@@ -151,10 +151,11 @@ def verify(
         payload = opening.read(
             source, lambda: find_keyring(keyring), check=check, max_bytes=max_bytes
         )
-    return _of_payload(payload, source.name)
+    return of_whole(payload.head, source.name, payload.digest)
 
 
-def _claims(fixed: envelope.Fixed, data: bytes, name: str | None, problem: str) -> Inspection:
+def claims(fixed: envelope.Fixed, data: bytes, name: str | None, problem: str) -> Inspection:
+    """Tell what an envelope says of itself that nobody vouches for, and why nobody does."""
     metadata: Metadata | None = None
     segments: tuple[int, ...] = ()
     try:
@@ -177,24 +178,35 @@ def _claims(fixed: envelope.Fixed, data: bytes, name: str | None, problem: str) 
     )
 
 
-def _of_head(head: seal.AuthenticHead, name: str | None, problem: str | None) -> Inspection:
+def of_head(head: seal.AuthenticHead, name: str | None, problem: str | None) -> Inspection:
+    """Tell what a genuine head says of its envelope, and why its body is not vouched for."""
+    return _inspection(Status.HEADER, head, name, problem, None)
+
+
+def of_whole(head: seal.AuthenticHead, name: str | None, digest: str) -> Inspection:
+    """Tell what an envelope says of itself whose envelope tag holds; `digest` names its content."""
+    return _inspection(Status.WHOLE, head, name, None, digest)
+
+
+def _inspection(
+    status: Status,
+    head: seal.AuthenticHead,
+    name: str | None,
+    problem: str | None,
+    digest: str | None,
+) -> Inspection:
     return Inspection(
-        status=Status.HEADER,
+        status=status,
         problem=problem,
         file=name,
         key_id=head.key.id,
-        suite=head.key.suite.value,
+        suite=int(head.key.suite),
         size=head.fixed.total_size,
         codec=_CODECS[head.fixed.codec],
         segments=head.raw,
         metadata=head.metadata,
-        digest=None,
+        digest=digest,
     )
-
-
-def _of_payload(payload: seal.Verified, name: str | None) -> Inspection:
-    head = _of_head(payload.head, name, None)
-    return head._replace(status=Status.WHOLE, digest=payload.digest)
 
 
 _CODECS = {envelope.STORED: "stored", envelope.ZSTD: "zstd"}

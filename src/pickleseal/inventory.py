@@ -16,6 +16,7 @@ FORMAT = "pickleseal-inventory-1"
 CONTENT = "inventory"
 
 _DIGEST = re.compile(r"ps[12]:[0-9a-f]{64}", re.ASCII)
+_PLAIN_DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -23,18 +24,28 @@ class Item(NamedTuple):
     """One artifact of a list.
 
     `digest` names its content, `metadata` is the SHA-256 of its metadata as they stand in the
-    envelope (64 hexadecimal digits), which hold its context. `path` and `context` are for people.
+    envelope (64 hexadecimal digits), which hold its context, serial and time. Those stand here too,
+    to be compared. An unsealed artifact has the SHA-256 of its file as its digest, and no metadata.
     """
 
     path: str
     digest: str
-    metadata: str
-    context: str | None
+    metadata: str | None = None
+    context: str | None = None
+    serial: int | None = None
+    created: int | None = None
 
     @classmethod
     def of(cls, path: str, digest: str, metadata: Metadata) -> Self:
         """Make the item of an artifact whose seal holds."""
-        return cls(path, digest, metadata_digest(metadata), metadata.context)
+        return cls(
+            path,
+            digest,
+            metadata_digest(metadata),
+            metadata.context,
+            metadata.serial,
+            metadata.created,
+        )
 
 
 class Inventory(NamedTuple):
@@ -63,8 +74,8 @@ class Inventory(NamedTuple):
         return cls(first["created"], tuple(_item(n, line) for n, line in enumerate(rest, 2)))
 
     def known(self) -> frozenset[tuple[str, str]]:
-        """Give the digests of content and of metadata of all that is listed."""
-        return frozenset((item.digest, item.metadata) for item in self.items)
+        """Give the digests of content and of metadata of all that is listed as sealed."""
+        return frozenset((item.digest, item.metadata) for item in self.items if item.metadata)
 
 
 def metadata_digest(metadata: Metadata) -> str:
@@ -83,16 +94,26 @@ def _parse(number: int, line: bytes) -> dict[str, Any]:
 
 
 def _item(number: int, line: dict[str, Any]) -> Item:
-    path, digest, metadata = (line.get(name) for name in ("path", "digest", "metadata"))
-    context = line.get("context")
+    item = Item(*(line.get(name) for name in Item._fields))  # type: ignore[arg-type]
     if (
-        not isinstance(path, str)
-        or not isinstance(digest, str)
-        or not _DIGEST.fullmatch(digest)
-        or not isinstance(metadata, str)
-        or not _SHA256.fullmatch(metadata)
-        or not isinstance(context, str | None)
-        or not line.keys() <= set(Item._fields)
+        not line.keys() <= set(Item._fields)
+        or not isinstance(item.path, str)
+        or not isinstance(item.digest, str)
+        or not (_is_sealed(item) or _is_unsealed(item))
     ):
         raise MalformedError(f"it is no inventory: line {number} names no artifact")
-    return Item(path, digest, metadata, context)
+    return item
+
+
+def _is_sealed(item: Item) -> bool:
+    return (
+        _DIGEST.fullmatch(item.digest) is not None
+        and isinstance(item.metadata, str)
+        and _SHA256.fullmatch(item.metadata) is not None
+        and isinstance(item.context, str | None)
+        and all(count is None or type(count) is int for count in (item.serial, item.created))
+    )
+
+
+def _is_unsealed(item: Item) -> bool:
+    return _PLAIN_DIGEST.fullmatch(item.digest) is not None and item[2:] == (None,) * 4

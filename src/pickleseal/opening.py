@@ -55,10 +55,21 @@ def read_head(source: Source, fixed: envelope.Fixed) -> bytes:
 def read_body(source: Source, head: seal.AuthenticHead) -> seal.Verified:
     """Read the body into fresh memory and check the envelope tag over it."""
     body = source.body(head.key.suite, head.lengths)
+    return seal.accept(head, body.leaves, _last_tag(source), body.segments, body.paddings)
+
+
+def check_body(source: Source, head: seal.AuthenticHead) -> str:
+    """Check the envelope tag over the body, keeping nothing of it; give the content's name."""
+    body = source.digests(head.key.suite, head.lengths)
+    content = seal.check_body(head, body.leaves, _last_tag(source), padded=body.padded)
+    return seal.digest_text(head.key, content)
+
+
+def _last_tag(source: Source) -> bytes:
     tag = source.pull(envelope.TAG_SIZE)
     if len(tag) < envelope.TAG_SIZE:
         raise MalformedError("cut off: the input ends before the last tag")
-    return seal.accept(head, body.leaves, tag, body.segments, body.paddings)
+    return tag
 
 
 def segments(payload: seal.Verified) -> list[memoryview]:

@@ -51,12 +51,16 @@ class Entry(NamedTuple):
 
     def covers(self, context: str | None) -> bool:
         """Tell whether this key may stand for a context."""
-        if self.contexts is None:
-            return True
-        return context is not None and any(
-            context.startswith(pattern[:-1]) if pattern.endswith(_WILDCARD) else context == pattern
-            for pattern in self.contexts
-        )
+        return self.contexts is None or any(fits(pattern, context) for pattern in self.contexts)
+
+
+def fits(pattern: str, context: str | None) -> bool:
+    """Tell whether a context is the one that a pattern names, or begins as one that ends in `*`."""
+    if context is None:
+        return False
+    if pattern.endswith(_WILDCARD):
+        return context.startswith(pattern[:-1])
+    return context == pattern
 
 
 class Roster(NamedTuple):

@@ -47,7 +47,7 @@ class Payload(NamedTuple):
     @property
     def digest(self) -> str:
         """Give the content's name, `ps<suite>:<64 hexadecimal digits>`."""
-        return f"ps{self.head.key.suite.value}:{self.content_digest.hex()}"
+        return digest_text(self.head.key, self.content_digest)
 
 
 Verified = NewType("Verified", Payload)
@@ -126,6 +126,18 @@ def accept(
     `leaves` are the digests of the body's leaves as they were read into `segments` and
     `paddings`; nobody else may be able to write to that memory. Raises BadSealError.
     """
+    padded = not any(any(zeros) for zeros in paddings)
+    content = check_body(head, leaves, tag, padded=padded)
+    return Verified(Payload(head, list(segments), content))
+
+
+def check_body(head: AuthenticHead, leaves: Sequence[bytes], tag: bytes, *, padded: bool) -> bytes:
+    """Check the envelope tag over a body; give its content digest (32 bytes).
+
+    `leaves` are the digests of the body's leaves, `padded` tells whether all its padding is zero.
+    That the tag held says nothing of bytes that are read another time: `accept` vouches for memory.
+    Raises BadSealError, MalformedError for a padding that is not zero.
+    """
     content = tree.content_digest(
         head.key.suite, head.fixed.body_size, head.fixed.codec, head.table, leaves
     )
@@ -136,9 +148,14 @@ def accept(
             "the seal does not hold: the head is genuine, but the body was changed after it was"
             " sealed, or is damaged"
         ) from None
-    if any(any(zeros) for zeros in paddings):
+    if not padded:
         raise MalformedError("the padding of a segment is not zero")
-    return Verified(Payload(head, list(segments), content))
+    return content
+
+
+def digest_text(key: Key, content: bytes) -> str:
+    """Give a content's name, `ps<suite>:<64 hexadecimal digits>`."""
+    return f"ps{key.suite:d}:{content.hex()}"
 
 
 def _header_statement(key: Key, head: bytes, digest: bytes) -> bytes:

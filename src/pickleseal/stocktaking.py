@@ -1,66 +1,18 @@
-"""Making an inventory of artifacts, sealing it, and reading a sealed one again."""
+"""Sealing an inventory of artifacts, and reading a sealed one again."""
 
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from pickleseal import envelope, opening, persist, policy, seal, storage
-from pickleseal.errors import (
-    BadSealError,
-    NotSealedError,
-    PicklesealError,
-    PolicyError,
-    WrongPassphraseError,
-)
-from pickleseal.inspection import verify
-from pickleseal.inventory import CONTENT, Inventory, Item
+from pickleseal.errors import BadSealError, PolicyError
+from pickleseal.inventory import CONTENT, Inventory
 from pickleseal.keyring import Keyring
 from pickleseal.metadata import Metadata, normalize_context
-from pickleseal.walk import files_below
 
 MAX_SIZE = 1 << 30
 """A list of more bytes is not read."""
-
-
-class Taken(NamedTuple):
-    """What was found at a path: an item for the list, or why there is none.
-
-    `reason` and `error` are None for an item; `error` is None where there is nothing to refuse: no
-    artifact, a link, a file left from a dump that was cut off.
-    """
-
-    path: str
-    item: Item | None = None
-    reason: str | None = None
-    error: Exception | None = None
-
-
-def take(paths: Iterable[str], *, keyring: Keyring) -> Iterator[Taken]:
-    """Verify each sealed file at or below some paths, once, and give what a list says of it."""
-    seen: set[str] = set()
-    for found in files_below(paths):
-        real = os.path.realpath(found.path)
-        if real in seen:
-            continue
-        seen.add(real)
-        reason = found.reason_to_skip()
-        if reason is not None:
-            yield Taken(found.path, reason=reason)
-            continue
-        try:
-            facts = verify(found.path, keyring=keyring)
-        except WrongPassphraseError:
-            raise  # it fits the next file no better
-        except (PicklesealError, OSError) as error:
-            if isinstance(error, NotSealedError) and not found.named:
-                yield Taken(found.path, reason="it is not sealed")
-            else:
-                yield Taken(found.path, reason=str(error), error=error)
-            continue
-        if facts.metadata is not None and facts.digest is not None:
-            yield Taken(found.path, Item.of(found.path, facts.digest, facts.metadata))
 
 
 def write_inventory(
@@ -105,7 +57,9 @@ def read_inventory(
         )
     with opening.naming(opened.name):
         if payload.head.metadata.content != CONTENT:
-            raise PolicyError("it is sealed, and it is no inventory: make one with inventory")
+            raise PolicyError(
+                "it is sealed, and it is no inventory: make one with audit --inventory"
+            )
         inventory = Inventory.decode(bytes(opening.segments(payload)[0]))
     return Read(inventory, payload.head.key.id)
 

@@ -8,19 +8,17 @@ from typing import NoReturn
 import click
 
 from pickleseal import __version__
-from pickleseal.cli.custody import export, import_, protect, unprotect
-from pickleseal.cli.demo import demo
-from pickleseal.cli.doctor import doctor
-from pickleseal.cli.inspect import inspect
-from pickleseal.cli.inventory import inventory
-from pickleseal.cli.keygen import keygen
-from pickleseal.cli.keys import keys
+from pickleseal.cli.lazy import LazyGroup
 from pickleseal.cli.output import COULD_NOT_RUN, INTERRUPTED, print_json
-from pickleseal.cli.reseal import reseal
-from pickleseal.cli.verify import verify
+
+_COMMANDS = ("audit", "demo", "inspect", "keygen", "keys", "reseal", "verify")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    elsewhere={name: (name, name) for name in _COMMANDS},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="pickleseal")
 def cli() -> None:
     """Load only the pickles that you wrote yourself.
@@ -37,12 +35,6 @@ def cli() -> None:
 
     To see all of it at work, run `pickleseal demo`.
     """
-
-
-for command in (keygen, keys, verify, inspect, reseal, inventory, demo):
-    cli.add_command(command)
-for command in (protect, unprotect, export, import_, doctor):
-    keys.add_command(command)
 
 
 def main() -> NoReturn:

@@ -1,6 +1,7 @@
 """`pickleseal demo`: the whole story on real data, with refusals and the proof that nothing ran."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,10 @@ from typing import Any, NamedTuple
 import click
 
 from pickleseal import persist
+from pickleseal.auditing.audits import audit
+from pickleseal.auditing.findings import Verdict
+from pickleseal.auditing.report import Report
+from pickleseal.cli.findings import findings_text
 from pickleseal.cli.options import common
 from pickleseal.cli.output import CHECK_FAILED, FINE, console, guarded, print_json
 from pickleseal.errors import shown
@@ -59,10 +64,11 @@ print(json.dumps({"refusals": refusals, "before": before, "after": after}))
 
 
 class Attack(NamedTuple):
-    """A file that must not load: what it is, and the error that it must be refused with."""
+    """A file that must not load: what it is, what refuses it, and what an audit calls it."""
 
     title: str
     error: str
+    verdict: Verdict
     write: Callable[[Path], None]
 
 
@@ -73,7 +79,8 @@ def demo(*, keyring: str | None, as_json: bool) -> int:
     """See it all at work: seal, load, refuse.
 
     A K-nearest-neighbours model of scikit-learn's breast cancer data is sealed with your key and
-    loaded by a second Python. Then four files that are not what they should be are refused.
+    loaded by a second Python. Then four files that are not what they should be are refused, and an
+    audit tells what each of them is.
     All files lie in a temporary folder; the exit code is 0 where all went as promised.
 
     \b
@@ -140,7 +147,19 @@ def _tell(story: "_Story", folder: Path, ring: Keyring, directory: str) -> dict[
     events, mark = result["after"]
     story.verdict(bool(events and mark), "and when plain pickle.load takes the same file: there")
 
-    ok = same and quiet and bool(events and mark)
+    proven = quiet and bool(events and mark)
+    (folder / "mark").rmdir()
+
+    story.chapter("6", "Audit the folder, as you would audit one that you inherited")
+    story.say(f"pickleseal audit {folder.name}/ --context {CONTEXT}")
+    report = audit(folder, keyring=ring, context=CONTEXT).report()
+    story.findings(report)
+    verdicts = {os.path.basename(f.path): f.verdict.value for f in report.findings}
+    expected = {"cancer.pkl": Verdict.SEALED.value}
+    expected |= {f"attack-{n}.pkl": attack.verdict.value for n, attack in enumerate(attacks, 1)}
+    story.verdict(verdicts == expected, "one verdict for each file, and not one of them unpickled")
+
+    ok = same and proven and verdicts == expected
     story.end(ok)
     return {
         "ok": ok,
@@ -150,6 +169,7 @@ def _tell(story: "_Story", folder: Path, ring: Keyring, directory: str) -> dict[
         "names_looked_up": result["before"][0],
         "mark_after_refusals": result["before"][1],
         "mark_after_plain_pickle": result["after"][1],
+        "verdicts": verdicts,
     }
 
 
@@ -186,10 +206,22 @@ def _attacks(folder: Path, model: object, tree: object, ring: Keyring) -> list[A
         persist.signed_dump(tree, path, keyring=ring, context=OTHER_CONTEXT)
 
     return [
-        Attack("the genuine file with a single bit flipped", "BadSealError", flip),
-        Attack("a malicious pickle", "NotSealedError", plant),
-        Attack("a model sealed by somebody else's key", "UnknownKeyError", seal_as_another),
-        Attack("another model of yours in its place", "ContextError", seal_for_another_place),
+        Attack(
+            "the genuine file with a single bit flipped", "BadSealError", Verdict.BAD_BODY, flip
+        ),
+        Attack("a malicious pickle", "NotSealedError", Verdict.UNSEALED, plant),
+        Attack(
+            "a model sealed by somebody else's key",
+            "UnknownKeyError",
+            Verdict.UNKNOWN_KEY,
+            seal_as_another,
+        ),
+        Attack(
+            "another model of yours in its place",
+            "ContextError",
+            Verdict.WRONG_CONTEXT,
+            seal_for_another_place,
+        ),
     ]
 
 
@@ -236,6 +268,10 @@ class _Story:
         from rich.text import Text  # noqa: PLC0415 - as above
 
         self._console.print(Padding(Text(shown(text), "dim"), (0, 0, 0, 6)))
+
+    def findings(self, report: Report) -> None:
+        for line in findings_text(report, most=None):
+            self._line(("    ", ""), *line)
 
     def end(self, good: bool) -> None:  # noqa: FBT001 - as above
         self._console.print()

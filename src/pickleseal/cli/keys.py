@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pickleseal.cli.keygen import day, limits_of, named, plain
+from pickleseal.cli.lazy import LazyGroup
 from pickleseal.cli.options import SUITES, Day, changing, common, note
 from pickleseal.cli.output import FINE, console, guarded, print_json, print_rows
 from pickleseal.errors import KeyringError, shown
@@ -21,7 +22,16 @@ from pickleseal.roster import Entry, Roster, State
 _STYLES = {State.ACTIVE: "green", State.RETIRED: "yellow", State.REVOKED: "red"}
 
 
-@click.group()
+@click.group(
+    cls=LazyGroup,
+    elsewhere={
+        "protect": ("custody", "protect"),
+        "unprotect": ("custody", "unprotect"),
+        "export": ("custody", "export"),
+        "import": ("custody", "import_"),
+        "doctor": ("doctor", "doctor"),
+    },
+)
 def keys() -> None:
     """Look after the keys of a keyring.
 

@@ -35,27 +35,33 @@ class Day(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return int(day.timestamp())
 
 
-def _with(command: _Function, *, default: str) -> _Function:
-    with_json = click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON document, errors too."
-    )
-    with_keyring = click.option(
+_with_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document, errors too."
+)
+
+
+def _with_keyring(command: _Function, *, default: str) -> _Function:
+    return click.option(
         "--keyring",
         metavar="DIR",
         type=click.Path(file_okay=False),
         help=f"The keyring's directory. Default: {default}, else your own.",
-    )
-    return with_keyring(with_json(command))
+    )(command)
+
+
+def using(command: _Function) -> _Function:
+    """Give a command that uses a ring --keyring."""
+    return _with_keyring(command, default="what PICKLESEAL_KEYRING or PICKLESEAL_KEY name")
 
 
 def common(command: _Function) -> _Function:
     """Give a command that uses a ring --keyring and --json."""
-    return _with(command, default="what PICKLESEAL_KEYRING or PICKLESEAL_KEY name")
+    return using(_with_json(command))
 
 
 def changing(command: _Function) -> _Function:
     """Give a command that needs a ring's directory --keyring and --json."""
-    return _with(command, default="the one that PICKLESEAL_KEYRING names")
+    return _with_keyring(_with_json(command), default="the one that PICKLESEAL_KEYRING names")
 
 
 def limits(command: _Function) -> _Function:

@@ -2,7 +2,9 @@
 
 import functools
 import json
+import os
 import re
+import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -54,6 +56,26 @@ def print_rows(rows: Iterable[tuple[str, str]], *, styles: dict[str, str] | None
     for name, text in listed:
         table.add_row(Text(name, style="bold"), Text(shown(text), (styles or {}).get(name, "")))
     terminal.print(table)
+
+
+Line = list[tuple[str, str]]
+"""Texts that stand side by side, each with its style; "" for none."""
+
+
+def print_lines(lines: Iterable[Line], *, stderr: bool = False) -> None:
+    """Print lines, coloured on a terminal and plain elsewhere, and never folded elsewhere."""
+    stream = sys.stderr if stderr else sys.stdout
+    if not stream.isatty() and "FORCE_COLOR" not in os.environ:
+        # Without rich, which takes as long to import as a thousand files to verify.
+        click.echo(
+            "".join(f"{''.join(text for text, _ in line)}\n" for line in lines), stream, nl=False
+        )
+        return
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    terminal = console(stderr=stderr)
+    for line in lines:
+        terminal.print(Text.assemble(*line), soft_wrap=True)
 
 
 def kind_of(error: BaseException) -> str:

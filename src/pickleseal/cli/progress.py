@@ -1,17 +1,16 @@
 """A bar for long work, on a terminal only."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
 
 from pickleseal.cli.output import console
-from pickleseal.walk import files_below
 
 _Item = TypeVar("_Item")
 
 
-def tracked(items: Iterable[_Item], paths: Iterable[str], title: str) -> Iterator[_Item]:
-    """Give items, one for each file at or below some paths, and show how far it has come."""
+def tracked(items: Iterable[_Item], title: str, total: Callable[[], int]) -> Iterator[_Item]:
+    """Give items, and show how far it has come of the number that `total` counts."""
     terminal = console(stderr=True)
     if not terminal.is_terminal:
         yield from items
@@ -22,5 +21,4 @@ def tracked(items: Iterable[_Item], paths: Iterable[str], title: str) -> Iterato
     work = iter(items)
     first = list(islice(work, 1))
     yield from first
-    total = sum(1 for _ in files_below(paths))
-    yield from track(work, title, total, len(first), console=terminal, transient=True)
+    yield from track(work, title, total(), len(first), console=terminal, transient=True)

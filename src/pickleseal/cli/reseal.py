@@ -19,6 +19,7 @@ from pickleseal.cli.progress import tracked
 from pickleseal.errors import shown
 from pickleseal.keystore.sources import find_keyring
 from pickleseal.resealing import Outcome, Resealed, readmission, reseal_all
+from pickleseal.walk import files_below
 
 _STYLES = {
     Outcome.RESEALED: ("✓", "green"),
@@ -80,7 +81,7 @@ def reseal(
     stopped = False
     work = reseal_all(paths, keyring=ring, context=context, readmitted=readmitted, dry_run=dry_run)
     try:
-        done.extend(tracked(work, paths, "Sealing anew"))
+        done.extend(tracked(work, "Sealing anew", lambda: sum(1 for _ in files_below(paths))))
     except KeyboardInterrupt:
         stopped = True
     if as_json:

@@ -7,6 +7,7 @@ front to back. Nothing here knows a key or judges a byte.
 
 from pickleseal.storage.expansion import compressed, expanded
 from pickleseal.storage.files import Path, Readable, Writable
+from pickleseal.storage.regular import RegularFile
 from pickleseal.storage.source import Body, MemorySource, Source, open_source
 from pickleseal.storage.target import (
     TEMPORARY_PREFIX,
@@ -25,6 +26,7 @@ __all__ = [
     "MemorySource",
     "Path",
     "Readable",
+    "RegularFile",
     "Source",
     "Writable",
     "compressed",

@@ -3,6 +3,8 @@
 import io
 import os
 import stat
+import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, cast
@@ -22,7 +24,7 @@ from pickleseal.storage.files import (
 from pickleseal.storage.memory import allocate, interleaved, own
 from pickleseal.suite import Suite
 
-_WHOLE_SIZE = 1 << 18
+WHOLE_SIZE = 1 << 18
 """A file up to this size is read in one go."""
 _PARALLEL = hasattr(os, "preadv")
 
@@ -33,6 +35,13 @@ class Body(NamedTuple):
     segments: list[memoryview]
     paddings: list[memoryview]
     leaves: list[bytes]
+
+
+class Digests(NamedTuple):
+    """A body that was read and not kept: the digests of its leaves, whether its padding is zero."""
+
+    leaves: list[bytes]
+    padded: bool
 
 
 class Source(Protocol):
@@ -53,6 +62,9 @@ class Source(Protocol):
     def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
         """Give the segments of these lengths, which come next."""
 
+    def digests(self, suite: Suite, lengths: Sequence[int]) -> Digests:
+        """Hash the segments of these lengths, which come next, and keep nothing of them."""
+
 
 @contextmanager
 def open_source(file: Path | Readable) -> Iterator[Source]:
@@ -64,16 +76,16 @@ def open_source(file: Path | Readable) -> Iterator[Source]:
     """
     if isinstance(file, str | os.PathLike):
         path = text_path(file)
-        with _open_regular(path) as descriptor:
+        with _opened(path) as descriptor:
             stamp = stamp_of(os.fstat(descriptor))  # before the first byte is read
-            source = _file_source(descriptor, 0, path, exact=True)
+            source = file_source(descriptor, 0, path, exact=True)
             source.stamp = stamp
             yield source
         return
     real = real_file(file)
     if real is not None and _PARALLEL:
         start = real.tell()
-        source = _file_source(real.fileno(), start, _name_of(file), exact=False)
+        source = file_source(real.fileno(), start, _name_of(file), exact=False)
         yield source
         real.seek(start + source.position)
         return
@@ -111,6 +123,19 @@ class MemorySource:
             paddings.append(view[end : self.position])
         body = view[start : self.position]
         return Body(segments, paddings, threads.leaf_digests(suite, [body], len(body)))
+
+    def digests(self, suite: Suite, lengths: Sequence[int]) -> Digests:
+        """Hash the segments of these lengths, which come next, and keep nothing of them."""
+        start = self.position
+        size = 0
+        padded = True
+        for length in lengths:
+            end = size + length
+            size = end + envelope.padding(length)
+            padded = padded and not any(self._data[start + end : start + size])
+        self.position += size
+        body = memoryview(self._data)[start : self.position]
+        return Digests(threads.leaf_digests(suite, [body], size), padded)
 
 
 class FileSource:
@@ -153,6 +178,24 @@ class FileSource:
         leaves = threads.each(tree.split(interleaved(segments, paddings)), read)
         self.position += sum(map(len, segments)) + sum(map(len, paddings))
         return Body(segments, paddings, leaves)
+
+    def digests(self, suite: Suite, lengths: Sequence[int]) -> Digests:
+        """Hash the segments of these lengths, which come next, and keep nothing of them."""
+        gaps = _Gaps(lengths)
+        start = self._start + self.position
+        room = threading.local()
+
+        def read(_: int, offset: int) -> tuple[bytes, bool]:
+            if not hasattr(room, "leaf"):
+                room.leaf = memoryview(bytearray(min(gaps.size, tree.LEAF_SIZE)))
+            leaf = room.leaf[: gaps.size - offset]
+            if not read_at(self._descriptor, [leaf], start + offset):
+                raise _cut_off()
+            return tree.leaf_digest(suite, [leaf]), gaps.zero_in(leaf, offset)
+
+        read_leaves = threads.each(range(0, gaps.size, tree.LEAF_SIZE), read)
+        self.position += gaps.size
+        return Digests([digest for digest, _ in read_leaves], all(zero for _, zero in read_leaves))
 
 
 class StreamSource:
@@ -198,6 +241,20 @@ class StreamSource:
             leaves.append(tree.leaf_digest(suite, leaf))
         return Body(segments, paddings, leaves)
 
+    def digests(self, suite: Suite, lengths: Sequence[int]) -> Digests:
+        """Hash the segments of these lengths, which come next, and keep nothing of them."""
+        gaps = _Gaps(lengths)
+        room = memoryview(bytearray(min(gaps.size, tree.LEAF_SIZE)))
+        leaves = []
+        padded = True
+        for offset in range(0, gaps.size, tree.LEAF_SIZE):
+            leaf = room[: gaps.size - offset]
+            if self._fill(leaf) < len(leaf):
+                raise _cut_off()
+            leaves.append(tree.leaf_digest(suite, [leaf]))
+            padded = padded and gaps.zero_in(leaf, offset)
+        return Digests(leaves, padded)
+
     def _fill(self, target: memoryview) -> int:
         done = 0
         while done < len(target):
@@ -228,31 +285,76 @@ class StreamSource:
         return len(data)
 
 
-def _file_source(
+class _Gaps:
+    """Where the padding of a body of segments lies, as offsets in it."""
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        self.size = 0
+        for length in lengths:
+            self._starts.append(self.size + length)
+            self.size += length + envelope.padding(length)
+            self._ends.append(self.size)
+
+    def zero_in(self, leaf: memoryview, offset: int) -> bool:
+        """Tell whether all padding is zero in the leaf that begins at an offset."""
+        for number in range(bisect_right(self._ends, offset), len(self._ends)):
+            start = self._starts[number] - offset
+            if start >= len(leaf):
+                break
+            if any(leaf[max(start, 0) : self._ends[number] - offset]):
+                return False
+        return True
+
+
+def file_source(
     descriptor: int, start: int, name: str | None, *, exact: bool
-) -> "MemorySource | FileSource | StreamSource":
+) -> MemorySource | FileSource | StreamSource:
+    """Give the envelope that begins at an offset of a regular file; small ones are read at once."""
     left = max(os.fstat(descriptor).st_size - start, 0)
     if not _PARALLEL:
+        os.lseek(descriptor, start, os.SEEK_SET)
         return StreamSource(io.FileIO(descriptor, closefd=False), left, name=name, exact=exact)
     source = FileSource(descriptor, start, left, name, exact=exact)
-    if left > _WHOLE_SIZE:
+    if left > WHOLE_SIZE:
         return source
     return MemorySource(source.pull(left), name, exact=exact)
 
 
 @contextmanager
-def _open_regular(path: str) -> Iterator[int]:
-    # Looked at first: opening a device can do something, and a FIFO would wait.
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise _not_regular(path)
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-    descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
+def _opened(path: str) -> Iterator[int]:
+    descriptor = open_regular(path)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _not_regular(path)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def open_regular(path: str, *, follow: bool = True) -> int:
+    """Open a regular file and nothing else; give its descriptor.
+
+    `follow`: a link at the end of the path is followed. Without it the path is one that was just
+    seen to be a regular file, and is opened at once.
+    """
+    # Looked at first: opening a device can do something.
+    if follow and not stat.S_ISREG(os.stat(path).st_mode):
+        raise _not_regular(path)
+    # What came in its place meanwhile is not waited for.
+    flags = _OPEN_FLAGS if follow else _OPEN_FLAGS | getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(path, flags)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise _not_regular(path)
+
+
+_OPEN_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
 
 
 def _is_bytes(file: object) -> bool:

@@ -1,0 +1,143 @@
+"""What changed since a list was made: new, changed, replaced by an older one, moved, missing.
+
+Pure: findings and a list in, findings out.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+
+from pickleseal.auditing.findings import Change, Finding, Level, Verdict
+from pickleseal.inventory import CONTENT, Inventory, Item
+
+Items = tuple[Item, ...]
+
+
+def items_of(finding: Finding) -> Items:
+    """Give what a list says of a finding: an item for each whole envelope, or for the whole file.
+
+    A list of artifacts is none itself, and what is refused is not listed.
+    """
+    path = os.path.normpath(finding.path)
+    if finding.verdict is Verdict.UNSEALED:
+        return () if finding.digest is None else (Item(path, finding.digest),)
+    return tuple(
+        Item.of(path, one.digest, one.metadata)
+        for one in finding.envelopes
+        if one.digest is not None and one.metadata is not None and one.metadata.content != CONTENT
+    )
+
+
+def compare(
+    findings: Iterable[Finding], inventory: Inventory, roots: Iterable[str]
+) -> Iterator[Finding]:
+    """Give findings with what changed in each, and one for each listed file that is missing.
+
+    What lies where nothing was listed is given last: whether it is new or was moved is known then.
+    `roots`: what was audited; what is listed elsewhere is not missed.
+    """
+    listed: dict[str, Items] = {}
+    for item in inventory.items:
+        listed[item.path] = (*listed.get(item.path, ()), item)
+    seen: set[str] = set()
+    strangers: list[tuple[Finding, Items]] = []
+    for finding in findings:
+        path = os.path.normpath(finding.path)
+        seen.add(path)
+        items = items_of(finding)
+        if items and path not in listed:
+            strangers.append((finding, items))
+        elif items:
+            yield _compared(finding, items, listed[path])
+        elif path in listed and _holds_none(finding):
+            changed = finding._replace(change=Change.CHANGED)
+            yield _at_least(changed, Level.WARNING, "the baseline lists an artifact here")
+        else:
+            yield finding
+    below = [os.path.normpath(root) for root in roots]
+    missing = {
+        path: items
+        for path, items in listed.items()
+        if path not in seen and any(_is_below(path, root) for root in below)
+    }
+    yield from _settle(strangers, missing)
+    for path, items in missing.items():
+        yield Finding(
+            path,
+            Verdict.MISSING,
+            Level.WARNING,
+            "the baseline lists it, and it is not there",
+            "put it back, or make a new list with --inventory",
+            digest=items[0].digest,
+            change=Change.MISSING,
+        )
+
+
+def _holds_none(finding: Finding) -> bool:
+    """Tell whether something else has taken a file's place; what is excluded was not looked at."""
+    is_link = finding.verdict is Verdict.SKIPPED and finding.level is not Level.NONE
+    return finding.verdict is Verdict.NO_ARTIFACT or is_link
+
+
+def _settle(strangers: list[tuple[Finding, Items]], missing: dict[str, Items]) -> Iterator[Finding]:
+    """Tell of what was not listed whether it is new or was moved; what was moved is not missing."""
+    where: dict[tuple[object, ...], list[str]] = {}
+    for path, items in missing.items():
+        where.setdefault(_names(items), []).append(path)
+    for finding, items in strangers:
+        paths = where.get(_names(items))
+        if paths:
+            origin = paths.pop(0)
+            missing.pop(origin)
+            changed = finding._replace(change=Change.MOVED, moved_from=origin)
+            yield _at_least(changed, Level.NOTE, f"the baseline lists it as {origin}")
+        else:
+            changed = finding._replace(change=Change.NEW)
+            yield _at_least(changed, Level.NOTE, "the baseline does not list it")
+
+
+def _compared(finding: Finding, items: Items, before: Items) -> Finding:
+    if _names(items) == _names(before):
+        return finding
+    older = _older(items, before)
+    if older:
+        advice = "put the newer one back, and find out who replaced it"
+        changed = finding._replace(change=Change.OLDER, advice=finding.advice or advice)
+        return _at_least(changed, Level.ERROR, older)
+    changed = finding._replace(change=Change.CHANGED)
+    if [item.context for item in items] != [item.context for item in before]:
+        return _at_least(changed, Level.WARNING, "it is not sealed for what the baseline says")
+    return _at_least(changed, Level.NOTE, "it is not the one that the baseline lists")
+
+
+def _older(items: Items, before: Items) -> str | None:
+    """Say why a file is older than the one that was listed, or None."""
+    serial, listed_serial = _largest(items, "serial"), _largest(before, "serial")
+    if serial is not None and listed_serial is not None and serial != listed_serial:
+        if serial < listed_serial:
+            return f"its serial is {serial}, and the baseline lists {listed_serial}"
+        return None
+    created, listed_created = _largest(items, "created"), _largest(before, "created")
+    if created is not None and listed_created is not None and created < listed_created:
+        return "it was sealed before the one that the baseline lists"
+    return None
+
+
+def _largest(items: Items, field: str) -> int | None:
+    values: list[int] = [v for item in items if (v := getattr(item, field)) is not None]
+    return max(values, default=None)
+
+
+def _names(items: Items) -> tuple[tuple[str, str | None], ...]:
+    """Give what tells contents apart. A file that was only sealed anew keeps it."""
+    return tuple((item.digest, item.metadata) for item in items)
+
+
+def _at_least(finding: Finding, level: Level, reason: str) -> Finding:
+    reason = f"{finding.reason}; {reason}" if finding.reason else reason
+    return finding._replace(level=max(finding.level, level), reason=reason)
+
+
+def _is_below(path: str, root: str) -> bool:
+    if root == os.curdir:
+        return not os.path.isabs(path)
+    return path == root or path.startswith(os.path.join(root, ""))

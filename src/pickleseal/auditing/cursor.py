@@ -1,0 +1,119 @@
+"""Bytes from front to back: a window on an input of any size, in bounded memory."""
+
+from collections.abc import Callable
+
+_WINDOW = 1 << 16
+LINE_KEPT = 1 << 16
+"""What `line` gives of a line at most, one byte more where it is longer."""
+
+
+class EndOfInput(Exception):  # noqa: N818 - a signal between two rooms, which no caller sees
+    """The input ends before what was asked for."""
+
+
+class Cursor:
+    """Bytes from front to back, in bounded memory.
+
+    `read`: gives up to as many bytes as it is asked for, none only at the end. `skip`: passes
+    over up to as many bytes without reading them, and gives how many; None: they are read.
+
+    A walk that goes byte by byte reads `data` from `at` on by itself, and writes back how far it
+    came before it calls anything here. `ended` is true where nothing follows `data`.
+    """
+
+    __slots__ = ("_read", "_skip", "_start", "at", "data", "ended")
+
+    def __init__(
+        self, read: Callable[[int], bytes], skip: Callable[[int], int] | None = None
+    ) -> None:
+        self._read = read
+        self._skip = skip
+        self._start = 0
+        self.data = b""
+        self.at = 0
+        self.ended = False
+
+    @property
+    def position(self) -> int:
+        """Give the offset of the next byte."""
+        return self._start + self.at
+
+    def fill(self, size: int) -> int:
+        """Have `data` hold `size` bytes from `at` on, fewer only at the end; give how many."""
+        held = len(self.data) - self.at
+        if held >= size or self.ended:
+            return max(held, 0)
+        pieces = [self.data[self.at :]]
+        while held < size:
+            piece = self._read(max(_WINDOW, size - held))
+            if not piece:
+                self.ended = True
+                break
+            pieces.append(piece)
+            held += len(piece)
+        self._start += self.at
+        self.data = b"".join(pieces)
+        self.at = 0
+        return held
+
+    def peek(self, size: int) -> bytes:
+        """Give up to `size` bytes, 64 KiB at most, without moving; fewer only at the end."""
+        self.fill(size)
+        return self.data[self.at : self.at + size]
+
+    def take(self, size: int) -> bytes:
+        """Give exactly `size` bytes, or raise EndOfInput."""
+        if len(self.data) - self.at < size and self.fill(size) < size:
+            raise EndOfInput
+        start = self.at
+        self.at = start + size
+        return self.data[start : self.at]
+
+    def skip(self, size: int) -> None:
+        """Pass over exactly `size` bytes, or raise EndOfInput."""
+        held = len(self.data) - self.at
+        if size <= held:
+            self.at += size
+            return
+        self._drop()
+        size -= held
+        while size and not self.ended:
+            passed = 0 if self._skip is None else self._skip(size)
+            if not passed:
+                passed = len(self._read(min(size, _WINDOW)))
+                self.ended = not passed
+            size -= passed
+            self._start += passed
+        if size:
+            raise EndOfInput
+
+    def line(self) -> bytes:
+        """Give the bytes up to a line feed, without it, or raise EndOfInput where there is none.
+
+        A line that is longer than LINE_KEPT is passed over whole; one byte more than that of it
+        is given.
+        """
+        found = self.data.find(b"\n", self.at)
+        size = 256
+        while found < 0 and size <= LINE_KEPT:
+            size *= 4
+            if self.fill(size) < size and self.data.find(b"\n", self.at) < 0:
+                raise EndOfInput
+            found = self.data.find(b"\n", self.at)
+        start = self.at
+        if 0 <= found <= start + LINE_KEPT:
+            self.at = found + 1
+            return self.data[start:found]
+        kept = self.data[start : start + LINE_KEPT + 1]
+        while found < 0:
+            self._drop()
+            if not self.fill(1):
+                raise EndOfInput
+            found = self.data.find(b"\n")
+        self.at = found + 1
+        return kept
+
+    def _drop(self) -> None:
+        self._start += len(self.data)
+        self.data = b""
+        self.at = 0

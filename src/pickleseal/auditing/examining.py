@@ -1,0 +1,297 @@
+"""From a path to its finding: what lies there, and what the ring says of it.
+
+An envelope is held against the same rules, in the same order, as by a load (docs/reference/
+format.md, "Reading"). What is no envelope is looked at by its content. Nothing is unpickled.
+"""
+
+import fnmatch
+import shlex
+import time
+from typing import NamedTuple
+
+from pickleseal import envelope, inspection, opening, policy, seal, storage
+from pickleseal.auditing.findings import Contents, Finding, Grade, Level, Verdict
+from pickleseal.errors import (
+    BadSealError,
+    ContextError,
+    ExpiredError,
+    MalformedError,
+    NotSealedError,
+    RevokedKeyError,
+    SealError,
+    UnknownKeyError,
+)
+from pickleseal.inspection import Inspection
+from pickleseal.keyring import Keyring
+from pickleseal.roster import State, fits
+from pickleseal.walk import Found, Skip
+
+
+class Wants(NamedTuple):
+    """What an audit holds files against, and what it asks of them.
+
+    `ring` is None where there is no key. `contexts` are pairs of a glob for paths and what such a
+    file must be sealed for, a name or a beginning and `*`; the first glob that fits counts.
+    `imports`: walk through the pickles of sealed files too. `digests`: hash what is unsealed.
+    """
+
+    ring: Keyring | None
+    contexts: tuple[tuple[str, str], ...] = ()
+    imports: bool = False
+    digests: bool = False
+
+    def context_for(self, path: str) -> str | None:
+        """Give what a file must be sealed for, or None for anything."""
+        return next((wanted for glob, wanted in self.contexts if fnmatch.fnmatch(path, glob)), None)
+
+
+def examine(found: Found, wants: Wants) -> Finding:
+    """Give the finding of one path. What is wrong with a file never raises."""
+    if found.skip is not None:
+        verdict, level, advice = _SKIPS[found.skip]
+        return Finding(found.path, verdict, level, found.reason or "", advice)
+    try:
+        with storage.RegularFile(found.path, follow=found.named) as file:
+            if _begins_as_envelope(file.read(0, len(envelope.MAGIC))):
+                return _sealed(file, wants)
+            return _unsealed(file, wants)
+    except NotSealedError:  # a pipe or device that was named, or came in a file's place
+        return _unreadable(found.path, Skip.SPECIAL.value)
+    except OSError as error:
+        return _unreadable(found.path, f"{Skip.UNREADABLE.value}: {error.strerror or error}")
+    except MemoryError:
+        return _unreadable(found.path, "there is no memory to look at it")
+
+
+def grade_of(level: Level, contents: Contents) -> Level:
+    """Give how grave it is that nobody vouches for such contents."""
+    return Level.ERROR if contents.grade >= Grade.BEYOND else level
+
+
+_SKIPS = {
+    Skip.LINK: (Verdict.SKIPPED, Level.NOTE, "name what it leads to, to have it audited"),
+    Skip.SPECIAL: (Verdict.UNREADABLE, Level.NOTE, ""),
+    Skip.LEFTOVER: (Verdict.LEFTOVER, Level.NOTE, "delete it, if no dump is at work"),
+    Skip.MOVED: (Verdict.UNREADABLE, Level.WARNING, "audit again, and find out who changes links"),
+    Skip.UNREADABLE: (Verdict.UNREADABLE, Level.WARNING, "audit as a user who may read it"),
+    Skip.EXCLUDED: (Verdict.SKIPPED, Level.NONE, ""),
+}
+
+
+def _unreadable(path: str, reason: str) -> Finding:
+    _, level, advice = _SKIPS[Skip.UNREADABLE]
+    return Finding(path, Verdict.UNREADABLE, level, reason, advice)
+
+
+def _as_argument(path: str) -> str:
+    """Give a path as a shell takes it: a name must not become a command that somebody pastes."""
+    if not path.isprintable():
+        return "PATH"
+    return f"-- {shlex.quote(path)}" if path.startswith("-") else shlex.quote(path)
+
+
+def _begins_as_envelope(start: bytes) -> bool:
+    return bool(start) and start == envelope.MAGIC[: len(start)]
+
+
+# --- sealed ----------------------------------------------------------------------------------
+
+
+class _Judged(NamedTuple):
+    """What came of one envelope, and where the next one would begin."""
+
+    verdict: Verdict
+    reason: str
+    facts: Inspection | None
+    end: int
+    contents: Contents | None = None
+
+
+def _sealed(file: storage.RegularFile, wants: Wants) -> Finding:
+    judged = [_judge(file, 0, wants)]
+    while judged[-1].end < file.size and judged[-1].facts is not None:
+        judged.append(_judge(file, judged[-1].end, wants))
+    if len(judged) == 1:
+        return _told(file, judged[0])
+    worst = max(judged, key=lambda one: _SEALED[one.verdict][0])
+    reason = f"{len(judged)} objects, one behind the other"
+    if worst.reason:
+        reason = f"object {judged.index(worst) + 1} of {len(judged)}: {worst.reason}"
+    contents = max((one.contents for one in judged if one.contents), default=None, key=_grade_in)
+    finding = _told(file, worst._replace(reason=reason, contents=contents))
+    envelopes = tuple(one.facts for one in judged if one.facts is not None)
+    return finding._replace(envelopes=envelopes, digest=None)
+
+
+def _grade_in(contents: Contents) -> Grade:
+    return contents.grade
+
+
+def _told(file: storage.RegularFile, judged: _Judged) -> Finding:
+    level, advice = _SEALED[judged.verdict]
+    facts, contents = judged.facts, judged.contents
+    if contents is not None and contents.grade >= Grade.BEYOND:
+        level = max(level, Level.NOTE)
+    if advice:
+        key = "" if facts is None else facts.key_id
+        advice = advice.format(path=_as_argument(file.path), key=key)
+    return Finding(
+        file.path,
+        judged.verdict,
+        level,
+        judged.reason,
+        advice,
+        file.size,
+        () if facts is None else (facts,),
+        contents,
+        None if facts is None else facts.digest,
+    )
+
+
+def _judge(file: storage.RegularFile, offset: int, wants: Wants) -> _Judged:
+    """Judge the envelope that begins at an offset, as a load would."""
+    try:
+        source = file.envelope(offset)
+        fixed = opening.read_fixed(source)
+        data = opening.read_head(source, fixed)
+    except NotSealedError:
+        spare = file.size - offset
+        reason = f"{spare} bytes follow the end of the envelope, which belong to nothing"
+        return _Judged(Verdict.MALFORMED, reason, None, file.size)
+    except MalformedError as error:
+        return _Judged(Verdict.MALFORMED, str(error), None, file.size)
+    end = offset + fixed.total_size
+    if wants.ring is None:
+        reason = f"sealed by key {fixed.key_id.hex()}, and there is no keyring to check it with"
+        facts = inspection.claims(fixed, data, file.path, reason)
+        return _Judged(Verdict.UNKNOWN_KEY, reason, facts, end)
+    try:
+        head = seal.open_head(fixed, data, wants.ring)
+    except SealError as error:
+        facts = inspection.claims(fixed, data, file.path, str(error))
+        return _Judged(_verdict_of(error, Verdict.BAD_HEAD), str(error), facts, end)
+    contents = None
+    try:
+        if wants.imports:
+            payload = opening.read_body(source, head)
+            contents = _look(_Memory(opening.segments(payload)[0]))
+            digest = payload.digest
+        else:
+            digest = opening.check_body(source, head)
+    except SealError as error:
+        facts = inspection.of_head(head, file.path, str(error))
+        return _Judged(_verdict_of(error, Verdict.BAD_BODY), str(error), facts, end)
+    facts = inspection.of_whole(head, file.path, digest)
+    wanted = wants.context_for(file.path)
+    try:
+        if wanted is not None and not fits(wanted, head.metadata.context):
+            policy.check_context(head.metadata.context, wanted)
+        policy.check_expiry(head.metadata, time.time())
+    except SealError as error:
+        return _Judged(_verdict_of(error, Verdict.BAD_BODY), str(error), facts, end, contents)
+    return _Judged(_by_which_key(wants.ring, head.key.id), "", facts, end, contents)
+
+
+def _by_which_key(ring: Keyring, key_id: str) -> Verdict:
+    if key_id == ring.primary:
+        return Verdict.SEALED
+    if ring.entries[key_id].state is State.ACTIVE:
+        return Verdict.SEALED_ACTIVE
+    return Verdict.SEALED_RETIRED
+
+
+def _verdict_of(error: SealError, bad_seal: Verdict) -> Verdict:
+    for kind, verdict in _ERRORS:
+        if isinstance(error, kind):
+            return verdict
+    return bad_seal if isinstance(error, BadSealError) else Verdict.MALFORMED
+
+
+_ERRORS: tuple[tuple[type[SealError], Verdict], ...] = (
+    (UnknownKeyError, Verdict.UNKNOWN_KEY),
+    (RevokedKeyError, Verdict.REVOKED),
+    (ContextError, Verdict.WRONG_CONTEXT),
+    (ExpiredError, Verdict.EXPIRED),
+)
+
+_SEALED: dict[Verdict, tuple[Level, str]] = {
+    Verdict.SEALED: (Level.NONE, ""),
+    Verdict.SEALED_ACTIVE: (Level.NONE, ""),
+    Verdict.SEALED_RETIRED: (Level.NOTE, "seal it with the primary key: pickleseal reseal {path}"),
+    Verdict.EXPIRED: (Level.WARNING, "make it anew, or delete it: no load takes it"),
+    Verdict.WRONG_CONTEXT: (
+        Level.ERROR,
+        "see what it was sealed for, and put the right file here: pickleseal inspect {path}",
+    ),
+    Verdict.UNKNOWN_KEY: (
+        Level.ERROR,
+        "find out whose key {key} is: name its ring with --keyring, or do not load the file",
+    ),
+    Verdict.REVOKED: (
+        Level.ERROR,
+        "make it anew, or readmit it with pickleseal reseal --only-digests",
+    ),
+    Verdict.MALFORMED: (Level.ERROR, "put a whole copy in its place: this one is damaged"),
+    Verdict.BAD_BODY: (Level.ERROR, "put a whole copy in its place, and find out who changed it"),
+    Verdict.BAD_HEAD: (Level.ERROR, "put a whole copy in its place, and find out who changed it"),
+}
+"""Of each verdict on what begins as an envelope: its level, and what to do."""
+
+
+# --- unsealed --------------------------------------------------------------------------------
+
+
+class _Memory:
+    """A verified pickle, to be looked at."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self.size = len(data)
+
+    def read(self, offset: int, size: int, /) -> bytes:
+        return bytes(self._data[offset : offset + size])
+
+
+def _look(data: "storage.RegularFile | _Memory", name: str = "") -> Contents | None:
+    from pickleseal.auditing.containers import look  # noqa: PLC0415 - only where wanted
+
+    try:
+        return look(data, name=name)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - one file's trouble must not end a whole audit
+        reason = f"pickleseal itself failed at it, please report this: {error!r}"
+        return Contents("not known", Grade.UNREADABLE, 0, (), (reason,))
+
+
+def _unsealed(file: storage.RegularFile, wants: Wants) -> Finding:
+    contents = _look(file, file.path)
+    if contents is None:
+        return Finding(file.path, Verdict.NO_ARTIFACT, Level.NONE, size=file.size)
+    return Finding(
+        file.path,
+        Verdict.UNSEALED,
+        grade_of(Level.WARNING, contents),
+        f"{contents.kind}: nobody vouches for it; {_GRADES[contents.grade]}",
+        _UNSEALED[contents.grade],
+        size=file.size,
+        contents=contents,
+        digest=f"sha256:{file.sha256()}" if wants.digests else None,
+    )
+
+
+_GRADES = {
+    Grade.DATA: "it names nothing but what builds data and models",
+    Grade.UNKNOWN: "it names what is not known to build data",
+    Grade.BEYOND: "it reaches beyond data",
+    Grade.UNREADABLE: "it cannot be followed to its end, and may still run",
+}
+_IF_YOURS = (
+    "if you made it, load it where you trust it, and write it again with pickleseal.signed_dump"
+)
+_UNSEALED = {
+    Grade.DATA: _IF_YOURS,
+    Grade.UNKNOWN: _IF_YOURS,
+    Grade.BEYOND: "do not load it, unless you know who made it and why it names these",
+    Grade.UNREADABLE: "do not load it, unless you know who made it",
+}

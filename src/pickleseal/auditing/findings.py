@@ -1,0 +1,172 @@
+"""What an audit says of one path: a verdict, how grave it is, and what to do next."""
+
+from enum import IntEnum, StrEnum
+from typing import Any, NamedTuple
+
+from pickleseal.inspection import Inspection
+
+
+class Level(IntEnum):
+    """How grave a finding is; a larger number is graver."""
+
+    NONE = 0
+    """Nothing to do."""
+    NOTE = 1
+    """Worth knowing."""
+    WARNING = 2
+    """Nobody vouches for it."""
+    ERROR = 3
+    """It is refused by every load, or reaches beyond data."""
+
+    @property
+    def label(self) -> str:
+        """Give its name as people and SARIF write it."""
+        return self.name.lower()
+
+
+class Verdict(StrEnum):
+    """What lies at a path. Each file has exactly one."""
+
+    SEALED = "sealed"
+    """Whole, by the ring's primary key."""
+    SEALED_ACTIVE = "sealed, other key"
+    """Whole, by another active key."""
+    SEALED_RETIRED = "sealed, retired key"
+    """Whole, by a retired key."""
+    REVOKED = "revoked key"
+    UNKNOWN_KEY = "unknown key"
+    BAD_HEAD = "bad seal, head"
+    """The head was changed after sealing, or made without the key."""
+    BAD_BODY = "bad seal, body"
+    """The head is genuine, the body is not what was sealed."""
+    MALFORMED = "malformed"
+    """It begins as an envelope and does not follow the format, or is cut off."""
+    WRONG_CONTEXT = "wrong context"
+    EXPIRED = "expired"
+    UNSEALED = "unsealed"
+    """A pickle, joblib or array file or a container of some, that nobody vouches for."""
+    LEFTOVER = "leftover"
+    """Left from a dump that was cut off."""
+    UNREADABLE = "unreadable"
+    """It could not be looked at: no permission, no regular file, gone meanwhile."""
+    SKIPPED = "skipped"
+    """A link, or excluded: not looked at, on purpose."""
+    MISSING = "missing"
+    """The baseline lists it, and it is not there."""
+    NO_ARTIFACT = "no artifact"
+    """Read, and no pickle in any dress."""
+
+
+class Grade(IntEnum):
+    """What unpickling a file would reach for; a larger number is graver. None of them is "safe"."""
+
+    DATA = 0
+    """Every name stands on the list of names that build data and fitted models."""
+    UNKNOWN = 1
+    """Some names are not on the list."""
+    BEYOND = 2
+    """Names that run, import, write or open, or that reach code by construction."""
+    UNREADABLE = 3
+    """It cannot be followed to its end, and may still run."""
+
+    @property
+    def label(self) -> str:
+        """Give its name as people read it."""
+        return _GRADES[self]
+
+
+_GRADES = {
+    Grade.DATA: "data only",
+    Grade.UNKNOWN: "unknown names",
+    Grade.BEYOND: "reaches beyond",
+    Grade.UNREADABLE: "unreadable, may still run",
+}
+
+
+class Change(StrEnum):
+    """How a file differs from what a baseline says of its path."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    OLDER = "replaced by an older one"
+    MOVED = "moved"
+    MISSING = "missing"
+
+
+class GradedName(NamedTuple):
+    """A name that unpickling would look up, and its grade."""
+
+    module: str
+    name: str
+    grade: Grade
+
+
+class Contents(NamedTuple):
+    """What an artifact holds, told from its bytes alone: nothing of it was unpickled.
+
+    `kind` says what it is from the outside in, such as "pickle, protocol 4", "joblib, zlib" or
+    "zip > pickle, protocol 2". `pickles` is the number of pickles that were walked through.
+    `names` are without repeats, the gravest first; `reasons` say what else the grade rests on:
+    one sentence each, without a full stop.
+    """
+
+    kind: str
+    grade: Grade
+    pickles: int = 1
+    names: tuple[GradedName, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+class Finding(NamedTuple):
+    """What an audit says of one path.
+
+    `reason` says what is wrong and `advice` what to do next, each a sentence or empty. `envelopes`
+    tells what each envelope of the file says of itself and how much of that is vouched for.
+    `contents` is what an unsealed file holds (of a sealed one: where that was asked for). `digest`
+    names the content: `ps<suite>:…` of an envelope, `sha256:…` of another artifact where a list was
+    asked for. `size` is in bytes. `change` and `moved_from` are told where there is a baseline.
+    """
+
+    path: str
+    verdict: Verdict
+    level: Level
+    reason: str = ""
+    advice: str = ""
+    size: int | None = None
+    envelopes: tuple[Inspection, ...] = ()
+    contents: Contents | None = None
+    digest: str | None = None
+    change: Change | None = None
+    moved_from: str | None = None
+
+    @property
+    def envelope(self) -> Inspection | None:
+        """The first envelope of the file, if it has one."""
+        return self.envelopes[0] if self.envelopes else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all that is known as plain dicts and lists, ready for JSON."""
+        fields: dict[str, Any] = {
+            "path": self.path,
+            "verdict": self.verdict.value,
+            "level": self.level.label,
+            "reason": self.reason,
+            "advice": self.advice,
+            "size": self.size,
+            "digest": self.digest,
+            "change": self.change,
+            "moved_from": self.moved_from,
+            "envelopes": [envelope.to_dict() for envelope in self.envelopes],
+            "contents": None if self.contents is None else _plain(self.contents),
+        }
+        return {name: value for name, value in fields.items() if value not in (None, "", [])}
+
+
+def _plain(contents: Contents) -> dict[str, Any]:
+    return {
+        "kind": contents.kind,
+        "grade": contents.grade.label,
+        "pickles": contents.pickles,
+        "names": [[n.module, n.name, n.grade.label] for n in contents.names],
+        "reasons": list(contents.reasons),
+    }

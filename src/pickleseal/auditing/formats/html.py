@@ -1,0 +1,301 @@
+"""The report as one page that needs nothing else.
+
+Every text of a finding comes from outside. All that is put out goes through `visible`
+and Jinja's escaping, without a filter that could be forgotten.
+"""
+
+import base64
+import hashlib
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from pickleseal.auditing.findings import Contents, Finding, Grade, Level, Verdict
+from pickleseal.auditing.notebook import cut, moment, summary, title, visible
+from pickleseal.auditing.report import Report
+from pickleseal.inspection import Inspection, Status
+
+
+def html(report: Report) -> str:
+    """Give the report as one HTML page, which loads nothing and runs no text of a finding."""
+    from jinja2 import (  # noqa: PLC0415 - for this form alone
+        Environment,
+        PackageLoader,
+        StrictUndefined,
+    )
+
+    environment = Environment(
+        loader=PackageLoader("pickleseal.auditing.formats", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "source_hash": _source_hash,
+        "moment": moment,
+        "amount": _amount,
+        "breaking": _breaking,
+    }
+    page = _Page(report.findings)
+    return environment.get_template("report.html.jinja").render(
+        report=report,
+        page=page,
+        title=title(report.roots),
+        summary=summary(report.findings),
+        bar=_bar(report.levels),
+        groups=_groups(report.findings),
+        verdicts=list(Verdict),
+    )
+
+
+# --- texts ---------------------------------------------------------------------------------------
+
+
+def _finalize(value: object) -> object:
+    # Markup is what the template itself wrote, and what was escaped already.
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return visible(value)
+    return value
+
+
+def _breaking(path: str) -> str:
+    """Give a path as markup whose lines may break behind each slash."""
+    from markupsafe import Markup, escape  # noqa: PLC0415 - comes with Jinja
+
+    return escape(visible(path)).replace("/", Markup("/<wbr>"))
+
+
+def _amount(size: int) -> str:
+    """Give a number of bytes in three digits and a unit."""
+    if size < 1000:
+        return f"{size} B"
+    amount, unit = size / 1000, 0
+    while amount >= 999.5 and unit < len(_UNITS) - 1:
+        amount, unit = amount / 1000, unit + 1
+    return f"{amount:.{0 if amount >= 99.95 else 1}f} {_UNITS[unit]}"
+
+
+_UNITS = ("kB", "MB", "GB", "TB")
+
+
+def _source_hash(source: str) -> str:
+    digest = hashlib.sha256(source.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+class _Advice(NamedTuple):
+    """What to do, taken apart: words, then a command. `plain`: it may go to a shell as it is."""
+
+    words: str
+    command: str
+    plain: bool
+
+
+def _advice(text: str) -> _Advice:
+    start = text.find("pickleseal ")
+    if start < 0:
+        return _Advice(text, "", plain=False)
+    command = text[start:]
+    try:
+        plain = shlex.join(shlex.split(command)) == command
+    except ValueError:  # a quote that is not closed
+        plain = False
+    return _Advice(text[:start].rstrip(), command, plain)
+
+
+# --- the picture and what needs attention --------------------------------------------------------
+
+
+class _Part(NamedTuple):
+    """A stretch of the bar, in thousandths of its width."""
+
+    level: Level
+    start: float
+    width: float
+
+
+def _bar(levels: Mapping[Level, int]) -> list[_Part]:
+    """Give the bar's parts, each wide enough to be seen."""
+    widths = {level: max(count, sum(levels.values()) / 125) for level, count in levels.items()}
+    present = [level for level, count in levels.items() if count]
+    whole = sum(widths[level] for level in present)
+    parts: list[_Part] = []
+    start = 0.0
+    for level in present:
+        width = 1000 * widths[level] / whole
+        parts.append(_Part(level, round(start, 1), round(width, 1)))
+        start += width
+    return parts
+
+
+class _Case(NamedTuple):
+    """What the findings of a group have in common."""
+
+    level: Level
+    verdict: Verdict
+    reason: str
+    advice: str
+    reaches: tuple[str, ...]
+
+
+class _Group(NamedTuple):
+    case: _Case
+    advice: _Advice
+    rows: list[int]
+
+
+def _groups(findings: Iterable[Finding]) -> dict[Level, list[_Group]]:
+    """Give what is worth knowing by level, the gravest first, with what is alike said once."""
+    rows: dict[_Case, list[int]] = {}
+    for row, finding in enumerate(findings):
+        if finding.level:
+            rows.setdefault(_case(finding), []).append(row)
+    groups: dict[Level, list[_Group]] = {}
+    for case in sorted(rows, key=lambda case: -case.level):
+        group = _Group(case, _advice(case.advice), rows[case])
+        groups.setdefault(case.level, []).append(group)
+    return groups
+
+
+def _case(finding: Finding) -> _Case:
+    names = finding.contents.names if finding.contents else ()
+    reaches = [f"{n.module}.{n.name}" for n in names if n.grade >= Grade.BEYOND]
+    return _Case(
+        finding.level, finding.verdict, finding.reason, finding.advice, tuple(reaches[:_REACHES])
+    )
+
+
+_REACHES = 6
+
+
+# --- the details of each file --------------------------------------------------------------------
+
+
+class _Fact(NamedTuple):
+    """A line of a file's details. `list` is the number of a list of names that stands further down.
+
+    `code`: it is a name or a digest. `claim`: nobody vouches for it.
+    """
+
+    name: str
+    text: str
+    list: int = 0
+    code: bool = False
+    claim: bool = False
+
+
+class _NameList(NamedTuple):
+    """Names that several files share."""
+
+    number: int
+    names: tuple[str, ...]
+    text: str
+    files: int
+
+
+class _Page:
+    """The details of all files, told so briefly that a page of thousands stays quick."""
+
+    def __init__(self, findings: tuple[Finding, ...]) -> None:
+        self.findings = findings
+        uses = Counter(names for f in findings for names in _name_lists(f))
+        self._text = max(200, min(4_000, 1_500_000 // (len(findings) or 1)))
+        self._names = max(8, min(400, 40_000 // (len(uses) or 1)))
+        shared = [names for names, count in uses.items() if count > 1 and len(names) > _SHORT]
+        self.lists = {
+            names: _NameList(number, names, self._joined(names), uses[names])
+            for number, names in enumerate(shared, 1)
+        }
+
+    def advice(self, finding: Finding) -> _Advice:
+        """Give what to do about a file, taken apart."""
+        return _advice(finding.advice)
+
+    def facts(self, finding: Finding) -> Iterator[_Fact]:
+        """Give the lines of a file's details, in reading order."""
+        known = {
+            "change": finding.change,
+            "moved from": finding.moved_from,
+            "size": None if finding.size is None else f"{finding.size:,} bytes",
+            "digest": None if finding.envelopes else finding.digest,
+        }
+        if finding.envelopes:
+            del known["size"]
+        for name, text in known.items():
+            if text:
+                yield _Fact(name, cut(text, self._text), code=name == "digest")
+        if finding.contents is not None:
+            yield from self._contents(finding.contents)
+        for number, envelope in enumerate(finding.envelopes[:_ENVELOPES], 1):
+            if len(finding.envelopes) > 1:
+                yield _Fact("object", f"{number} of {len(finding.envelopes):,}")
+            yield from self._envelope(envelope, finding.reason)
+
+    def _contents(self, contents: Contents) -> Iterator[_Fact]:
+        yield _Fact("holds", cut(contents.kind, self._text))
+        pickles = "" if contents.pickles == 1 else f", {contents.pickles:,} pickles"
+        yield _Fact("grade", contents.grade.label + pickles)
+        if contents.reasons:
+            yield _Fact("because", cut("; ".join(contents.reasons), self._text))
+        for grade, names in _by_grade(contents):
+            yield self._named(_IMPORTS[grade], names, claim=False)
+
+    def _envelope(self, envelope: Inspection, reason: str) -> Iterator[_Fact]:
+        claim = envelope.status is Status.UNVERIFIED
+        left_out = {"file", "imports", "problem" if envelope.problem == reason else ""}
+        for name, text in envelope.rows():
+            if name not in left_out:
+                yield _Fact(
+                    name,
+                    cut(text, self._text),
+                    code=name == "digest",
+                    claim=claim and name != "status",
+                )
+        imports = _imports(envelope)
+        if imports:
+            yield self._named("imports", imports, claim=claim)
+        elif envelope.metadata is not None and envelope.metadata.imports_omitted:
+            count = envelope.metadata.imports_omitted
+            yield _Fact("imports", f"{count:,} names, too many to list", claim=claim)
+
+    def _named(self, name: str, names: tuple[str, ...], *, claim: bool) -> _Fact:
+        if names in self.lists:
+            return _Fact(name, f"{len(names):,} names", self.lists[names].number, claim=claim)
+        return _Fact(name, self._joined(names), code=True, claim=claim)
+
+    def _joined(self, names: tuple[str, ...]) -> str:
+        spare = len(names) - self._names
+        text = cut(", ".join(names[: self._names]), self._names * 100)
+        return f"{text} and {spare:,} more" if spare > 0 else text
+
+
+_SHORT = 4
+_IMPORTS = {
+    Grade.DATA: "imports for data",
+    Grade.UNKNOWN: "imports unknown",
+    Grade.BEYOND: "imports beyond",
+    Grade.UNREADABLE: "imports unread",
+}
+_ENVELOPES = 20
+
+
+def _name_lists(finding: Finding) -> Iterator[tuple[str, ...]]:
+    if finding.contents is not None:
+        yield from (names for _, names in _by_grade(finding.contents))
+    yield from (_imports(envelope) for envelope in finding.envelopes[:_ENVELOPES])
+
+
+def _by_grade(contents: Contents) -> Iterator[tuple[Grade, tuple[str, ...]]]:
+    for grade in sorted(Grade, reverse=True):
+        names = tuple(f"{n.module}.{n.name}" for n in contents.names if n.grade is grade)
+        if names:
+            yield grade, names
+
+
+def _imports(envelope: Inspection) -> tuple[str, ...]:
+    if envelope.metadata is None:
+        return ()
+    return tuple(f"{module}.{name}" for module, name in envelope.metadata.imports or ())

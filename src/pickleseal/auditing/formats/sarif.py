@@ -1,0 +1,446 @@
+"""A report as SARIF 2.1.0, which GitHub code scanning and other viewers read.
+
+Pure: a report in, ASCII text out. What GitHub takes and shows of it is told in "SARIF support for
+code scanning", https://docs.github.com/code-security/code-scanning.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from pickleseal.auditing.findings import Change, Contents, Finding, Grade, Level, Verdict
+from pickleseal.auditing.report import Report
+from pickleseal.errors import shown
+
+MAX_RESULTS = 25_000
+"""GitHub refuses a file that has more."""
+MAX_NAMES = 20
+"""How many names of an artifact are told; GitHub refuses a file of over 10 MB, compressed."""
+MAX_TEXT = 1_000
+"""How many characters of a text from outside are told, for the same reason."""
+
+_SCHEMA = (
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+)
+_ROOT = "%SRCROOT%"
+_CUT = "pickleseal/cut"
+
+_Json = dict[str, Any]
+
+
+class _Rule(NamedTuple):
+    """A kind of finding: its id, how it is called, what it means, what to do, and how grave it is.
+
+    `severity` is GitHub's `security-severity`: over 9.0 critical, from 7.0 high, from 4.0 medium.
+    """
+
+    id: str
+    name: str
+    title: str
+    meaning: str
+    advice: str
+    level: Level
+    severity: str
+
+
+_SIGN_AGAIN = (
+    "If you made it, load it where you trust it, and write it again with `pickleseal.signed_dump`."
+)
+_PUT_BACK = "Put a whole copy in its place, and find out who changed it. Do not load this one."
+
+# GitHub shows the severity of a rule and not that of a result, so what reaches beyond data has a
+# rule of its own among what is unsealed.
+_BEYOND = _Rule(
+    "pickleseal/unsealed-beyond",
+    "UnsealedReachesBeyond",
+    "Unsealed pickle that reaches beyond data",
+    "Nobody vouches for this file, and to unpickle it would look up names that run, import, write"
+    " or open, or it cannot be followed to its end.",
+    "Do not load it, unless you know who made it and why it names these.",
+    Level.ERROR,
+    "9.3",
+)
+_SEALED = _Rule(
+    "pickleseal/sealed",
+    "SealedWorthALook",
+    "Sealed file that is worth a look",
+    "The seal holds, and something about the file is worth knowing.",
+    "Read the reason. Nothing need be done to load it.",
+    Level.NOTE,
+    "1.0",
+)
+_VERDICTS = {
+    Verdict.SEALED: _SEALED,
+    Verdict.SEALED_ACTIVE: _SEALED,
+    Verdict.SEALED_RETIRED: _Rule(
+        "pickleseal/retired-key",
+        "SealedByRetiredKey",
+        "Sealed by a retired key",
+        "The seal holds. Its key opens files and seals no more.",
+        "Seal it with the primary key: `pickleseal reseal FILE`.",
+        Level.NOTE,
+        "1.0",
+    ),
+    Verdict.REVOKED: _Rule(
+        "pickleseal/revoked-key",
+        "SealedByRevokedKey",
+        "Sealed by a revoked key",
+        "Whoever got hold of that key may have made this file. No load takes it.",
+        "Make it anew, or readmit what an inventory lists:"
+        " `pickleseal reseal --only-digests INVENTORY FILE`.",
+        Level.ERROR,
+        "8.1",
+    ),
+    Verdict.UNKNOWN_KEY: _Rule(
+        "pickleseal/unknown-key",
+        "SealedByUnknownKey",
+        "Sealed by an unknown key",
+        "The keyring does not list the key that this file names. Anybody can make such a file.",
+        "Find out whose key it is. Name its keyring with `--keyring`, or do not load the file.",
+        Level.ERROR,
+        "8.1",
+    ),
+    Verdict.BAD_HEAD: _Rule(
+        "pickleseal/bad-head",
+        "BadSealOnHead",
+        "Changed after sealing, or made without the key",
+        "The tag over the head does not hold. Nothing that the file says of itself is vouched for.",
+        _PUT_BACK,
+        Level.ERROR,
+        "9.1",
+    ),
+    Verdict.BAD_BODY: _Rule(
+        "pickleseal/bad-body",
+        "BadSealOnBody",
+        "Body changed after sealing",
+        "The head is genuine, and the body is not what was sealed.",
+        _PUT_BACK,
+        Level.ERROR,
+        "9.1",
+    ),
+    Verdict.MALFORMED: _Rule(
+        "pickleseal/malformed",
+        "MalformedEnvelope",
+        "Damaged envelope",
+        "It begins as a sealed file and does not follow the format, or is cut off.",
+        "Put a whole copy in its place.",
+        Level.ERROR,
+        "7.1",
+    ),
+    Verdict.WRONG_CONTEXT: _Rule(
+        "pickleseal/wrong-context",
+        "SealedForAnotherContext",
+        "Sealed for another context",
+        "The file is genuine and stands in another one's place.",
+        "See what it was sealed for, with `pickleseal inspect FILE`, and put the right file here.",
+        Level.ERROR,
+        "8.1",
+    ),
+    Verdict.EXPIRED: _Rule(
+        "pickleseal/expired",
+        "Expired",
+        "Sealed file whose time is over",
+        "The file is genuine, and no load takes it any more.",
+        "Make it anew, or delete it.",
+        Level.WARNING,
+        "4.0",
+    ),
+    Verdict.UNSEALED: _Rule(
+        "pickleseal/unsealed",
+        "Unsealed",
+        "Unsealed pickle",
+        "Nobody vouches for this file. Whoever can write to it can run code where it is unpickled.",
+        _SIGN_AGAIN,
+        Level.WARNING,
+        "6.9",
+    ),
+    Verdict.LEFTOVER: _Rule(
+        "pickleseal/leftover",
+        "Leftover",
+        "Left from a dump that was cut off",
+        "No load takes it.",
+        "Delete it, if no dump is at work.",
+        Level.NOTE,
+        "1.0",
+    ),
+    Verdict.UNREADABLE: _Rule(
+        "pickleseal/unreadable",
+        "Unreadable",
+        "Could not be looked at",
+        "The audit says nothing of this path, since it could not be read.",
+        "Run the audit as a user who may read it.",
+        Level.WARNING,
+        "4.0",
+    ),
+    Verdict.SKIPPED: _Rule(
+        "pickleseal/skipped",
+        "Skipped",
+        "Not looked at, on purpose",
+        "The audit does not follow links, and leaves out what it was told to.",
+        "Name what a link leads to, to have it audited.",
+        Level.NOTE,
+        "1.0",
+    ),
+    Verdict.MISSING: _Rule(
+        "pickleseal/missing",
+        "Missing",
+        "Listed in the baseline, and not there",
+        "The baseline lists a file at this path, and there is none.",
+        "Put it back, or make a new list with `pickleseal audit --inventory`.",
+        Level.WARNING,
+        "4.0",
+    ),
+    Verdict.NO_ARTIFACT: _Rule(
+        "pickleseal/no-artifact",
+        "NoArtifact",
+        "No pickle in any dress",
+        "What lies at this path is no artifact.",
+        "Read the reason.",
+        Level.NOTE,
+        "1.0",
+    ),
+}
+_CHANGES = {
+    Change.OLDER: _Rule(
+        "pickleseal/older",
+        "ReplacedByAnOlderOne",
+        "Replaced by an older one",
+        "The file is genuine, and older than the one that the baseline lists.",
+        "Put the newer one back, and find out who replaced it.",
+        Level.ERROR,
+        "8.1",
+    ),
+    Change.CHANGED: _Rule(
+        "pickleseal/changed",
+        "Changed",
+        "Not the one that the baseline lists",
+        "The file is genuine, and another than when the baseline was made.",
+        "If you expected that, make a new list with `pickleseal audit --inventory`.",
+        Level.NOTE,
+        "3.0",
+    ),
+    Change.NEW: _Rule(
+        "pickleseal/new",
+        "New",
+        "Not in the baseline",
+        "The file is genuine, and the baseline lists none here.",
+        "If you expected that, make a new list with `pickleseal audit --inventory`.",
+        Level.NOTE,
+        "2.0",
+    ),
+    Change.MOVED: _Rule(
+        "pickleseal/moved",
+        "Moved",
+        "Listed elsewhere in the baseline",
+        "The file is genuine, and the baseline lists it at another path.",
+        "If you expected that, make a new list with `pickleseal audit --inventory`.",
+        Level.NOTE,
+        "2.0",
+    ),
+}
+_RULES = tuple(dict.fromkeys((_BEYOND, *_VERDICTS.values(), *_CHANGES.values())))
+_INDEX = {rule.id: index for index, rule in enumerate(_RULES)}
+_GENUINE = {Verdict.SEALED, Verdict.SEALED_ACTIVE, Verdict.SEALED_RETIRED, Verdict.NO_ARTIFACT}
+
+
+def sarif(report: Report) -> str:
+    """Give one SARIF 2.1.0 document, in ASCII, with what is worth a note or more, gravest first.
+
+    A path is given relative to where the audit ran, if it was named so, and else as a `file:` URI.
+    Of more findings than GitHub takes the least grave are left out, and a notification says so.
+    """
+    worth = [finding for finding in report.findings if finding.level >= Level.NOTE]
+    told = sorted(worth, key=lambda finding: -finding.level)[:MAX_RESULTS]
+    places = {path: index for index, path in enumerate(dict.fromkeys(f.path for f in told))}
+    run = {
+        "tool": {"driver": _driver(report.version)},
+        "invocations": [_invocation(report, told, len(worth) - len(told))],
+        "originalUriBaseIds": {
+            _ROOT: {"description": {"text": "The folder in which the audit was run."}}
+        },
+        "artifacts": _artifacts(told),
+        "results": [_result(finding, places[finding.path]) for finding in told],
+        "columnKind": "unicodeCodePoints",
+    }
+    return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}) + "\n"
+
+
+def _driver(version: str) -> _Json:
+    return {
+        "name": "pickleseal",
+        "version": version,
+        "rules": [_descriptor(rule) for rule in _RULES],
+        "notifications": [
+            {
+                "id": _VERDICTS[Verdict.UNREADABLE].id,
+                "shortDescription": {"text": _VERDICTS[Verdict.UNREADABLE].title},
+            },
+            {"id": _CUT, "shortDescription": {"text": "More findings than a viewer takes"}},
+        ],
+    }
+
+
+def _descriptor(rule: _Rule) -> _Json:
+    return {
+        "id": rule.id,
+        "name": rule.name,
+        "shortDescription": {"text": rule.title},
+        "fullDescription": {"text": rule.meaning},
+        "help": {
+            "text": f"{rule.meaning} {rule.advice}".replace("`", ""),
+            "markdown": f"{rule.meaning}\n\n**What to do:** {rule.advice}",
+        },
+        "defaultConfiguration": {"level": rule.level.label},
+        "properties": {
+            "tags": ["security"],
+            "precision": "very-high",
+            "security-severity": rule.severity,
+        },
+    }
+
+
+def _invocation(report: Report, told: list[Finding], cut: int) -> _Json:
+    notifications = [_unreadable(f) for f in told if f.verdict is Verdict.UNREADABLE]
+    if cut:
+        notifications.append(_cut(cut))
+    return {
+        # One file's trouble is a finding and not a failure; GitHub drops all the results of a run
+        # that says it failed.
+        "executionSuccessful": True,
+        "startTimeUtc": _time(report.started),
+        "endTimeUtc": _time(report.started + report.seconds),
+        "toolExecutionNotifications": notifications,
+    }
+
+
+def _time(seconds: float) -> str:
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _unreadable(finding: Finding) -> _Json:
+    return {
+        "descriptor": {"id": _VERDICTS[finding.verdict].id},
+        "level": finding.level.label,
+        "message": {"text": _message(finding)},
+        "locations": [{"physicalLocation": {"artifactLocation": _location(finding.path)}}],
+    }
+
+
+def _cut(count: int) -> _Json:
+    text = f"{count:,} findings are left out, the least grave: GitHub takes {MAX_RESULTS:,}."
+    return {"descriptor": {"id": _CUT}, "level": "warning", "message": {"text": text}}
+
+
+def _artifacts(told: list[Finding]) -> list[_Json]:
+    return [_artifact(finding) for finding in {f.path: f for f in told}.values()]
+
+
+def _artifact(finding: Finding) -> _Json:
+    fields: _Json = {"location": _location(finding.path)}
+    if finding.size is not None:
+        fields["length"] = finding.size
+    if finding.digest is not None:
+        name, _, value = finding.digest.partition(":")
+        fields["hashes"] = {_HASHES.get(name, name): value}
+    return fields
+
+
+_HASHES = {"sha256": "sha-256"}
+
+
+def _location(path: str) -> _Json:
+    """Give where a path is, every byte of its name kept: what is no URI is percent-encoded."""
+    path = os.path.normpath(path)
+    if os.path.isabs(path):
+        return {"uri": pathlib.PurePath(path).as_uri()}
+    return {"uri": quote(os.fsencode(path.replace(os.sep, "/"))), "uriBaseId": _ROOT}
+
+
+def _result(finding: Finding, index: int) -> _Json:
+    rule = _rule(finding)
+    location = _location(finding.path)
+    return {
+        "ruleId": rule.id,
+        "ruleIndex": _INDEX[rule.id],
+        "level": finding.level.label,
+        "message": {"text": _message(finding)},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {**location, "index": index},
+                    # GitHub shows no result without a line; one of a whole file is the first.
+                    "region": {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1},
+                }
+            }
+        ],
+        "partialFingerprints": _fingerprints(finding, location["uri"]),
+        "properties": _properties(finding),
+    }
+
+
+def _rule(finding: Finding) -> _Rule:
+    if finding.verdict in _GENUINE and finding.change in _CHANGES:
+        return _CHANGES[finding.change]
+    grade = Grade.DATA if finding.contents is None else finding.contents.grade
+    if finding.verdict is Verdict.UNSEALED and grade >= Grade.BEYOND:
+        return _BEYOND
+    return _VERDICTS[finding.verdict]
+
+
+def _message(finding: Finding) -> str:
+    """Give what is wrong and what to do, as text in which no name can become a link or a blank.
+
+    Viewers show the first sentence as the title, make links of `[text](target)`, and fill in what
+    stands in braces.
+    """
+    parts = (finding.reason or _rule(finding).title, finding.advice)
+    text = " ".join(f"{_shown(part).rstrip('.')}." for part in parts if part)
+    return text.replace("](", "] (").replace("{", "{{").replace("}", "}}")
+
+
+def _fingerprints(finding: Finding, uri: str) -> dict[str, str]:
+    """Give what tells a result apart over runs. Its place and verdict do, its content may.
+
+    `primaryLocationLineHash`, the one that GitHub looks at, is left for its upload action to make:
+    it warns once a result of any that it did not.
+    """
+    place = hashlib.sha256(f"{uri}\n{finding.verdict.value}".encode()).hexdigest()
+    content = {} if finding.digest is None else {"content/v1": finding.digest}
+    return {"pathAndVerdict/v1": place, **content}
+
+
+def _properties(finding: Finding) -> _Json:
+    fields: _Json = {"verdict": finding.verdict.value}
+    if finding.contents is not None:
+        fields |= _of_contents(finding.contents)
+    if finding.envelope is not None:
+        fields["keyId"] = finding.envelope.key_id
+        fields["vouchedFor"] = finding.envelope.status.value
+        metadata = finding.envelope.metadata
+        if metadata is not None and metadata.context is not None:
+            fields["context"] = _shown(metadata.context)
+    if finding.change is not None:
+        fields["change"] = finding.change.value
+    if finding.moved_from is not None:
+        fields["movedFrom"] = _shown(finding.moved_from)
+    return fields
+
+
+def _of_contents(contents: Contents) -> _Json:
+    names = contents.names[:MAX_NAMES]
+    return {
+        "kind": _shown(contents.kind),
+        "grade": contents.grade.label,
+        "names": [f"{_shown(n.module)}.{_shown(n.name)}" for n in names],
+        "namesInAll": len(contents.names),
+        "reasons": [_shown(reason) for reason in contents.reasons[:MAX_NAMES]],
+    }
+
+
+def _shown(text: str) -> str:
+    return shown(text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}...")

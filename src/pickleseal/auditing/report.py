@@ -1,0 +1,115 @@
+"""A report: the findings of one audit, what it looked at, when, and with which ring."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pickleseal.auditing.findings import Finding, Level, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Ring(NamedTuple):
+    """The keyring that seals were held against: its name, the id of its primary, its epoch."""
+
+    name: str
+    primary: str | None
+    epoch: int
+
+
+class Report(NamedTuple):
+    """All that an audit found, in the order it was found.
+
+    `roots` are the paths that were audited, `started` is in Unix seconds and `seconds` is how long
+    it took; `version` is pickleseal's. `ring` is None where there was no key to judge seals with.
+    `baseline` is the path of the list that it was compared with, and `baseline_created` when that
+    was made, in Unix seconds.
+    """
+
+    findings: tuple[Finding, ...]
+    roots: tuple[str, ...]
+    started: int
+    seconds: float
+    version: str
+    ring: Ring | None = None
+    baseline: str | None = None
+    baseline_created: int | None = None
+
+    @property
+    def verdicts(self) -> Mapping[Verdict, int]:
+        """How many paths have each verdict, the most frequent first."""
+        return dict(Counter(finding.verdict for finding in self.findings).most_common())
+
+    @property
+    def levels(self) -> Mapping[Level, int]:
+        """How many findings there are of each level, the gravest first, all four listed."""
+        counts = Counter(finding.level for finding in self.findings)
+        return {level: counts[level] for level in sorted(Level, reverse=True)}
+
+    @property
+    def level(self) -> Level:
+        """The gravest level of all findings."""
+        return max((finding.level for finding in self.findings), default=Level.NONE)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all of it as plain dicts and lists, ready for JSON."""
+        return {
+            **self.heading(),
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+    def heading(self) -> dict[str, Any]:
+        """Give all but the findings, with their counts, as plain dicts and lists."""
+        return {
+            "pickleseal": self.version,
+            "roots": list(self.roots),
+            "started": self.started,
+            "seconds": round(self.seconds, 3),
+            "ring": None if self.ring is None else self.ring._asdict(),
+            "baseline": self.baseline,
+            "baseline_created": self.baseline_created,
+            "levels": {level.label: count for level, count in self.levels.items()},
+            "verdicts": {verdict.value: count for verdict, count in self.verdicts.items()},
+        }
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook: what is worth knowing, the gravest first."""
+        from pickleseal.auditing.notebook import notebook  # noqa: PLC0415 - for notebooks alone
+
+        return notebook(self.findings, self.roots, self.started)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Give a pandas DataFrame with a row for each finding. Raises ImportError without it."""
+        import pandas as pd  # noqa: PLC0415 - for those who have it
+
+        return pd.DataFrame([_row(finding) for finding in self.findings], columns=_COLUMNS)
+
+
+_COLUMNS = [
+    "path", "verdict", "level", "reason", "advice", "size", "key", "context", "class", "created",
+    "serial", "digest", "kind", "grade", "change",
+]  # fmt: skip
+
+
+def _row(finding: Finding) -> list[Any]:
+    envelope = finding.envelope
+    metadata = None if envelope is None else envelope.metadata
+    contents = finding.contents
+    return [
+        finding.path,
+        finding.verdict.value,
+        finding.level.label,
+        finding.reason,
+        finding.advice,
+        finding.size,
+        None if envelope is None else envelope.key_id,
+        None if metadata is None else metadata.context,
+        None if metadata is None else metadata.class_name,
+        None if metadata is None else metadata.created,
+        None if metadata is None else metadata.serial,
+        finding.digest,
+        None if contents is None else contents.kind,
+        None if contents is None else contents.grade.label,
+        None if finding.change is None else finding.change.value,
+    ]

@@ -1,0 +1,240 @@
+"""`pickleseal audit`: what lies here, who sealed it, is it whole, what would it import?"""
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from pickleseal import storage
+from pickleseal.auditing.audits import Chosen
+from pickleseal.auditing.audits import audit as audit_paths
+from pickleseal.auditing.baselines import items_of
+from pickleseal.auditing.findings import Level, Verdict
+from pickleseal.auditing.formats.plain import to_json, to_jsonl
+from pickleseal.auditing.report import Report
+from pickleseal.cli.findings import findings_text, summary
+from pickleseal.cli.options import using
+from pickleseal.cli.output import CHECK_FAILED, COULD_NOT_RUN, FINE, guarded, print_lines
+from pickleseal.cli.progress import tracked
+from pickleseal.cli.settings import FAIL_ON, Settings, read_settings
+from pickleseal.errors import shown
+from pickleseal.inventory import Inventory
+from pickleseal.keyring import Keyring
+from pickleseal.keystore.sources import find_keyring
+from pickleseal.metadata import normalize_context
+from pickleseal.stocktaking import write_inventory
+
+
+def _to_sarif(report: Report) -> str:
+    from pickleseal.auditing.formats.sarif import sarif  # noqa: PLC0415 - only where it is wanted
+
+    return sarif(report)
+
+
+def _to_html(report: Report) -> str:
+    from pickleseal.auditing.formats.html import html  # noqa: PLC0415 - as above
+
+    return html(report)
+
+
+_FORMATS: Mapping[str, Callable[[Report], str]] = {
+    "json": to_json,
+    "jsonl": to_jsonl,
+    "sarif": _to_sarif,
+}
+_MOST_ON_TERMINAL = 20
+
+
+class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """`FORMAT=FILE`, as a pair."""
+
+    name = "output"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's own
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, str]:
+        """Give the format and the file."""
+        if isinstance(value, tuple):
+            return value
+        kind, equals, file = value.partition("=")
+        if kind not in _FORMATS or not equals or not file:
+            self.fail(f"'{value}' is not FORMAT=FILE with {', '.join(_FORMATS)}", param, ctx)
+        return kind, file
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option(
+    "--context",
+    metavar="TEXT",
+    help="What sealed files must be sealed for: a name, or a beginning, as in 'fraud/*'.",
+)
+@click.option("--include", multiple=True, metavar="GLOB", help="Look at files like this alone.")
+@click.option(
+    "--exclude", multiple=True, metavar="GLOB", help="Leave out files and folders like this."
+)
+@click.option("--imports", is_flag=True, help="Tell what sealed pickles would import, too.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["text", *_FORMATS]),
+    default="text",
+    help="What to print. Default: text.",
+)
+@click.option(
+    "--output",
+    "outputs",
+    multiple=True,
+    type=_Output(),
+    metavar="FORMAT=FILE",
+    help="Write json, jsonl or sarif to a file, too. May be given several times.",
+)
+@click.option("--html", "page", metavar="FILE", help="Write a page to look at, or to send.")
+@click.option(
+    "--inventory", metavar="FILE", help="Write a sealed list of the artifacts that lie here."
+)
+@click.option(
+    "--inventory-context", metavar="TEXT", help="What to seal the list for. Default: nothing."
+)
+@click.option("--baseline", metavar="FILE", help="Tell what changed since this list was written.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(FAIL_ON),
+    help="Exit with 1 for findings as grave as this. Default: warning.",
+)
+@using
+def audit(**options: Any) -> int:  # noqa: ANN401 - click's own
+    """Give a verdict on every file here.
+
+    Who sealed it, with which key of yours, whether it is whole; and of what is not sealed, what it
+    would import. Nothing is unpickled. PATHs are files and folders; without one, those that a
+    pyproject.toml names under [tool.pickleseal.audit].
+
+    The exit code is 0 where nothing is found that is as grave as --fail-on, 1 where something is, 2
+    where there is nothing to audit or it could not run.
+
+    \b
+    Examples:
+      pickleseal audit models/
+      pickleseal audit models/ --html report.html
+      pickleseal audit models/ --inventory models.inventory
+      pickleseal audit models/ --baseline models.inventory --format sarif
+    """
+    return _audit(as_json=options["kind"] in ("json", "jsonl"), **options)
+
+
+@guarded
+def _audit(
+    *,
+    as_json: bool,  # noqa: ARG001 - what `guarded` goes by
+    paths: tuple[str, ...],
+    context: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    imports: bool,
+    kind: str,
+    outputs: tuple[tuple[str, str], ...],
+    page: str | None,
+    inventory: str | None,
+    inventory_context: str | None,
+    baseline: str | None,
+    fail_on: str | None,
+    keyring: str | None,
+) -> int:
+    settings = read_settings()
+    roots = paths or settings.paths
+    if not roots:
+        raise click.UsageError(
+            "name a PATH, or set paths under [tool.pickleseal.audit] in pyproject.toml"
+        )
+    list_ring = _ring_for_list(keyring, inventory_context) if inventory else None
+    chosen = Chosen(include + settings.include, exclude + settings.exclude)
+    audited = audit_paths(
+        roots,
+        keyring=keyring,
+        context=settings.context if context is None else context,
+        include=include + settings.include,
+        exclude=exclude + settings.exclude,
+        imports=imports or settings.imports,
+        digests=inventory is not None,
+        baseline=baseline or settings.baseline,
+    )
+    for _ in tracked(audited, "Auditing", lambda: sum(1 for _ in chosen.files(roots))):
+        pass
+    report = audited.report()
+    _print(report, kind, settings)
+    for name, file in outputs:
+        _write(file, _FORMATS[name](report))
+    if page is not None:
+        _write(page, _to_html(report))
+    if list_ring is not None and inventory is not None:
+        _write_list(report, inventory, list_ring, inventory_context)
+    if not report.findings:
+        return COULD_NOT_RUN
+    threshold = _THRESHOLDS[fail_on or settings.fail_on]
+    return CHECK_FAILED if threshold is not None and report.level >= threshold else FINE
+
+
+_THRESHOLDS: Mapping[str, Level | None] = {
+    "error": Level.ERROR,
+    "warning": Level.WARNING,
+    "note": Level.NOTE,
+    "never": None,
+}
+
+
+def _print(report: Report, kind: str, settings: Settings) -> None:
+    if kind != "text":
+        click.echo(_FORMATS[kind](report), nl=False)
+    else:
+        most = _MOST_ON_TERMINAL if sys.stdout.isatty() else None
+        print_lines(findings_text(report, most=most))
+    if settings.file is not None:
+        print_lines([[(f"settings from {shown(settings.file)}", "dim")]], stderr=True)
+    if report.findings:
+        print_lines([summary(report)], stderr=True)
+    else:
+        where = ", ".join(shown(root) for root in report.roots)
+        print_lines(
+            [[("nothing to audit: ", "bold red"), (f"no file in {where}", "")]], stderr=True
+        )
+
+
+def _write(path: str, text: str) -> None:
+    storage.write_whole(path, text.encode())
+
+
+def _ring_for_list(keyring: str | None, context: str | None) -> Keyring:
+    """Give the ring to seal a list with: what is missing is said before an hour's work."""
+    ring = find_keyring(keyring)
+    ring.sealing_key(
+        context=None if context is None else normalize_context(context), now=time.time()
+    )
+    return ring
+
+
+def _write_list(report: Report, path: str, ring: Keyring, context: str | None) -> None:
+    """Write a list of artifacts; a good one of yesterday's does not give way to a slip's."""
+    unread = [
+        finding
+        for finding in report.findings
+        if finding.verdict is Verdict.UNREADABLE and finding.level > Level.NOTE
+    ]
+    items = tuple(item for finding in report.findings for item in items_of(finding))
+    if unread or not items:
+        what = f"{len(unread)} could not be read" if unread else "there is no artifact to list"
+        raise click.ClickException(f"{what}: no list was written")
+    listed = Inventory(report.started, items)
+    sha256 = write_inventory(listed, path, keyring=ring, context=context)
+    print_lines(
+        [
+            [(f"listed {len(items):,} in {shown(path)}", "bold"), (f", SHA-256 {sha256}", "")],
+            [("keep the list and its SHA-256 apart from the key", "dim")],
+        ],
+        stderr=True,
+    )

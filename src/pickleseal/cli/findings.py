@@ -1,0 +1,139 @@
+"""What an audit prints for people: findings by severity, what to do next, and the counts."""
+
+import shlex
+from collections.abc import Iterable, Iterator
+
+from pickleseal.auditing.findings import Finding, Grade, Level, Verdict
+from pickleseal.auditing.report import Report
+from pickleseal.cli.output import Line
+from pickleseal.errors import shown
+
+_MARKS = {
+    Level.ERROR: ("✗", "bold red"),
+    Level.WARNING: ("!", "bold yellow"),
+    Level.NOTE: ("·", "cyan"),
+}
+_NAMES_SHOWN = 8
+
+
+def findings_text(report: Report, *, most: int | None) -> Iterator[Line]:
+    """Give the lines of all findings that are worth knowing, the gravest first, and the counts.
+
+    `most`: so many files of a kind are listed, None for all; the rest is counted.
+    """
+    for level in (Level.ERROR, Level.WARNING, Level.NOTE):
+        found = [finding for finding in report.findings if finding.level is level]
+        if not found:
+            continue
+        style = _MARKS[level][1]
+        yield [(f"{level.label.upper()} ", style), (f"{len(found):,}", "bold")]
+        for group in _groups(found):
+            yield from _group(group, most)
+        yield []
+    yield from _counts(report)
+
+
+def summary(report: Report) -> Line:
+    """Give the one line that says it all."""
+    total = _files(len(report.findings))
+    levels = report.levels
+    grave = levels[Level.ERROR] + levels[Level.WARNING]
+    took = (f" ({report.seconds:.2f} s)", "dim")
+    if grave:
+        parts = ", ".join(
+            _count(levels[level], level.label)
+            for level in (Level.ERROR, Level.WARNING, Level.NOTE)
+            if levels[level]
+        )
+        style = "bold red" if levels[Level.ERROR] else "bold yellow"
+        return [(f"{grave:,} of {total} need attention", style), (f": {parts}", ""), took]
+    sealed = sum(len(finding.envelopes) > 0 for finding in report.findings)
+    if not sealed:
+        return [("no artifact found", "bold yellow"), (f" in {total}", ""), took]
+    notes = f", {_count(levels[Level.NOTE], 'note')}" if levels[Level.NOTE] else ""
+    return [
+        (f"{sealed:,} sealed", "bold green"),
+        (f" of {total}: nothing to mend{notes}", ""),
+        took,
+    ]
+
+
+def _groups(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Put together what is of one kind, the gravest kinds first."""
+    groups: dict[tuple[Verdict, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.verdict, _kind(finding)), []).append(finding)
+    return sorted(groups.values(), key=lambda group: -_weight(group[0]))
+
+
+def _weight(finding: Finding) -> int:
+    return -1 if finding.contents is None else finding.contents.grade
+
+
+def _kind(finding: Finding) -> str:
+    kind = finding.verdict.value
+    if finding.verdict is Verdict.UNSEALED and finding.contents is not None:
+        kind += f", {finding.contents.grade.label}"
+    if finding.change is not None and finding.verdict is not Verdict.MISSING:
+        kind += f", {finding.change.value}"
+    return kind
+
+
+def _group(group: list[Finding], most: int | None) -> Iterator[Line]:
+    first = group[0]
+    mark, style = _MARKS[first.level]
+    yield []
+    yield [(f"  {_kind(first)}", style), (f"  {_files(len(group))}", "dim")]
+    shared = {finding.reason for finding in group}
+    if len(shared) == 1 and len(group) > 1 and first.reason:
+        yield [(f"    {shown(first.reason)}", "")]
+    for finding in group[:most]:
+        line = [(f"  {mark} ", style), (shown(finding.path), "bold")]
+        detail = _detail(finding, told=len(shared) == 1 and len(group) > 1)
+        if not detail or finding.level < Level.ERROR:
+            yield [*line, (f"  {shown(detail)}", "")]
+        else:
+            yield line
+            yield [(f"      {shown(detail)}", "")]
+    if most is not None and len(group) > most:
+        yield [(f"    and {len(group) - most:,} more: --html FILE shows all", "dim")]
+    advice = {_general(finding) for finding in group}
+    if len(group) == 1:
+        advice = {first.advice}
+    for text in sorted(advice - {""}):
+        yield [(f"    → {text}", "dim")]
+
+
+def _general(finding: Finding) -> str:
+    """Give the advice on one file as that on all of its kind."""
+    return finding.advice.replace(shlex.quote(finding.path), "PATH").replace("-- PATH", "PATH")
+
+
+def _detail(finding: Finding, *, told: bool) -> str:
+    """Say of one file what its group does not."""
+    contents = finding.contents
+    if finding.verdict is not Verdict.UNSEALED or contents is None:
+        return "" if told else finding.reason
+    parts = [contents.kind]
+    worst = [n for n in contents.names if n.grade is max(Grade.UNKNOWN, contents.names[0].grade)]
+    if worst:
+        names = ", ".join(f"{n.module}.{n.name}" for n in worst[:_NAMES_SHOWN])
+        more = f" and {len(worst) - _NAMES_SHOWN:,} more" if len(worst) > _NAMES_SHOWN else ""
+        parts.append(f"names {names}{more}")
+    return "; ".join([*parts, *contents.reasons])
+
+
+def _counts(report: Report) -> Iterator[Line]:
+    width = max((len(f"{count:,}") for count in report.verdicts.values()), default=1)
+    for verdict, count in report.verdicts.items():
+        level = max(f.level for f in report.findings if f.verdict is verdict)
+        style = _MARKS[level][1] if level else ("green" if "sealed" in verdict else "dim")
+        yield [(f"  {count:>{width},}  ", "bold"), (verdict.value, style)]
+
+
+def _files(count: int) -> str:
+    return _count(count, "file")
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

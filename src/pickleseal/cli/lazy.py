@@ -1,0 +1,36 @@
+"""A group of commands each of which is imported when it is called."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+
+class LazyGroup(click.Group):
+    """A click group whose commands stand in rooms that are imported only when they are needed.
+
+    `elsewhere`: by the command's name, its room and the name it has there. Other commands are
+    added as to any group. An audit in CI need not wait for what makes keys.
+    """
+
+    def __init__(
+        self,
+        *,
+        elsewhere: Mapping[str, tuple[str, str]],
+        **options: Any,  # noqa: ANN401 - click's own
+    ) -> None:
+        super().__init__(**options)
+        self._elsewhere = elsewhere
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the names of all commands, sorted."""
+        return sorted({*super().list_commands(ctx), *self._elsewhere})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Give a command by its name, or None."""
+        if cmd_name not in self._elsewhere:
+            return super().get_command(ctx, cmd_name)
+        room, name = self._elsewhere[cmd_name]
+        command: click.Command = getattr(import_module(f"pickleseal.cli.{room}"), name)
+        return command

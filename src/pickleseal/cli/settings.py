@@ -1,0 +1,88 @@
+"""Settings of the audit in a pyproject.toml, `[tool.pickleseal.audit]`: no load ever reads them.
+
+They name no keyring: what lies beside the files must not say whose seal is good.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import click
+
+FAIL_ON = ("error", "warning", "note", "never")
+
+
+class Settings(NamedTuple):
+    """What a pyproject.toml asks of an audit; `file` is its path, None where there is none."""
+
+    file: str | None = None
+    paths: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    context: Mapping[str, str] | str | None = None
+    imports: bool = False
+    baseline: str | None = None
+    fail_on: str = "warning"
+
+
+def read_settings() -> Settings:
+    """Read the settings of the nearest pyproject.toml, here or in a folder above.
+
+    Paths in it are taken from where it lies. Raises click.ClickException for what it cannot mean.
+    """
+    folder = os.getcwd()
+    while not os.path.isfile(file := os.path.join(folder, "pyproject.toml")):
+        if folder == (folder := os.path.dirname(folder)):
+            return Settings()
+    import tomllib  # noqa: PLC0415 - only where there is something to read
+
+    try:
+        with open(file, "rb") as opened:
+            tool = tomllib.load(opened).get("tool", {})
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"{file} cannot be read: {error}") from None
+    section = tool.get("pickleseal", {}).get("audit") if isinstance(tool, dict) else None
+    if section is None:
+        return Settings()
+    if not isinstance(section, dict):
+        raise _bad(file, "it is no table")
+    return _parsed(file, section)
+
+
+def _parsed(file: str, section: dict[str, Any]) -> Settings:
+    fields = {name.replace("-", "_"): value for name, value in section.items()}
+    unknown = fields.keys() - (set(Settings._fields) - {"file"})
+    if unknown:
+        known = ", ".join(name.replace("_", "-") for name in Settings._fields[1:])
+        raise _bad(file, f"it has no '{min(unknown)}'; there are: {known}")
+    for name in ("paths", "include", "exclude"):
+        value = fields.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+            raise _bad(file, f"'{name}' is a list of texts")
+        fields[name] = tuple(value)
+    context = fields.get("context")
+    if not isinstance(context, str | None) and not _is_table_of_texts(context):
+        raise _bad(file, "'context' is a text, or a table from globs for paths to texts")
+    if not isinstance(fields.get("imports", False), bool):
+        raise _bad(file, "'imports' is true or false")
+    if not isinstance(fields.get("baseline"), str | None):
+        raise _bad(file, "'baseline' is the path of a list")
+    if fields.get("fail_on", "warning") not in FAIL_ON:
+        raise _bad(file, f"'fail-on' is one of {', '.join(FAIL_ON)}")
+    folder = os.path.dirname(file)
+    fields["paths"] = tuple(_from_here(folder, path) for path in fields["paths"])
+    if "baseline" in fields:
+        fields["baseline"] = _from_here(folder, fields["baseline"])
+    return Settings(file=file, **fields)
+
+
+def _is_table_of_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+def _from_here(folder: str, path: str) -> str:
+    return os.path.relpath(os.path.join(folder, path))
+
+
+def _bad(file: str, fault: str) -> click.ClickException:
+    return click.ClickException(f"{file}, [tool.pickleseal.audit]: {fault}")

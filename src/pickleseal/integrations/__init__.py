@@ -1,0 +1,1 @@
+"""pickleseal in other tools: a module for each."""

@@ -1,0 +1,205 @@
+"""A pytest plugin: the audit of saved artifacts as tests, for those who ask for it.
+
+pytest loads it wherever pickleseal is installed. So it imports nothing that it may not need, and
+does nothing without `--pickleseal-audit` or the setting `pickleseal_audit`.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import pytest
+
+FAIL_ON = ("error", "warning", "note")
+_INPUT = "pickleseal_audit"
+
+
+class Told(NamedTuple):
+    """What a test says of one file. All texts are printable."""
+
+    name: str
+    text: str
+    fails: bool
+
+
+class Outcome(NamedTuple):
+    """What one audit has to say: the files that are worth a note or more, and a summary."""
+
+    files: tuple[Told, ...]
+    summary: Told
+
+
+class _Node(Protocol):
+    """A worker of pytest-xdist, as its controller sees it."""
+
+    config: pytest.Config
+    workerinput: dict[str, Any]
+
+
+_OUTCOME = pytest.StashKey[Outcome]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option and the settings."""
+    group = parser.getgroup("pickleseal", "audit of saved artifacts by pickleseal")
+    group.addoption(
+        "--pickleseal-audit",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="audit the files at or below PATH, in place of what pickleseal_audit names; may be"
+        " given several times",
+    )
+    parser.addini("pickleseal_audit", "files and folders to audit", type="paths", default=[])
+    parser.addini("pickleseal_keyring", "the keyring's directory; default: what is set up")
+    parser.addini(
+        "pickleseal_fail_on",
+        "what a test fails on: error, warning or note; default: warning",
+        default="warning",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known, so that `-m pickleseal` runs the audit alone."""
+    if _paths(config):
+        config.addinivalue_line("markers", "pickleseal: the audit of saved artifacts")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Audit once: here, or in the controller for all the workers of pytest-xdist."""
+    config = session.config
+    paths = _paths(config)
+    if not paths:
+        return
+    handed = getattr(config, "workerinput", {}).get(_INPUT)
+    config.stash[_OUTCOME] = _audited(config, paths) if handed is None else _taken(handed)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: _Node) -> None:
+    """Hand a worker of pytest-xdist what was found: all must have the same tests."""
+    if _OUTCOME in node.config.stash:
+        files, summary = node.config.stash[_OUTCOME]
+        node.workerinput[_INPUT] = [list(told) for told in (*files, summary)]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Add a test for each file that is worth a note or more, and one for the audit as a whole."""
+    if _OUTCOME in config.stash:
+        group: Audit = Audit.from_parent(session, name="pickleseal", nodeid="pickleseal")
+        group.outcome = config.stash[_OUTCOME]
+        report = group.ihook.pytest_make_collect_report(collector=group)
+        group.ihook.pytest_collectreport(report=report)  # so that pytest counts them
+        items.extend(report.result)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say in a line what was audited."""
+    if _OUTCOME in config.stash:
+        terminalreporter.write_line(f"pickleseal: {config.stash[_OUTCOME].summary.text}")
+
+
+class Audit(pytest.Collector):
+    """The tests of one audit."""
+
+    outcome: Outcome
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Give a test for each file that is worth a note, and one for the audit as a whole."""
+        for told in (*self.outcome.files, self.outcome.summary):
+            test: AuditTest = AuditTest.from_parent(self, name=told.name)
+            test.told = told
+            test.add_marker("pickleseal")
+            yield test
+
+
+class AuditTest(pytest.Item):
+    """What the audit says of one file."""
+
+    told: Told
+
+    def runtest(self) -> None:
+        """Fail where the finding is grave enough."""
+        if self.told.fails:
+            pytest.fail(self.told.text, pytrace=False)
+
+    def repr_failure(
+        self,
+        excinfo: pytest.ExceptionInfo[BaseException],
+        style: Any = None,  # noqa: ANN401, ARG002 - pytest's own
+    ) -> str:
+        """Give the text alone: there is no line of code to look at."""
+        return str(excinfo.value)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        """Give what stands over a failure."""
+        return self.path, None, f"pickleseal audit: {self.told.name}"
+
+
+def _paths(config: pytest.Config) -> list[str]:
+    given = config.getoption("pickleseal_audit")
+    named = given or config.getini("pickleseal_audit")
+    return [os.path.abspath(config.invocation_params.dir / os.fspath(path)) for path in named]
+
+
+def _taken(handed: list[list[Any]]) -> Outcome:
+    *files, summary = (Told(*fields) for fields in handed)
+    return Outcome(tuple(files), summary)
+
+
+def _audited(config: pytest.Config, paths: list[str]) -> Outcome:
+    # Only now: whoever did not ask for an audit does not pay for it.
+    import pickleseal  # noqa: PLC0415
+    from pickleseal.auditing.findings import Level  # noqa: PLC0415
+    from pickleseal.errors import shown  # noqa: PLC0415
+
+    fail_on = config.getini("pickleseal_fail_on")
+    if fail_on not in FAIL_ON:
+        raise pytest.UsageError(f"pickleseal_fail_on is one of {', '.join(FAIL_ON)}")
+    try:
+        report = pickleseal.audit(paths, keyring=_keyring(config)).report()
+    except (pickleseal.PicklesealError, OSError) as error:
+        raise pytest.UsageError(f"pickleseal could not audit: {shown(str(error))}") from None
+    threshold = Level[fail_on.upper()]
+    files = sorted(
+        _told(config, finding, fails=finding.level >= threshold)
+        for finding in report.findings
+        if finding.level >= Level.NOTE
+    )
+    counts = [f"{count:,} {verdict.value}" for verdict, count in report.verdicts.items()]
+    where = " and ".join(_name(config, path) for path in paths)
+    summary = Told(
+        "summary",
+        f"audited {where}: {', '.join(counts) or 'there is no file'}",
+        # Nothing at all is rather a wrong path than a clean folder.
+        fails=not report.findings,
+    )
+    return Outcome(tuple(files), summary)
+
+
+def _keyring(config: pytest.Config) -> str | None:
+    named = config.getini("pickleseal_keyring")
+    return str(config.rootpath / os.path.expanduser(named)) if named else None
+
+
+def _told(config: pytest.Config, finding: Any, *, fails: bool) -> Told:  # noqa: ANN401 - imported late
+    from pickleseal.errors import shown  # noqa: PLC0415 - as above
+
+    lines = [f"{finding.verdict.value}: {finding.reason}" if finding.reason else finding.verdict]
+    if finding.advice:
+        lines.append(f"what to do: {finding.advice}")
+    return Told(_name(config, finding.path), "\n".join(shown(line) for line in lines), fails)
+
+
+def _name(config: pytest.Config, path: str) -> str:
+    """Give a path as it is shown: printable, and relative to the project where it lies in it."""
+    from pickleseal.errors import shown  # noqa: PLC0415 - as above
+
+    root = os.fspath(config.rootpath)
+    return shown("." if path == root else path.removeprefix(root + os.sep))

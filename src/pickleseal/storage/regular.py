@@ -1,0 +1,70 @@
+"""A regular file that is looked at: opened once, read at any offset, as often as wanted."""
+
+import hashlib
+import os
+import threading
+from typing import Self
+
+from pickleseal.storage.source import WHOLE_SIZE, MemorySource, Source, file_source, open_regular
+
+_START_SIZE = 1 << 16
+_CHUNK_SIZE = 1 << 20
+
+
+class RegularFile:
+    """An open file, to be used in a `with`: its path, its size in bytes when it was opened.
+
+    `follow`: a link at the end of the path is followed. Without it the path is one that was just
+    seen to be a regular file. Raises NotSealedError for what is none, OSError for what cannot be
+    opened.
+    """
+
+    def __init__(self, path: str, *, follow: bool) -> None:
+        self.path = path
+        self._descriptor = open_regular(path, follow=follow)
+        try:
+            self.size = os.fstat(self._descriptor).st_size
+            self._start = self._at(0, _START_SIZE)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def read(self, offset: int, size: int, /) -> bytes:
+        """Give the bytes at an offset, fewer than `size` only where the file ends."""
+        if offset + size <= len(self._start):
+            return self._start[offset : offset + size]
+        return self._at(offset, size)
+
+    def envelope(self, offset: int) -> Source:
+        """Give the envelope that begins at an offset; what follows it is left alone."""
+        if offset == 0 and self.size <= WHOLE_SIZE:
+            rest = self._at(len(self._start), self.size - len(self._start))
+            return MemorySource(self._start + rest, self.path, exact=False)
+        return file_source(self._descriptor, offset, self.path, exact=False)
+
+    def sha256(self) -> str:
+        """Give the SHA-256 of the whole file, in hexadecimal digits."""
+        digest = hashlib.sha256()
+        position = 0
+        while chunk := self._at(position, _CHUNK_SIZE):
+            digest.update(chunk)
+            position += len(chunk)
+        return digest.hexdigest()
+
+    def _at(self, offset: int, size: int) -> bytes:
+        if size <= 0:
+            return b""
+        if hasattr(os, "pread"):
+            return os.pread(self._descriptor, size, offset)
+        with _POSITION:
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            return os.read(self._descriptor, size)
+
+
+_POSITION = threading.Lock()  # where there is no pread, the position is shared
