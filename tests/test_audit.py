@@ -337,7 +337,7 @@ def test_a_file_of_a_tebibyte_ends_at_once(models: Path, ring: Keyring) -> None:
     for name, start in (
         ("zeros", b""),
         ("envelope", signed_dumps(1, keyring=ring)),
-        ("pickle", b"\x80\x04\x8e" + (1 << 39).to_bytes(8, "little")),
+        ("pickle", b"\x80\x04]\x94(K\x01\x8e" + (1 << 39).to_bytes(8, "little")),
     ):
         with open(models / name, "wb") as file:
             file.write(start)
