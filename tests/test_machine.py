@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from pickleseal.auditing import machine
+from pickleseal.auditing import machine, memo, record, stack
 from pickleseal.auditing.cursor import LINE_KEPT, Cursor, EndOfInput
 from pickleseal.auditing.machine import Trace, Use, trace
 
@@ -567,7 +567,7 @@ def test_bounds_are_told_apart_from_breaks(monkeypatch: pytest.MonkeyPatch) -> N
     ]:
         assert not walk(stream)[0].limited
         with monkeypatch.context() as patch:
-            patch.setattr(machine, bound, 1000)
+            patch.setattr(record if bound == "MAX_NAMES" else stack, bound, 1000)
             found, _ = walk(stream)
             assert found.limited
             assert not found.ended
@@ -576,7 +576,7 @@ def test_bounds_are_told_apart_from_breaks(monkeypatch: pytest.MonkeyPatch) -> N
 def test_far_memo_entries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = b"Nr\xff\xff\xff\x7fr\xff\xff\xff\xffr\0\0\0\x01j\xff\xff\xff\x7f."
     assert walk(bomb)[0].ended
-    monkeypatch.setattr(machine, "MAX_HELD", 10_000)
+    monkeypatch.setattr(stack, "MAX_HELD", 10_000)
     far = b"".join(b"r" + (1000 * n).to_bytes(4, "little") for n in range(1, 30_000))
     assert walk(b"N" + far + b".")[0].limited
 
@@ -584,8 +584,8 @@ def test_far_memo_entries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_literals_of_long_ago_are_let_go_of_and_not_mistaken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(machine, "_RECENT", 10)
-    monkeypatch.setattr(machine, "_MEMO_TEXT", 100)
+    monkeypatch.setattr(stack, "RECENT", 10)
+    monkeypatch.setattr(memo, "MAX_TEXT", 100)
     texts = b"".join(b"\x8c\6%06d\x940" % n for n in range(50_000))
     near = b"\x8c\2os\x940" + texts + b"h\0\x8c\6system\x93."
     assert names(near) == {("os", "system")}  # it came within the bound

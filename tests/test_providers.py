@@ -838,9 +838,6 @@ def test_a_forger_with_the_key_file_and_without_kms_makes_nothing_that_opens(
         def check(self, statement: bytes, tag: bytes) -> None:
             return
 
-        def is_open(self) -> bool:
-            return True
-
     forged = Key.held(Suite.BLAKE3, str(ring.primary), Forger())
     with pytest.raises(BadSealError):
         signed_loads(signed_dumps(Trap(), keyring=Keyring(forged)), keyring=ring)

@@ -86,10 +86,6 @@ class Keyring:
         """Give the key with an id, or None where the ring has none that may be used."""
         return self._keys.get(bytes.fromhex(key_id))
 
-    def is_open(self) -> bool:
-        """Tell whether all keys can be used at once: nobody is asked, nothing is fetched."""
-        return all(key.is_open() for key in self._keys.values())
-
     def sealing_key(self, *, context: str | None, now: float) -> Key:
         """Give the key to seal a context with at a time (Unix seconds): the primary, or none.
 

@@ -40,9 +40,6 @@ class Holder(Protocol):
     def check(self, statement: bytes, tag: bytes, /) -> None:
         """Return if `tag` is that of the statement; else raise BadSealError."""
 
-    def is_open(self) -> bool:
-        """Tell whether it can be used at once: nobody is asked, nothing is fetched for it."""
-
 
 class KeyLine:
     """One line of text with a secret in it. Showing it does not show the secret.
@@ -135,10 +132,6 @@ class Key:
     def check(self, statement: bytes, tag: bytes) -> None:
         """Return if `tag` is that of the statement; else raise BadSealError."""
         self._holder.check(statement, tag)
-
-    def is_open(self) -> bool:
-        """Tell whether it can be used at once: nobody is asked, nothing is fetched for it."""
-        return self._holder.is_open()
 
     def __repr__(self) -> str:
         return f"<Key {self.id}, suite {self.suite.value}>"

@@ -43,10 +43,6 @@ class Mac:
         # it, where a refusal can be raised without the secret in a frame.
         self._keyed = HMAC(secret, SHA256())
 
-    def is_open(self) -> bool:
-        """Tell that it can be used at once."""
-        return True
-
     def mac(self, statement: bytes) -> bytes:
         """Give the tag (32 bytes) of a statement."""
         keyed = self._keyed.copy()

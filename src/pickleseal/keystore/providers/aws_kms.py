@@ -48,10 +48,6 @@ class KmsHolder:
             raise KeyringError(f"AWS KMS gave no tag of key {self._arn}")
         return tag
 
-    def is_open(self) -> bool:
-        """Tell that nobody is asked."""
-        return True
-
     def check(self, statement: bytes, tag: bytes) -> None:
         """Let KMS check a tag; raise BadSealError where it says no."""
         answer = self._call("verify_mac", Message=statement, Mac=tag)

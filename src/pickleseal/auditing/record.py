@@ -1,0 +1,54 @@
+"""The record of a trace: which names are looked up, and what is done that no data needs."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+from pickleseal.auditing.faults import Fault
+from pickleseal.auditing.values import Args, Global
+from pickleseal.errors import shown
+
+MAX_NAMES = 20_000
+MAX_BEYOND = 200
+
+
+class Record:
+    """What a trace has come upon; an array of objects adds to that of the stream around it.
+
+    `special`: gives what to do at a call of the global of a name, where its arguments tell more.
+    """
+
+    __slots__ = ("_special", "arrays", "beyond", "names", "opcodes", "protocol")
+
+    def __init__(self, special: "Callable[[str, str], Special | None]") -> None:
+        self._special = special
+        self.names: dict[tuple[str, str], Global] = {}
+        self.beyond: dict[str, None] = {}
+        self.opcodes = 0
+        self.protocol = 0
+        self.arrays = 0
+
+    def note(self, clause: str) -> None:
+        """Tell of a construction that no data needs."""
+        if len(self.beyond) < MAX_BEYOND:
+            self.beyond[clause] = None
+        else:
+            self.beyond["it does more of such"] = None
+
+    def look_up(self, module: str, name: str) -> Global:
+        """Give the global of a name, and tell of it."""
+        found = self.names.get((module, name))
+        if found is None:
+            if len(self.names) >= MAX_NAMES:
+                raise Fault(f"it looks up more than {MAX_NAMES} names", limited=True)
+            found = self.names[module, name] = Global(module, name)
+            special = self._special(module, name)
+            if special is not None:
+                found.special = partial(special, self, found)
+            if "." in name:
+                self.note(f"it looks up the dotted name {shown(module)}.{shown(name)}")
+        return found
+
+
+Special: TypeAlias = Callable[[Record, Global, Args], object]
+"""What to do at a call of a global; gives what the call gives."""
