@@ -153,6 +153,7 @@ def test_several_objects_in_one_file_are_all_judged(models: Path, ring: Keyring)
     flip(models / "broken", -1)
     result = found(models, keyring=ring)
     assert result["whole"].verdict is Verdict.SEALED
+    assert result["whole"].level is Level.NOTE  # a load by path refuses it
     assert len(result["whole"].envelopes) == 3
     assert result["spare"].verdict is Verdict.MALFORMED
     assert result["broken"].verdict is Verdict.BAD_BODY
@@ -240,7 +241,9 @@ def test_on_request_sealed_pickles_are_walked_through_too(
 
 def test_leftovers_links_and_special_files_are_told(models: Path, ring: Keyring) -> None:
     signed_dump(1, models / "it", keyring=ring)
-    (models / ".pickleseal-0123456789abcdef.tmp").write_bytes(b"half")
+    half = signed_dumps([1, 2], keyring=ring)[:-40]
+    (models / ".pickleseal-0123456789abcdef.tmp").write_bytes(half)
+    (models / ".pickleseal-named-so.tmp").write_bytes(pickle.dumps([1, 2]))
     (models / "link").symlink_to(models / "it")
     (models / "loop").symlink_to(models, target_is_directory=True)
     (models / "dangling").symlink_to(models / "nothing")
@@ -252,6 +255,7 @@ def test_leftovers_links_and_special_files_are_told(models: Path, ring: Keyring)
     assert result == {
         "it": Verdict.SEALED,
         ".pickleseal-0123456789abcdef.tmp": Verdict.LEFTOVER,
+        ".pickleseal-named-so.tmp": Verdict.UNSEALED,
         "link": Verdict.SKIPPED,
         "loop": Verdict.SKIPPED,
         "dangling": Verdict.SKIPPED,
@@ -406,6 +410,50 @@ def test_globs_choose_and_what_is_left_out_is_told(models: Path, ring: Keyring) 
     assert all(f.reason for f in result.values() if f.verdict is Verdict.SKIPPED)
     named = found(models / "b.txt", keyring=ring, include=["*.pkl"])
     assert named["b.txt"].verdict is Verdict.SEALED
+
+
+def test_how_a_path_is_typed_makes_no_difference_to_globs(
+    models: Path, ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (models / "sub").mkdir()
+    signed_dump(1, models / "sub" / "it", keyring=ring, context="right")
+    monkeypatch.chdir(models.parent)
+    for root in ("models", "./models/", str(models), "models/../models", "."):
+        for glob in ("models/sub/*", "./models/sub/it", "*/sub/*", "it"):
+            wrong = audit(root, keyring=ring, context={glob: "other"}).report()
+            assert wrong.verdicts == {Verdict.WRONG_CONTEXT: 1}, (root, glob)
+        for glob in ("models/sub", "sub", "sub/", "models/sub/", "./models/sub/*", "*/sub"):
+            left = audit(root, keyring=ring, exclude=[glob]).report()
+            assert left.verdicts == {Verdict.SKIPPED: 1}, (root, glob)
+
+
+def test_a_path_that_is_named_is_looked_at_whatever_else_is_said(
+    models: Path, ring: Keyring
+) -> None:
+    (models / "real").mkdir()
+    signed_dump(1, models / "real" / "it", keyring=ring)
+    tree = models / "tree"
+    tree.mkdir()
+    (tree / "link").symlink_to(models / "real", target_is_directory=True)
+    (tree / "it").write_bytes((models / "real" / "it").read_bytes())
+    seen = [f.path for f in audit([tree, tree / "link" / "it"], keyring=ring)]
+    assert str(tree / "link" / "it") in seen
+    report = audit([tree, tree / "it"], keyring=ring, exclude=["it"]).report()
+    assert {f.path: f.verdict for f in report.findings}[str(tree / "it")] is Verdict.SEALED
+
+
+def test_a_folder_that_becomes_a_link_leads_nowhere(models: Path, ring: Keyring) -> None:
+    elsewhere = models.parent / "elsewhere"
+    elsewhere.mkdir()
+    for number in range(3):
+        signed_dump(number, models / str(number), keyring=ring)
+        (elsewhere / str(number)).write_bytes(pickle.dumps("not here"))
+    audited = audit(models, keyring=ring)
+    verdicts = [next(audited).verdict]
+    models.rename(models.parent / "moved")
+    models.symlink_to(elsewhere, target_is_directory=True)
+    verdicts += [finding.verdict for finding in audited]
+    assert verdicts == [Verdict.SEALED] * 3
 
 
 def test_a_path_given_twice_or_within_another_is_audited_once(models: Path, ring: Keyring) -> None:

@@ -1,7 +1,9 @@
 """Baselines: what changed since a list was made, and what is the same under another key."""
 
+import hashlib
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,14 @@ import pytest
 from watching import nothing_unpickled
 
 from pickleseal import (
+    BadSealError,
     Change,
+    ContextError,
     Finding,
     Key,
     Keyring,
     Level,
+    PolicyError,
     SealError,
     Verdict,
     audit,
@@ -88,7 +93,7 @@ def test_each_change_is_told(models: Path, ring: Keyring) -> None:
         "same": (None, Level.NONE),
         "changed": (Change.CHANGED, Level.NOTE),
         "gone": (Change.MISSING, Level.WARNING),
-        "moved": (Change.MOVED, Level.NOTE),
+        "moved": (Change.MOVED, Level.WARNING),
         "context": (Change.CHANGED, Level.WARNING),
         "serial": (Change.OLDER, Level.ERROR),
         "time": (Change.OLDER, Level.ERROR),
@@ -97,6 +102,46 @@ def test_each_change_is_told(models: Path, ring: Keyring) -> None:
     }
     assert result["gone"].verdict is Verdict.MISSING
     assert result["moved"].moved_from == os.path.join("models", "mover")
+
+
+def test_how_paths_are_typed_makes_no_difference(models: Path, ring: Keyring) -> None:
+    take_list(ring, models)
+    (models / "gone").unlink()
+    for root in (models.resolve(), Path("./models/../models"), Path()):
+        found = {f.path: f.change for f in audit(root, keyring=ring, baseline="the.list")}
+        assert Counter(change for change in found.values() if change) == {Change.MISSING: 1}
+
+
+def test_a_list_of_something_else_is_no_baseline(
+    models: Path, ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_list(ring, models)
+    folder = models.resolve()
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")  # its lines name what would lie in here
+    with pytest.raises(PolicyError):
+        audit(folder, keyring=ring, baseline="../the.list")
+
+
+def test_a_baseline_is_for_what_was_said_and_may_be_held_to_its_digest(
+    models: Path, ring: Keyring
+) -> None:
+    listed = take_list(ring, models, context="lists")
+    with pytest.raises(ContextError):
+        audit(models, keyring=ring, baseline=listed)
+    sha256 = hashlib.sha256(listed.read_bytes()).hexdigest()
+    for digest in (None, sha256):
+        options: Any = {"baseline_context": "lists", "baseline_sha256": digest}
+        assert not [f for f in audit(models, keyring=ring, baseline=listed, **options) if f.change]
+    take_list(ring, models / "same", context="lists")  # as genuine, and another one
+    with pytest.raises(BadSealError):
+        audit(
+            models,
+            keyring=ring,
+            baseline=listed,
+            baseline_context="lists",
+            baseline_sha256=sha256,
+        )
 
 
 def test_a_higher_serial_is_no_older_file_whatever_its_time(models: Path, ring: Keyring) -> None:
@@ -130,9 +175,8 @@ def test_what_lies_elsewhere_is_not_missed(models: Path, ring: Keyring) -> None:
     take_list(ring, models)
     (models / "sub" / "it").unlink()
     (models / "gone").unlink()
-    assert {n: f.change for n, f in changes_of(ring, models / "sub").items()} == {
-        "it": Change.MISSING
-    }
+    inner = changes_of(ring, models / "sub")
+    assert {name: f.change for name, f in inner.items()} == {"it": Change.MISSING}
     assert changes_of(ring, Path())["gone"].change is Change.MISSING
 
 
@@ -151,8 +195,11 @@ def test_what_has_taken_a_files_place_and_is_no_artifact_is_a_change(
     (models / "same").write_text("all is well\n")
     (models / "time").unlink()
     (models / "time").symlink_to("serial")
+    (models / "changed").unlink()
+    os.mkfifo(models / "changed")
+    (models / "context").write_bytes(Path("the.list").read_bytes())
     result = changes_of(ring, models)
-    for name in ("same", "time"):
+    for name in ("same", "time", "changed", "context"):
         assert (result[name].change, result[name].level) == (Change.CHANGED, Level.WARNING)
     excluded = audit(models, keyring=ring, baseline="the.list", exclude=["same"])
     assert {os.path.basename(f.path): f.change for f in excluded}["same"] is None

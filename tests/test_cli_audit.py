@@ -135,6 +135,50 @@ def test_several_outputs_are_written_in_one_run(models: Path, ring: Path, tmp_pa
     assert ["pathlib", "Path.touch", "reaches beyond"] in armed["contents"]["names"]
 
 
+def test_no_report_or_list_takes_the_place_of_a_model(
+    models: Path, ring: Path, tmp_path: Path
+) -> None:
+    model, plain, listed = models / "0.pkl", models / "plain", tmp_path / "the.list"
+    plain.write_bytes(pickle.dumps([1]))
+    assert run("audit", model, "--keyring", ring, "--inventory", listed).returncode == 0
+    before = [path.read_bytes() for path in (model, plain, listed)]
+    for outputs in (
+        ("--html", model),
+        ("--html", plain),
+        ("--html", listed),
+        ("--output", f"json={model}"),
+        ("--inventory", model),
+        ("--inventory", plain),
+        ("--html", tmp_path / "a", "--output", f"json={tmp_path / 'a'}"),
+        ("--html", tmp_path / "no" / "folder" / "x"),
+        ("--html", tmp_path),
+        ("--output", "json=-"),
+    ):
+        done = run("audit", models, "--keyring", ring, *outputs, cwd=tmp_path)
+        assert done.returncode == 2, outputs
+        assert "sealed" not in done.stdout  # said before the work
+    assert [path.read_bytes() for path in (model, plain, listed)] == before
+    again = ("--html", tmp_path / "a", "--inventory", listed)
+    for _ in range(2):  # an old report or list may be replaced
+        assert run("audit", model, "--keyring", ring, *again).returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")
+def test_output_that_cannot_be_written_is_no_success(models: Path, ring: Path) -> None:
+    command = [sys.executable, "-m", "pickleseal", "audit", str(models), "--keyring", str(ring)]
+    for form in ("text", "json", "jsonl", "sarif"):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([*command, "--format", form], stdout=full, check=False)
+        assert done.returncode == 2
+
+
+def test_a_baseline_that_is_none_could_not_be_compared_with(models: Path, ring: Path) -> None:
+    (models.parent / "text").write_text("no list")
+    for baseline in (models.parent / "text", models / "0.pkl", models / "gone"):
+        done = run("audit", models, "--keyring", ring, "--baseline", baseline)
+        assert done.returncode == 2
+
+
 def test_a_report_that_cannot_be_written_leaves_the_old_one(models: Path, ring: Path) -> None:
     target = models.parent / "report.json"
     target.write_text("the old one")
@@ -205,7 +249,7 @@ def settle(folder: Path, text: str) -> None:
     (folder / "pyproject.toml").write_text(f"[tool.pickleseal.audit]\n{text}\n")
 
 
-def test_settings_of_a_project_are_read_from_a_folder_above(
+def test_settings_of_a_project_are_read_where_one_stands_and_nowhere_above(
     models: Path, ring: Path, tmp_path: Path
 ) -> None:
     settle(
@@ -214,8 +258,10 @@ def test_settings_of_a_project_are_read_from_a_folder_above(
         'context = { "*/1.pkl" = "other" }',
     )
     (models / "data.pkl").write_bytes(pickle.dumps([1]))
-    done = run("audit", "--keyring", ring, "--format", "json", cwd=models)
+    assert run("audit", "--keyring", ring, cwd=models).returncode == 2
+    done = run("audit", "--keyring", ring, "--format", "json", cwd=tmp_path)
     assert done.returncode == 1
+    assert as_json(done)["settings"].endswith("pyproject.toml")
     found = {os.path.basename(f["path"]): f["verdict"] for f in as_json(done)["findings"]}
     assert found == {
         "0.pkl": "sealed",
@@ -224,8 +270,10 @@ def test_settings_of_a_project_are_read_from_a_folder_above(
         "data.pkl": "skipped",
     }
     assert "pyproject.toml" in done.stderr
-    over = run("audit", "--keyring", ring, "--context", "m/*", cwd=models)
+    over = run("audit", "--keyring", ring, "--context", "m/*", cwd=tmp_path)
     assert over.returncode == 0  # what is said on the command line counts
+    without = run("audit", "models", "--keyring", ring, "--no-settings", cwd=tmp_path)
+    assert without.returncode == 1  # data.pkl is not left out then
 
 
 @pytest.mark.parametrize(
@@ -239,6 +287,7 @@ def test_settings_of_a_project_are_read_from_a_folder_above(
         "baseline = []",
         "exclude = [1]",
         "[broken",
+        "a = " + "[" * 5000,
     ],
 )
 def test_settings_that_mean_nothing_are_refused(
@@ -248,6 +297,22 @@ def test_settings_that_mean_nothing_are_refused(
     done = run("audit", models, "--keyring", ring, cwd=tmp_path)
     assert done.returncode == 2
     assert "pyproject.toml" in done.stderr
+
+
+def test_a_table_of_another_kind_holds_no_settings(models: Path, ring: Path) -> None:
+    for text in ("tool = 1", "[tool]\npickleseal = 3", "[tool.pickleseal]\nother = 1"):
+        (models.parent / "pyproject.toml").write_text(text)
+        assert run("audit", models, "--keyring", ring, cwd=models.parent).returncode == 0
+
+
+def test_a_project_that_leaves_everything_out_does_not_pass(
+    models: Path, ring: Path, tmp_path: Path
+) -> None:
+    for text in ('exclude = ["*"]', 'include = ["nothing"]'):
+        settle(tmp_path, text)
+        done = run("audit", "models", "--keyring", ring, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "left out" in done.stderr
 
 
 def test_a_project_without_settings_is_audited_as_asked(

@@ -154,7 +154,7 @@ def test_the_settings_name_paths_and_the_keyring_relative_to_the_project(
     configure(project, "pickleseal_audit = models test_own.py", f"pickleseal_keyring = {ring}")
     ran = run("--rootdir", str(project), "deeper", "test_own.py")
     assert ran.outcomes == {**OWN, "pickleseal::summary": "passed"}
-    assert "1 sealed, 1 no artifact" in ran.text
+    assert "1 sealed" in ran.text
 
 
 def test_the_option_may_be_repeated_and_stands_in_place_of_the_setting(

@@ -33,10 +33,11 @@ def write_inventory(
 
 
 class Read(NamedTuple):
-    """An inventory that was read, and the id of the key that sealed it."""
+    """An inventory that was read, the id of the key that sealed it, and what it is sealed for."""
 
     inventory: Inventory
     key_id: str
+    context: str | None
 
 
 def read_inventory(
@@ -61,7 +62,7 @@ def read_inventory(
                 "it is sealed, and it is no inventory: make one with audit --inventory"
             )
         inventory = Inventory.decode(bytes(opening.segments(payload)[0]))
-    return Read(inventory, payload.head.key.id)
+    return Read(inventory, payload.head.key.id, payload.head.metadata.context)
 
 
 def _vouched_for(source: storage.Source, sha256: str) -> storage.MemorySource:

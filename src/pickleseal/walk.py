@@ -6,9 +6,9 @@ was named is taken as it is.
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from pickleseal.storage import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
@@ -24,17 +24,44 @@ class Skip(StrEnum):
     EXCLUDED = "it is excluded"
 
 
+class Folder:
+    """A folder that is walked through: open as long as what lies in it is being given.
+
+    What is opened by its descriptor is what was seen in it, whatever becomes of the path meanwhile.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.descriptor: int | None = None
+        if os.open in os.supports_dir_fd and os.scandir in os.supports_fd:
+            self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        descriptor, self.descriptor = self.descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def entries(self) -> "list[os.DirEntry[str]]":
+        """Give what lies in it, sorted by name."""
+        with os.scandir(self.path if self.descriptor is None else self.descriptor) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+
+
 class Found(NamedTuple):
     """A file to look at, or the reason why there is none to look at under this path.
 
     `real` is where a file below a folder must still lie; None: a person named the path itself.
-    `detail` is the system's word on what cannot be read.
+    `detail` is the system's word on what cannot be read. `folder` is what the file was seen in.
     """
 
     path: str
     real: str | None = None
     skip: Skip | None = None
     detail: str = ""
+    folder: Folder | None = None
 
     @property
     def named(self) -> bool:
@@ -70,29 +97,39 @@ def files_below(
             yield Found(path)
 
 
-def _below(folder: str, excluded: Callable[[str], bool] | None) -> Iterator[Found]:
-    waiting = [(folder, os.path.realpath(folder))]
+def _below(root: str, excluded: Callable[[str], bool] | None) -> Iterator[Found]:
+    waiting = [(root, os.path.realpath(root))]
     while waiting:
         place, real = waiting.pop()
-        if os.path.realpath(place) != real:
-            yield Found(place, real, Skip.MOVED)
-            continue
         try:
-            with os.scandir(place) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+            with Folder(place) as folder:
+                if os.path.realpath(place) != real:
+                    yield Found(place, real, Skip.MOVED)
+                    continue
+                inner = yield from _within(folder, real, folder.entries(), excluded)
         except OSError as error:
             yield Found(place, real, Skip.UNREADABLE, error.strerror or "")
             continue
-        folders = []
-        for entry in found:
-            entry_real = os.path.join(real, entry.name)
-            if excluded is not None and excluded(entry.path):
-                yield Found(entry.path, entry_real, Skip.EXCLUDED)
-            elif entry.is_dir(follow_symlinks=False):
-                folders.append((entry.path, entry_real))
-            else:
-                yield Found(entry.path, entry_real, *_fault(entry))
-        waiting += reversed(folders)
+        waiting += reversed(inner)
+
+
+def _within(
+    folder: Folder,
+    real: str,
+    entries: "list[os.DirEntry[str]]",
+    excluded: Callable[[str], bool] | None,
+) -> Generator[Found, None, list[tuple[str, str]]]:
+    """Give what lies in a folder; and at the end the folders in it, and where they must lie."""
+    inner = []
+    for entry in entries:
+        path, entry_real = os.path.join(folder.path, entry.name), os.path.join(real, entry.name)
+        if excluded is not None and excluded(path):
+            yield Found(path, entry_real, Skip.EXCLUDED)
+        elif entry.is_dir(follow_symlinks=False):
+            inner.append((path, entry_real))
+        else:
+            yield Found(path, entry_real, *_fault(entry), folder)
+    return inner
 
 
 def _fault(entry: "os.DirEntry[str]") -> tuple[Skip | None, str]:

@@ -1,29 +1,25 @@
 """An audit: from paths to findings, as they come, and to a report of all of them."""
 
-import fnmatch
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Self
+from typing import NamedTuple, Self
 
-from pickleseal.auditing.baselines import compare
+from pickleseal.auditing.baselines import compare, covers
 from pickleseal.auditing.examining import Wants, examine
 from pickleseal.auditing.findings import Finding
 from pickleseal.auditing.report import Report, Ring
-from pickleseal.errors import NoKeyError
+from pickleseal.errors import NoKeyError, PolicyError
+from pickleseal.globs import Globs
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.sources import find_keyring
 from pickleseal.metadata import normalize_context
+from pickleseal.policy import check_context
 from pickleseal.stocktaking import Read, read_inventory
-from pickleseal.storage import threads
 from pickleseal.version import __version__
 from pickleseal.walk import Found, Skip, files_below
 
 Path = str | os.PathLike[str]
-
-_BATCH = 256
-"""So many files are shared out among threads at a time."""
 
 
 class Audit:
@@ -44,6 +40,7 @@ class Audit:
         self._started = time.time()
         self._clock = time.perf_counter()
         self._found: list[Finding] = []
+        self._chosen = chosen
         findings = _examined(chosen.files(roots), wants)
         if baseline is not None:
             findings = compare(findings, baseline.inventory, roots)
@@ -56,6 +53,10 @@ class Audit:
         finding = next(self._findings)
         self._found.append(finding)
         return finding
+
+    def files(self) -> Iterator[Found]:
+        """Walk through all that is audited once more, and look at nothing: to count it."""
+        return self._chosen.files(self._roots)
 
     def report(self) -> Report:
         """Audit what is left, and give a report of all of it."""
@@ -74,31 +75,32 @@ class Audit:
         )
 
 
-class Chosen:
-    """Which of the files below some paths are audited: globs for paths or for names.
+class Chosen(NamedTuple):
+    """Which of the files below some paths are audited. A path that was named itself always is.
 
-    A glob is held against a path as it is shown and against its last part; `*` stands for any
-    characters, `/` too. What is excluded comes as such, a folder as a whole.
+    What is left out comes as excluded, a folder as a whole.
     """
 
-    def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
-        self._include = tuple(include)
-        self._exclude = tuple(exclude)
+    include: Globs | None
+    exclude: Globs
 
     def files(self, roots: Iterable[str]) -> Iterator[Found]:
-        """Give each file at or below some paths once, those that are not chosen as excluded."""
-        excluded = self._excluded if self._exclude else None
-        for found in files_below(_outermost(roots), excluded=excluded):
-            if not found.named and found.skip is None and not self._included(found.path):
-                yield found._replace(skip=Skip.EXCLUDED)
-            else:
+        """Give each file at or below some paths once, those that were named themselves first."""
+        ordered = sorted(roots, key=os.path.isdir)
+        seen: set[str] = set()
+        for found in files_below(ordered, excluded=self.exclude.fit if any(self.exclude) else None):
+            if len(ordered) > 1:
+                place = os.path.abspath(found.path)
+                if place in seen:
+                    continue
+                seen.add(place)
+            if found.named or found.skip is not None or self._includes(found.path):
                 yield found
+            else:
+                yield found._replace(skip=Skip.EXCLUDED)
 
-    def _excluded(self, path: str) -> bool:
-        return _fits(path, self._exclude)
-
-    def _included(self, path: str) -> bool:
-        return not self._include or _fits(path, self._include)
+    def _includes(self, path: str) -> bool:
+        return self.include is None or self.include.fit(path)
 
 
 def audit(
@@ -111,6 +113,8 @@ def audit(
     imports: bool = False,
     digests: bool = False,
     baseline: Path | None = None,
+    baseline_context: str | None = None,
+    baseline_sha256: str | None = None,
 ) -> Audit:
     """Tell of each file at or below some paths what lies there, who sealed it, whether it is whole.
 
@@ -122,7 +126,9 @@ def audit(
         there is none, what is sealed is told as sealed by an unknown key.
     context: what sealed files must be sealed for: a name, or a beginning and `*` ("fraud/*"); or a
         mapping from globs for paths to such. Default: anything.
-    include: globs; only files that one of them fits are looked at. Default: all.
+    include: globs; only files that one of them fits are looked at. Default: all. A glob without
+        `/` is held against the last part of a path, one with `/` against the whole path, from the
+        current folder; `*` stands for `/` too.
     exclude: globs; files and folders that one of them fits are not. Default: none.
     imports: walk through the pickles of sealed files too, and tell what they would import.
         Default False: those of unsealed files alone.
@@ -130,6 +136,9 @@ def audit(
         False.
     baseline: the path of a sealed list that an audit wrote before; each finding then tells what
         changed. Default: none.
+    baseline_context: what that list must have been sealed for. Default: nothing.
+    baseline_sha256: the SHA-256 that its file must have (64 hexadecimal digits), so that no older
+        list can stand in for it. Default: any.
 
     Returns an Audit, an iterator of findings whose `report()` gives all of them at once. Raises
     FileNotFoundError for a path that is not there, KeyringError for a keyring that cannot be used,
@@ -145,12 +154,24 @@ def audit(
         if ring is None:
             find_keyring(keyring)  # which says what is missing
         else:
-            listed = read_inventory(baseline, keyring=ring)
+            listed = read_inventory(baseline, keyring=ring, sha256=baseline_sha256)
+            wanted = None if baseline_context is None else normalize_context(baseline_context)
+            # A key that is bound to some contexts has no say in what lies in others.
+            check_context(listed.context, wanted)
+    if listed is not None and not covers(listed.inventory, names):
+        raise PolicyError(
+            "the baseline lists nothing at or below what is to be audited: run the audit from the"
+            " folder in which the list was written, or name the same paths"
+        )
+    here = os.getcwd()
     globs = {"*": context} if isinstance(context, str) else dict(context or {})
-    contexts = tuple((glob, normalize_context(wanted)) for glob, wanted in globs.items())
+    contexts = tuple(
+        (Globs.of([glob], here), normalize_context(wanted)) for glob, wanted in globs.items()
+    )
     wants = Wants(ring, contexts, imports, digests or listed is not None)
     where = None if baseline is None else os.fspath(baseline)
-    return Audit(names, wants, listed, where, Chosen(include, exclude))
+    chosen = Chosen(Globs.of(include, here) if include else None, Globs.of(exclude, here))
+    return Audit(names, wants, listed, where, chosen)
 
 
 def _ring(keyring: Keyring | Path | None) -> Keyring | None:
@@ -162,26 +183,7 @@ def _ring(keyring: Keyring | Path | None) -> Keyring | None:
         return None
 
 
-def _examined(files: Iterator[Found], wants: Wants) -> Iterator[Finding]:
-    while batch := list(islice(files, _BATCH)):
-        # A passphrase is asked for where an interrupt can end the question: not in a thread aside.
-        if wants.ring is None or wants.ring.is_open():
-            yield from threads.each(batch, lambda _, found: examine(found, wants))
-        else:
-            yield from (examine(found, wants) for found in batch)
-
-
-def _outermost(roots: Iterable[str]) -> Iterator[str]:
-    """Leave out what would come twice: a path that another one is, or is a folder above."""
-    places = {os.path.abspath(root): root for root in reversed(list(roots))}
-    for place, root in reversed(places.items()):
-        above = os.path.dirname(place)
-        while above not in places and above != os.path.dirname(above):
-            above = os.path.dirname(above)
-        if above not in places or above == place or os.path.islink(place):
-            yield root
-
-
-def _fits(path: str, globs: tuple[str, ...]) -> bool:
-    last = os.path.basename(path)
-    return any(fnmatch.fnmatchcase(path, g) or fnmatch.fnmatchcase(last, g) for g in globs)
+def _examined(files: Iterable[Found], wants: Wants) -> Iterator[Finding]:
+    # One after the other: threads cost small files more than they bring, and a large one is
+    # hashed by several. So each finding is there at once, and an interrupt ends the work at once.
+    return (examine(found, wants) for found in files)

@@ -4,7 +4,7 @@ Pure: findings and a list in, findings out.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from pickleseal.auditing.findings import Change, Finding, Level, Verdict
 from pickleseal.inventory import CONTENT, Inventory, Item
@@ -37,11 +37,12 @@ def compare(
     """
     listed: dict[str, Items] = {}
     for item in inventory.items:
-        listed[item.path] = (*listed.get(item.path, ()), item)
+        place = os.path.abspath(item.path)
+        listed[place] = (*listed.get(place, ()), item)
     seen: set[str] = set()
     strangers: list[tuple[Finding, Items]] = []
     for finding in findings:
-        path = os.path.normpath(finding.path)
+        path = os.path.abspath(finding.path)
         seen.add(path)
         items = items_of(finding)
         if items and path not in listed:
@@ -53,16 +54,11 @@ def compare(
             yield _at_least(changed, Level.WARNING, "the baseline lists an artifact here")
         else:
             yield finding
-    below = [os.path.normpath(root) for root in roots]
-    missing = {
-        path: items
-        for path, items in listed.items()
-        if path not in seen and any(_is_below(path, root) for root in below)
-    }
+    missing = {place: items for place, items in _below(listed, roots) if place not in seen}
     yield from _settle(strangers, missing)
-    for path, items in missing.items():
+    for items in missing.values():
         yield Finding(
-            path,
+            items[0].path,
             Verdict.MISSING,
             Level.WARNING,
             "the baseline lists it, and it is not there",
@@ -72,10 +68,23 @@ def compare(
         )
 
 
+def covers(inventory: Inventory, roots: Iterable[str]) -> bool:
+    """Tell whether a list names anything at or below some paths, from the current folder."""
+    listed = {os.path.abspath(item.path): (item,) for item in inventory.items}
+    return any(True for _ in _below(listed, roots))
+
+
+def _below(listed: Mapping[str, Items], roots: Iterable[str]) -> Iterator[tuple[str, Items]]:
+    folders = [os.path.abspath(root) for root in roots]
+    for place, items in listed.items():
+        if any(place == f or place.startswith(os.path.join(f, "")) for f in folders):
+            yield place, items
+
+
 def _holds_none(finding: Finding) -> bool:
     """Tell whether something else has taken a file's place; what is excluded was not looked at."""
-    is_link = finding.verdict is Verdict.SKIPPED and finding.level is not Level.NONE
-    return finding.verdict is Verdict.NO_ARTIFACT or is_link
+    left_out = finding.verdict is Verdict.SKIPPED and finding.level is Level.NONE
+    return not left_out and finding.level < Level.ERROR
 
 
 def _settle(strangers: list[tuple[Finding, Items]], missing: dict[str, Items]) -> Iterator[Finding]:
@@ -86,10 +95,9 @@ def _settle(strangers: list[tuple[Finding, Items]], missing: dict[str, Items]) -
     for finding, items in strangers:
         paths = where.get(_names(items))
         if paths:
-            origin = paths.pop(0)
-            missing.pop(origin)
+            origin = missing.pop(paths.pop(0))[0].path
             changed = finding._replace(change=Change.MOVED, moved_from=origin)
-            yield _at_least(changed, Level.NOTE, f"the baseline lists it as {origin}")
+            yield _at_least(changed, Level.WARNING, f"the baseline lists it as {origin}")
         else:
             changed = finding._replace(change=Change.NEW)
             yield _at_least(changed, Level.NOTE, "the baseline does not list it")
@@ -135,9 +143,3 @@ def _names(items: Items) -> tuple[tuple[str, str | None], ...]:
 def _at_least(finding: Finding, level: Level, reason: str) -> Finding:
     reason = f"{finding.reason}; {reason}" if finding.reason else reason
     return finding._replace(level=max(finding.level, level), reason=reason)
-
-
-def _is_below(path: str, root: str) -> bool:
-    if root == os.curdir:
-        return not os.path.isabs(path)
-    return path == root or path.startswith(os.path.join(root, ""))

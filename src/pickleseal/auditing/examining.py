@@ -4,7 +4,6 @@ An envelope is held against the same rules, in the same order, as by a load (doc
 format.md, "Reading"). What is no envelope is looked at by its content. Nothing is unpickled.
 """
 
-import fnmatch
 import shlex
 import time
 from typing import NamedTuple
@@ -21,7 +20,9 @@ from pickleseal.errors import (
     SealError,
     UnknownKeyError,
 )
+from pickleseal.globs import Globs
 from pickleseal.inspection import Inspection
+from pickleseal.inventory import CONTENT
 from pickleseal.keyring import Keyring
 from pickleseal.roster import State, fits
 from pickleseal.walk import Found, Skip
@@ -30,33 +31,43 @@ from pickleseal.walk import Found, Skip
 class Wants(NamedTuple):
     """What an audit holds files against, and what it asks of them.
 
-    `ring` is None where there is no key. `contexts` are pairs of a glob for paths and what such a
-    file must be sealed for, a name or a beginning and `*`; the first glob that fits counts.
+    `ring` is None where there is no key. `contexts` are pairs of globs for paths and what such a
+    file must be sealed for, a name or a beginning and `*`; the first that fits counts.
     `imports`: walk through the pickles of sealed files too. `digests`: hash what is unsealed.
     """
 
     ring: Keyring | None
-    contexts: tuple[tuple[str, str], ...] = ()
+    contexts: tuple[tuple[Globs, str], ...] = ()
     imports: bool = False
     digests: bool = False
 
     def context_for(self, path: str) -> str | None:
         """Give what a file must be sealed for, or None for anything."""
-        return next((wanted for glob, wanted in self.contexts if fnmatch.fnmatch(path, glob)), None)
+        return next((wanted for globs, wanted in self.contexts if globs.fit(path)), None)
 
 
 def examine(found: Found, wants: Wants) -> Finding:
     """Give the finding of one path. What is wrong with a file never raises."""
-    if found.skip is not None:
-        verdict, level, advice = _SKIPS[found.skip]
-        return Finding(found.path, verdict, level, found.reason or "", advice)
+    if found.skip is None:
+        return _examined(found, wants)
+    verdict, level, advice = _SKIPS[found.skip]
+    skipped = Finding(found.path, verdict, level, found.reason or "", advice)
+    if found.skip is Skip.LEFTOVER:
+        # A name alone clears nothing: somebody may have called a pickle so.
+        inside = _examined(found, wants)
+        return inside if inside.verdict is Verdict.UNSEALED else skipped
+    return skipped
+
+
+def _examined(found: Found, wants: Wants) -> Finding:
+    folder = None if found.folder is None else found.folder.descriptor
     try:
-        with storage.RegularFile(found.path, follow=found.named) as file:
+        with storage.RegularFile(found.path, follow=found.named, folder=folder) as file:
             if _begins_as_envelope(file.read(0, len(envelope.MAGIC))):
                 return _sealed(file, wants)
             return _unsealed(file, wants)
     except NotSealedError:  # a pipe or device that was named, or came in a file's place
-        return _unreadable(found.path, Skip.SPECIAL.value)
+        return Finding(found.path, Verdict.UNREADABLE, Level.WARNING, Skip.SPECIAL.value)
     except OSError as error:
         return _unreadable(found.path, f"{Skip.UNREADABLE.value}: {error.strerror or error}")
     except MemoryError:
@@ -69,7 +80,7 @@ def grade_of(level: Level, contents: Contents) -> Level:
 
 
 _SKIPS = {
-    Skip.LINK: (Verdict.SKIPPED, Level.NOTE, "name what it leads to, to have it audited"),
+    Skip.LINK: (Verdict.SKIPPED, Level.NOTE, ""),
     Skip.SPECIAL: (Verdict.UNREADABLE, Level.NOTE, ""),
     Skip.LEFTOVER: (Verdict.LEFTOVER, Level.NOTE, "delete it, if no dump is at work"),
     Skip.MOVED: (Verdict.UNREADABLE, Level.WARNING, "audit again, and find out who changes links"),
@@ -114,13 +125,14 @@ def _sealed(file: storage.RegularFile, wants: Wants) -> Finding:
     if len(judged) == 1:
         return _told(file, judged[0])
     worst = max(judged, key=lambda one: _SEALED[one.verdict][0])
-    reason = f"{len(judged)} objects, one behind the other"
+    reason = f"{len(judged)} objects, one behind the other: a load by path refuses it"
     if worst.reason:
         reason = f"object {judged.index(worst) + 1} of {len(judged)}: {worst.reason}"
     contents = max((one.contents for one in judged if one.contents), default=None, key=_grade_in)
     finding = _told(file, worst._replace(reason=reason, contents=contents))
     envelopes = tuple(one.facts for one in judged if one.facts is not None)
-    return finding._replace(envelopes=envelopes, digest=None)
+    level = max(finding.level, Level.NOTE)
+    return finding._replace(envelopes=envelopes, digest=None, level=level)
 
 
 def _grade_in(contents: Contents) -> Grade:
@@ -167,6 +179,10 @@ def _judge(file: storage.RegularFile, offset: int, wants: Wants) -> _Judged:
         return _Judged(Verdict.UNKNOWN_KEY, reason, facts, end)
     try:
         head = seal.open_head(fixed, data, wants.ring)
+    except UnknownKeyError:
+        reason = f"sealed by key {fixed.key_id.hex()}, which {wants.ring.name} does not have"
+        facts = inspection.claims(fixed, data, file.path, reason)
+        return _Judged(Verdict.UNKNOWN_KEY, reason, facts, end)
     except SealError as error:
         facts = inspection.claims(fixed, data, file.path, str(error))
         return _Judged(_verdict_of(error, Verdict.BAD_HEAD), str(error), facts, end)
@@ -189,7 +205,8 @@ def _judge(file: storage.RegularFile, offset: int, wants: Wants) -> _Judged:
         policy.check_expiry(head.metadata, time.time())
     except SealError as error:
         return _Judged(_verdict_of(error, Verdict.BAD_BODY), str(error), facts, end, contents)
-    return _Judged(_by_which_key(wants.ring, head.key.id), "", facts, end, contents)
+    reason = "it is an inventory, and no load takes it" * (head.metadata.content == CONTENT)
+    return _Judged(_by_which_key(wants.ring, head.key.id), reason, facts, end, contents)
 
 
 def _by_which_key(ring: Keyring, key_id: str) -> Verdict:
@@ -208,7 +225,6 @@ def _verdict_of(error: SealError, bad_seal: Verdict) -> Verdict:
 
 
 _ERRORS: tuple[tuple[type[SealError], Verdict], ...] = (
-    (UnknownKeyError, Verdict.UNKNOWN_KEY),
     (RevokedKeyError, Verdict.REVOKED),
     (ContextError, Verdict.WRONG_CONTEXT),
     (ExpiredError, Verdict.EXPIRED),
@@ -272,7 +288,7 @@ def _unsealed(file: storage.RegularFile, wants: Wants) -> Finding:
         file.path,
         Verdict.UNSEALED,
         grade_of(Level.WARNING, contents),
-        f"{contents.kind}: nobody vouches for it; {_GRADES[contents.grade]}",
+        f"{contents.kind}: nobody vouches for it; {_GRADES[contents.grade]}{_because(contents)}",
         _UNSEALED[contents.grade],
         size=file.size,
         contents=contents,
@@ -280,6 +296,16 @@ def _unsealed(file: storage.RegularFile, wants: Wants) -> Finding:
     )
 
 
+def _because(contents: Contents) -> str:
+    """Say what a grade rests on, as briefly as it may be."""
+    worst = [n for n in contents.names if n.grade is not Grade.DATA][:_NAMES_TOLD]
+    texts = [f"{n.module}.{n.name}" for n in worst]
+    if contents.grade >= Grade.BEYOND:
+        texts += contents.reasons[:1]
+    return f": {', '.join(texts)}" if texts else ""
+
+
+_NAMES_TOLD = 3
 _GRADES = {
     Grade.DATA: "it names nothing but what builds data and models",
     Grade.UNKNOWN: "it names what is not known to build data",

@@ -24,7 +24,7 @@ class Report(NamedTuple):
     `roots` are the paths that were audited, `started` is in Unix seconds and `seconds` is how long
     it took; `version` is pickleseal's. `ring` is None where there was no key to judge seals with.
     `baseline` is the path of the list that it was compared with, and `baseline_created` when that
-    was made, in Unix seconds.
+    was made, in Unix seconds. `settings` is the path of the file that had a say in all this.
     """
 
     findings: tuple[Finding, ...]
@@ -35,6 +35,7 @@ class Report(NamedTuple):
     ring: Ring | None = None
     baseline: str | None = None
     baseline_created: int | None = None
+    settings: str | None = None
 
     @property
     def verdicts(self) -> Mapping[Verdict, int]:
@@ -69,9 +70,14 @@ class Report(NamedTuple):
             "ring": None if self.ring is None else self.ring._asdict(),
             "baseline": self.baseline,
             "baseline_created": self.baseline_created,
+            "settings": self.settings,
             "levels": {level.label: count for level, count in self.levels.items()},
             "verdicts": {verdict.value: count for verdict, count in self.verdicts.items()},
         }
+
+    def __repr__(self) -> str:
+        levels = ", ".join(f"{count} {level.label}" for level, count in self.levels.items())
+        return f"<Report: {', '.join(self.roots)}: {levels}>"
 
     def _repr_html_(self) -> str:
         """Show it in a notebook: what is worth knowing, the gravest first."""
@@ -83,12 +89,15 @@ class Report(NamedTuple):
         """Give a pandas DataFrame with a row for each finding. Raises ImportError without it."""
         import pandas as pd  # noqa: PLC0415 - for those who have it
 
-        return pd.DataFrame([_row(finding) for finding in self.findings], columns=_COLUMNS)
+        frame = pd.DataFrame([_row(finding) for finding in self.findings], columns=_COLUMNS)
+        labels = [level.label for level in Level]
+        frame["level"] = pd.Categorical(frame["level"], categories=labels, ordered=True)
+        return frame.astype(dict.fromkeys(("size", "created", "serial"), "Int64"))
 
 
 _COLUMNS = [
     "path", "verdict", "level", "reason", "advice", "size", "key", "context", "class", "created",
-    "serial", "digest", "kind", "grade", "change",
+    "serial", "digest", "kind", "grade", "names", "change", "moved_from",
 ]  # fmt: skip
 
 
@@ -111,5 +120,7 @@ def _row(finding: Finding) -> list[Any]:
         finding.digest,
         None if contents is None else contents.kind,
         None if contents is None else contents.grade.label,
+        None if contents is None else ", ".join(f"{n.module}.{n.name}" for n in contents.names),
         None if finding.change is None else finding.change.value,
+        finding.moved_from,
     ]

@@ -1,5 +1,6 @@
 """`pickleseal audit`: what lies here, who sealed it, is it whole, what would it import?"""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -8,23 +9,33 @@ from typing import Any
 import click
 
 from pickleseal import storage
-from pickleseal.auditing.audits import Chosen
 from pickleseal.auditing.audits import audit as audit_paths
 from pickleseal.auditing.baselines import items_of
+from pickleseal.auditing.examining import Wants, examine
 from pickleseal.auditing.findings import Level, Verdict
 from pickleseal.auditing.formats.plain import to_json, to_jsonl
 from pickleseal.auditing.report import Report
 from pickleseal.cli.findings import findings_text, summary
 from pickleseal.cli.options import using
-from pickleseal.cli.output import CHECK_FAILED, COULD_NOT_RUN, FINE, guarded, print_lines
+from pickleseal.cli.output import (
+    CHECK_FAILED,
+    COULD_NOT_RUN,
+    FINE,
+    CouldNotRun,
+    counted,
+    guarded,
+    print_lines,
+    write_out,
+)
 from pickleseal.cli.progress import tracked
 from pickleseal.cli.settings import FAIL_ON, Settings, read_settings
-from pickleseal.errors import shown
-from pickleseal.inventory import Inventory
+from pickleseal.errors import SealError, shown
+from pickleseal.inventory import CONTENT, Inventory
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.sources import find_keyring
 from pickleseal.metadata import normalize_context
 from pickleseal.stocktaking import write_inventory
+from pickleseal.walk import Found
 
 
 def _to_sarif(report: Report) -> str:
@@ -74,7 +85,12 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     metavar="TEXT",
     help="What sealed files must be sealed for: a name, or a beginning, as in 'fraud/*'.",
 )
-@click.option("--include", multiple=True, metavar="GLOB", help="Look at files like this alone.")
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="GLOB",
+    help="Look at files like this alone: '*.pkl', or with a / from the current folder.",
+)
 @click.option(
     "--exclude", multiple=True, metavar="GLOB", help="Leave out files and folders like this."
 )
@@ -102,6 +118,17 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     "--inventory-context", metavar="TEXT", help="What to seal the list for. Default: nothing."
 )
 @click.option("--baseline", metavar="FILE", help="Tell what changed since this list was written.")
+@click.option(
+    "--baseline-context", metavar="TEXT", help="What that list is sealed for. Default: nothing."
+)
+@click.option(
+    "--baseline-sha256",
+    metavar="HEX",
+    help="The SHA-256 of that list's file, so that no older list can stand in for it.",
+)
+@click.option(
+    "--no-settings", is_flag=True, help="Do not read pyproject.toml: for folders of others."
+)
 @click.option(
     "--fail-on",
     type=click.Choice(FAIL_ON),
@@ -143,30 +170,39 @@ def _audit(
     inventory: str | None,
     inventory_context: str | None,
     baseline: str | None,
+    baseline_context: str | None,
+    baseline_sha256: str | None,
+    no_settings: bool,
     fail_on: str | None,
     keyring: str | None,
 ) -> int:
-    settings = read_settings()
+    settings = Settings() if no_settings else read_settings()
     roots = paths or settings.paths
     if not roots:
         raise click.UsageError(
             "name a PATH, or set paths under [tool.pickleseal.audit] in pyproject.toml"
         )
+    files = [file for _, file in outputs] + ([] if page is None else [page])
+    _check_outputs(files, inventory, roots)
     list_ring = _ring_for_list(keyring, inventory_context) if inventory else None
-    chosen = Chosen(include + settings.include, exclude + settings.exclude)
-    audited = audit_paths(
-        roots,
-        keyring=keyring,
-        context=settings.context if context is None else context,
-        include=include + settings.include,
-        exclude=exclude + settings.exclude,
-        imports=imports or settings.imports,
-        digests=inventory is not None,
-        baseline=baseline or settings.baseline,
-    )
-    for _ in tracked(audited, "Auditing", lambda: sum(1 for _ in chosen.files(roots))):
+    try:
+        audited = audit_paths(
+            roots,
+            keyring=keyring,
+            context=settings.context if context is None else context,
+            include=include + settings.include,
+            exclude=exclude + settings.exclude,
+            imports=imports or settings.imports,
+            digests=inventory is not None,
+            baseline=baseline or settings.baseline,
+            baseline_context=baseline_context,
+            baseline_sha256=baseline_sha256,
+        )
+    except SealError as error:
+        raise CouldNotRun(f"it cannot be compared with the baseline: {error}") from None
+    for _ in tracked(audited, "Auditing", lambda: sum(1 for _ in audited.files())):
         pass
-    report = audited.report()
+    report = audited.report()._replace(settings=settings.file)
     _print(report, kind, settings)
     for name, file in outputs:
         _write(file, _FORMATS[name](report))
@@ -174,7 +210,7 @@ def _audit(
         _write(page, _to_html(report))
     if list_ring is not None and inventory is not None:
         _write_list(report, inventory, list_ring, inventory_context)
-    if not report.findings:
+    if not _looked_at(report):
         return COULD_NOT_RUN
     threshold = _THRESHOLDS[fail_on or settings.fail_on]
     return CHECK_FAILED if threshold is not None and report.level >= threshold else FINE
@@ -188,25 +224,59 @@ _THRESHOLDS: Mapping[str, Level | None] = {
 }
 
 
+def _check_outputs(files: list[str], inventory: str | None, roots: tuple[str, ...]) -> None:
+    """Return if all may be written: that is said before the work, and no model gives way."""
+    targets = [*files, *([inventory] if inventory else [])]
+    for number, target in enumerate(targets):
+        if target == "-":
+            raise CouldNotRun("to print a report, use --format")
+        if os.path.isdir(target) or not os.path.isdir(os.path.dirname(target) or os.curdir):
+            raise CouldNotRun(f"{target} cannot be written: it is a folder, or lies in none")
+        if any(_same(target, other) for other in (*targets[:number], *roots)):
+            raise CouldNotRun(f"{target} is named twice: it would be overwritten")
+        if not os.path.exists(target):
+            continue
+        finding = examine(Found(target), Wants(None))
+        content = finding.envelope.metadata if finding.envelope else None
+        is_list = content is not None and content.content == CONTENT
+        if finding.verdict is not Verdict.NO_ARTIFACT and not (is_list and target == inventory):
+            raise CouldNotRun(
+                f"{target} is not overwritten: it is {finding.verdict.value}, and no report of an"
+                " audit. Name another file"
+            )
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _looked_at(report: Report) -> bool:
+    return any(finding.verdict is not Verdict.SKIPPED for finding in report.findings)
+
+
 def _print(report: Report, kind: str, settings: Settings) -> None:
     if kind != "text":
-        click.echo(_FORMATS[kind](report), nl=False)
+        write_out(_FORMATS[kind](report))
     else:
-        most = _MOST_ON_TERMINAL if sys.stdout.isatty() else None
+        most = _MOST_ON_TERMINAL if sys.stdout and sys.stdout.isatty() else None
         print_lines(findings_text(report, most=most))
     if settings.file is not None:
         print_lines([[(f"settings from {shown(settings.file)}", "dim")]], stderr=True)
-    if report.findings:
+    if _looked_at(report):
         print_lines([summary(report)], stderr=True)
     else:
         where = ", ".join(shown(root) for root in report.roots)
-        print_lines(
-            [[("nothing to audit: ", "bold red"), (f"no file in {where}", "")]], stderr=True
-        )
+        left_out = f", {len(report.findings):,} left out" if report.findings else ""
+        text = f"no file in {where}{left_out}"
+        print_lines([[("nothing to audit: ", "bold red"), (text, "")]], stderr=True)
 
 
 def _write(path: str, text: str) -> None:
-    storage.write_whole(path, text.encode())
+    try:
+        storage.write_whole(path, text.encode())
+    except OSError as error:
+        raise CouldNotRun(f"{path} cannot be written: {error.strerror or error}") from None
+    print_lines([[(f"wrote {shown(path)}", "dim")]], stderr=True)
 
 
 def _ring_for_list(keyring: str | None, context: str | None) -> Keyring:
@@ -228,12 +298,15 @@ def _write_list(report: Report, path: str, ring: Keyring, context: str | None) -
     items = tuple(item for finding in report.findings for item in items_of(finding))
     if unread or not items:
         what = f"{len(unread)} could not be read" if unread else "there is no artifact to list"
-        raise click.ClickException(f"{what}: no list was written")
+        raise CouldNotRun(f"{what}: no list was written")
     listed = Inventory(report.started, items)
     sha256 = write_inventory(listed, path, keyring=ring, context=context)
+    refused = sum(finding.level is Level.ERROR for finding in report.findings)
+    but = f" (not {refused:,} that need attention)" if refused else ""
     print_lines(
         [
-            [(f"listed {len(items):,} in {shown(path)}", "bold"), (f", SHA-256 {sha256}", "")],
+            [(f"listed {counted(len(items), 'object')}{but} in {shown(path)}", "bold")],
+            [(f"SHA-256 {sha256}", "")],
             [("keep the list and its SHA-256 apart from the key", "dim")],
         ],
         stderr=True,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from pickleseal.auditing.findings import Finding, Grade, Level, Verdict
 from pickleseal.auditing.report import Report
-from pickleseal.cli.output import Line
+from pickleseal.cli.output import Line, counted
 from pickleseal.errors import shown
 
 _MARKS = {
@@ -35,22 +35,25 @@ def findings_text(report: Report, *, most: int | None) -> Iterator[Line]:
 
 def summary(report: Report) -> Line:
     """Give the one line that says it all."""
-    total = _files(len(report.findings))
+    left_out = sum(f.verdict is Verdict.SKIPPED and not f.level for f in report.findings)
+    looked_at = len(report.findings) - left_out
+    total = _files(looked_at) + (f" ({left_out:,} left out)" if left_out else "")
     levels = report.levels
     grave = levels[Level.ERROR] + levels[Level.WARNING]
     took = (f" ({report.seconds:.2f} s)", "dim")
     if grave:
         parts = ", ".join(
-            _count(levels[level], level.label)
+            counted(levels[level], level.label)
             for level in (Level.ERROR, Level.WARNING, Level.NOTE)
             if levels[level]
         )
         style = "bold red" if levels[Level.ERROR] else "bold yellow"
-        return [(f"{grave:,} of {total} need attention", style), (f": {parts}", ""), took]
+        need = "needs" if grave == 1 else "need"
+        return [(f"{grave:,} of {total} {need} attention", style), (f": {parts}", ""), took]
     sealed = sum(len(finding.envelopes) > 0 for finding in report.findings)
     if not sealed:
         return [("no artifact found", "bold yellow"), (f" in {total}", ""), took]
-    notes = f", {_count(levels[Level.NOTE], 'note')}" if levels[Level.NOTE] else ""
+    notes = f", {counted(levels[Level.NOTE], 'note')}" if levels[Level.NOTE] else ""
     return [
         (f"{sealed:,} sealed", "bold green"),
         (f" of {total}: nothing to mend{notes}", ""),
@@ -90,7 +93,9 @@ def _group(group: list[Finding], most: int | None) -> Iterator[Line]:
     for finding in group[:most]:
         line = [(f"  {mark} ", style), (shown(finding.path), "bold")]
         detail = _detail(finding, told=len(shared) == 1 and len(group) > 1)
-        if not detail or finding.level < Level.ERROR:
+        if not detail:
+            yield line
+        elif finding.level < Level.ERROR:
             yield [*line, (f"  {shown(detail)}", "")]
         else:
             yield line
@@ -106,16 +111,19 @@ def _group(group: list[Finding], most: int | None) -> Iterator[Line]:
 
 def _general(finding: Finding) -> str:
     """Give the advice on one file as that on all of its kind."""
-    return finding.advice.replace(shlex.quote(finding.path), "PATH").replace("-- PATH", "PATH")
+    return finding.advice.removesuffix(f" {shlex.quote(finding.path)}").removesuffix(" --")
 
 
 def _detail(finding: Finding, *, told: bool) -> str:
     """Say of one file what its group does not."""
     contents = finding.contents
-    if finding.verdict is not Verdict.UNSEALED or contents is None:
+    if contents is None:
         return "" if told else finding.reason
     parts = [contents.kind]
-    worst = [n for n in contents.names if n.grade is max(Grade.UNKNOWN, contents.names[0].grade)]
+    if finding.verdict is not Verdict.UNSEALED or finding.change is not None:
+        parts = [*filter(None, [finding.reason]), contents.kind]
+    gravest = max((n.grade for n in contents.names), default=Grade.DATA)
+    worst = [n for n in contents.names if n.grade is gravest is not Grade.DATA]
     if worst:
         names = ", ".join(f"{n.module}.{n.name}" for n in worst[:_NAMES_SHOWN])
         more = f" and {len(worst) - _NAMES_SHOWN:,} more" if len(worst) > _NAMES_SHOWN else ""
@@ -132,8 +140,4 @@ def _counts(report: Report) -> Iterator[Line]:
 
 
 def _files(count: int) -> str:
-    return _count(count, "file")
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return counted(count, "file")

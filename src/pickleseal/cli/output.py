@@ -30,9 +30,28 @@ def console(*, stderr: bool = False) -> "Console":
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
+def write_out(text: str) -> None:
+    """Write text to stdout, all of it, or raise OSError.
+
+    Python's own stdout loses the rest where a disk takes a part of a long text and is then full.
+    """
+    stream = sys.stdout
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    if raw is None:
+        click.echo(text, nl=False)
+        return
+    stream.flush()
+    left = memoryview(text.encode(stream.encoding, stream.errors or "strict"))
+    while left:
+        count = raw.write(left)
+        if count is None:
+            raise BlockingIOError("the stream does not wait for its reader: make it blocking")
+        left = left[count:]
+
+
 def print_json(value: object) -> None:
     """Print one JSON document, in ASCII: nothing in it can act on a terminal."""
-    click.echo(json.dumps(value, indent=2))
+    write_out(json.dumps(value, indent=2) + "\n")
 
 
 def print_rows(rows: Iterable[tuple[str, str]], *, styles: dict[str, str] | None = None) -> None:
@@ -63,19 +82,31 @@ Line = list[tuple[str, str]]
 
 
 def print_lines(lines: Iterable[Line], *, stderr: bool = False) -> None:
-    """Print lines, coloured on a terminal and plain elsewhere, and never folded elsewhere."""
+    """Print lines: on a terminal coloured, and folded at their indent; elsewhere as they are."""
     stream = sys.stderr if stderr else sys.stdout
+    if stream is None:
+        return
     if not stream.isatty() and "FORCE_COLOR" not in os.environ:
         # Without rich, which takes as long to import as a thousand files to verify.
-        click.echo(
-            "".join(f"{''.join(text for text, _ in line)}\n" for line in lines), stream, nl=False
-        )
+        plain = "".join(f"{''.join(text for text, _ in line)}\n" for line in lines)
+        if stderr:
+            click.echo(plain, err=True, nl=False)
+        else:
+            write_out(plain)
         return
+    from rich.padding import Padding  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
     terminal = console(stderr=stderr)
     for line in lines:
-        terminal.print(Text.assemble(*line), soft_wrap=True)
+        text = Text.assemble(*line)
+        indent = len(text.plain) - len(text.plain.lstrip(" "))
+        terminal.print(Padding(text[indent:], (0, 0, 0, indent), expand=False))
+
+
+def counted(count: int, noun: str) -> str:
+    """Give a count and its noun."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def kind_of(error: BaseException) -> str:
@@ -87,6 +118,10 @@ def kind_of(error: BaseException) -> str:
 def describe(error: BaseException) -> dict[str, str]:
     """Give an error as it stands in JSON."""
     return {"kind": type(error).__name__, "message": shown(_text(error))}
+
+
+class CouldNotRun(Exception):  # noqa: N818 - it says what came of a command
+    """A command could not do what it was asked for, and nothing was found out."""
 
 
 def guarded(command: _Command) -> _Command:
@@ -101,7 +136,7 @@ def guarded(command: _Command) -> _Command:
             return command(*arguments, as_json=as_json, **options)
         except BrokenPipeError:
             raise
-        except (PicklesealError, OSError, ValueError) as error:
+        except (PicklesealError, OSError, ValueError, CouldNotRun) as error:
             if as_json:
                 print_json({"error": describe(error)})
             else:

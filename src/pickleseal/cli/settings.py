@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import click
+from pickleseal.cli.output import CouldNotRun
 
 FAIL_ON = ("error", "warning", "note", "never")
 
@@ -26,27 +26,27 @@ class Settings(NamedTuple):
 
 
 def read_settings() -> Settings:
-    """Read the settings of the nearest pyproject.toml, here or in a folder above.
+    """Read the settings of the pyproject.toml in the current folder, and of none above it.
 
-    Paths in it are taken from where it lies. Raises click.ClickException for what it cannot mean.
+    Raises CouldNotRun for what it cannot mean.
     """
-    folder = os.getcwd()
-    while not os.path.isfile(file := os.path.join(folder, "pyproject.toml")):
-        if folder == (folder := os.path.dirname(folder)):
-            return Settings()
+    file = os.path.abspath("pyproject.toml")
+    if not os.path.isfile(file):
+        return Settings()
     import tomllib  # noqa: PLC0415 - only where there is something to read
 
     try:
         with open(file, "rb") as opened:
-            tool = tomllib.load(opened).get("tool", {})
-    except (OSError, ValueError) as error:
-        raise click.ClickException(f"{file} cannot be read: {error}") from None
-    section = tool.get("pickleseal", {}).get("audit") if isinstance(tool, dict) else None
-    if section is None:
+            found: object = tomllib.load(opened)
+    except (OSError, ValueError, RecursionError) as error:
+        raise CouldNotRun(f"{file} cannot be read: {error}") from None
+    for name in ("tool", "pickleseal", "audit"):
+        found = found.get(name) if isinstance(found, dict) else None
+    if found is None:
         return Settings()
-    if not isinstance(section, dict):
+    if not isinstance(found, dict):
         raise _bad(file, "it is no table")
-    return _parsed(file, section)
+    return _parsed(file, found)
 
 
 def _parsed(file: str, section: dict[str, Any]) -> Settings:
@@ -69,10 +69,6 @@ def _parsed(file: str, section: dict[str, Any]) -> Settings:
         raise _bad(file, "'baseline' is the path of a list")
     if fields.get("fail_on", "warning") not in FAIL_ON:
         raise _bad(file, f"'fail-on' is one of {', '.join(FAIL_ON)}")
-    folder = os.path.dirname(file)
-    fields["paths"] = tuple(_from_here(folder, path) for path in fields["paths"])
-    if "baseline" in fields:
-        fields["baseline"] = _from_here(folder, fields["baseline"])
     return Settings(file=file, **fields)
 
 
@@ -80,9 +76,5 @@ def _is_table_of_texts(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
-def _from_here(folder: str, path: str) -> str:
-    return os.path.relpath(os.path.join(folder, path))
-
-
-def _bad(file: str, fault: str) -> click.ClickException:
-    return click.ClickException(f"{file}, [tool.pickleseal.audit]: {fault}")
+def _bad(file: str, fault: str) -> CouldNotRun:
+    return CouldNotRun(f"{file}, [tool.pickleseal.audit]: {fault}")

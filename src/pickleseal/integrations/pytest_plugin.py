@@ -165,7 +165,10 @@ def _audited(config: pytest.Config, paths: list[str]) -> Outcome:
     try:
         report = pickleseal.audit(paths, keyring=_keyring(config)).report()
     except (pickleseal.PicklesealError, OSError) as error:
-        raise pytest.UsageError(f"pickleseal could not audit: {shown(str(error))}") from None
+        text = str(error)
+        if isinstance(error, OSError) and error.filename:
+            text = f"{error.filename}: {error.strerror}"
+        raise pytest.UsageError(f"pickleseal could not audit: {shown(text)}") from None
     threshold = Level[fail_on.upper()]
     files = sorted(
         _told(config, finding, fails=finding.level >= threshold)

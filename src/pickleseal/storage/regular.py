@@ -15,13 +15,13 @@ class RegularFile:
     """An open file, to be used in a `with`: its path, its size in bytes when it was opened.
 
     `follow`: a link at the end of the path is followed. Without it the path is one that was just
-    seen to be a regular file. Raises NotSealedError for what is none, OSError for what cannot be
-    opened.
+    seen to be a regular file. `folder`: the descriptor of the folder that it was seen in. Raises
+    NotSealedError for what is no regular file, OSError for what cannot be opened.
     """
 
-    def __init__(self, path: str, *, follow: bool) -> None:
+    def __init__(self, path: str, *, follow: bool, folder: int | None = None) -> None:
         self.path = path
-        self._descriptor = open_regular(path, follow=follow)
+        self._descriptor = open_regular(path, follow=follow, folder=folder)
         try:
             self.size = os.fstat(self._descriptor).st_size
             self._start = self._at(0, _START_SIZE)

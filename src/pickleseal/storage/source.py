@@ -331,18 +331,22 @@ def _opened(path: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def open_regular(path: str, *, follow: bool = True) -> int:
+def open_regular(path: str, *, follow: bool = True, folder: int | None = None) -> int:
     """Open a regular file and nothing else; give its descriptor.
 
     `follow`: a link at the end of the path is followed. Without it the path is one that was just
-    seen to be a regular file, and is opened at once.
+    seen to be a regular file, and is opened at once. `folder`: the descriptor of the folder that it
+    was seen in.
     """
     # Looked at first: opening a device can do something.
     if follow and not stat.S_ISREG(os.stat(path).st_mode):
         raise _not_regular(path)
     # What came in its place meanwhile is not waited for.
     flags = _OPEN_FLAGS if follow else _OPEN_FLAGS | getattr(os, "O_NOFOLLOW", 0)
-    descriptor = os.open(path, flags)
+    if folder is None:
+        descriptor = os.open(path, flags)
+    else:
+        descriptor = os.open(os.path.basename(path), flags, dir_fd=folder)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
