@@ -48,9 +48,21 @@ def _as_dict(value: object) -> dict[str, Any]:
     raise TypeError(value)
 
 
-_dump = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_as_dict
-).encode
+def _make_dump() -> Callable[[object], str]:
+    """Give the writer of canonical JSON, made once: JSONEncoder makes one anew for each call."""
+    encoder = json.JSONEncoder(
+        sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_as_dict
+    )
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    write = make(
+        None, _as_dict, json.encoder.encode_basestring, None, ":", ",", True, False, False
+    )  # fmt: skip
+    return lambda value: "".join(write(value, 0))
+
+
+_dump = _make_dump()
 _decode = json.JSONDecoder(parse_int=_parse_integer, parse_constant=_refuse_constant).raw_decode
 
 
@@ -206,17 +218,18 @@ def _versions_fault(value: object) -> str | None:
 def _imports_fault(value: object) -> str | None:
     if not isinstance(value, list | tuple):
         return "it must be a list"
-    # Each look at all of them is one call: there is a list in nearly every envelope.
-    if not value:
-        return None
-    if not set(map(type, value)) <= _PAIRS or set(map(len, value)) != {2}:
-        return "each import must be a pair of texts"
-    texts = list(chain.from_iterable(value))
-    if set(map(type, texts)) != {str}:
-        return "each import must be a pair of texts"
-    pairs = list(zip(texts[::2], texts[1::2], strict=True))
-    if pairs != sorted(set(pairs)):
-        return "the imports must be sorted, each one once"
+    texts: list[str] = []
+    last: tuple[str, ...] = ()
+    for pair in value:
+        if type(pair) not in _PAIRS or len(pair) != 2:
+            return "each import must be a pair of texts"
+        module, name = pair
+        if type(module) is not str or type(name) is not str:
+            return "each import must be a pair of texts"
+        if (module, name) <= last:
+            return "the imports must be sorted, each one once"
+        last = (module, name)
+        texts += last
     return _text_fault("".join(texts))
 
 

@@ -97,7 +97,8 @@ def open_head(fixed: envelope.Fixed, data: bytes, keyring: Keyring) -> Authentic
     ContextError where the ring binds the key to other contexts.
     """
     key = keyring.opening_key(fixed.key_id, fixed.suite)
-    head, tag = data[: fixed.head_size], data[fixed.head_size :]
+    size = fixed.head_size
+    head, tag = data[:size], data[size:]
     digest = tree.head_digest(key.suite, head)
     try:
         key.check(_header_statement(key, head, digest), tag)
