@@ -101,7 +101,7 @@ def print_lines(lines: Iterable[Line], *, stderr: bool = False) -> None:
     for line in lines:
         text = Text.assemble(*line)
         indent = len(text.plain) - len(text.plain.lstrip(" "))
-        terminal.print(Padding(text[indent:], (0, 0, 0, indent), expand=False))
+        terminal.print(Padding(text[indent:], (0, 0, 0, indent), expand=False) if text else "")
 
 
 def counted(count: int, noun: str) -> str:

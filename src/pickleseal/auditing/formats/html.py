@@ -138,7 +138,6 @@ class _Case(NamedTuple):
     verdict: Verdict
     reason: str
     advice: str
-    reaches: tuple[str, ...]
 
 
 class _Group(NamedTuple):
@@ -161,14 +160,7 @@ def _groups(findings: Iterable[Finding]) -> dict[Level, list[_Group]]:
 
 
 def _case(finding: Finding) -> _Case:
-    names = finding.contents.names if finding.contents else ()
-    reaches = [f"{n.module}.{n.name}" for n in names if n.grade >= Grade.BEYOND]
-    return _Case(
-        finding.level, finding.verdict, finding.reason, finding.advice, tuple(reaches[:_REACHES])
-    )
-
-
-_REACHES = 6
+    return _Case(finding.level, finding.verdict, finding.reason, finding.advice)
 
 
 # --- the details of each file --------------------------------------------------------------------
