@@ -112,7 +112,7 @@ def _sample(kind: str, body: bytes) -> Armed:
 def made(folder: str) -> list[Armed]:
     """Give the samples, which leave their marks in `folder`."""
     return [*_called(folder), *_spelled(folder), *_handed_on(folder), *_libraries(folder),
-            *_looking(), *_wrapped(folder), *_held_out(folder)]  # fmt: skip
+            *_looking(), *_wrapped(folder), *_held_out(folder), *_combined(folder)]  # fmt: skip
 
 
 def _mark(folder: str, kind: str) -> tuple[bytes, bytes, bytes]:
@@ -445,6 +445,49 @@ def _held_out(folder: str) -> list[Armed]:
         Armed(f"held-{module}-{name}", whole(call(look(module, name), NONE)), acts=False,
               looks_up=(module, name))
         for module, name in names
+    ]  # fmt: skip
+
+
+def _combined(folder: str) -> list[Armed]:
+    """What is done with nothing but names that data and fitted models have, or once were said to.
+
+    Two kinds: an object that calls what its state says, handed to a helper that calls it; and
+    joblib's wrapper of an array, made where a walk does not see it, so that joblib takes away a
+    part of the stream that a walk takes for other opcodes.
+    """
+    wrapper = look("joblib.numpy_pickle", "NumpyArrayWrapper")
+    array = look("numpy", "ndarray")
+
+    def joblib_reads_on(kind: str, made: bytes) -> Armed:
+        state = fields(
+            subclass=array, shape=pack(number(5)), order=text("C"), allow_mmap=b"\x89",
+            dtype=call(look("numpy", "dtype"), text("u1")),
+        )  # fmt: skip
+        # The five bytes that joblib takes for the array are the head of BINBYTES to a walk.
+        hidden = raw(call(MKDIR, text(f"{folder}/{kind}")))
+        return Armed(kind, whole(build(made, state) + hidden + b"0N"), joblib=True)
+
+    def writes(kind: str) -> bytes:
+        path = call(look("pathlib", "PosixPath"), text(f"{folder}/{kind}"))
+        stacked = build(make(look("sklearn.ensemble._stacking", "StackingRegressor")), fields(
+            estimators=b"]", estimators_=listed(path), stack_method_=listed(text("write_text")),
+            final_estimator_=number(1), passthrough=b"\x89"))  # fmt: skip
+        scorer = build(make(look("sklearn.metrics._scorer", "_Scorer")), fields(
+            _score_func=look("builtins", "abs"), _sign=number(1),
+            _kwargs=fields(pos_label=number(0)), _response_method=text("_transform")))  # fmt: skip
+        general = look("scipy.optimize._basinhopping", "MinimizerWrapper")
+        state = fields(minimizer=scorer, func=stacked, kwargs=fields(y_true=number(0)))
+        return call(CTOR, text(""), build(make(general), state))
+
+    new = look("sklearn.metrics._dist_metrics", "newObj")
+    masked = look("numpy.ma.core", "_mareconstruct")
+    return [
+        joblib_reads_on("combined-newobj", call(new, wrapper)),
+        joblib_reads_on(
+            "combined-mareconstruct", call(masked, wrapper, array, pack(number(0)), text("b"))),
+        joblib_reads_on("combined-tree", call(look("sklearn.neighbors._kd_tree", "newObj"),
+                                              wrapper)),
+        Armed("combined-call", whole(writes("combined-call"))),
     ]  # fmt: skip
 
 

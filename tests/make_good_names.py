@@ -61,6 +61,7 @@ REFUSED = {
     ("xgboost.core", "Booster"),  # opens the file that it is called with
     ("lightgbm.basic", "Booster"),
     ("numpy.lib.utils", "SafeEval"),
+    ("numpy._pytesttester", "PytestTester"),  # runs files as tests
     ("sklearn.tree._export", "_DOTTreeExporter"),  # writes a file
     ("sklearn.tree.export", "_DOTTreeExporter"),
     ("pandas.api.typing", "SASReader"),  # opens files
@@ -127,8 +128,12 @@ _DENIED_MODULES = frozenset({
 _IMPLICIT = (
     "__new__", "__init__", "__setstate__", "__del__", "__setattr__", "__delattr__", "__getattr__",
     "__getattribute__", "__hash__", "__eq__", "__len__", "__bool__", "__iter__", "__index__",
-    "__setitem__", "append", "extend", "add", "__array_finalize__", "__init_subclass__",
+    "__setitem__", "append", "extend", "add", "__array_finalize__", "__init_subclass__", "__call__",
 )  # fmt: skip
+
+# Attributes that an object calls with what it is called with itself, or with an array: no more can
+# be done by them than by what they are.
+_HANDED_ON = frozenset({"_asarray", "k1", "k2", "kernel"})
 _NO_DATA = (
     "scipy._lib", "scipy._external", "scipy.io", "scipy.odr", "scipy.datasets", "numpy.distutils",
     "numpy.f2py", "numpy.testing", "numpy.ctypeslib", "numpy._typing", "numpy.typing", "numpy.doc",
@@ -766,6 +771,38 @@ def faults(function: Any, cls: type, depth: int, seen: set[Any]) -> Iterator[str
                 yield from faults(target, cls, depth - 1, seen)
 
 
+def call_faults(function: Any, cls: type, depth: int, seen: set[Any]) -> Iterator[str]:
+    """Give which attributes an object calls, or looks up by a name of its own, where it is called.
+
+    Its attributes are the pickle's: so it calls anything with anything, or reaches any method.
+    """
+    function = inspect.unwrap(function)
+    code = getattr(function, "__code__", None)
+    if code is None or code in seen:
+        return
+    seen.add(code)
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError, IndentationError):
+        return
+    for node in ast.walk(tree):
+        func = node.func if isinstance(node, ast.Call) else None
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(func, ast.Name)
+            and func.id == "getattr"
+            and type(node.args[1]).__name__ not in ("Constant", "Str")
+        ):
+            yield "looks up an attribute by a name that it keeps, in " + function.__qualname__
+        if not isinstance(func, ast.Attribute) or getattr(func.value, "id", "") != "self":
+            continue
+        method = getattr(cls, func.attr, None)
+        if not callable(method) and func.attr not in _HANDED_ON:
+            yield f"calls its attribute {func.attr} in {function.__qualname__}"
+        elif isinstance(method, types.FunctionType) and depth:
+            yield from call_faults(method, cls, depth - 1, seen)
+
+
 def class_faults(cls: type) -> Iterator[str]:
     """Give what an unpickler could set off in a class that data code has no need of."""
     for base in cls.__mro__:
@@ -777,6 +814,11 @@ def class_faults(cls: type) -> Iterator[str]:
         base.__module__.split(".")[0] in ("ast", "threading", "io", "_io") for base in cls.__mro__
     ):
         yield "is of a module that is no data's"
+    called = next(
+        (vars(base)["__call__"] for base in cls.__mro__ if "__call__" in vars(base)), None
+    )
+    if isinstance(called, types.FunctionType):
+        yield from call_faults(called, cls, 2, set())
     for method in _IMPLICIT:
         for base in cls.__mro__:
             found = base.__dict__.get(method)
@@ -844,9 +886,10 @@ def functions() -> Names:
                 for label, spelled in spellings(value):
                     good[(label, spelled)] = set()
     for value in vars(np).values():
+        # Called, they read memory where what they are handed says that it is an array.
         if isinstance(value, type) and issubclass(value, np.generic):
             for label, spelled in spellings(value):
-                good[(label, spelled)] = {CALLED}
+                good[(label, spelled)] = set()
     for name, value in list(vars(builtins).items()):
         if (
             isinstance(value, type)

@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 from pickleseal import storage
-from pickleseal.auditing import layers, views
+from pickleseal.auditing import archives, layers, views
 from pickleseal.auditing.containers import look
 from pickleseal.auditing.findings import Contents, Grade
 
@@ -54,6 +54,21 @@ TEXTS = [
     b"PK\n",
     b"\xef\xbb\xbf# title\n",
 ]
+ODD_TEXTS = [
+    b"N.N.N.\n",
+    b"cat\ndog\ncow\npig\nape\n",
+    b"cat\ndog\ncow\npig\nbear\n",
+    b"(i) one\n(ii) two\n(iii) three\n(iv) four\n(v) five\n",
+    b"(in brief,\nas it were)\n",
+    b"c\nc     an old comment.\n" * 40 + b"      end\n",
+    b"".join(b"com.example.Name%d\n" % i for i in range(600)),
+    b"column," * 300 + b"\n1,2\n",
+    b"cat\n" + b"a long line, " * 300 + b"\n",
+    b"checksum\n" + b"0123456789abcdef" * 300 + b"\n",
+    b"(p" + b"=>a" * 30_000 + b"\n",
+    b"(globalThis.a=" + b"(a)" * 30_000 + b"\n",
+    b"g" + b"(a)" * 30_000 + b"\n",
+]
 BINARIES = [
     b"\x7fELF\x02\x01\x01" + bytes(60),
     b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(40),
@@ -66,6 +81,11 @@ BINARIES = [
     b"\x80\x01\x0f\x0a\0\0%!PS-AdobeFont-1.0",
     b"\x08\x07\x12\x07pytorch" + bytes(20),
     bytes(5000),
+    bytes(200_000),
+    bytes(18) + b"\x01\x02" * 50,
+    b"\0\0\0\0\x10" + bytes(13) + b"\x1e\0\0\0'" * 50,
+    b"\x88r\x81]\x84]\x80\x02\xd8\0\x02\x87\x0b",
+    b"\x82\x07" + bytes(40),
 ]
 
 
@@ -169,7 +189,7 @@ def test_a_lone_constant_counts_where_the_name_says_so() -> None:
     assert look(Memory(b"I1\n."), name="one") is None
 
 
-@pytest.mark.parametrize("data", TEXTS + BINARIES)
+@pytest.mark.parametrize("data", TEXTS + ODD_TEXTS + BINARIES)
 def test_what_is_no_pickle_is_none(data: bytes) -> None:
     assert look(Memory(data)) is None
     assert look(Memory(data), name="README") is None
@@ -210,15 +230,81 @@ def test_pickles_one_behind_the_other_are_all_seen() -> None:
     assert {"os.mkdir", "numpy.ndarray"} <= names(contents)
 
 
-@pytest.mark.parametrize("spare", [b"\0", b"spare", bytes(100_000)])
+def test_what_no_text_could_be_taken_for_counts_if_a_pickle_follows_it() -> None:
+    contents = seen(b"N.I1\n." * 20 + ARMED)
+    assert contents.pickles == 41
+    assert "os.mkdir" in names(contents)
+
+
+@pytest.mark.parametrize("spare", [b"\0", b"spare", b"\n\n", bytes(100_000)])
 def test_bytes_behind_stop_reach_beyond(spare: bytes) -> None:
     contents = seen(PLAIN + spare)
     assert contents.grade is Grade.BEYOND
-    assert any(str(len(spare)) in reason for reason in contents.reasons)
+    assert str(len(spare)) in contents.reasons[0]
 
 
-def test_a_line_end_behind_stop_is_nothing() -> None:
-    assert seen(pickle.dumps([1, 2], 0) + b"\n").reasons == ()
+def test_bytes_behind_stop_are_the_first_reason_whatever_else_there_is() -> None:
+    broken = pickle.dumps({"a": [1, 2]}, 4)[:-1] + b"\xff"
+    contents = seen(zipped({"a": broken, "b": PLAIN + b"spare", "c.pkl": b"\x01\xff" * 9}))
+    assert contents.grade is Grade.BEYOND
+    assert len(contents.reasons) == 3
+    assert str(len(b"spare")) in contents.reasons[0]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("dress", ["pickle", "joblib", "array", "gzip", "zip"])
+def test_a_line_end_behind_stop_is_nothing(dress: str, end: bytes) -> None:
+    dresses: dict[str, Callable[[], bytes]] = {
+        "pickle": lambda: pickle.dumps([1, 2], 0) + end,
+        "joblib": lambda: dumped(MODEL) + end,
+        "array": lambda: saved(ODD) + end,
+        "gzip": lambda: gzip.compress(PLAIN + end),
+        "zip": lambda: zipped({"x": PLAIN + end}),
+    }
+    contents = seen(dresses[dress]())
+    assert (contents.grade, contents.reasons) == (Grade.DATA, ())
+
+
+def test_a_stream_that_is_unreadable_does_not_hide_one_that_reaches_beyond() -> None:
+    for members in ({"a": PLAIN[:300], "b": ARMED}, {"a": ARMED, "b": PLAIN[:300]}):
+        assert seen(zipped(members)).grade is Grade.BEYOND
+
+
+def counted(text: str) -> bytes:
+    return b"X" + struct.pack("<I", len(text)) + text.encode()
+
+
+LONG_NAME = "path.os." * 40 + "mkdir"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"(0\x80\x04cos\n" + LONG_NAME.encode() * 5 + b"\nX\1\0\0\0a\x85R.",
+        b"cos\n" + LONG_NAME.encode() * 5 + b"\nX\1\0\0\0a\x85R.",
+        b"N0" + counted("os") + counted(LONG_NAME) + b"\x93" + counted("a") + b"\x85R.junk",
+        counted("os") + counted("mkdir") + b"N" * 300_000 + b"0" * 300_000 + b"\x93)R.",
+        b"(0\x80\x04c_sysconfigdata-gnu\n__builtins__.get\nX\4\0\0\0exec\x85R0junk",
+        b"c_sysconfigdata-gnu\nx\n)Rjunk",
+        b"cmy weights (1)\nx\nN0N0N0)Rjunk",
+        b"(0\x80\x02}q\0(NNs\xff",
+        b"\x82\x07)Rjunk",
+    ],
+)
+def test_what_no_text_does_is_seen_whatever_comes_of_it(data: bytes) -> None:
+    assert seen(data).grade > Grade.UNKNOWN
+
+
+@pytest.mark.parametrize("packer", ["zlib", ""])
+@pytest.mark.parametrize(
+    "start", [b"N0" * 15_100_000, b"N" * 8_100_000 + b"0" * 8_100_000], ids=["opcodes", "held"]
+)
+@pytest.mark.sweep
+def test_what_outlasts_a_walk_is_unreadable(packer: str, start: bytes) -> None:
+    data = start + ARMED
+    contents = seen(PACKERS[packer](data) if packer else data)
+    assert contents.grade is Grade.UNREADABLE
+    assert contents.reasons
 
 
 @pytest.mark.parametrize("start", [b"GIF89a\0\0\0", b"MZ\x90", b"GIF89a.<?"])
@@ -361,6 +447,102 @@ def test_the_optional_fields_of_a_gzip_are_passed_over() -> None:
     assert seen(data).kind == "gzip > pickle, protocol 4"
 
 
+def lzip(data: bytes) -> bytes:
+    coder = {"id": lzma.FILTER_LZMA1, "dict_size": 1 << 16}
+    packer = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=[coder])
+    packed = packer.compress(data) + packer.flush()
+    sizes = struct.pack("<IQQ", zlib.crc32(data), len(data), len(packed) + 26)
+    return b"LZIP\x01\x10" + packed + sizes
+
+
+AUTO: dict[str, Callable[[bytes], bytes]] = {"xz": lzma.compress, "lzma": alone, "lzip": lzip}
+
+
+@pytest.mark.parametrize("first", AUTO)
+@pytest.mark.parametrize("second", AUTO)
+def test_what_lzma_opens_may_change_from_stream_to_stream(first: str, second: str) -> None:
+    for cut in (0, 4, len(ARMED)):
+        data = AUTO[first](ARMED[:cut]) + AUTO[second](ARMED[cut:]) + AUTO[first](PLAIN)
+        contents = seen(data)
+        assert contents.pickles == 2
+        assert {"os.mkdir", "numpy.ndarray"} <= names(contents)
+
+
+@pytest.mark.parametrize("zeros", [18, 4, 36, 18_000, 400_000])
+@pytest.mark.parametrize("properties", [{}, {"lc": 0, "lp": 0, "pb": 0, "dict_size": 1 << 16}])
+def test_zeros_around_the_streams_of_lzma_are_passed_over(
+    zeros: int, properties: dict[str, int]
+) -> None:
+    coder = {"id": lzma.FILTER_LZMA1, **(properties or {"preset": 6})}
+    packed = lzma.compress(ARMED, lzma.FORMAT_ALONE, filters=[coder])
+    if not zeros % 18:
+        assert lzma.decompress(bytes(zeros) + packed) == ARMED
+        assert "os.mkdir" in names(seen(bytes(zeros) + packed))
+        assert "os.mkdir" in names(seen(lzma.compress(b"") + bytes(zeros) + packed))
+    assert "os.mkdir" in names(seen(lzma.compress(b"") + bytes(zeros) + lzma.compress(ARMED)))
+
+
+@pytest.mark.parametrize("packer", ["gzip", "bz2", "xz", "lzma", "zstd", "lz4"])
+def test_streams_that_hold_nothing_hide_none_behind_them(packer: str) -> None:
+    pack = PACKERS[packer]
+    assert "os.mkdir" in names(seen(pack(b"") * 3 + pack(ARMED)))
+
+
+@pytest.mark.parametrize("packer", ["zstd", "lz4"])
+def test_frames_that_readers_pass_over_hide_none_behind_them(packer: str) -> None:
+    pack = PACKERS[packer]
+    spare = b"\x5a\x2a\x4d\x18" + struct.pack("<I", 5) + b"spare"
+    contents = seen(pack(b"") + spare + pack(ARMED[:4]) + spare * 2 + pack(ARMED[4:]))
+    assert contents.kind == f"{packer} > pickle, protocol 0"
+    assert "os.mkdir" in names(seen(spare * 2 + pack(ARMED)))
+
+
+def test_zstd_behind_a_frame_that_is_passed_over_needs_no_lz4(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in ("lz4", "lz4.frame"):
+        monkeypatch.setitem(sys.modules, module, None)
+    contents = seen(b"\x50\x2a\x4d\x18\0\0\0\0" + zstd.compress(PLAIN))
+    assert (contents.grade, contents.reasons) == (Grade.DATA, ())
+
+
+@pytest.mark.parametrize("dictionary", [1, 3, 1 << 12, 1 << 29, 3 << 30, 0xFFFFFFFF])
+def test_a_dictionary_of_any_size_is_decoded_with(dictionary: int) -> None:
+    data = bytearray(alone(ARMED))
+    data[1:5] = struct.pack("<I", dictionary)
+    assert lzma.decompress(bytes(data)) == ARMED
+    assert "os.mkdir" in names(seen(bytes(data)))
+    archive = bytearray(zipped({"a": ARMED}, zipfile.ZIP_LZMA))
+    at = archive.find(b"\x05\0\x5d") + 3
+    archive[at : at + 4] = struct.pack("<I", dictionary)
+    assert "os.mkdir" in names(seen(bytes(archive)))
+
+
+@pytest.mark.parametrize("dress", ["bare", "zip"])
+def test_what_takes_too_much_memory_is_unreadable_and_not_damaged(
+    dress: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "_MEMORY", 1 << 20)
+    data = lzma.compress(ARMED)
+    contents = seen(zipped({"a": data}) if dress == "zip" else data)
+    assert contents.grade is Grade.UNREADABLE
+    assert any(layers.TOO_LARGE in reason for reason in contents.reasons)
+
+
+def test_a_dictionary_that_is_too_large_and_needed_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    noise = np.random.default_rng(0).bytes(300_000)
+    data = pickle.dumps(noise + noise, 4)
+    packed = lzma.compress(
+        data, lzma.FORMAT_ALONE, filters=[{"id": lzma.FILTER_LZMA1, "dict_size": 1 << 20}]
+    )
+    monkeypatch.setattr(layers, "_MEMORY", 1 << 16)
+    contents = seen(packed)
+    assert contents.grade is Grade.UNREADABLE
+    assert any(layers.TOO_LARGE in reason for reason in contents.reasons)
+
+
 def test_lz4_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     data = lz4_frame(PLAIN)
     for module in ("lz4", "lz4.frame"):
@@ -430,6 +612,22 @@ def test_objects_are_found_however_the_header_spells_them(spelled: str) -> None:
     header = f"{{'descr': {spelled}, 'fortran_order': False, 'shape': (1,), }}".ljust(117) + "\n"
     data = b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header.encode() + ARMED
     assert "os.mkdir" in names(seen(data))
+
+
+@pytest.mark.parametrize("shape", ["1 2,", ",", "1,,2", " 1,", "9" * 600 + ",", "1, " * 90])
+def test_a_shape_that_is_none_is_no_trouble(shape: str) -> None:
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({shape}), }}".encode()
+    head = b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header
+    look(Memory(head), name="x.npy")
+    assert "os.mkdir" in names(seen(head + ARMED))
+
+
+def test_an_array_that_is_longer_than_any_file_is_no_trouble(tmp_path: Path) -> None:
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999999999,), }"
+    path = tmp_path / "x.npy"
+    path.write_bytes(b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header)
+    with storage.RegularFile(str(path), follow=True) as file:
+        assert look(file, name=str(path)) is None
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])
@@ -562,13 +760,113 @@ def test_a_member_whose_sizes_differ_is_read_in_both_ways() -> None:
     assert "os.mkdir" in names(seen(bytes(data)))
 
 
-def test_a_member_that_cannot_be_unpacked_counts_where_it_is_named_like_a_pickle() -> None:
-    data = bytearray(zipped({"data.pkl": b"\xff\xfe" * 40}))
-    for at in (8, data.rfind(b"PK\x01\x02") + 10):
-        data[at] = 97
+@pytest.mark.parametrize("name", ["data.pkl", "data.txt", "a"])
+@pytest.mark.parametrize("trouble", ["method", "encrypted", "elsewhere", "too long"])
+def test_a_member_that_cannot_be_looked_at_is_said_whatever_its_name(
+    name: str, trouble: str
+) -> None:
+    data = bytearray(zipped({name: b"\xff\xfe" * 40, "other.txt": b"text"}))
+    central = data.find(b"PK\x01\x02")
+    if trouble == "method":
+        data[8] = data[central + 10] = 97
+    elif trouble == "encrypted":
+        data[6] = data[central + 8] = 1
+    elif trouble == "elsewhere":
+        data[central + 42 : central + 46] = struct.pack("<I", 7)
+    else:
+        data[central + 20 : central + 24] = struct.pack("<I", 7_000)
     contents = seen(bytes(data))
+    assert (contents.grade, contents.pickles) == (Grade.UNREADABLE, 0)
+    assert any(name in reason for reason in contents.reasons)
+
+
+def test_members_with_the_same_trouble_are_told_of_once() -> None:
+    data = bytearray(zipped({f"{i}.txt": b"\xff\xfe" * 9 for i in range(300)}))
+    at = -1
+    while (at := data.find(b"PK\x01\x02", at + 1)) >= 0:
+        data[at + 8] = 1
+    (reason,) = seen(bytes(data)).reasons
+    assert "299" in reason
+
+
+def listed(name: bytes, data: bytes, local: int, extra: bytes = b"") -> bytes:
+    """Give what a directory says of a member that is stored."""
+    sizes = (zlib.crc32(data), len(data), len(data), len(name), len(extra))
+    fields = (20, 3, 20, 0, 0, 0, 0, 0, *sizes, 0, 0, 0, 0, local)
+    return struct.pack("<4s4B4HL2L5H2L", b"PK\x01\x02", *fields) + name + extra
+
+
+def headed(name: bytes, data: bytes) -> bytes:
+    """Give a member that is stored, with its own head."""
+    sizes = (zlib.crc32(data), len(data), len(data), len(name), 0)
+    head = struct.pack("<4s2B4HL2L2H", b"PK\x03\x04", 20, 0, 0, 0, 0, 0, *sizes)
+    return head + name + data
+
+
+def ended(directory: bytes, start: int, count: int) -> bytes:
+    fields = (0, 0, count & 0xFFFF, count & 0xFFFF, len(directory), start, 0)
+    return directory + struct.pack("<4s4H2LH", b"PK\x05\x06", *fields)
+
+
+def test_a_directory_that_lists_the_same_over_and_over_hides_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 50)
+    harmless = headed(b"r", b"hi")
+    directory = listed(b"r", b"hi", 0) * 300 + listed(b"e", ARMED, len(harmless))
+    body = harmless + headed(b"e", ARMED)
+    data = body + ended(directory, len(body), 301)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.read("e") == ARMED
+    assert "os.mkdir" in names(seen(data))
+
+
+def test_a_directory_that_lists_more_than_the_bound_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(views, "MAX_LISTED", 200)
+    harmless = headed(b"r", b"hi")
+    data = harmless + ended(listed(b"r", b"hi", 0) * 300, len(harmless), 300)
+    contents = seen(data)
     assert contents.grade is Grade.UNREADABLE
-    assert look(Memory(bytes(data).replace(b"data.pkl", b"data.bin"))) is None
+    assert any("200" in reason for reason in contents.reasons)
+
+
+def test_every_wide_field_of_a_member_is_followed() -> None:
+    fields = [struct.pack("<HHQ", 1, 8, place) for place in (0xFFFFFFFF, 0)]
+    body = headed(b"a", ARMED)
+    data = body + ended(listed(b"a", ARMED, 0xFFFFFFFF, b"".join(fields)), len(body), 1)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.read("a") == ARMED
+    assert "os.mkdir" in names(seen(data))
+
+
+def tar_head(name: bytes, size: int) -> bytes:
+    info = tarfile.TarInfo(name.decode("latin-1"))
+    info.size = size
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def test_a_zip_that_begins_as_a_tar_is_looked_at() -> None:
+    body = headed(b"a", ARMED)
+    spare = -(len(body) + len(listed(b"a", ARMED, 0))) % 512
+    directory = listed(b"a", ARMED, 0, bytes(spare))
+    data = tar_head(b"PK\3\4x", len(body) + len(directory)) + body
+    data += ended(directory, len(body), 1)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.read("a") == ARMED
+    assert "os.mkdir" in names(seen(data, "model.npz"))
+
+
+def test_a_zip_whose_parts_lie_in_members_of_a_tar_is_looked_at() -> None:
+    body = headed(b"a", ARMED)
+    first = tar_head(b"first", len(body)) + body + bytes(-len(body) % 512)
+    directory = listed(b"a", ARMED, 512)
+    data = ended(directory, len(first) + 512, 1)
+    data = first + tar_head(b"second", len(data)) + data
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.read("a") == ARMED
+    assert "os.mkdir" in names(seen(data))
 
 
 def test_two_directories_are_both_followed() -> None:
@@ -636,9 +934,29 @@ def test_an_npz_at_the_end_of_a_tar_is_seen_once() -> None:
     assert "os.mkdir" in names(behind)
 
 
-def test_a_tar_that_breaks_is_looked_at_as_far_as_it_goes() -> None:
+def test_a_tar_that_breaks_is_looked_at_as_far_as_it_goes_and_said() -> None:
     data = tarred({"x": ARMED, "y": b"text"})
     assert "os.mkdir" in names(seen(data[:1024] + b"junk" * 500))
+    data = tarred({"x": b"text", "y": b"text"})
+    assert seen(data[:1024] + b"junk" * 500).grade is Grade.UNREADABLE
+
+
+@pytest.mark.parametrize("form", ["old", "new"])
+def test_a_member_with_holes_is_said_and_those_behind_it_are_looked_at(form: str) -> None:
+    if form == "new":
+        info = tarfile.TarInfo("x")
+        info.size, info.pax_headers = 512, {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+        first = info.tobuf(tarfile.PAX_FORMAT) + b"0\n".ljust(512, b"\0")
+    else:
+        head = bytearray(tar_head(b"x", 512))
+        head[156:157] = b"S"
+        head[482] = 1
+        total = sum(head[:148]) + 8 * 32 + sum(head[156:])
+        head[148:156] = b"%06o\0 " % total
+        first = bytes(head) + bytes(504) + b"\x01" + bytes(7) + bytes(512) + b"text".ljust(512)
+    contents = seen(first + tarred({"y": PLAIN}))
+    assert (contents.grade, contents.pickles) == (Grade.UNREADABLE, 1)
+    assert len(contents.reasons) == 1
 
 
 def test_zips_in_a_compressed_tar_are_looked_at_in_one_pass(
@@ -761,6 +1079,55 @@ def test_the_layers_of_a_file_share_one_bound(monkeypatch: pytest.MonkeyPatch) -
     member = pickle.dumps([bytes(100) for _ in range(4000)], 4)
     data = zipped({f"{i}.pkl": member for i in range(20)}, zipfile.ZIP_DEFLATED)
     assert seen(data).grade is Grade.UNREADABLE
+
+
+def test_damage_that_many_members_share_costs_no_more_than_the_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = 0
+
+    class Counting(layers._Inflate):
+        def decompress(self, data: bytes, max_length: int) -> bytes:
+            nonlocal calls
+            calls += 1
+            return super().decompress(data, max_length)
+
+    monkeypatch.setattr(layers, "_Inflate", Counting)
+    monkeypatch.setattr(views, "MAX_BYTES", 4 << 20)
+    packer = zlib.compressobj(9, wbits=-15)
+    packed = packer.compress(b"B" + struct.pack("<I", 70_000) + b"x" * 60_000)
+    packed += packer.flush(zlib.Z_FULL_FLUSH) + b"\x07" + b"\xff" * 70_000
+    body = bytearray(headed(b"00000", packed))
+    body[8] = 8
+    entries = bytearray()
+    for number in range(500):
+        entry = bytearray(listed(b"%05d" % number, packed, 0))
+        entry[10] = 8
+        entries += entry
+    memory = Memory(bytes(body) + ended(bytes(entries), len(body), 500))
+    contents = look(memory)
+    assert contents is not None
+    assert contents.grade is Grade.UNREADABLE
+    assert any("4 MiB" in reason for reason in contents.reasons)
+    assert calls <= (4 << 20) // 1024
+    assert memory.total < 6 << 20
+
+
+def test_damage_is_come_upon_in_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytearray(gzip.compress(b"".join(b"%d\n" % i for i in range(100_000))))
+    data[150_000:150_020] = b"\xff" * 20
+    view = expanded("gzip", bytes(data))
+    calls = 0
+    decode = layers._Inflate.decompress
+
+    def counting(self: Any, data: bytes, max_length: int) -> bytes:
+        nonlocal calls
+        calls += 1
+        return decode(self, data, max_length)
+
+    monkeypatch.setattr(layers._Inflate, "decompress", counting)
+    view.reach(views.FAR)
+    assert calls < 2_000
 
 
 def test_members_that_overlap_cost_no_more_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:

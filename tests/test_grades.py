@@ -188,6 +188,36 @@ def test_a_good_class_is_good_only_for_the_uses_that_are_listed() -> None:
     assert grade_name(*where, Use.CALLED) == Grade.UNKNOWN
 
 
+def test_a_good_class_is_unknown_where_an_object_of_it_is_the_state_of_another() -> None:
+    made = Use.LOOKED_UP | Use.MADE | Use.BUILT
+    assert grade_name("pandas.core.series", "Series", made) == Grade.DATA
+    assert grade_name("pandas.core.series", "Series", made | Use.STATE) == Grade.UNKNOWN
+    array = Use.LOOKED_UP | Use.CALLED | Use.BUILT | Use.STATE
+    assert grade_name("numpy.core.multiarray", "_reconstruct", array) == Grade.DATA
+
+
+@pytest.mark.parametrize("name", ["float64", "str_", "bool_", "void"])
+def test_a_scalar_of_numpy_is_looked_up_and_not_called(name: str) -> None:
+    assert grade_name("numpy", name, Use.LOOKED_UP) == Grade.DATA
+    assert grade_name("numpy", name, Use.LOOKED_UP | Use.CALLED) == Grade.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("numpy._pytesttester", "PytestTester"),
+        ("scipy.optimize._basinhopping", "MinimizerWrapper"),
+        ("sklearn.metrics._scorer", "_Scorer"),
+        ("sklearn.metrics.scorer", "_PredictScorer"),
+        ("scipy.spatial.distance", "CDistMetricWrapper"),
+    ],
+)
+def test_a_class_whose_objects_call_what_their_state_says_is_not_listed(
+    module: str, name: str
+) -> None:
+    assert grade_name(module, name, Use.LOOKED_UP | Use.MADE) != Grade.DATA
+
+
 def test_a_good_function_is_beyond_where_it_is_called_and_only_listed_to_be_looked_up() -> None:
     where = ("sklearn.metrics._classification", "accuracy_score")
     assert grade_name(*where, Use.LOOKED_UP | Use.CALLED) == Grade.BEYOND

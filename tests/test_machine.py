@@ -9,6 +9,8 @@ import random
 import subprocess
 import sys
 import tempfile
+import tracemalloc
+import zoneinfo
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,7 @@ def uses(stream: bytes) -> dict[str, Use]:
 def truth(streams: Iterable[bytes]) -> list[dict[str, tuple[list[list[str]], int | None]]]:
     """Give what each of CPython's readers looks up in each stream, and where it ends."""
     done = subprocess.run(
-        [sys.executable, "-I", str(TRUTH), "names"],
+        [sys.executable, "-I", "-X", "int_max_str_digits=0", str(TRUTH), "names"],
         input=json.dumps([stream.hex() for stream in streams]),
         capture_output=True,
         text=True,
@@ -117,6 +119,9 @@ QUIRKS: dict[str, tuple[bytes, set[tuple[str, str]]]] = {
     ),
     "a dotted name": (b"\x80\4\x8c\2os\x8c\tpath.join\x93.", {("os", "path.join")}),
     "a name that is not ASCII": ("c\u00e9\n\u00e8\n.".encode(), {("\u00e9", "\u00e8")}),
+    "a number of very many digits": (b"I" + b"1" * 5000 + b"\n0cos\nsystem\n.", {OS}),
+    "a LONG of very many digits": (b"L-" + b"1" * 5000 + b"L\n0cos\nsystem\n.", {OS}),
+    "a memo index of many digits": (b"Np" + b"1" * 30 + b"\n0cos\nsystem\n.", {OS}),
     "a carriage return": (b"cos\r\nsystem\r\n.", {("os\r", "system\r")}),
 }
 
@@ -125,6 +130,11 @@ QUIRKS: dict[str, tuple[bytes, set[tuple[str, str]]]] = {
 def test_a_quirk_hides_no_name(quirk: str) -> None:
     stream, wanted = QUIRKS[quirk]
     assert names(stream) == wanted
+
+
+def test_memo_indices_of_very_many_digits_are_told_apart() -> None:
+    one, two = b"1" * 5000 + b"\n", b"2" * 5000 + b"\n"
+    assert names(b"Vos\np" + one + b"Vx\np" + two + b"g" + one + b"Vsystem\n\x93.") == {OS}
 
 
 def test_what_the_quirks_look_up_is_what_the_unpicklers_do() -> None:
@@ -371,6 +381,33 @@ BEYOND = {
     "an attribute that is computed": b"cbuiltins\ngetattr\n(cm\nf\ncm\ng\n)RtR.",
     "an attribute from who knows where": b"cbuiltins\ngetattr\n]R.",
     "a ufunc that is computed": b"cnumpy.core\n_ufunc_reconstruct\n(Vnumpy\ncm\ng\n)RtR.",
+    "a state that is a dict of another call": b"cm\nf\n)Rccollections\nOrderedDict\n)Rb.",
+    "attributes in a dict of another call": b"cm\nf\n)R(ccollections\nCounter\n)RNtb.",
+    "a state that is set once more": b"cm\nf\n)\x81q\0}b0h\0}b.",
+    "a state that changes when it is set": b"cm\nf\n)R}q\0b0h\0Va\nNs.",
+    "items behind a state": b"cm\nf\n)\x81}bNa.",
+    "members behind a state": b"cm\nf\n)\x81}b(N\x90.",
+    "keys behind a state": b"cm\nf\n)\x81}bVa\nNs.",
+    "items of what has keys": b"cm\nf\n)\x81Vappend\nNs(Ne.",
+    "a key that is looked for": b"cm\nf\n)\x81V__array_interface__\nNs.",
+    "a key among many that is looked for": b"cm\nf\n)\x81(Va\nNV__class__\nNu.",
+    "a key that is computed and an attribute": b"csklearn.utils._bunch\nBunch\n)\x81cm\nf\n)RNs.",
+    "an attribute by copyreg": b"ccopyreg\n_reconstructor\n(cm\nf\nc__builtin__\ndict\n"
+    b"}V__class__\nNstR.",
+    "an attribute by Cython": b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1(N}V__class__\nNsttR.",
+    "a state behind that of Cython": b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1)tR}b.",
+    "an attribute that pyarrow looks for": b"cm\nf\n)R}V__arrow_array__\nNsb.",
+    "a generator by another function": b"cnumpy.random._pickle\n__generator_ctor\n"
+    b"(Vx\ncm\nf\ntR.",
+    "a generator by an object": b"cnumpy.random._pickle\n__generator_ctor\n"
+    b"(Vx\ncm\nf\n)\x81tR.",
+    "a generator of another class": b"cnumpy.random._pickle\n__randomstate_ctor\n(cm\nf\ntR.",
+    "bits of another class": b"cnumpy.random._pickle\n__bit_generator_ctor\n(cm\nf\ntR.",
+    "bits of an object": b"cnumpy.random._pickle\n__bit_generator_ctor\n(cm\nf\n)RtR.",
+    "a helper that makes what is computed": b"cm\nnewObj\n(cm\nf\n)RtR.",
+    "an array that another function makes": b"cdill._dill\n_create_array\n(cm\nf\n)NNtR.",
+    "a wrapper for a helper": b"cm\nnewObj\n(cjoblib.numpy_pickle\nNumpyArrayWrapper\ntR.",
+    "a wrapper for a function": b"cm\nf\n(NN(cjoblib.numpy_pickle\nNumpyArrayWrapper\nttR.",
     "an import that is computed": b"cimportlib\nimport_module\ncm\ng\n)R\x85R.",
 }  # fmt: skip
 
@@ -389,6 +426,48 @@ def test_nothing_of_ordinary_pickles_is_beyond(stream: bytes) -> None:
     assert found.ended
     assert position == len(stream)
     assert found.protocol == (stream[1] if stream[0] == 0x80 else 0)
+
+
+def test_what_picklers_write_for_objects_is_not_beyond() -> None:
+    for stream in [
+        b"cm\nf\n)\x81(NNe}b.",
+        b"cm\nf\n)\x81(Va\nNu}b.",
+        b"cm\nf\n)\x81(cm\ng\n)RNu}b.",
+        b"cm\nf\n)\x81}V__networkx_cache__\nNsb.",
+        b"cm\nf\n)\x81}V__version__\nNsb.",
+        b"cm\nf\n)\x81cm\ng\n)Rb.",
+        b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1NtR}b.",
+        b"cnumpy.random._pickle\n__bit_generator_ctor\n(VPCG64\ntR.",
+        (
+            b"cnumpy.random._pickle\n__generator_ctor\n(VPCG64\n"
+            b"cnumpy.random._pickle\n__bit_generator_ctor\ntR."
+        ),
+        b"cnumpy.random._pickle\n__randomstate_ctor\n(VMT19937\ntR.",
+    ]:
+        found, _ = walk(stream)
+        assert found.beyond == ()
+        assert found.ended
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_time_zone_is_not_beyond(protocol: int) -> None:
+    obj = dt.datetime(2020, 1, 1, tzinfo=zoneinfo.ZoneInfo("UTC"))
+    assert walk(pickle.dumps(obj, protocol))[0].beyond == ()
+    other = b"cbuiltins\ngetattr\n(czoneinfo\nZoneInfo\nVfrom_file\ntR)R."
+    assert walk(other)[0].beyond
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 5])
+def test_an_attribute_is_found_however_far_back_its_name_lies(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "RECENT", size)
+    many = b"(" + b"N" * 100_000 + b"t"
+    for name in (b"__class__", b"__array_interface__"):
+        assert walk(b"cm\nf\n)\x81}V" + name + b"\n" + many + b"sb.")[0].beyond
+    found, _ = walk(b"cm\nf\n)\x81}Vplain\n" + many + b"sb.")
+    assert found.beyond == ()
+    assert found.ended
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
@@ -612,6 +691,44 @@ def test_the_largest_of_everything_comes_to_an_end() -> None:
         assert found.ended
         assert position == len(stream)
         assert len(found.beyond) <= machine.MAX_BEYOND + 1
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        b"}(" + b"".join(b"\x8c\2%02x(" % n + b"\x8c\2ab" * 16 + b"t" for n in range(32)) + b"u",
+        b"(" + b"".join(b"(" + b"\x8c\2ab" * 16 + b"t" for n in range(16)) + b"t",
+        b"(" + b"J\1\2\3\4" * 400 + b"t",
+    ],
+)
+@pytest.mark.parametrize("put", [b"", b"\x94"])
+def test_what_containers_hold_takes_little_memory(item: bytes, put: bytes) -> None:
+    stream = b"\x80\4" + (item + put) * 60 + b"."
+    tracemalloc.start()
+    try:
+        assert walk(stream)[0].ended
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_objects_deep_in_the_stack_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "RECENT", 10)
+    for item in (b"}", b"cm\nf\n)\x81"):
+        stream = b"(" + item * 100_000 + b"t."
+        assert walk(stream)[0].ended
+        with monkeypatch.context() as patch:
+            patch.setattr(stack, "MAX_BURIED", 1000)
+            assert walk(stream)[0].limited
+
+
+def test_items_for_what_stands_too_far_back_are_not_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stack, "RECENT", 10)
+    later = b"N\x940" * 100_000 + b"h\0V__class__\nNs."
+    assert walk(b"}\x94" + later)[0].limited
+    assert walk(b"cm\nf\n)\x81\x94" + later)[0].beyond
 
 
 def test_a_name_of_a_line_without_bound_is_limited() -> None:

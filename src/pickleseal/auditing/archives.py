@@ -6,7 +6,6 @@ of the two they believe. Where the two differ, a member is given in both ways.
 
 import struct
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import NamedTuple
 
 from pickleseal.auditing import layers
@@ -25,6 +24,7 @@ _ENTRY = struct.Struct("<4s4B4HL2L5H2L")
 _LOCAL = struct.Struct("<4s2B4HL2L2H")
 _COMMENT = 1 << 16
 _NO_SIZE = 0xFFFFFFFF
+_NO_SIZES = (_NO_SIZE, 0xFFFFFFFFFFFFFFFF)
 
 
 class Member(NamedTuple):
@@ -43,7 +43,7 @@ class Member(NamedTuple):
 # --- zip -------------------------------------------------------------------------------------
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
     """What the directory of a zip says of a member. `local`: where the member's own head is."""
 
     name: bytes
@@ -53,19 +53,40 @@ class _Entry(NamedTuple):
     local: int
 
 
-def has_directory(view: View, start: int) -> bool:
-    """Tell whether the bytes end as a zip does, with its directory at `start` or behind it."""
-    return any(directory >= start for directory, _ in _directories(view))
+def has_directory(view: View) -> bool:
+    """Tell whether the bytes end as a zip does, with its directory before."""
+    return any(True for _ in _directories(view))
 
 
-def zip_members(view: View, bounds: Bounds) -> Iterator[Member]:
-    """Give the members of all that could be taken for the directory of a zip."""
-    told = (entry for start, shift in _directories(view) for entry in _entries(view, start, shift))
-    entries = set(islice(told, MAX_MEMBERS + 1))
-    for entry in sorted(entries, key=lambda entry: entry.local):
+def zip_members(view: View, bounds: Bounds, known: set[Entry]) -> Iterator[Member]:
+    """Give the members of all that could be taken for the directory of a zip.
+
+    A zip that ends as one of its members does, or is the last in a tar, is found twice. So members
+    that are `known` are left out, and those that are given become known: by where they lie in the
+    whole that `view` is a part of.
+    """
+    origin = view.start if isinstance(view, Part) else 0
+    for entry in sorted(_listed(view, bounds), key=lambda entry: entry.local):
+        place = entry._replace(local=origin + entry.local)
+        if place in known:
+            continue
         if not bounds.member():
             return
-        yield _member(view, entry, bounds)
+        member = _member(view, entry, bounds)
+        if not member.trouble:
+            known.add(place)
+        yield member
+
+
+def _listed(view: View, bounds: Bounds) -> set[Entry]:
+    """Give what the directories list, each once, up to one more than are looked at."""
+    entries: set[Entry] = set()
+    for start, shift in _directories(view):
+        for entry in _entries(view, start, shift):
+            if not bounds.listed() or len(entries) > MAX_MEMBERS:
+                return entries
+            entries.add(entry)
+    return entries
 
 
 def _directories(view: View) -> Iterator[tuple[int, int]]:
@@ -108,7 +129,7 @@ def _places(size: int, offset: int, end: int) -> Iterator[tuple[int, int]]:
         yield offset, offset
 
 
-def _entries(view: View, start: int, shift: int) -> Iterator[_Entry]:
+def _entries(view: View, start: int, shift: int) -> Iterator[Entry]:
     while True:
         fixed = view.read(start, _ENTRY.size)
         if len(fixed) < _ENTRY.size or not fixed.startswith(b"PK\x01\x02"):
@@ -119,27 +140,30 @@ def _entries(view: View, start: int, shift: int) -> Iterator[_Entry]:
         name_size, extra_size, comment_size = fields[12:15]
         local = fields[18]
         variable = view.read(start + _ENTRY.size, name_size + extra_size)
-        if _NO_SIZE in (packed, raw, local):
-            packed, local = _wide(variable[name_size:], packed, raw, local)
-        yield _Entry(variable[: min(name_size, _NAME_KEPT)], flags, method, packed, local + shift)
+        name, extra = variable[: min(name_size, _NAME_KEPT)], variable[name_size:]
+        for size, offset in [*_wide(extra, packed, raw, local)] or [(packed, local)]:
+            yield Entry(name, flags, method, size, offset + shift)
         start += _ENTRY.size + name_size + extra_size + comment_size
 
 
-def _wide(extra: bytes, packed: int, raw: int, local: int) -> tuple[int, int]:
-    """Give the packed size and the offset of an entry from its zip64 field, if it has one."""
+def _wide(extra: bytes, packed: int, raw: int, local: int) -> Iterator[tuple[int, int]]:
+    """Give the packed size and the offset of an entry after each of its zip64 fields.
+
+    Some readers stop at the first, and to others each replaces what the ones before it left open.
+    """
     while len(extra) >= 4:
         kind, size = struct.unpack_from("<HH", extra)
         if kind == 1:
-            numbers = iter(
-                struct.unpack_from(f"<{size // 8}Q", extra[: 4 + size].ljust(4 + size), 4)
-            )
-            wide = [next(numbers, n) if n == _NO_SIZE else n for n in (raw, packed, local)]
-            return wide[1], wide[2]
+            field = extra[4 : 4 + size].ljust(size, b"\0")
+            numbers = iter(struct.unpack_from(f"<{size // 8}Q", field))
+            raw = next(numbers, raw) if raw in _NO_SIZES else raw
+            packed = next(numbers, packed) if packed == _NO_SIZE else packed
+            local = next(numbers, local) if local == _NO_SIZE else local
+            yield packed, local
         extra = extra[4 + size :]
-    return packed, local
 
 
-def _member(view: View, entry: _Entry, bounds: Bounds) -> Member:
+def _member(view: View, entry: Entry, bounds: Bounds) -> Member:
     name = entry.name.decode("utf-8" if entry.flags & 0x800 else "cp437", "replace")
     fixed = view.read(entry.local, _LOCAL.size) if entry.local >= 0 else b""
     if len(fixed) < _LOCAL.size or not fixed.startswith(ZIP_MAGIC):
@@ -163,6 +187,8 @@ def _member(view: View, entry: _Entry, bounds: Bounds) -> Member:
         trouble = "it is encrypted"
     if None in readings:
         trouble = "it is packed in a way that is not known here"
+    elif any(view.reach(start + size) < start + size for _, size in ways):
+        trouble = "it is longer than its zip"
     return Member(name, tuple(r for r in readings if r is not None), oddity, trouble)
 
 
@@ -189,44 +215,49 @@ def is_tar(start: bytes) -> bool:
     return told == sum(rest) or told == sum(rest) - 256 * sum(byte > 127 for byte in rest)
 
 
-class Tar:
-    """A tar, and where its last member ended once they have been gone through."""
+def tar_members(view: View, bounds: Bounds) -> Iterator[Member]:
+    """Give the members of a tar, up to its end or where it breaks."""
+    offset = 0
+    name = b""
+    size: int | None = None
+    holes = False
+    while (head := view.read(offset, BLOCK)) and any(head):
+        if not is_tar(head):
+            yield Member("", trouble="its tar is damaged")
+            return
+        if not bounds.member():
+            return
+        start = offset + BLOCK
+        kind = head[156:157]
+        told = max(_number(head[124:136]) or 0, 0)
+        if kind in (b"x", b"g", b"X"):
+            records = dict(_records(view.read(start, min(told, LONGEST))))
+            name = records.get(b"path", name)
+            size = _decimal(records.get(b"size"))
+            holes = any(key.startswith(b"GNU.sparse.") for key in records)
+        elif kind == b"L":
+            name = view.read(start, min(told, _NAME_KEPT)).rstrip(b"\0")
+        elif kind != b"K":
+            told = told if size is None else size
+            name = name or head[:100].rstrip(b"\0")
+            if kind in _WITHOUT_DATA or (kind == b"\0" and name.endswith(b"/")):
+                told = 0
+            if kind == b"S":
+                holes = True
+                start = _behind_map(view, start, more=head[482])
+            shown = name[:_NAME_KEPT].decode("utf-8", "replace")
+            trouble = "it has holes" if holes else ""
+            yield Member(shown, (Part(view, start, told, bounds),), trouble=trouble)
+            name, size, holes = b"", None, False
+        offset = min(start + -(-told // BLOCK) * BLOCK, FAR)
 
-    def __init__(self, view: View, bounds: Bounds) -> None:
-        self.end = 0
-        self._view = view
-        self._bounds = bounds
 
-    def members(self) -> Iterator[Member]:
-        """Give the members, up to the end or where the tar breaks."""
-        view = self._view
-        name = b""
-        size: int | None = None
-        while (head := view.read(self.end, BLOCK)) and any(head):
-            if not is_tar(head):
-                yield Member("", trouble="it is damaged")
-                return
-            if not self._bounds.member():
-                return
-            at = self.end + BLOCK
-            kind = head[156:157]
-            told = max(_number(head[124:136]) or 0, 0)
-            if kind in (b"x", b"g", b"X"):
-                records = dict(_records(view.read(at, min(told, LONGEST))))
-                name = records.get(b"path", name)
-                size = _decimal(records.get(b"size"))
-            elif kind == b"L":
-                name = view.read(at, min(told, _NAME_KEPT)).rstrip(b"\0")
-            elif kind != b"K":
-                told = told if size is None else size
-                name = name or head[:100].rstrip(b"\0")
-                if kind in _WITHOUT_DATA or (kind == b"\0" and name.endswith(b"/")):
-                    told = 0
-                shown = name[:_NAME_KEPT].decode("utf-8", "replace")
-                trouble = "it has holes" if kind == b"S" else ""
-                yield Member(shown, (Part(view, at, told, self._bounds),), trouble=trouble)
-                name, size = b"", None
-            self.end = at + -(-told // BLOCK) * BLOCK
+def _behind_map(view: View, start: int, *, more: int) -> int:
+    """Pass over what tells further where a member has holes."""
+    while more and len(block := view.read(start, BLOCK)) == BLOCK:
+        more = block[504]
+        start += BLOCK
+    return start
 
 
 _WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")

@@ -161,7 +161,7 @@ def _get(walk: Walk) -> None:
 
 def _put(walk: Walk) -> None:
     index = index_line(walk.cursor.line())
-    if not 0 <= index <= MAX_SIZE:
+    if index < 0:
         raise Fault("an index of its memo is out of range")
     walk.put(index)
 

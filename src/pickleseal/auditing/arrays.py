@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from pickleseal.auditing.views import LONGEST, View
+from pickleseal.auditing.views import FAR, LONGEST, View
 
 MAGIC = b"\x93NUMPY"
 
@@ -11,7 +11,8 @@ _SIZES = {1: 2, 2: 4, 3: 4}  # of the field that gives the header's length, by v
 _OBJECT = re.compile(rb"""['"]descr['"]\s*:\s*['"]\|?(O\d?|object)['"]""")
 _PLAIN = re.compile(
     rb"""\{'descr': '[<>|=]?([?biufcmMSUV])(\d{0,9})(?:\[[\w/]+\])?',"""
-    rb""" 'fortran_order': (?:True|False), 'shape': \(([\d, ]{0,600})\),? ?\}\s*"""
+    rb""" 'fortran_order': (?:True|False), 'shape': \(((?:\d{1,20}, ?){0,64}(?:\d{1,20})?)\)"""
+    rb""",? ?\}\s*"""
 )
 
 
@@ -50,4 +51,4 @@ def _plain_size(header: bytes) -> int | None:
     for length in shape.split(b","):
         if length.strip():
             size *= int(length)
-    return size
+    return min(size, FAR)

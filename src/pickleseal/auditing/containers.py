@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pickleseal.auditing import archives, arrays, layers, streams
 from pickleseal.auditing.findings import Contents, Grade
-from pickleseal.auditing.grades import grade
+from pickleseal.auditing.grades import grade, gravest
 from pickleseal.auditing.machine import Trace
 from pickleseal.auditing.views import FAR, Bounds, Bytes, View, Whole
 from pickleseal.errors import shown
@@ -38,19 +38,26 @@ def look(data: Bytes, *, name: str = "") -> Contents | None:
     `name` is its path.
     """
     looking = _Looking()
-    looking.at(Whole(data), name, _Place())
+    looking.at(Whole(data), name, _Place(set()))
     return looking.contents()
 
 
 class _Place(NamedTuple):
-    """Where bytes lie in a file: the kinds they are wrapped in, and the members they are of."""
+    """Where bytes lie in a file: the kinds they are wrapped in, and the members they are of.
 
+    `known`: the members of zips that were looked at in the same whole.
+    """
+
+    known: set[archives.Entry]
     kinds: tuple[str, ...] = ()
     members: str = ""
 
     def inside(self, kind: str, member: str = "") -> "_Place":
         members = f"{self.members}{shown(member)}: " if member else self.members
-        return _Place((*self.kinds, kind), members)
+        return _Place(self.known, (*self.kinds, kind), members)
+
+    def unpacked(self) -> "_Place":
+        return self._replace(known=set())
 
 
 class _Looking:
@@ -74,23 +81,21 @@ class _Looking:
                 self._miss(place, view.fault)
             return False
         known = found = False
-        end = 0  # of a tar: a zip that is one of its members is no zip around it
         for layer in layers.layers_of(start):
             followed, holds = self._layer(view, layer, name, place)
             known, found = known or followed, found or holds
         if archives.is_tar(start) and self._opens(place):
             known = True
-            tar = archives.Tar(view, self._bounds)
-            found = self._members(tar.members(), "tar", place) or found
-            end = tar.end
+            members = archives.tar_members(view, self._bounds)
+            found = self._members(members, "tar", place) or found
         if streams.could_begin(start):
             followed, holds = self._objects(view, place, likely=likely)
             known, found = known or followed, found or holds
         # To find the end of what is packed, all of it would have to be unpacked.
         packed = isinstance(view, layers.Expanded) and not found and not start.startswith(b"PK")
-        if not packed and archives.has_directory(view, end) and self._opens(place):
+        if not packed and archives.has_directory(view) and self._opens(place):
             known = True
-            members = archives.zip_members(view, self._bounds)
+            members = archives.zip_members(view, self._bounds, place.known)
             found = self._members(members, "zip", place) or found
         if likely and not (known or found or start.startswith(_OTHERS) or _is_text(start)):
             self._miss(place, "it is named like a pickle, and cannot be followed")
@@ -103,13 +108,14 @@ class _Looking:
         if not self._traces and not self._unread:
             return None
         worst, names, reasons = grade(self._traces)
-        beyond = self._beyond or any(trace.beyond for trace in self._traces)
-        if beyond or any(name.grade is Grade.BEYOND for name in names):
-            worst = Grade.BEYOND
-        elif self._unread:
-            worst = Grade.UNREADABLE
+        beyond = Grade.BEYOND if self._beyond else Grade.DATA
+        unread = Grade.UNREADABLE if self._unread else Grade.DATA
+        worst = gravest((worst, beyond, unread))
         kind = _joined(list(self._kinds)) or self._opened or "unknown"
-        told = tuple(dict.fromkeys((*self._unread, *reasons, *self._beyond)))
+        told = (*self._unread, *reasons)
+        if worst is Grade.BEYOND:
+            told = (*self._beyond, *reasons, *self._unread)
+        told = tuple(dict.fromkeys(told))
         if len(told) > _REASONS:
             told = (*told[:_REASONS], "there is more of such")
         return Contents(kind, worst, self._number, names, told)
@@ -123,36 +129,48 @@ class _Looking:
         """Look behind a compressed layer; tell whether there is one, and whether a pickle is."""
         if not self._opens(place):
             return True, False
-        inside = place.inside(layer.name)
+        inside = place.inside(layer.name).unpacked()
         try:
             inner = layers.Expanded(view, 0, layer, self._bounds)
-            if not inner.read(0, 1):
-                return False, False
+            holds = bool(inner.read(0, 1))
         except ImportError as error:
             package = (error.name or layer.name).partition(".")[0]
             self._miss(inside, f"{package} is not there to unpack it: install pickleseal[audit]")
             return True, False
-        self._opened = " > ".join(inside.kinds)
-        found = self.at(inner, _unpacked_name(name), inside)
-        if inner.fault and not found:
-            return False, False
-        if inner.fault:
+        if holds:
+            self._opened = " > ".join(inside.kinds)
+        found = holds and self.at(inner, _unpacked_name(name), inside)
+        if (found and inner.fault) or inner.fault == layers.TOO_LARGE:
             self._miss(inside, f"{inner.fault} inside {layer.name}")
+        elif inner.fault or not holds:
+            return False, False
         return True, found
 
     def _members(self, members: Iterable[archives.Member], kind: str, place: _Place) -> bool:
-        """Look at the members of an archive; tell whether any of them is or holds a pickle."""
+        """Look at the members of an archive; tell whether any of them is or holds a pickle.
+
+        What stands in the way of looking at a member makes the file unreadable, whatever the member
+        is called: who made the archive chose its name, and a reader may have the password.
+        """
         self._opened = " > ".join((*place.kinds, kind))
         found = False
+        missed: dict[str, list[_Place]] = {}
         for member in members:
             inside = place.inside(kind, member.name)
-            holds = [self.at(view, member.name, inside) for view in member.readings]
+            holds = [self._member(view, member.name, inside) for view in member.readings]
             if any(holds) and member.oddity:
                 _tell(self._beyond, inside.members + member.oddity)
-            elif member.trouble and not any(holds) and _ending(member.name) in _ENDINGS:
-                self._miss(inside, member.trouble)
+            trouble = member.trouble or _too_large(member.readings)
+            if trouble and not any(holds):
+                missed.setdefault(trouble, []).append(inside)
             found = found or any(holds)
+        for trouble, (first, *others) in missed.items():
+            self._miss(first, trouble + (f" (and {len(others)} more like it)" if others else ""))
         return found
+
+    def _member(self, view: View, name: str, place: _Place) -> bool:
+        packed = isinstance(view, layers.Expanded)
+        return self.at(view, name, place.unpacked() if packed else place)
 
     def _objects(self, view: View, place: _Place, *, likely: bool) -> tuple[bool, bool]:
         """Follow the pickles and arrays that bytes begin with, one behind the other.
@@ -213,6 +231,12 @@ class _Looking:
     def _miss(self, place: _Place, clause: str) -> None:
         self._opened = self._opened or " > ".join(place.kinds)
         _tell(self._unread, place.members + clause)
+
+
+def _too_large(views: Iterable[View]) -> str:
+    """Say it where one of them takes too much memory."""
+    faults = [view.fault for view in views if isinstance(view, layers.Expanded)]
+    return layers.TOO_LARGE if layers.TOO_LARGE in faults else ""
 
 
 def _tell(told: dict[str, None], clause: str) -> None:

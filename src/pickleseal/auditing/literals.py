@@ -7,6 +7,9 @@ from pickleseal.auditing.faults import Fault
 from pickleseal.auditing.values import CODED_TEXT, LONG_TEXT, NUMBER, TEXT_KEPT
 
 _LARGEST = 1 << 64
+_LONG = 4300
+"""Digits that Python reads, unless it is told to read more."""
+_DIGITS = re.compile(rb"\s*[+-]?[0-9_]+\s*\Z")
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|([0-7]{1,3})|(.?))", re.DOTALL)
 _ESCAPES = {
     b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v",
@@ -67,6 +70,8 @@ def int_line(line: bytes, *, legacy_octal: bool) -> object:
     text = line.split(b"\0", 1)[0]
     if not text and line and legacy_octal:
         return 0
+    if len(text) > _LONG and _DIGITS.match(text):
+        return NUMBER
     try:
         return _small(int(text, 0))
     except ValueError:
@@ -95,7 +100,9 @@ def index_line(line: bytes) -> int:
         return int(line)
     if len(line) > LINE_KEPT:
         raise Fault("an index of its memo takes more than 64 KiB", limited=True)
+    text = line.split(b"\0", 1)[0]
     try:
-        return int(line.split(b"\0", 1)[0])
+        # Read with sixteen for a base, a number of so many digits is a larger one of its own.
+        return int(text, 16) if len(text) > _LONG and _DIGITS.match(text) else int(text)
     except ValueError:
         raise Fault("an index of its memo is no number") from None

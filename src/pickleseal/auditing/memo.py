@@ -1,12 +1,21 @@
 """The memo of a walk: what the stream puts away, and what is kept of it."""
 
 from pickleseal.auditing.faults import Fault
-from pickleseal.auditing.values import FORGOTTEN, NOTHING, TRIMMED
+from pickleseal.auditing.values import (
+    FORGOTTEN,
+    NOTHING,
+    Dict,
+    Dtype,
+    Result,
+    Wrapper,
+    faded,
+)
 
-MAX_TEXT = 64 << 20
-"""Bytes that the literal texts of older entries may take."""
+MAX_TEXT = 48 << 20
+"""Bytes that the texts and dtypes of older entries may take."""
 
 _GAP_KEPT = 64
+_DTYPE_COST = 100
 
 
 class Memo:
@@ -32,14 +41,13 @@ class Memo:
         gap = index - len(dense)
         if gap < 0:
             self._holes -= dense[index] is NOTHING
-            late = index < self._trimmed and type(value) in TRIMMED
-            dense[index] = FORGOTTEN if late else value
+            dense[index] = self._late(value) if index < self._trimmed else value
         elif gap <= _GAP_KEPT and not self.far:
             dense.extend([NOTHING] * gap)
             self._holes += gap
             dense.append(value)
         else:
-            self.far[index] = value
+            self.far[index] = self._late(value)
         self.regular = not self._holes and not self.far
 
     def memoize(self, value: object) -> None:
@@ -54,14 +62,42 @@ class Memo:
         return value
 
     def trim(self, recent: int) -> None:
-        """Let go of literals before the `recent` newest: containers, and texts over a bound."""
-        dense = self.dense
-        for index in range(self._trimmed, len(dense) - recent):
-            value = dense[index]
-            if type(value) is str:
-                self._text += len(value) + 60
-                if self._text > MAX_TEXT:
-                    dense[index] = FORGOTTEN
-            elif type(value) in TRIMMED:
-                dense[index] = FORGOTTEN
-            self._trimmed = index + 1
+        """Let go of what takes memory before the `recent` newest: all but some texts and dtypes."""
+        dense, start, end = self.dense, self._trimmed, len(self.dense) - recent
+        if end <= start:
+            return
+        self._trimmed = end
+        chunk = dense[start:end]
+        aging = _AGING if self._text <= MAX_TEXT else _AGING_ALL
+        self._text += sum(_size(value) for value in chunk if type(value) in _SIZED)
+        dense[start:end] = [
+            FORGOTTEN
+            if (kind := type(value)) is tuple
+            else _older(value)
+            if kind in aging
+            else value
+            for value in chunk
+        ]
+
+    def _late(self, value: object) -> object:
+        """Give what is kept of a value that is put among the older entries."""
+        if type(value) in _SIZED:
+            self._text += _size(value)
+            return _older(value) if self._text > MAX_TEXT else value
+        return _older(value)
+
+
+def _size(value: object) -> int:
+    return _DTYPE_COST if type(value) is Dtype else value.__sizeof__()
+
+
+def _older(value: object) -> object:
+    """Give what is kept of a value among the older entries, which takes no memory of its own."""
+    if type(value) is Result:
+        return value.of.old
+    return FORGOTTEN if type(value) is Dict else faded(value)
+
+
+_SIZED = frozenset({str, Dtype})
+_AGING = frozenset({tuple, int, Dict, Wrapper, Result})
+_AGING_ALL = _AGING | _SIZED

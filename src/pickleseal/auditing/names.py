@@ -110,6 +110,10 @@ _ORDINARY = {
     "copyreg": "__newobj_ex__",
     "enum": "Enum Flag IntEnum IntFlag StrEnum auto",
     "functools": "partial partialmethod cmp_to_key",
+    "numpy": (
+        "bool bool_ bytes_ complex128 complex64 datetime64 float16 float32 float64 int16 int32"
+        " int64 int8 longdouble object_ str_ timedelta64 uint16 uint32 uint64 uint8 void"
+    ),
     "numpy.core": "_ufunc_reconstruct",
     "numpy._core": "_ufunc_reconstruct",
     "http": "HTTPStatus",
@@ -144,6 +148,8 @@ _ORDINARY = {
     "zoneinfo": "ZoneInfo",
     "dill._dill": "_load_type",
 }
+_STATES = frozenset({"_codecs", "array", "builtins", "datetime", "decimal", "numpy", "uuid"})
+_ANYWAY = (Use.LOOKED_UP | Use.STATE).value
 _TWINS = {"_operator": "operator", "_collections_abc": "collections.abc", "_functools": "functools"}
 
 
@@ -182,8 +188,8 @@ def grade_name(module: str, name: str, uses: Use) -> Grade:
 def _judged(module: str, name: str, uses: Use) -> Grade:
     key = f"{module} {name}"
     listed = _good().get(key)
-    if listed is not None and not uses.value & ~(listed | Use.LOOKED_UP.value):
-        return Grade.DATA
+    if listed is not None and not uses.value & ~(listed | _ANYWAY):
+        return Grade.DATA if Use.STATE not in uses or _is_state(module, name) else Grade.UNKNOWN
     if listed is not None and not _is_function(name):
         return Grade.UNKNOWN
     if f"{_TWINS.get(module, module)} {name}" in _ordinary():
@@ -215,6 +221,15 @@ def _reaches(module: str, name: str, uses: Use) -> bool:
     if name in sys.stdlib_module_names or acts:
         return True
     return called and not name.startswith(_HELPERS)
+
+
+def _is_state(module: str, name: str) -> bool:
+    """Tell whether what a good name gives may be the state of something else."""
+    # A state that has `items` gives attributes, of which a walk does not know the names.
+    root = module.partition(".")[0]
+    if root == "pandas":
+        return name.endswith(("Dtype", "Array", "Index"))
+    return root in _STATES
 
 
 def _is_function(name: str) -> bool:

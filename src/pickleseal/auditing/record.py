@@ -5,24 +5,31 @@ from functools import partial
 from typing import TypeAlias
 
 from pickleseal.auditing.faults import Fault
-from pickleseal.auditing.values import Args, Global
+from pickleseal.auditing.values import SETTLED, Args, Global, Result
 from pickleseal.errors import shown
 
 MAX_NAMES = 20_000
 MAX_BEYOND = 200
+
+_WRAPPERS = frozenset({
+    "joblib.numpy_pickle.NumpyArrayWrapper",
+    "sklearn.externals.joblib.numpy_pickle.NumpyArrayWrapper",
+})  # fmt: skip
 
 
 class Record:
     """What a trace has come upon; an array of objects adds to that of the stream around it.
 
     `special`: gives what to do at a call of the global of a name, where its arguments tell more.
+    `wrappers` are joblib's wrappers of arrays among the names.
     """
 
-    __slots__ = ("_special", "arrays", "beyond", "names", "opcodes", "protocol")
+    __slots__ = ("_special", "arrays", "beyond", "names", "opcodes", "protocol", "wrappers")
 
     def __init__(self, special: "Callable[[str, str], Special | None]") -> None:
         self._special = special
         self.names: dict[tuple[str, str], Global] = {}
+        self.wrappers: set[object] = set()
         self.beyond: dict[str, None] = {}
         self.opcodes = 0
         self.protocol = 0
@@ -35,6 +42,15 @@ class Record:
         else:
             self.beyond["it does more of such"] = None
 
+    def note_done(self, target: Result, what: int, clause: str) -> None:
+        """Put down what is done to an object, and tell of it where no pickler would do it now.
+
+        A pickler adds items or sets keys, and sets the state last.
+        """
+        if target.done & (SETTLED if what == SETTLED else ~what):
+            self.note(clause)
+        target.done |= what
+
     def look_up(self, module: str, name: str) -> Global:
         """Give the global of a name, and tell of it."""
         found = self.names.get((module, name))
@@ -45,6 +61,8 @@ class Record:
             special = self._special(module, name)
             if special is not None:
                 found.special = partial(special, self, found)
+            if found.path in _WRAPPERS:
+                self.wrappers.add(found)
             if "." in name:
                 self.note(f"it looks up the dotted name {shown(module)}.{shown(name)}")
         return found

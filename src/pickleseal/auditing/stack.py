@@ -7,16 +7,19 @@ from pickleseal.auditing.cursor import Cursor
 from pickleseal.auditing.faults import Fault
 from pickleseal.auditing.memo import Memo
 from pickleseal.auditing.record import Record
-from pickleseal.auditing.values import FORGOTTEN, TRIMMED
+from pickleseal.auditing.values import Dict, Result, faded
 
 MAX_OPCODES = 30_000_000
 MAX_HELD = 8_000_000
 """Entries of stack, marks and memo together."""
-RECENT = 100_000
-"""The newest entries, which keep their literals whatever those take."""
+MAX_BURIED = 1_000_000
+"""Objects and dicts that lie deep in the stack."""
+RECENT = 20_000
+"""The newest entries of stack and memo, which are kept as they are."""
 NO_FRAME = 1 << 64
 """Where the frame ends, outside of one."""
 
+_STAYS = frozenset({Dict, Result})
 _SPARSE_COST = 40  # a far entry of the memo, text included, takes as much as so many near ones
 
 
@@ -39,6 +42,7 @@ class Walk:
         self.moved = False
         self._checked = 0
         self._trimmed = 0
+        self._buried = 0
 
     def check_bounds(self) -> None:
         """Raise Fault where the stream takes more than a bound; let go of what lies far back."""
@@ -52,10 +56,25 @@ class Walk:
         # What was pushed since the last look may lie below where that one came to.
         since = self.opcodes - self._checked
         self._checked = self.opcodes
-        for index in range(max(min(self._trimmed, len(stack)) - since, 0), len(stack) - RECENT):
-            if type(stack[index]) in TRIMMED:
-                stack[index] = FORGOTTEN
-            self._trimmed = index + 1
+        start, end = max(min(self._trimmed, len(stack)) - since, 0), len(stack) - RECENT
+        if end <= 0:
+            self._buried = 0
+        elif start < end:
+            self._trimmed = end
+            stack[start:end] = map(faded, stack[start:end])
+            self._bury(stack[start:end], end)
+
+    def _bury(self, values: list[object], end: int) -> None:
+        """Count what lies deep in the stack and still takes memory; raise Fault at a bound."""
+        for value in values:
+            if type(value) is Dict:
+                value.fields, value.whole = None, False
+        self._buried += sum(map(_STAYS.__contains__, map(type, values)))
+        # What is looked at again is counted again: so the sum is only a reason to count.
+        if self._buried > 2 * MAX_BURIED:
+            self._buried = sum(map(_STAYS.__contains__, map(type, self.stack[:end])))
+            if self._buried > MAX_BURIED:
+                raise Fault(f"it has over {MAX_BURIED} objects deep in its stack", limited=True)
 
     def note_misfit(self) -> None:
         """Tell that a frame ends where no opcode does, and go on without it."""

@@ -2,7 +2,7 @@
 
 from pickleseal.auditing.faults import Fault
 from pickleseal.auditing.stack import Step, Walk
-from pickleseal.auditing.uses import add_items, call, look_up, set_state
+from pickleseal.auditing.uses import add_items, call, look_up, set_items, set_state
 from pickleseal.auditing.values import BYTES, FIXED, GIVEN, LIST, MADE, SET, Dict, tuple_of
 
 # -- values that are made
@@ -69,22 +69,14 @@ def _dict(walk: Walk) -> None:
 
 def _setitem(walk: Walk) -> None:
     walk.need(3)
-    stack = walk.stack
-    value, key, target = stack.pop(), stack.pop(), stack[-1]
-    if type(target) is Dict:
-        target.set(key, value)
-    else:
-        add_items(walk.record, target)
+    value, key = walk.stack.pop(), walk.stack.pop()
+    set_items(walk.record, walk.stack[-1], (key, value))
 
 
 def _setitems(walk: Walk) -> None:
     items = walk.pop_mark()
     walk.need(1)
-    target = walk.stack[-1]
-    if type(target) is Dict:
-        target.update(items)
-    elif items:
-        add_items(walk.record, target)
+    set_items(walk.record, walk.stack[-1], items)
 
 
 def _append(walk: Walk) -> None:

@@ -4,6 +4,7 @@ Nothing marks a pickle: many a text begins as one could. So bytes count as a pic
 following them comes upon, and never by a first byte alone.
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from itertools import count
@@ -18,8 +19,13 @@ _TORCH_MAGIC = (b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"L119547037146038801333356
 _TORCH_PICKLES = 5
 LINE_ENDS = (b"", b"\n", b"\r\n")
 """What may follow the last pickle and is nothing: an editor puts a line's end there."""
+_START = 2048
+_LONG_PATH = re.compile(rb"c[\w.-]+\n\w+(?:\.\w+){20}")
+"""A name that a walk may give up on at once, as it does on the long first line of a text."""
 _WRAPPER = "NumpyArrayWrapper"
 _AT_WORK = Use.CALLED | Use.MADE | Use.BUILT
+_LOOKS_UP = "it looks up "
+"""How a trace tells of names as such. A text can hold any of them, and does nothing with them."""
 
 
 class Pickle(NamedTuple):
@@ -41,23 +47,27 @@ def could_begin(start: bytes) -> bool:
 def pickles(view: View, start: int, bounds: Bounds, *, likely: bool) -> Iterator[Pickle]:
     """Follow the pickles that stand one behind the other from `start` on.
 
-    `likely`: something else says that there should be one, so that less of it convinces.
+    `likely`: something else says that there should be one, so that less of it convinces. What ends
+    as a pickle does counts as one if any behind it does.
     """
     end = start
     of_torch = False
+    held: list[Pickle] = []
     for number in count(1):
         if not bounds.member():
             return
         readings, behind = _readings(view, end, bounds)
         first = readings[0]
         more = first.ended and view.read(behind, 3) not in LINE_ENDS
-        if not _convinces(first, view.read(end, 2), more=more, likely=likely):
-            return
+        convinces = _convinces(first, view.read(end, _START), more=more, likely=likely)
         if number == 1:
             of_torch = _is_of_torch(view.read(start, min(behind - start, 64)))
         end = behind
         of_tensors = of_torch and number == _TORCH_PICKLES
-        yield Pickle(readings, end, of_tensors or not first.ended)
+        held.append(Pickle(readings, end, of_tensors or not first.ended))
+        if convinces:
+            yield from held
+            held.clear()
         if of_tensors or not more:
             return
 
@@ -109,21 +119,40 @@ def _convinces(found: Trace, start: bytes, *, more: bool, likely: bool) -> bool:
     """Tell whether what a walk came upon shows that bytes are a pickle.
 
     A word list that is sorted can name a thing for each two of its lines, and prose can set a
-    number or two. No text names what can be imported and makes use of it, or ends in STOP.
+    number or two. No text names what can be imported and makes use of it, or ends in STOP. Nor does
+    one keep a walk going until that gives up.
     """
     others = found.opcodes - len(found.names)
-    announced = start[:1] == b"\x80"
+    begins = start[:1] == b"\x80"
+    announced = begins or found.protocol > 1
     if found.ended and (likely or announced or (not more and found.opcodes > 2)):
         return True
-    if announced and others > (3 if start[1:] > b"\1" else 6):  # no pickler announces 0 and 1
+    as_picklers_do = begins and start[1:] > b"\1"  # none announces 0 and 1, or later on
+    if (likely or as_picklers_do) and others > 3:
         return True
-    if likely and others > 3:
+    if announced and others > 6:
         return True
-    return any(_is_plausible(name, others) for name in found.names)
+    acts = any(not clause.startswith(_LOOKS_UP) for clause in found.beyond)
+    if acts and others > 2:
+        return True
+    if found.limited and (others > 2 or _LONG_PATH.search(start)):
+        return True
+    return any(_is_plausible(name, found) for name in found.names)
 
 
-def _is_plausible(name: Name, others: int) -> bool:
-    parts = (*name.module.split("."), *name.name.split("."))
-    if not all(part.isidentifier() for part in parts):
-        return False
-    return bool(name.uses & _AT_WORK) or (parts[0] in sys.stdlib_module_names and others > 1)
+def _is_plausible(name: Name, found: Trace) -> bool:
+    """Tell whether no text would name this, or do with it what is done.
+
+    A module may have any name that a file can have. But each two lines behind "(i" are a call.
+    """
+    others = found.opcodes - len(found.names)
+    at_work = bool(name.uses & _AT_WORK)
+    if not (_is_path(name.module) and _is_path(name.name)):
+        return at_work and others > len(found.names) + 3
+    of_python = name.module.partition(".")[0] in sys.stdlib_module_names
+    return at_work or (of_python and (others > 1 or found.limited))
+
+
+def _is_path(text: str) -> bool:
+    """Tell names and what looks like them, as "x86_64-linux", with dots between."""
+    return all(part and f"_{part.replace('-', '_')}".isidentifier() for part in text.split("."))

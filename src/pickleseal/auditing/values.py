@@ -1,20 +1,28 @@
 """What may lie on the stack of a walk: values as far as they are followed, and kinds for the rest.
 
 Literals are followed as far as a name or the size of an array can come to depend on them; all else
-is a kind. What a container keeps is flat, so that no chain of them grows long.
+is a kind. What a container keeps is flat and little, so that no chain or heap of them grows large.
 """
 
 from collections.abc import Callable, Sequence
 from enum import Enum, Flag
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 TEXT_KEPT = 256
 """Bytes of a text that is kept."""
 MAX_SIZE = (1 << 63) - 1
 """The largest size and index that C counts in."""
 
+WRAPPER_FIELDS = (
+    "subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes",
+)  # fmt: skip
+"""What joblib's wrapper of an array takes, and keeps as its attributes."""
+
+_FIELDS = frozenset(WRAPPER_FIELDS)
 _TUPLE_KEPT = 16
-_DICT_KEPT = 32
+_HEAD = 3
+"""Items at the front of a tuple whose texts are kept: a module and a name stand there."""
+_DUNDERS_KEPT = 32
 
 
 class Use(Flag):
@@ -27,6 +35,8 @@ class Use(Flag):
     """An object is made of it: NEWOBJ, NEWOBJ_EX or copyreg's ways of doing the same."""
     BUILT = 8
     """What it gave, or what was made of it, has its state set: BUILD."""
+    STATE = 16
+    """What it gave, or what was made of it, is the state that something else is given."""
 
 
 class Kind(Enum):
@@ -50,7 +60,7 @@ LIST, SET, NUMBER, BYTES, TUPLE = Kind.LIST, Kind.SET, Kind.NUMBER, Kind.BYTES, 
 LONG_TEXT, CODED_TEXT, FORGOTTEN = Kind.LONG_TEXT, Kind.CODED_TEXT, Kind.FORGOTTEN
 GIVEN, COMPUTED, NOTHING = Kind.GIVEN, Kind.COMPUTED, Kind.NOTHING
 
-LOOKED_UP, CALLED, MADE, BUILT = (use.value for use in Use)
+LOOKED_UP, CALLED, MADE, BUILT, STATE = (use.value for use in Use)
 
 Args: TypeAlias = tuple[object, ...] | None
 """What a function is called with; None where that is no tuple whose items are known."""
@@ -59,70 +69,78 @@ Args: TypeAlias = tuple[object, ...] | None
 class Global:
     """What a name stands for; there is one for each name of a trace.
 
-    `uses`: the bits of Use. `result` is what calling it gives, unless it is `special`: then
-    calling that with the arguments gives it.
+    `uses`: the bits of Use. Calling it gives a Result, unless it is `special`: then calling that
+    with the arguments gives what it gives. `old` stands for all its results of long ago.
     """
 
-    __slots__ = ("module", "name", "path", "result", "special", "uses")
+    __slots__ = ("module", "name", "old", "path", "special", "uses")
 
     def __init__(self, module: str, name: str) -> None:
         self.module = module
         self.name = name
         self.path = f"{module}.{name}"
         self.uses: int = LOOKED_UP
-        self.result = Result(self)
+        self.old = Result(self, SETTLED)
         self.special: Callable[[Args], object] | None = None
 
 
+ITEMS, KEYS, SETTLED = 1, 2, 4
+"""What was done to an object: items were added to it, keys were set, its state was set."""
+
+
 class Result:
-    """What calling a global gave, or what was made of it."""
+    """What calling a global gave, or what was made of it; `done` is what was done to it since."""
 
-    __slots__ = ("of",)
+    __slots__ = ("done", "of")
 
-    def __init__(self, of: Global) -> None:
+    def __init__(self, of: Global, done: int = 0) -> None:
         self.of = of
+        self.done = done
 
 
 class Dict:
-    """A dict that keeps its first few literal keys, and what is odd about any of them.
+    """A dict, of which only what matters is kept.
 
-    `whole` is false once a key was not kept. `dunders` are those of its keys that Python itself
-    looks for; `computed` is true where a key is no literal.
+    `fields` are those of its items that joblib's wrapper has; `whole` is false where any key is no
+    literal, and `others` true where there are any others. `dunders` are those of its keys that
+    Python itself looks for; `computed` is true where a key is none that the stream spells. `given`
+    is true once it was the state of something.
     """
 
-    __slots__ = ("computed", "dunders", "items", "whole")
+    __slots__ = ("computed", "dunders", "fields", "given", "others", "whole")
 
     def __init__(self) -> None:
-        self.items: dict[str, object] = {}
+        self.fields: dict[str, object] | None = None
+        self.others = False
         self.whole = True
         self.computed = False
+        self.given = False
         self.dunders: tuple[str, ...] = ()
 
     def set(self, key: object, value: object) -> None:
         """Set one item."""
+        if type(key) is str and key in _FIELDS:
+            if self.fields is None:
+                self.fields = {}
+            self.fields[key] = _kept(key, value)
+            return
+        self.others = True
         if type(key) is str:
-            if is_dunder(key) and key not in _HARMLESS and len(self.dunders) < _DICT_KEPT:
+            if is_looked_for(key) and len(self.dunders) < _DUNDERS_KEPT:
                 self.dunders += (key,)
-            if len(self.items) < _DICT_KEPT or key in self.items:
-                self.items[key] = _inner(value)
-            else:
-                self.whole = False
             return
         self.whole = False
-        if type(key) is Result or key is CODED_TEXT or key is FORGOTTEN:
+        if is_computed(key):
             self.computed = True
 
     def update(self, items: Sequence[object]) -> None:
         """Set items that stand one behind the other, each a key and its value."""
-        keys, values = items[::2], items[1::2]
-        few = len(self.items) + len(keys) <= _DICT_KEPT
-        # Nearly all dicts are of a few plain keys: those are seen and kept without a loop.
-        if few and _TEXT_TYPE.issuperset(map(type, keys)) and "__" not in "\n".join(map(str, keys)):
-            if not _DEEP.isdisjoint(map(type, values)):
-                values = [_inner(value) for value in values]
-            self.items.update(zip(map(str, keys), values, strict=False))
+        keys = items[::2]
+        # Nearly all dicts are of plain keys: those are seen without a loop.
+        if are_plain(keys) and _FIELDS.isdisjoint(keys):
+            self.others = self.others or bool(keys)
             return
-        for key, value in zip(keys, values, strict=False):
+        for key, value in zip(keys, items[1::2], strict=False):
             self.set(key, value)
 
 
@@ -153,13 +171,18 @@ class Dtype:
 
 
 class Wrapper:
-    """A joblib.numpy_pickle.NumpyArrayWrapper, whose array follows when its state is set."""
+    """A joblib.numpy_pickle.NumpyArrayWrapper, whose array follows when its state is set.
 
-    __slots__ = ("fields", "of", "whole")
+    `whole` is false where its attributes cannot all be told, `others` true where it has others
+    than joblib gives it.
+    """
+
+    __slots__ = ("fields", "of", "others", "whole")
 
     def __init__(self, of: Global, fields: dict[str, object]) -> None:
         self.of = of
         self.fields = fields
+        self.others = False
         self.whole = True
 
 
@@ -167,16 +190,53 @@ MADE_THINGS = frozenset({Result, Dtype, Wrapper})
 """What calls give."""
 FIXED = frozenset({str, int, bool, type(None), tuple})
 """Literals that no item can be added to."""
-TRIMMED = frozenset({str, tuple, Dict, Wrapper})
-"""What takes memory, and is let go of where it lies far back."""
 _DEEP = frozenset({tuple, Dict, Wrapper})
+_LARGE = frozenset({str, tuple})
 _TEXT_TYPE = frozenset({str})
 
-_HARMLESS = frozenset({
-    "__orig_class__", "__wrapped__", "__doc__", "__name__", "__qualname__", "__module__",
-    "__annotations__", "__version__",
-})  # fmt: skip
-"""Attributes that ordinary objects carry in their state and Python runs nothing for."""
+_SPELLED = """
+    __abs__ __add__ __aenter__ __aexit__ __aiter__ __and__ __anext__ __await__ __base__ __bases__
+    __bool__ __buffer__ __builtins__ __bytes__ __call__ __ceil__ __class__ __class_getitem__
+    __cause__ __closure__ __code__ __complex__ __contains__ __context__ __copy__
+    __cuda_array_interface__ __dataframe__ __deepcopy__ __defaults__ __del__ __delattr__
+    __delete__ __delitem__ __dict__ __dir__ __divmod__ __dlpack__ __dlpack_device__ __enter__
+    __eq__ __exit__ __file__ __float__ __floor__ __floordiv__ __format__ __fspath__ __func__
+    __ge__ __get__ __getattr__ __getattribute__ __getformat__ __getinitargs__ __getitem__
+    __getnewargs__ __getnewargs_ex__ __getstate__ __globals__ __gt__ __hash__ __iadd__ __iand__
+    __ifloordiv__ __ilshift__ __imatmul__ __imod__ __import__ __imul__ __index__ __init__
+    __init_subclass__ __instancecheck__ __int__ __invert__ __ior__ __ipow__ __irshift__ __isub__
+    __iter__ __itruediv__ __ixor__ __kwdefaults__ __le__ __len__ __length_hint__ __loader__
+    __lshift__ __lt__ __matmul__ __metaclass__ __missing__ __mod__ __mro__ __mro_entries__ __mul__
+    __ne__ __neg__ __new__ __newobj__ __newobj_ex__ __next__ __objclass__ __or__ __path__ __pos__
+    __post_init__ __pow__ __prepare__ __radd__ __rand__ __rdivmod__ __reduce__ __reduce_ex__
+    __release_buffer__ __repr__ __reversed__ __rfloordiv__ __rlshift__ __rmatmul__ __rmod__
+    __rmul__ __ror__ __round__ __rpow__ __rrshift__ __rshift__ __rsub__ __rtruediv__ __rxor__
+    __self__ __set__ __set_name__ __setattr__ __setitem__ __setstate__ __signature__ __sizeof__
+    __slots__ __spec__ __str__ __sub__ __subclasscheck__ __subclasses__ __subclasshook__
+    __suppress_context__ __text_signature__ __traceback__ __truediv__ __trunc__ __weakref__
+    __xor__
+"""
+_LOOKED_FOR = frozenset(_SPELLED.split())
+_LOOKED_FOR_STARTS = ("__array", "__arrow", "__pyx", "__sklearn")
+"""What numpy, pyarrow, Cython and scikit-learn look for in whatever they are handed."""
+
+
+def is_looked_for(name: str) -> bool:
+    """Tell whether Python itself, or what data is handed to, looks for an attribute of this name.
+
+    Python's are those of its data model, and what it keeps of classes, functions and modules.
+    """
+    return name in _LOOKED_FOR or (name[:2] == "__" and name.startswith(_LOOKED_FOR_STARTS))
+
+
+def are_plain(keys: Sequence[object]) -> TypeGuard[Sequence[str]]:
+    """Tell at a glance whether all keys are texts, and none is one that Python looks for."""
+    return _TEXT_TYPE.issuperset(map(type, keys)) and "__" not in "\n".join(keys)  # type: ignore[arg-type]
+
+
+def is_computed(key: object) -> bool:
+    """Tell whether a key may be a text that the stream does not spell."""
+    return type(key) is Result or key is CODED_TEXT or key is COMPUTED
 
 
 def is_dunder(name: str) -> bool:
@@ -188,18 +248,58 @@ def tuple_of(items: list[object]) -> object:
     """Give what is kept of a tuple of these items."""
     if len(items) > _TUPLE_KEPT:
         return TUPLE
-    for item in items:
+    if len(items) > _HEAD and not _LARGE.isdisjoint(map(type, items[_HEAD:])):
+        items = items[:_HEAD] + [
+            LONG_TEXT if type(item) is str else TUPLE if type(item) is tuple else item
+            for item in items[_HEAD:]
+        ]
+    for item in items[:_HEAD]:
         if type(item) is tuple and not _is_flat(item):
-            return tuple([TUPLE if type(i) is tuple and not _is_flat(i) else i for i in items])
+            return tuple([_flat(item) if type(item) is tuple else item for item in items])
     return tuple(items)
 
 
-def _inner(value: object) -> object:
-    """Give what a dict keeps of a value."""
+def _is_flat(items: tuple[object, ...]) -> bool:
+    return _LARGE.isdisjoint(map(type, items))
+
+
+def _flat(items: tuple[object, ...]) -> tuple[object, ...]:
+    return items if _is_flat(items) else tuple(map(_little, items))
+
+
+def _little(item: object) -> object:
+    if type(item) is str:
+        return LONG_TEXT
+    return TUPLE if type(item) is tuple else item
+
+
+def _kept(key: str, value: object) -> object:
+    """Give what a dict keeps of the value of one of the wrapper's fields."""
     if type(value) is tuple:
-        return value if _is_flat(value) else TUPLE
+        return value if key == "shape" and _DEEP.isdisjoint(map(type, value)) else TUPLE
     return FORGOTTEN if type(value) in _DEEP else value
 
 
-def _is_flat(value: tuple[object, ...]) -> bool:
-    return _DEEP.isdisjoint(map(type, value))
+def faded(value: object) -> object:
+    """Give what is kept of a value that lies far back, which takes no memory of its own.
+
+    What else may point to an object or a dict must stay the same: these are kept.
+    """
+    kind = type(value)
+    if kind is str:
+        return faded_text(str(value))
+    if kind is int:
+        return NUMBER
+    return FORGOTTEN if kind in _FADING else value
+
+
+def faded_text(text: str) -> object:
+    """Give what is kept of a text that lies far back."""
+    # A name that is looked for is still told, should it be the key of a state.
+    if text[:2] == "__" and text.startswith(_LOOKED_FOR_STARTS):
+        return "__array__"
+    return _SHARED.get(text, FORGOTTEN)
+
+
+_FADING = frozenset({tuple, Dtype, Wrapper})
+_SHARED = {name: name for name in (*_LOOKED_FOR, *WRAPPER_FIELDS)}

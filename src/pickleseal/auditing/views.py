@@ -11,6 +11,7 @@ FAR = 1 << 62
 
 MAX_BYTES = 2 << 30
 MAX_MEMBERS = 100_000
+MAX_LISTED = 1_000_000
 MAX_OPCODES = 60_000_000
 MAX_NAMES = 300_000
 MAX_DEPTH = 5
@@ -38,14 +39,15 @@ class View(Protocol):
 class Bounds:
     """What looking at one file may still cost, shared by all that is nested in it.
 
-    `hit` names the bounds that were met, one clause each. Where it is not only that of the depth,
-    all bytes end.
+    `hit` names the bounds that were met, one clause each. Where one is of more than the depth, or
+    of what zips list, all bytes end.
     """
 
     def __init__(self) -> None:
         self.hit: dict[str, None] = {}
         self._bytes = MAX_BYTES
         self._members = MAX_MEMBERS
+        self._listed = MAX_LISTED
         self._opcodes = MAX_OPCODES
         self._names = MAX_NAMES
         self._over = False
@@ -69,6 +71,13 @@ class Bounds:
         if self._members < 0 and not self._over:
             self._stop(f"it has more than {MAX_MEMBERS} members")
         return not self._over
+
+    def listed(self) -> bool:
+        """Count an entry of a zip's directory; false where it is one too many."""
+        self._listed -= 1
+        if self._listed < 0:
+            self.hit[f"its zips list more than {MAX_LISTED} members"] = None
+        return self._listed >= 0
 
     def walked(self, opcodes: int) -> None:
         """Count the opcodes of a walk."""
@@ -106,19 +115,26 @@ class Whole:
 
 
 class Part:
-    """A part of another view. What is read of it is counted: parts may overlap."""
+    """A part of another view. What is read of it is counted: parts may overlap.
+
+    A part of a part is one of the same `whole`, in which it begins at `start`.
+    """
 
     def __init__(self, view: View, start: int, size: int, bounds: Bounds) -> None:
-        self._view = view
-        self._start = start
-        self._size = max(size, 0)
+        self.whole: View = view
+        self.start = min(start, FAR)
+        self.size = max(min(size, FAR), 0)
+        if isinstance(view, Part):
+            self.whole = view.whole
+            self.size = max(min(self.size, view.size - self.start), 0)
+            self.start += view.start
         self._bounds = bounds
 
     def read(self, offset: int, size: int, /) -> bytes:
         """Give the bytes at an offset, fewer than `size` only where they end."""
-        size = self._bounds.allow(max(min(size, self._size - offset), 0))
-        return self._view.read(self._start + offset, size) if size else b""
+        size = self._bounds.allow(max(min(size, self.size - offset), 0))
+        return self.whole.read(self.start + offset, size) if size else b""
 
     def reach(self, offset: int, /) -> int:
         """Give the offset, or where the bytes end if that comes first."""
-        return max(self._view.reach(self._start + min(offset, self._size)) - self._start, 0)
+        return max(self.whole.reach(self.start + min(offset, self.size)) - self.start, 0)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pickleseal.auditing.faults import Fault
 from pickleseal.auditing.stack import NO_FRAME, Step, Walk
 from pickleseal.auditing.stackwork import build
-from pickleseal.auditing.uses import WRAPPER_FIELDS
 from pickleseal.auditing.values import FORGOTTEN, LIST, MAX_SIZE, Dtype, Result, Wrapper
 
 _COMPANIONS = frozenset(
@@ -39,7 +38,7 @@ def _pass_array(walk: Walk, wrapper: Wrapper, run: Callable[[Walk], object]) -> 
     if walk.frame_end not in (NO_FRAME, cursor.position):
         raise Fault("joblib's array stands inside a frame")
     walk.frame_end = NO_FRAME
-    if set(fields) - set(WRAPPER_FIELDS):
+    if wrapper.others:
         walk.record.note("it sets other attributes of joblib's wrapper than joblib does")
         wrapper.whole = False
     dtype, shape = fields.get("dtype"), fields.get("shape")
