@@ -57,10 +57,16 @@ def truth(streams: Iterable[bytes]) -> list[dict[str, tuple[list[list[str]], int
 
 
 def hold_against_truth(streams: list[bytes]) -> int:
-    """Hold the walk against each reader; give how many streams some reader ended."""
-    loaded = 0
+    """Hold the walk against each reader; give how many streams some reader ended.
+
+    Where a bound of the walk's own was hit, it says so, and that is all it says. Few streams do.
+    """
+    loaded = limited = 0
     for stream, readers in zip(streams, truth(streams), strict=True):
         found, position = walk(stream)
+        if found.limited:
+            limited += 1
+            continue
         have = {(name.module, name.name) for name in found.names}
         told = any(clause.startswith(COMPUTED) for clause in found.beyond)
         misfit = any(clause.startswith(MISFIT) for clause in found.beyond)
@@ -72,6 +78,7 @@ def hold_against_truth(streams: list[bytes]) -> int:
             # The one reads the whole input first, the other looks ahead.
             assert reader in ("memory", "peeking") or ended == position, (stream, reader)
         loaded += any(ended is not None for _, ended in readers.values())
+    assert limited <= len(streams) // 500
     return loaded
 
 
