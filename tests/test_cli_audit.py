@@ -132,7 +132,8 @@ def test_several_outputs_are_written_in_one_run(models: Path, ring: Path, tmp_pa
     assert json.loads(paths["sarif"].read_text())["version"] == "2.1.0"
     assert "armed.pkl" in paths["html"].read_text()
     armed = next(one for one in lines if one["path"].endswith("armed.pkl"))
-    assert ["pathlib", "Path.touch", "reaches beyond"] in armed["contents"]["names"]
+    named = {(name, grade) for _module, name, grade in armed["contents"]["names"]}
+    assert ("Path.touch", "reaches beyond") in named  # of pathlib, or of pathlib._local in 3.13
 
 
 def test_no_report_or_list_takes_the_place_of_a_model(
