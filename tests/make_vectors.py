@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import pickle
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -251,6 +252,13 @@ def good() -> Iterator[Vector]:
     yield Vector(
         "good-imports", "ok", sealed(names, [b"cbuiltins\nlen\n."]), "a name that is listed"
     )
+    origins = {"std": ("builtins",), "dist": ("no_such_module", "numpy_"), "local": ("a", "b.c")}
+    placed = Metadata(content="pickle", origins={k: tuple(sorted(v)) for k, v in origins.items()})
+    yield Vector("good-origins", "ok", sealed(placed, [ONE]), "where modules came from")
+    for name, packed in (("plain", ONE), ("zlib", zlib.compress(ONE))):
+        of_joblib = Metadata(content="joblib", source="adopted", raw_size=len(ONE))
+        comment = "a file of joblib's, as it was"
+        yield Vector(f"good-joblib-{name}", "ok", sealed(of_joblib, [packed]), comment)
     nobody = Metadata(content="pickle", imports=(("\uff5e", "a"), ("\U0001f600", "a")))
     comment = "UTF-16 units would sort them the other way round"
     yield Vector("good-imports-by-code-point", "ok", sealed(nobody, [ONE]), comment)
@@ -438,9 +446,8 @@ def bad_heads() -> Iterator[Vector]:
     external = External(1, 1, "0" * 64)
     data = sealed(Metadata(content="pickle", external=external), [buffers(1), b"x"])
     yield Vector("bad-external-beside-segments", "malformed", data, "of both there is one too many")
-    for content in ("joblib", "inventory"):
-        data = sealed(Metadata(content=content), [ONE])
-        yield Vector(f"bad-content-{content}", "policy", data, "never unpickled as a pickle")
+    data = sealed(Metadata(content="inventory"), [ONE])
+    yield Vector("bad-content-inventory", "policy", data, "never unpickled")
 
 
 METADATA = {
@@ -516,6 +523,15 @@ METADATA = {
     "imports-an-object": b'{"content":"pickle","imports":{}}',
     "imports-of-three": b'{"content":"pickle","imports":[["a","b","c"]]}',
     "imports-and-a-count": b'{"content":"pickle","imports":[],"imports_omitted":0}',
+    "origins-a-list": b'{"content":"pickle","origins":[]}',
+    "origins-of-another-kind": b'{"content":"pickle","origins":{"site":["a"]}}',
+    "origins-of-none": b'{"content":"pickle","origins":{"std":[]}}',
+    "origins-unsorted": b'{"content":"pickle","origins":{"std":["b","a"]}}',
+    "origins-twice": b'{"content":"pickle","origins":{"std":["a","a"]}}',
+    "origins-of-two-kinds": b'{"content":"pickle","origins":{"dist":["a"],"std":["a"]}}',
+    "origins-of-numbers": b'{"content":"pickle","origins":{"std":[1]}}',
+    "joblib-without-a-size": b'{"content":"joblib"}',
+    "raw-size-of-a-pickle": b'{"content":"pickle","raw_size":4}',
     "versions-a-number": b'{"content":"pickle","versions":{"python":3}}',
     "external-none": b'{"content":"pickle","external":{"bytes":0,"count":0,"digest":"'
     + b"0" * 64
@@ -547,6 +563,20 @@ def bad_payloads() -> Iterator[Vector]:
         ("buffer-surplus-empty", [ONE, b""], "the same, and it is empty"),
     ):
         yield Vector(f"bad-{name}", "malformed", sealed(PLAIN, segments), comment)
+    packed = zlib.compress(ONE)
+    for name, segments, size in (
+        ("too-small", [packed], len(ONE) - 1),
+        ("too-large", [packed], len(ONE) + 1),
+        ("damaged", [packed[:2] + b"\xff" + packed[3:]], len(ONE)),
+        ("cut-off", [packed[:-1]], len(ONE)),
+        ("surplus", [packed + b"\0"], len(ONE)),
+        ("surplus-inside", [zlib.compress(ONE + b"\0")], len(ONE) + 1),
+        ("plain-too-small", [ONE], len(ONE) - 1),
+        ("plain-surplus", [ONE + b"\0"], len(ONE) + 1),
+        ("of-two-segments", [packed, b""], len(ONE)),
+    ):
+        data = sealed(Metadata(content="joblib", raw_size=size), segments)
+        yield Vector(f"bad-joblib-{name}", "malformed", data, "of joblib's, and not as it says")
     for name, listed in (("none", ()), ("others", (("builtins", "print"), ("len", "builtins")))):
         data = sealed(Metadata(content="pickle", imports=listed), [b"cbuiltins\nlen\n."])
         yield Vector(f"bad-import-of-{name}", "policy", data, "builtins.len is not listed")

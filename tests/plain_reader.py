@@ -15,6 +15,7 @@ import re
 import struct
 import sys
 import unicodedata
+import zlib
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -176,8 +177,11 @@ class Unpickler(pickle.Unpickler):
 def unpickled(opened: Opened, buffers: Sequence[bytes]) -> Any:
     """Do step 8; `buffers` are the caller's."""
     metadata = opened.metadata
-    need(metadata["content"] == "pickle", "policy")
+    need(metadata["content"] in ("pickle", "joblib"), "policy")
     stream, *given = expanded(opened)
+    if metadata["content"] == "joblib":
+        need(not given, "malformed")
+        stream = unpacked(stream, metadata["raw_size"])
     if "external" in metadata:
         need(bound(buffers) == metadata["external"], "policy")
         given = list(buffers)
@@ -189,6 +193,20 @@ def unpickled(opened: Opened, buffers: Sequence[bytes]) -> Any:
     *_, (_, _, stop) = pickletools.genops(stream)
     need(stop == len(stream) - 1 and next(left, None) is None, "malformed")
     return obj
+
+
+def unpacked(packed: bytes, raw: int) -> bytes:
+    """Undo the compressions of joblib that the vectors have; its arrays they have not."""
+    if packed[:1] != b"\x78":
+        need(len(packed) == raw, "malformed")
+        return packed
+    reader = zlib.decompressobj()
+    try:
+        data = reader.decompress(packed, raw + 1)
+    except zlib.error:
+        raise Refused("malformed") from None
+    need(len(data) == raw and reader.eof and not reader.unused_data, "malformed")
+    return data
 
 
 def bound(buffers: Sequence[bytes]) -> dict[str, object]:
@@ -211,6 +229,7 @@ def parsed(data: bytes) -> dict[str, Any]:
     for name, value in metadata.items():
         need(name in FIELDS and FIELDS[name](value), "malformed")
     need(not ("imports" in metadata and "imports_omitted" in metadata), "malformed")
+    need(("raw_size" in metadata) == (metadata["content"] == "joblib"), "malformed")
     result: dict[str, Any] = metadata
     return result
 
@@ -266,6 +285,16 @@ def is_imports(value: object) -> bool:
     return pairs and all(a < b for a, b in pairwise(value))
 
 
+def is_origins(value: object) -> bool:
+    if not isinstance(value, dict) or not set(value) <= {"std", "dist", "local"}:
+        return False
+    lists = value.values()
+    texts = all(isinstance(names, list) and names and all(map(is_text, names)) for names in lists)
+    if not texts or any(not a < b for names in lists for a, b in pairwise(names)):
+        return False
+    return len({name for names in lists for name in names}) == sum(map(len, lists))
+
+
 def is_external(value: object) -> bool:
     if not isinstance(value, dict) or set(value) != {"count", "bytes", "digest"}:
         return False
@@ -284,6 +313,8 @@ FIELDS = {
     "imports": is_imports,
     "imports_omitted": is_count,
     "info": is_info,
+    "origins": is_origins,
+    "raw_size": is_count,
     "serial": is_count,
     "source": lambda value: value in ("dumped", "adopted"),
     "versions": is_versions,

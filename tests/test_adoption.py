@@ -1,15 +1,26 @@
 """adopt_bytes and extract: in as they are, out as they were."""
 
+import copyreg
+import gzip
+import io
 import pickle
+import zlib
+from collections import OrderedDict
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from watching import nothing_unpickled
+from sklearn.datasets import load_iris
+from sklearn.neighbors import KNeighborsClassifier
+from watching import Mark, nothing_unpickled
 
 from pickleseal import (
+    AdoptionError,
     BadSealError,
     ContextError,
     Key,
@@ -19,8 +30,11 @@ from pickleseal import (
     UnknownKeyError,
     adopt_bytes,
     extract,
+    inspect,
+    seal,
     signed_dumps,
     signed_loads,
+    storage,
 )
 
 RING = Keyring(Key.generate())
@@ -35,12 +49,122 @@ def test_an_adopted_pickle_loads_as_before(protocol: int, ring: Keyring) -> None
         assert (loaded[0] == array).all()
 
 
-@pytest.mark.parametrize("raw", [b"", b"junk", b"N.N.", b"\x80\x05"])
-def test_bytes_are_adopted_unseen_and_fail_when_they_are_loaded(raw: bytes, ring: Keyring) -> None:
-    data = adopt_bytes(raw, keyring=ring)
-    assert extract(data, keyring=ring) == raw
-    with pytest.raises((pickle.UnpicklingError, EOFError)):
+NOT_ONE_PICKLE = {
+    "nothing": b"",
+    "text": b"junk",
+    "two": b"N.N.",
+    "cut off": b"\x80\x05",
+    "a byte behind": b"N.\0",
+    "a line end behind": b"N.\n",
+    "a zip": b"PK\x03\x04" + bytes(40),
+    "an array": b"\x93NUMPY\x01\x00" + bytes(40),
+    "old joblib": b"ZF0x5              x",
+    "two streams": zlib.compress(b"N.") * 2,
+    "a byte behind a stream": gzip.compress(b"N.") + b"\0",
+    "a byte behind in a stream": zlib.compress(b"N.\0"),
+    "half a stream": zlib.compress(b"N.")[:-3],
+    "compressed twice": zlib.compress(zlib.compress(b"N.")),
+    "an envelope": signed_dumps(1, keyring=RING),
+    "a path of arrays beside": (
+        b"cjoblib.numpy_pickle_compat\nNDArrayWrapper\n(S'a.npy'\ncnumpy\nndarray\nI01\ntR."
+    ),
+}
+
+
+@pytest.mark.parametrize("raw", NOT_ONE_PICKLE.values(), ids=NOT_ONE_PICKLE)
+def test_what_is_not_exactly_one_pickle_is_not_adopted(raw: bytes, ring: Keyring) -> None:
+    with nothing_unpickled(), pytest.raises(AdoptionError):
+        adopt_bytes(raw, keyring=ring)
+
+
+COMPRESSIONS: list[Any] = [
+    0,
+    *((method, 3) for method in ("zlib", "gzip", "bz2", "lzma", "xz", "lz4")),
+]
+
+
+def objects() -> list[Any]:
+    x, y = load_iris(return_X_y=True)
+    return [
+        KNeighborsClassifier(n_neighbors=3).fit(x, y),
+        np.array([{"a": 1}, None], object),
+        np.arange(100_000).reshape(200, 500),
+        np.zeros((30, 40), order="F"),
+        OrderedDict(a={1, 2}, b=Fraction(1, 3)),
+    ]
+
+
+@pytest.mark.parametrize("compress", COMPRESSIONS, ids=str)
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_file_of_joblibs_is_adopted_and_loaded_and_comes_out_as_it_was(
+    compress: Any, protocol: int, ring: Keyring
+) -> None:
+    file = io.BytesIO()
+    joblib.dump(objects(), file, compress=compress, protocol=protocol)
+    raw = file.getvalue()
+    with nothing_unpickled():
+        data = adopt_bytes(raw, keyring=ring, context="c", serial=3)
+        assert extract(data, keyring=ring, context="c") == raw
+        metadata = inspect(io.BytesIO(data), keyring=ring).metadata
+    assert metadata is not None
+    assert metadata.content == "joblib"
+    assert metadata.serial == 3
+    assert metadata.imports
+    with pytest.raises(ContextError):
         signed_loads(data, keyring=ring)
+    again = signed_loads(data, keyring=ring, context="c", min_serial=3)
+    for one, two in zip(again[1:], objects()[1:], strict=True):
+        assert np.array_equal(one, two) if isinstance(two, np.ndarray) else one == two
+    assert again[0].score(*load_iris(return_X_y=True)) > 0.9
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_names_that_the_walk_found_are_the_names_that_a_load_asks_for(
+    protocol: int, ring: Keyring
+) -> None:
+    raw = pickle.dumps(objects(), protocol)
+    data = adopt_bytes(raw, keyring=ring)
+    dumped = signed_dumps(objects(), protocol, keyring=ring)
+    walked, recorded = (inspect(io.BytesIO(one), keyring=ring).metadata for one in (data, dumped))
+    assert walked is not None
+    assert recorded is not None
+    assert walked.imports == recorded.imports
+    assert walked.origins == recorded.origins
+
+
+def test_a_name_that_adopting_did_not_record_is_not_looked_up(
+    ring: Keyring, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    file = io.BytesIO()
+    joblib.dump([np.arange(3), Mark(mark)], file, compress=3)
+    whole = adopt_bytes(file.getvalue(), keyring=ring)
+    metadata = inspect(io.BytesIO(whole), keyring=ring).metadata
+    assert metadata is not None
+    assert metadata.imports is not None
+    fewer = tuple(pair for pair in metadata.imports if pair[0] != "pathlib")
+    key = ring.sealing_key(context=None, now=0)
+    head = seal.seal_head(key, metadata._replace(imports=fewer), [len(file.getvalue())])
+    data = storage.join(head.data, [memoryview(file.getvalue())], head.finish, key.suite)
+    with pytest.raises(PolicyError):
+        signed_loads(data, keyring=ring)
+    with pytest.raises(PolicyError):
+        signed_loads(whole, keyring=ring, allow=["joblib", "numpy"])
+    assert not mark.exists()
+
+
+def test_a_pickle_in_a_compression_of_joblibs_is_loaded_too(ring: Keyring) -> None:
+    data = adopt_bytes(gzip.compress(pickle.dumps({"a": 1})), keyring=ring)
+    assert signed_loads(data, keyring=ring) == {"a": 1}
+
+
+def test_codes_of_copyreg_are_adopted_without_a_list_of_names(ring: Keyring) -> None:
+    copyreg.add_extension("fractions", "Fraction", 0xF0)
+    try:
+        data = adopt_bytes(pickle.dumps(Fraction(1, 2)), keyring=ring)
+        assert signed_loads(data, keyring=ring) == Fraction(1, 2)
+    finally:
+        copyreg.remove_extension("fractions", "Fraction", 0xF0)
 
 
 def test_adopting_takes_bytes_alone(ring: Keyring) -> None:

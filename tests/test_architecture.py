@@ -29,6 +29,8 @@ FLOORS = [
         "keys",
         "opcodes",
         "packages",
+        "origins",
+        "unpacking",
         "roster",
         "codec",
         "auditing.literals",
@@ -44,12 +46,14 @@ FLOORS = [
         "inventory",
         "keystore",
         "keystore.permissions",
+        "locking",
         "auditing.stack",
         "auditing.uses",
         "auditing.archives",
     },
     {
         "seal",
+        "pins",
         "keystore.variables",
         "storage.files",
         "storage.memory",
@@ -75,12 +79,12 @@ FLOORS = [
         "auditing.machine",
     },
     {"keystore.providers", "storage", "auditing.streams"},
-    {"keystore.lines", "walk"},
+    {"keystore.lines", "walk", "pinning"},
     {"keystore.directory", "opening"},
     {"keystore.sources", "keystore.changes", "keystore.doctor", "pickling"},
     {"persist", "inspection"},
-    {"adoption", "stocktaking", "auditing.findings"},
-    {"resealing", "auditing.notebook", "auditing.names", "auditing.baselines"},
+    {"stocktaking", "auditing.findings", "adoption"},
+    {"resealing", "extracting", "auditing.notebook", "auditing.names", "auditing.baselines"},
     {"auditing.grades", "auditing.report"},
     {
         "auditing.formats",
@@ -89,7 +93,7 @@ FLOORS = [
         "auditing.formats.sarif",
         "auditing.containers",
     },
-    {"auditing.examining"},
+    {"auditing.examining", "adopting"},
     {"auditing.audits"},
     {""},  # the public names: pickleseal/__init__.py
     {"cli.output", "cli.options", "cli.lazy", "integrations"},
@@ -103,6 +107,9 @@ FLOORS = [
         "cli.inspect",
         "cli.reseal",
         "cli.demo",
+        "cli.adopt",
+        "cli.extract",
+        "cli.pins",
     },
     {"cli"},
     {"__main__"},
@@ -111,7 +118,8 @@ LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
 PURE = {
     "errors", "suite", "mac", "tree", "envelope", "metadata", "keys", "keyring", "policy", "seal",
-    "opcodes", "roster", "wrapping", "inventory", "codec", "auditing.cursor", "auditing.machine",
+    "opcodes", "roster", "wrapping", "inventory", "codec", "unpacking", "pins",
+    "auditing.cursor", "auditing.machine",
     "auditing.streams", "auditing.arrays", "auditing.archives", "auditing.layers", "auditing.views",
     "auditing.grades", "auditing.findings", "auditing.containers", "auditing.report",
     "auditing.faults", "auditing.values", "auditing.memo", "auditing.record", "auditing.uses",
@@ -196,7 +204,10 @@ def test_one_room_makes_tags() -> None:
 
 
 def test_one_room_touches_artifacts() -> None:
-    """`open`, `os.open` and their kind stand where files are the business; `walk` opens folders."""
+    """`open`, `os.open` and their kind stand where files are the business.
+
+    `walk` opens folders, and `locking` files of its own.
+    """
     openers = {
         "open",
         "fdopen",
@@ -222,6 +233,7 @@ def test_one_room_touches_artifacts() -> None:
         "storage.target",
         "keystore.permissions",
         "keystore.directory",
+        "locking",
         "walk",
     }
 

@@ -98,7 +98,7 @@ def test_people_see_findings_by_severity_and_a_summary(models: Path, ring: Path)
     text = done.stdout
     assert text.index("ERROR 1") < text.index("armed.pkl") < text.index("WARNING 30")
     assert "pathlib" in text
-    assert text.count("signed_dump") == 1  # what to do stands there once for all of a kind
+    assert text.count("pickleseal adopt") == 1  # what to do stands there once for all of a kind
     assert all(f"plain{number}" in text for number in range(30))
     assert "31 of 34 files need attention" in done.stderr
     assert "\x1b" not in done.stdout + done.stderr

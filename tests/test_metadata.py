@@ -20,6 +20,7 @@ from pickleseal.metadata import (
     MAX_IMPORTS_SIZE,
     MAX_INTEGER,
     MAX_SIZE,
+    ORIGINS,
     SOURCES,
     External,
     Metadata,
@@ -55,6 +56,12 @@ contexts = (
     .filter(lambda text: len(text.encode()) <= MAX_CONTEXT_SIZE)
 )
 imports = st.sets(st.tuples(texts, texts), max_size=8).map(lambda pairs: tuple(sorted(pairs)))
+origins = st.dictionaries(texts, st.sampled_from(ORIGINS), max_size=8).map(
+    lambda kinds: {
+        kind: tuple(sorted(name for name, of in kinds.items() if of == kind))
+        for kind in set(kinds.values())
+    }
+)
 optional = {
     "source": st.sampled_from(SOURCES),
     "class_name": texts,
@@ -71,10 +78,13 @@ optional = {
     ),
     "info": infos,
 }
+contents = st.sampled_from([content for content in CONTENTS if content != "joblib"])
 any_metadata = (
-    st.fixed_dictionaries({"content": st.sampled_from(CONTENTS)}, optional=optional)
-    | st.fixed_dictionaries({"content": st.sampled_from(CONTENTS), "imports": imports})
-    | st.fixed_dictionaries({"content": st.sampled_from(CONTENTS), "imports_omitted": counts})
+    st.fixed_dictionaries({"content": contents}, optional=optional)
+    | st.fixed_dictionaries({"content": contents, "imports": imports})
+    | st.fixed_dictionaries({"content": contents, "imports_omitted": counts})
+    | st.fixed_dictionaries({"content": st.just("joblib"), "raw_size": counts})
+    | st.fixed_dictionaries({"content": contents, "origins": origins})
 ).map(lambda fields: Metadata(**fields))
 
 
@@ -139,6 +149,8 @@ def test_every_field_worked_out_by_hand() -> None:
         serial=3,
         versions={"python": "3.11.4", "numpy": "2"},
         imports=(("a", "B"), ("a", "C")),
+        origins={"std": ("c", "d"), "local": ("a",)},
+        raw_size=4,
         external=External(2, 10, DIGEST),
         info={"z": 1.5, "a": [True, -0.0, 1e100, '"']},
     )
@@ -146,7 +158,7 @@ def test_every_field_worked_out_by_hand() -> None:
         '{"class":"a.B","content":"joblib","context":"é","created":1,"expires":2,'
         f'"external":{{"bytes":10,"count":2,"digest":"{DIGEST}"}},'
         '"imports":[["a","B"],["a","C"]],"info":{"a":[true,-0.0,1e+100,"\\""],"z":1.5},'
-        '"serial":3,"source":"adopted","versions":{"numpy":"2","python":"3.11.4"}}'
+        '"origins":{"local":["a"],"std":["c","d"]},"raw_size":4,"serial":3,"source":"adopted","versions":{"numpy":"2","python":"3.11.4"}}'
     ).encode()
     assert metadata.encode() == expected
     assert Metadata.decode(expected) == metadata
@@ -417,6 +429,22 @@ def test_a_field_that_the_format_does_not_know_is_refused(name: str) -> None:
 def test_there_is_always_a_content() -> None:
     with pytest.raises(MalformedError):
         Metadata.decode(canonical({"source": "dumped"}))
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        {"site": ("a",)}, {"std": ()}, {"std": ("b", "a")}, {"std": ("a", "a")}, {"std": (1,)},
+        {"std": ("a",), "dist": ("a",)}, {"std": ("\n",)}, {"std": 1}, [], "std",
+    ],
+)  # fmt: skip
+def test_origins_are_sorted_lists_of_modules_each_in_one(origins: Any) -> None:
+    refused_both_ways(Metadata(content="pickle", origins=origins), {"origins": origins})
+
+
+def test_joblib_content_says_how_large_it_is_and_nothing_else_does() -> None:
+    refused_both_ways(Metadata(content="pickle", raw_size=1), {"raw_size": 1})
+    refused_both_ways(Metadata(content="joblib"), {"content": "joblib"})
 
 
 def test_imports_are_listed_or_counted_and_not_both() -> None:

@@ -80,6 +80,7 @@ PAYLOADS = (
     "bad-import-",
     "bad-external-of-",
     "bad-zstd-",
+    "bad-joblib-",
 )
 """Their seals hold, and only step 8 refuses them."""
 

@@ -25,6 +25,7 @@ from pickleseal.auditing.findings import (
 )
 from pickleseal.auditing.report import Report
 from pickleseal.errors import (
+    AdoptionError,
     BadSealError,
     ContextError,
     ExpiredError,
@@ -36,6 +37,7 @@ from pickleseal.errors import (
     NothingToReadError,
     NotSealedError,
     PicklesealError,
+    PinsError,
     PolicyError,
     RevokedKeyError,
     RollbackError,
@@ -74,6 +76,7 @@ from pickleseal.version import __version__ as __version__
 __all__ = [
     "DEFAULT_PROTOCOL",
     "HIGHEST_PROTOCOL",
+    "AdoptionError",
     "Audit",
     "BadSealError",
     "Change",
@@ -97,6 +100,7 @@ __all__ = [
     "PickleError",
     "PicklesealError",
     "PicklingError",
+    "PinsError",
     "PolicyError",
     "Report",
     "RevokedKeyError",

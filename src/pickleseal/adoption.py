@@ -1,13 +1,68 @@
 """Pickles that exist already: into an envelope as they are, and out of one as they were."""
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from _compat_pickle import REVERSE_IMPORT_MAPPING, REVERSE_NAME_MAPPING
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import Any, NamedTuple
 
+from pickleseal import envelope, opcodes, opening, persist, seal, storage, unpacking
 from pickleseal import metadata as md
-from pickleseal import opcodes, opening, persist, seal, storage
-from pickleseal.errors import PolicyError, shown
+from pickleseal.auditing.cursor import Cursor
+from pickleseal.auditing.machine import Trace, trace
+from pickleseal.errors import AdoptionError, MalformedError, PolicyError, shown
 from pickleseal.keystore.sources import find_keyring
+
+_OTHERS = {
+    b"PK\x03\x04": "a zip archive, such as torch and numpy write",
+    b"\x93NUMPY": "a file of numpy's",
+    b"ZF": "a file of joblib's from before 0.10, whose arrays lie in files beside it",
+}
+_NOT_ONE = "load it where you trust it, with what wrote it, and write it with signed_dump"
+_COMPANIONS = frozenset(("NDArrayWrapper", "ZNDArrayWrapper"))
+_LAST_OLD_PROTOCOL = 3
+
+
+class Judgement(NamedTuple):
+    """What exactly one pickle or joblib file is, told without unpickling it.
+
+    `content` and `raw_size` are as metadata have them. `names` are those that it refers to, as its
+    stream spells them, None where they cannot be told. `walk` is what following it came upon.
+    """
+
+    content: str
+    raw_size: int | None
+    names: frozenset[tuple[str, str]] | None
+    walk: Trace
+
+
+def judge(raw: memoryview) -> Judgement:
+    """Tell whether bytes are exactly one pickle or joblib file, or raise AdoptionError.
+
+    The walk over the opcodes must end at the last byte: what is left over is refused by each load.
+    """
+    start = bytes(raw[:8])
+    if start == envelope.MAGIC:
+        raise AdoptionError("it is sealed already")
+    for magic, what in _OTHERS.items():
+        if start.startswith(magic):
+            raise AdoptionError(f"it is {what}: {_NOT_ONE}")
+    if not start:
+        raise AdoptionError("it is empty")
+    method = unpacking.method_of(start)
+    try:
+        reader = _Pieces(raw)
+        cursor = Cursor(reader.read)
+        walk = trace(cursor, joblib=True)
+        _check_end(walk, cursor, reader)
+    except MalformedError as error:
+        raise AdoptionError(f"{error}, or it is nothing that pickle or joblib wrote") from None
+    if any(name.name in _COMPANIONS for name in walk.names):
+        raise AdoptionError(f"its arrays lie in files beside it: {_NOT_ONE}")
+    if method is None and not walk.wrapped_arrays:
+        return Judgement("pickle", None, _names_of_pickle(raw, walk), walk)
+    return Judgement("joblib", reader.given, _names_of_joblib(walk), walk)
 
 
 def adopt_bytes(
@@ -15,31 +70,67 @@ def adopt_bytes(
     *,
     keyring: persist.Ring = None,
     context: str | None = None,
+    serial: int | None = None,
+    expires: datetime | timedelta | None = None,
     info: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """Seal bytes that are a pickle already, as they are: they are not unpickled and not checked.
+    """Seal bytes that are a pickle or joblib file already, as they are and without unpickling them.
 
     To seal is to say "I made this". Never adopt what somebody sent: a service that does so
-    turns a stranger's pickle into one that every holder of the key will load.
+    turns a stranger's pickle into one that every holder of the key will load. What the pickle would
+    do is not judged here; the names that it refers to are recorded, and a load looks up no others.
 
-    raw: the pickle, any bytes-like object.
-    keyring, context, info: as for `signed_dump`.
+    raw: exactly one pickle, or one file as joblib writes them (compressed, or with arrays in
+        between), any bytes-like object.
+    keyring, context, serial, expires, info: as for `signed_dump`.
 
-    Returns the envelope, its metadata marked `source: adopted`. Raises KeyringError where
-    there is no key to seal with, MetadataError for a context or info that cannot be sealed.
+    Returns the envelope, its metadata marked `source: adopted`. Raises AdoptionError for bytes that
+    are anything else, KeyringError where there is no key to seal with, MetadataError for what
+    cannot be sealed.
     """
-    sealed_for = None if context is None else md.normalize_context(context)
-    key = find_keyring(keyring).sealing_key(context=sealed_for, now=time.time())
-    stream = memoryview(persist.frozen(raw))
-    metadata = md.Metadata(
-        content="pickle",
-        source="adopted",
-        context=sealed_for,
-        created=persist.now(),
+    data = memoryview(persist.frozen(raw))
+    head = seal_adopted(
+        data,
+        judge(data),
+        keyring=keyring,
+        context=context,
+        serial=serial,
+        expires=expires,
         info=info,
     )
-    head = seal.seal_head(key, metadata, [len(stream)])
-    return storage.join(head.data, [stream], head.finish, key.suite)
+    return storage.join(head.data, [data], head.finish, head.key.suite)
+
+
+def seal_adopted(
+    raw: memoryview,
+    found: Judgement,
+    *,
+    keyring: persist.Ring = None,
+    context: str | None = None,
+    serial: int | None = None,
+    expires: datetime | timedelta | None = None,
+    info: Mapping[str, Any] | None = None,
+) -> seal.SealedHead:
+    """Begin the envelope of bytes that were judged; nobody else may change them meanwhile."""
+    sealed_for = None if context is None else md.normalize_context(context)
+    key = find_keyring(keyring).sealing_key(context=sealed_for, now=time.time())
+    created = persist.now()
+    names = found.names
+    listed = names is not None and md.fits_imports(names)
+    metadata = md.Metadata(
+        content=found.content,
+        source="adopted",
+        context=sealed_for,
+        created=created,
+        expires=persist.expiry(expires, created),
+        serial=serial,
+        imports=tuple(sorted(names)) if names is not None and listed else None,
+        imports_omitted=len(names) if names is not None and not listed else None,
+        origins=persist.origins_of({module.partition(".")[0] for module, _ in names or ()}),
+        raw_size=found.raw_size,
+        info=info,
+    )
+    return seal.seal_head(key, metadata, [len(raw)])
 
 
 def extract(
@@ -48,27 +139,112 @@ def extract(
     keyring: persist.Ring = None,
     context: str | None = None,
 ) -> bytes:
-    """Give the plain pickle in an envelope whose seal holds, for `pickle.loads`; unpickle nothing.
+    """Give what is in an envelope whose seal holds as a plain file, and unpickle nothing.
 
     envelope: any bytes-like object that is one envelope.
     keyring, context: as for `signed_load`; the context is enforced.
 
-    Returns a pickle with each buffer in its place in the stream. Raises a SealError for an
-    envelope that `signed_load` would refuse, PolicyError for one whose buffers its maker
-    kept elsewhere.
+    Returns a pickle for `pickle.loads`, with each buffer in its place in the stream; of an adopted
+    file its very bytes, which may be joblib's. Raises a SealError for an envelope that
+    `signed_load` would refuse, PolicyError for one whose buffers its maker kept elsewhere.
     """
-    payload = opening.read(
+    return extract_from(
         persist.memory_source(envelope),
-        lambda: find_keyring(keyring),
+        keyring=keyring,
         check=lambda head: opening.check_head(head, context=context),
     )
+
+
+def extract_from(
+    source: storage.Source,
+    *,
+    keyring: persist.Ring = None,
+    check: Callable[[seal.AuthenticHead], None],
+) -> bytes:
+    """Give what is in the envelope of a source, as `extract` does; `check` judges its head."""
+    payload = opening.read(source, lambda: find_keyring(keyring), check=check)
+    with opening.naming(source.name):
+        return _plain(payload)
+
+
+def _plain(payload: seal.Verified) -> bytes:
     metadata = payload.head.metadata
-    if metadata.content != "pickle":
-        raise PolicyError(f"its content is {shown(metadata.content)}, and not one pickle")
+    if metadata.content not in ("pickle", "joblib"):
+        raise PolicyError(f"its content is {shown(metadata.content)}, and no pickle")
     if metadata.external is not None:
         raise PolicyError(
             f"{metadata.external.buffers} of its buffers lie outside of it, and a plain pickle"
             " has no place for them"
         )
     stream, *buffers = opening.segments(payload)
-    return opcodes.put_back(stream, buffers)
+    return bytes(stream) if metadata.content == "joblib" else opcodes.put_back(stream, buffers)
+
+
+class _Pieces:
+    """What bytes hold once they are unpacked, from front to back; `given` counts them."""
+
+    def __init__(self, raw: memoryview) -> None:
+        self.given = 0
+        self._pieces: Iterator[memoryview] = iter(unpacking.pieces(raw))
+        self._left = memoryview(b"")
+
+    def read(self, size: int) -> bytes:
+        if not self._left:
+            self._left = next(self._pieces, memoryview(b""))
+        piece = self._left[:size]
+        self._left = self._left[size:]
+        self.given += len(piece)
+        return bytes(piece)
+
+    def drain(self) -> None:
+        """Count what is left."""
+        while self.read(unpacking.PIECE):
+            pass
+
+
+def _check_end(walk: Trace, cursor: Cursor, reader: _Pieces) -> None:
+    """Return if a walk ended at the last byte of what it went over."""
+    if walk.fault is not None:
+        raise AdoptionError(f"it is no pickle, or cannot be followed to its end: {walk.fault}")
+    end, count = cursor.position, 1
+    while cursor.fill(1):
+        if not trace(cursor, joblib=True).ended:
+            reader.drain()
+            spare = reader.given - end
+            raise AdoptionError(f"{spare} bytes follow its end, and no load would take them")
+        count += 1
+    if count > 1:
+        raise AdoptionError(f"it holds {count} pickles, one behind the other: {_NOT_ONE}")
+
+
+def _names_of_pickle(raw: memoryview, walk: Trace) -> frozenset[tuple[str, str]] | None:
+    if _has_codes(walk):
+        return None
+    if walk.protocol <= _LAST_OLD_PROTOCOL:
+        # Old protocols spell names in ways of their own, and the walk gives those of today.
+        try:
+            return opcodes.global_names(raw)
+        except (MalformedError, ValueError):
+            return None
+    return frozenset((module, name) for module, name, _ in walk.names)
+
+
+def _names_of_joblib(walk: Trace) -> frozenset[tuple[str, str]] | None:
+    if _has_codes(walk):
+        return None
+    today = [(module, name) for module, name, _ in walk.names]
+    # The pickle of an array of objects inside may be of an old protocol, and spell them as then.
+    return frozenset(chain(today, map(_as_then, today)))
+
+
+def _has_codes(walk: Trace) -> bool:
+    """Tell whether a stream has codes of copyreg's for names, which each process gives its own."""
+    return any("extension code" in clause for clause in walk.beyond)
+
+
+def _as_then(pair: tuple[str, str]) -> tuple[str, str]:
+    module, name = pair
+    found: tuple[str, str] = REVERSE_NAME_MAPPING.get(
+        pair, (REVERSE_IMPORT_MAPPING.get(module, module), name)
+    )
+    return found

@@ -3,6 +3,7 @@
 from pickle import UnpicklingError
 
 __all__ = [
+    "AdoptionError",
     "BadSealError",
     "ContextError",
     "ExpiredError",
@@ -14,6 +15,7 @@ __all__ = [
     "NotSealedError",
     "NothingToReadError",
     "PicklesealError",
+    "PinsError",
     "PolicyError",
     "RevokedKeyError",
     "RollbackError",
@@ -52,6 +54,10 @@ class SealError(PicklesealError, UnpicklingError):
     def __str__(self) -> str:
         message = super().__str__()
         return message if self.source is None else f"{shown(self.source)}: {message}"
+
+
+class AdoptionError(SealError):
+    """What is to be adopted is not exactly one pickle or joblib file."""
 
 
 class NotSealedError(SealError):
@@ -104,6 +110,10 @@ class MetadataError(PicklesealError, ValueError):
 
 class TargetError(PicklesealError, OSError):
     """The path to write to is not one that pickleseal writes to."""
+
+
+class PinsError(PicklesealError):
+    """The file that remembers what was loaded cannot be used."""
 
 
 class KeyringError(PicklesealError):

@@ -228,6 +228,8 @@ def _plain(metadata: Metadata) -> dict[str, Any]:
         fields["external"] = metadata.external._asdict()
     if metadata.imports is not None:
         fields["imports"] = [list(pair) for pair in metadata.imports]
+    if metadata.origins is not None:
+        fields["origins"] = {kind: list(names) for kind, names in metadata.origins.items()}
     return fields
 
 
@@ -238,13 +240,21 @@ def _metadata_rows(metadata: Metadata) -> list[tuple[str, str]]:
         ("created", _time_text(metadata.created)),
         ("expires", _expiry_text(metadata.expires)),
         ("serial", None if metadata.serial is None else str(metadata.serial)),
-        ("content", metadata.content + (", adopted" if metadata.source == "adopted" else "")),
+        ("content", _content_text(metadata)),
         ("versions", _pairs_text(metadata.versions)),
         ("imports", _imports_text(metadata)),
+        ("origins", _origins_text(metadata.origins)),
         ("external", _external_text(metadata.external)),
         ("info", _pairs_text(metadata.info)),
     ]
     return [(name, shown(text)) for name, text in rows if text]
+
+
+def _content_text(metadata: Metadata) -> str:
+    text = metadata.content
+    if metadata.raw_size is not None:
+        text += f", {metadata.raw_size:,} bytes unpacked"
+    return text + (", adopted" if metadata.source == "adopted" else "")
 
 
 def _time_text(seconds: int | None) -> str | None:
@@ -277,6 +287,15 @@ def _imports_text(metadata: Metadata) -> str | None:
     if metadata.imports_omitted is not None:
         return f"{metadata.imports_omitted}, too many to list"
     return "not recorded"
+
+
+def _origins_text(origins: Mapping[str, tuple[str, ...]] | None) -> str | None:
+    if not origins:
+        return None
+    return "; ".join(f"{_ORIGINS[kind]}: {', '.join(names)}" for kind, names in origins.items())
+
+
+_ORIGINS = {"std": "standard library", "dist": "installed", "local": "local"}
 
 
 def _external_text(external: External | None) -> str | None:

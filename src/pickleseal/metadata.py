@@ -9,7 +9,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import Any, NamedTuple, Self
 
@@ -22,7 +22,9 @@ MAX_INTEGER = (1 << 53) - 1
 
 CONTENTS = ("pickle", "joblib", "inventory")
 SOURCES = ("dumped", "adopted")
+ORIGINS = ("dist", "local", "std")
 
+_MAX_ORIGINS_SIZE = 4 << 10
 _MAX_DEPTH = 4
 _PAIRS = {list, tuple}
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
@@ -94,6 +96,8 @@ class Metadata(NamedTuple):
     versions: Mapping[str, str] | None = None
     imports: tuple[tuple[str, str], ...] | None = None
     imports_omitted: int | None = None
+    origins: Mapping[str, tuple[str, ...]] | None = None
+    raw_size: int | None = None
     external: External | None = None
     info: Mapping[str, Any] | None = None
 
@@ -152,6 +156,12 @@ def fits_imports(names: frozenset[tuple[str, str]]) -> bool:
     return len(text.encode()) + escapes + len('["",""],') * len(names) <= MAX_IMPORTS_SIZE
 
 
+def fits_origins(modules: Iterable[str]) -> bool:
+    """Tell whether the names of modules have room and a spelling in metadata."""
+    text = "".join(modules)
+    return len(text.encode("utf-8", "replace")) <= _MAX_ORIGINS_SIZE and not _FORBIDDEN.search(text)
+
+
 def _to_fields(metadata: Metadata) -> dict[str, Any]:
     fields = {
         name: value for name, value in zip(_NAMES, metadata, strict=True) if value is not None
@@ -170,6 +180,8 @@ def _from_fields(fields: dict[str, Any]) -> dict[str, Any]:
         fields["class_name"] = fields.pop("class")
     if "imports" in fields:
         fields["imports"] = tuple((module, name) for module, name in fields["imports"])
+    if "origins" in fields:
+        fields["origins"] = {kind: tuple(names) for kind, names in fields["origins"].items()}
     if "external" in fields:
         external = fields["external"]
         fields["external"] = External(external["count"], external["bytes"], external["digest"])
@@ -233,6 +245,25 @@ def _imports_fault(value: object) -> str | None:
     return _text_fault("".join(texts))
 
 
+def _origins_fault(value: object) -> str | None:
+    if not isinstance(value, Mapping):
+        return "it must be an object"
+    if not value.keys() <= set(ORIGINS):
+        return f"its names must be of {', '.join(ORIGINS)}"
+    told: list[str] = []
+    for names in value.values():
+        if not isinstance(names, list | tuple) or not names:
+            return "each origin must be a list of modules"
+        if any(type(name) is not str for name in names):
+            return "each module must be text"
+        if list(names) != sorted(set(names)):
+            return "the modules of an origin must be sorted, each one once"
+        told += names
+    if len(set(told)) < len(told):
+        return "a module has one origin"
+    return _text_fault("".join(told))
+
+
 def _external_fault(value: object) -> str | None:
     if isinstance(value, Mapping) and value.keys() == {"count", "bytes", "digest"}:
         digest = value["digest"]
@@ -288,6 +319,8 @@ _FIELDS: Mapping[str, Callable[[Any], str | None]] = {
     "imports": _imports_fault,
     "imports_omitted": _count_fault,
     "info": _info_fault,
+    "origins": _origins_fault,
+    "raw_size": _count_fault,
     "serial": _count_fault,
     "source": lambda value: None if value in SOURCES else "it is not a known source",
     "versions": _versions_fault,
@@ -307,4 +340,6 @@ def _schema_fault(fields: Mapping[str, Any]) -> str | None:
             return f"{name}: {fault}"
     if "imports" in fields and "imports_omitted" in fields:
         return "imports and imports_omitted exclude each other"
+    if ("raw_size" in fields) != (fields["content"] == "joblib"):
+        return "raw_size belongs to joblib content, and only there"
     return None

@@ -4,16 +4,19 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
 
-from pickleseal import codec, opening, packages, pickling, policy, seal, storage
+from pickleseal import codec, opening, origins, packages, pickling, pinning, policy, seal, storage
 from pickleseal import metadata as md
+from pickleseal import pins as pin_rules
 from pickleseal.errors import MetadataError, VersionMismatchError, shown
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.sources import find_keyring
 from pickleseal.seal import Verified
 
+Path = storage.Path
 Ring = Keyring | str | os.PathLike[str] | None
 Source = storage.Path | storage.Readable
 Target = storage.Path | storage.Writable
@@ -34,6 +37,8 @@ def signed_dump(
     buffer_callback: pickling.BufferCallback | None = None,
     keyring: Ring = None,
     context: str | None = None,
+    serial: int | None = None,
+    expires: datetime | timedelta | None = None,
     info: Mapping[str, Any] | None = None,
     pickler: Pickler = "pickle",
     compress: Compress = None,
@@ -52,6 +57,10 @@ def signed_dump(
         or PICKLESEAL_KEY name, else the user's own.
     context: what the file is for, such as "fraud/v3" (1 to 255 bytes of UTF-8). A load
         must name the same. Default: none.
+    serial: your count of versions of what the context names, 0 to 2^53 - 1, so that a load can
+        refuse an older one. Default: none.
+    expires: when loads begin to refuse it: a datetime with a time zone, or a timedelta from now.
+        Default: never.
     info: facts of your own, such as metrics, kept in the sealed header: a dict of JSON
         values, read by `inspect` without unpickling.
     pickler: "pickle", or "cloudpickle" for lambdas and what `__main__` defines.
@@ -60,9 +69,9 @@ def signed_dump(
     durable: wait until a path's file is on disk. Default True.
 
     Raises KeyringError where there is no key to seal with, MetadataError (a ValueError) for a
-    context or info that cannot be sealed, TargetError for a path that is no regular file,
-    OSError where it cannot be written, and what pickling raises. On any error a path is
-    as it was before.
+    context, serial, time or info that cannot be sealed, TargetError for a path that is no regular
+    file, OSError where it cannot be written, and what pickling raises. On any error a path is as
+    it was before.
 
     The layout is in docs/reference/format.md.
     """
@@ -73,6 +82,8 @@ def signed_dump(
         buffer_callback=buffer_callback,
         keyring=keyring,
         context=context,
+        serial=serial,
+        expires=expires,
         info=info,
         pickler=pickler,
         compress=compress,
@@ -88,6 +99,8 @@ def signed_dumps(
     buffer_callback: pickling.BufferCallback | None = None,
     keyring: Ring = None,
     context: str | None = None,
+    serial: int | None = None,
+    expires: datetime | timedelta | None = None,
     info: Mapping[str, Any] | None = None,
     pickler: Pickler = "pickle",
     compress: Compress = None,
@@ -100,6 +113,8 @@ def signed_dumps(
         buffer_callback=buffer_callback,
         keyring=keyring,
         context=context,
+        serial=serial,
+        expires=expires,
         info=info,
         pickler=pickler,
         compress=compress,
@@ -116,6 +131,12 @@ def signed_load(
     buffers: Iterable[Any] | None = None,
     keyring: Ring = None,
     context: str | None = None,
+    min_serial: int | None = None,
+    pins: Path | None = None,
+    max_age: timedelta | None = None,
+    expect: str | None = None,
+    allow: Iterable[str] | None = None,
+    installed_only: bool = False,
     on_mismatch: OnMismatch = "warn",
     max_bytes: int | None = None,
 ) -> Any:  # noqa: ANN401 - what was sealed
@@ -129,6 +150,18 @@ def signed_load(
     keyring: a Keyring or the path of a keyring's directory. Default: as for `signed_dump`.
     context: what the file must have been sealed for. Default: none, and then a file that
         was sealed for one is refused.
+    min_serial: refuse a file whose serial is lower, or that has none. Default: any.
+    pins: the path of a file that remembers, for each context, the highest serial that was loaded
+        and its content, and so refuses an older one; it is written when the load is done. Default:
+        what PICKLESEAL_PINS names, else none.
+    max_age: refuse a file that was sealed longer ago (a timedelta). Default: any.
+    expect: the one content to accept, `ps<suite>:` and 64 hexadecimal digits, as `inspect` tells
+        it. Default: any.
+    allow: what the pickle may refer to: modules, with all below them ("sklearn"), and single names
+        ("builtins.set"), as `inspect` lists them. Default: what was recorded when it was sealed.
+    installed_only: refuse an object that needs a module that is neither of the standard library nor
+        of an installed distribution. Default False: those alone are refused that were installed
+        when it was sealed, and are local now.
     on_mismatch: what to do where Python or a package differs from the version sealed with:
         "warn" (default), "raise", or "ignore".
     max_bytes: refuse an envelope of more bytes, or one that would expand to more. Default: no
@@ -140,19 +173,28 @@ def signed_load(
 
     The order of the checks is in docs/reference/format.md, "Reading".
     """
-    check = _checker(context, on_mismatch)
+    demands = _demands(
+        context=context,
+        min_serial=min_serial,
+        pins=pins,
+        max_age=max_age,
+        expect=expect,
+        allow=allow,
+        installed_only=installed_only,
+        on_mismatch=on_mismatch,
+    )
     with storage.open_source(file) as source:
         payload = opening.read(
-            source, lambda: find_keyring(keyring), check=check, max_bytes=max_bytes
+            source, lambda: find_keyring(keyring), check=demands.check_head, max_bytes=max_bytes
         )
     return _restore(
         payload,
         source.name,
+        demands,
         fix_imports=fix_imports,
         encoding=encoding,
         errors=errors,
         buffers=buffers,
-        on_mismatch=on_mismatch,
     )
 
 
@@ -166,6 +208,12 @@ def signed_loads(
     buffers: Iterable[Any] | None = None,
     keyring: Ring = None,
     context: str | None = None,
+    min_serial: int | None = None,
+    pins: Path | None = None,
+    max_age: timedelta | None = None,
+    expect: str | None = None,
+    allow: Iterable[str] | None = None,
+    installed_only: bool = False,
     on_mismatch: OnMismatch = "warn",
     max_bytes: int | None = None,
 ) -> Any:  # noqa: ANN401 - what was sealed
@@ -174,17 +222,28 @@ def signed_loads(
     data: any bytes-like object. One that could change is copied before it is checked.
     The other arguments and the errors are those of `signed_load`.
     """
-    check = _checker(context, on_mismatch)
+    demands = _demands(
+        context=context,
+        min_serial=min_serial,
+        pins=pins,
+        max_age=max_age,
+        expect=expect,
+        allow=allow,
+        installed_only=installed_only,
+        on_mismatch=on_mismatch,
+    )
     source = memory_source(data)
-    payload = opening.read(source, lambda: find_keyring(keyring), check=check, max_bytes=max_bytes)
+    payload = opening.read(
+        source, lambda: find_keyring(keyring), check=demands.check_head, max_bytes=max_bytes
+    )
     return _restore(
         payload,
         None,
+        demands,
         fix_imports=fix_imports,
         encoding=encoding,
         errors=errors,
         buffers=buffers,
-        on_mismatch=on_mismatch,
     )
 
 
@@ -279,6 +338,8 @@ def _seal(
     buffer_callback: pickling.BufferCallback | None,
     keyring: Ring,
     context: str | None,
+    serial: int | None,
+    expires: datetime | timedelta | None,
     info: Mapping[str, Any] | None,
     pickler: str,
     compress: Compress,
@@ -293,17 +354,22 @@ def _seal(
         buffer_callback=buffer_callback,
         pickler=pickler,
     )
+    created = now()
     listed = md.fits_imports(pickled.names)
+    modules = {module.partition(".")[0] for module, _ in pickled.names}
     cls = f"{type(obj).__module__}.{type(obj).__qualname__}"
     metadata = md.Metadata(
         content="pickle",
         source="dumped",
         class_name=cls if cls.isprintable() and len(cls) <= _MAX_CLASS_NAME else None,
         context=sealed_for,
-        created=now(),
-        versions=packages.versions_of({module.partition(".")[0] for module, _ in pickled.names}),
+        created=created,
+        expires=expiry(expires, created),
+        serial=serial,
+        versions=packages.versions_of(modules),
         imports=tuple(sorted(pickled.names)) if listed else None,
         imports_omitted=None if listed else len(pickled.names),
+        origins=origins_of(modules),
         external=pickled.external,
         info=info,
     )
@@ -315,33 +381,116 @@ def _seal(
     return seal.seal_head(key, metadata, [len(s) for s in stored], lengths), stored
 
 
-def _checker(context: str | None, on_mismatch: OnMismatch) -> Callable[[seal.AuthenticHead], None]:
-    """Give the judgement on a genuine head that a load makes before it reads the body."""
+def origins_of(modules: set[str]) -> Mapping[str, tuple[str, ...]] | None:
+    """Give where top-level modules come from, as it goes into an envelope."""
+    return (md.fits_origins(modules) and origins.of_modules(modules)) or None
+
+
+def expiry(expires: datetime | timedelta | None, created: int) -> int | None:
+    """Give the Unix seconds at which an envelope that is being made expires."""
+    if expires is None:
+        return None
+    if isinstance(expires, timedelta):
+        over = created + expires.total_seconds()
+    elif isinstance(expires, datetime):
+        if expires.tzinfo is None:
+            raise MetadataError("expires needs a time zone, such as datetime.now(UTC) has")
+        over = expires.timestamp()
+    else:
+        raise TypeError(f"expires takes a datetime or timedelta, not {type(expires).__name__}")
+    if over <= created:
+        raise MetadataError("expires lies before the time at which it is sealed")
+    return int(over)
+
+
+class _Demands(NamedTuple):
+    """What a load asks of an envelope beyond that its seal holds."""
+
+    context: str | None
+    min_serial: int | None
+    pins: pinning.PinFile | None
+    max_age: float | None
+    expect: str | None
+    allowed: policy.Allowed | None
+    installed_only: bool
+    on_mismatch: OnMismatch
+
+    def check_head(self, head: seal.AuthenticHead) -> None:
+        """Judge a genuine head, before the body is read."""
+        metadata = head.metadata
+        opening.check_head(head, context=self.context)
+        policy.check_age(metadata, self.max_age, time.time())
+        policy.check_serial(metadata, self.min_serial)
+        pin_rules.check_head(metadata, self._pin(metadata))
+        policy.check_imports(metadata, self.allowed)
+        policy.check_origins(
+            metadata, is_local=origins.is_local, installed_only=self.installed_only
+        )
+        if self.on_mismatch == "raise":
+            drifts = _drifts(metadata)
+            if drifts:
+                raise VersionMismatchError(_describe(metadata, drifts))
+
+    def check_whole(self, payload: Verified) -> pin_rules.Pin | None:
+        """Judge what is whole, before it is unpickled; give the pin that it would have."""
+        policy.check_digest(payload.digest, self.expect)
+        if self.pins is None:
+            return None
+        metadata = payload.head.metadata
+        found = pin_rules.Pin.of(metadata, payload.digest)
+        pin_rules.check_whole(found, self._pin(metadata))
+        return found
+
+    def _pin(self, metadata: md.Metadata) -> pin_rules.Pin | None:
+        if self.pins is None or metadata.context is None:
+            return None
+        return self.pins.read().get(metadata.context)
+
+
+def _demands(
+    *,
+    context: str | None,
+    min_serial: int | None,
+    pins: Path | None,
+    max_age: timedelta | None,
+    expect: str | None,
+    allow: Iterable[str] | None,
+    installed_only: bool,
+    on_mismatch: OnMismatch,
+) -> _Demands:
+    """Take the arguments of a load, before anything is read."""
     if on_mismatch not in ("warn", "raise", "ignore"):
         raise ValueError(f"on_mismatch must be 'warn', 'raise' or 'ignore', not {on_mismatch!r}")
-
-    def check(head: seal.AuthenticHead) -> None:
-        opening.check_head(head, context=context)
-        if on_mismatch == "raise":
-            drifts = _drifts(head.metadata)
-            if drifts:
-                raise VersionMismatchError(_describe(head.metadata, drifts))
-
-    return check
+    if pins is not None and context is None:
+        raise ValueError("pins go by context: name the context, too")
+    if max_age is not None and not isinstance(max_age, timedelta):
+        raise TypeError(f"max_age takes a timedelta, not {type(max_age).__name__}")
+    return _Demands(
+        None if context is None else md.normalize_context(context),
+        min_serial,
+        pinning.find_pins(pins),
+        None if max_age is None else max_age.total_seconds(),
+        expect,
+        None if allow is None else policy.Allowed.of(allow),
+        installed_only,
+        on_mismatch,
+    )
 
 
 def _restore(
     payload: Verified,
     name: str | None,
+    demands: _Demands,
     *,
     fix_imports: bool,
     encoding: str,
     errors: str,
     buffers: Iterable[Any] | None,
-    on_mismatch: OnMismatch,
 ) -> Any:  # noqa: ANN401 - what was sealed
     metadata = payload.head.metadata
-    if on_mismatch == "warn":
+    with opening.naming(name):
+        found = demands.check_whole(payload)
+    if demands.on_mismatch == "warn":
         for drift in _drifts(metadata):
             message = _describe(metadata, [drift])
             warnings.warn(
@@ -354,10 +503,19 @@ def _restore(
                 ),
                 stacklevel=_callers_level(),
             )
+    sys.audit("pickleseal.load", name, payload.digest, payload.head.key.id, metadata.context)
     with opening.naming(name):
-        return pickling.restore(
-            payload, fix_imports=fix_imports, encoding=encoding, errors=errors, buffers=buffers
+        obj = pickling.restore(
+            payload,
+            fix_imports=fix_imports,
+            encoding=encoding,
+            errors=errors,
+            buffers=buffers,
+            allow=demands.allowed,
         )
+    if found is not None and demands.pins is not None and metadata.context is not None:
+        demands.pins.note(metadata.context, found)
+    return obj
 
 
 def _callers_level() -> int:

@@ -7,6 +7,8 @@
 import contextlib
 import copyreg
 import hashlib
+import inspect
+import io
 import operator
 import pickle
 import sys
@@ -14,9 +16,10 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from pickleseal import opcodes, opening
+from pickleseal import opcodes, opening, unpacking
 from pickleseal.errors import MalformedError, PolicyError, shown
-from pickleseal.metadata import External
+from pickleseal.metadata import External, Metadata
+from pickleseal.policy import Allowed
 from pickleseal.seal import Verified
 
 DEFAULT_PROTOCOL = pickle.DEFAULT_PROTOCOL
@@ -94,14 +97,19 @@ def restore(
     encoding: str,
     errors: str,
     buffers: Iterable[Any] | None,
+    allow: Allowed | None = None,
 ) -> Any:  # noqa: ANN401 - what was pickled
     """Unpickle a verified payload, the only way that pickleseal ever unpickles.
 
-    The keywords are pickle's. Raises PolicyError for a name that the sealed imports do not
-    list, or for `buffers` other than those bound; MalformedError where the stream or a
-    buffer is left over; what a class raises passes through.
+    The keywords are pickle's, and `allow`: the names that it may refer to, None for any. Raises
+    PolicyError for a name that the sealed imports do not list or `allow` does not have, or for
+    `buffers` other than those bound; MalformedError where the stream or a buffer is left over; what
+    a class raises passes through.
     """
     head = payload.head
+    check = _name_check(head.metadata, allow)
+    if head.metadata.content == "joblib":
+        return _restore_joblib(payload, check)
     if head.metadata.content != "pickle":
         raise PolicyError(
             f"its content is {shown(head.metadata.content)}, which is not loaded as a pickle"
@@ -119,8 +127,7 @@ def restore(
         errors=errors,
         buffers=left,
     )
-    if head.metadata.imports is not None:
-        unpickler.allowed = frozenset(head.metadata.imports)
+    unpickler.check = check
     obj = unpickler.load()
     if reader.position != len(stream):
         raise MalformedError(f"{len(stream) - reader.position} bytes follow the end of the pickle")
@@ -247,17 +254,72 @@ class _Reader:
 
 
 _find_class = pickle.Unpickler.find_class
+_NameCheck = Callable[[str, str], None]
 
 
 class _Unpickler(pickle.Unpickler):
-    allowed: Names | None = None
+    check: _NameCheck
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as in pickle
-        if self.allowed is not None and (module, name) not in self.allowed:
+        self.check(module, name)
+        return _find_class(self, module, name)
+
+
+def _name_check(metadata: Metadata, allow: Allowed | None) -> _NameCheck:
+    """Give what refuses a name that a pickle asks for and may not have."""
+    listed = None if metadata.imports is None else frozenset(metadata.imports)
+
+    def check(module: str, name: str) -> None:
+        if listed is not None and (module, name) not in listed:
             raise PolicyError(
                 f"it refers to {shown(module)}.{shown(name)}, which its sealed imports do not list"
             )
-        return _find_class(self, module, name)
+        if allow is not None and not allow.has(module, name):
+            raise PolicyError(
+                f"it refers to {shown(module)}.{shown(name)}, which allow does not have"
+            )
+
+    return check
+
+
+def _restore_joblib(payload: Verified, check: _NameCheck) -> Any:  # noqa: ANN401 - as restore
+    """Load a file of joblib's from memory: unpacked by us, read by joblib."""
+    from joblib import numpy_pickle  # noqa: PLC0415 - only for files that were adopted
+
+    class Unpickler(numpy_pickle.NumpyUnpickler):  # type: ignore[misc,unused-ignore]
+        def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as in pickle
+            check(module, name)
+            return super().find_class(module, name)
+
+    packed, *beside = opening.segments(payload)
+    if beside:
+        raise MalformedError("joblib content has one segment")
+    size = payload.head.metadata.raw_size or 0
+    file = io.BufferedReader(_Raw(unpacking.expand(packed, size)))
+    options = {"ensure_native_byte_order": True}
+    known = inspect.signature(numpy_pickle.NumpyUnpickler).parameters
+    unpickler = Unpickler("", file, **{k: v for k, v in options.items() if k in known})
+    obj = unpickler.load()
+    if file.read(1):
+        raise MalformedError("bytes follow the end of what joblib wrote")
+    return obj
+
+
+class _Raw(io.RawIOBase):
+    """Memory as a file that nobody can write to, uncopied."""
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self._data = memoryview(data)
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:  # noqa: ANN401 - any buffer
+        piece = self._data[self._position : self._position + len(target)]
+        target[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
 
 
 _SINGLETON_TYPES = (type(None), type(NotImplemented), type(...))

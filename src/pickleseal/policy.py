@@ -1,9 +1,9 @@
 """What a reader asks of a genuine envelope before it is unpickled. Pure judgements."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, Self
 
-from pickleseal.errors import ContextError, ExpiredError, PolicyError, shown
+from pickleseal.errors import ContextError, ExpiredError, PolicyError, RollbackError, shown
 from pickleseal.metadata import Metadata
 
 
@@ -28,6 +28,106 @@ def check_expiry(metadata: Metadata, now: float) -> None:
     """Return if the envelope's time, if it has one, is not over at `now` (Unix seconds)."""
     if metadata.expires is not None and now >= metadata.expires:
         raise ExpiredError("its time is over: it was sealed to expire before now")
+
+
+def check_age(metadata: Metadata, max_age: float | None, now: float) -> None:
+    """Return if an envelope was sealed at most `max_age` seconds before `now`, if that is asked."""
+    if max_age is None:
+        return
+    if metadata.created is None:
+        raise ExpiredError("it does not say when it was sealed, and the load sets a max_age")
+    age = now - metadata.created
+    if age > max_age:
+        raise ExpiredError(f"it was sealed {age:.0f} seconds ago, over max_age of {max_age:.0f}")
+
+
+def check_serial(metadata: Metadata, min_serial: int | None) -> None:
+    """Return if an envelope's serial is at least `min_serial`, if that is asked for."""
+    if min_serial is None:
+        return
+    if metadata.serial is None:
+        raise RollbackError(f"it has no serial, and the load asks for {min_serial} or more")
+    if metadata.serial < min_serial:
+        raise RollbackError(
+            f"its serial is {metadata.serial}, and the load asks for {min_serial} or more: an"
+            " older one was put in its place"
+        )
+
+
+def check_digest(digest: str, expected: str | None) -> None:
+    """Return if the content's name is the one that the caller expects, if any."""
+    if expected is not None and digest != expected:
+        raise PolicyError(f"its content is {digest}, and the load expects {shown(expected)}")
+
+
+class Allowed(NamedTuple):
+    """The names that a caller lets a pickle refer to: whole modules, and single names."""
+
+    names: frozenset[str]
+    beginnings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, allow: Iterable[str]) -> Self:
+        """Take modules ("sklearn": it and all below it) and names ("builtins.set")."""
+        if isinstance(allow, str):
+            raise TypeError("allow takes a list of modules and names, not one text")
+        names = frozenset(allow)
+        return cls(names, tuple(f"{name}." for name in names))
+
+    def has(self, module: str, name: str) -> bool:
+        """Tell whether a name of a module is one of them."""
+        return f"{module}.".startswith(self.beginnings) or f"{module}.{name}" in self.names
+
+
+def check_imports(metadata: Metadata, allowed: Allowed | None) -> None:
+    """Return if all names that the envelope lists are among those allowed, if that is asked for.
+
+    What it does not list is held against them when the unpickler asks for it.
+    """
+    if allowed is None:
+        return
+    others = [pair for pair in metadata.imports or () if not allowed.has(*pair)]
+    if others:
+        listed = ", ".join(shown(f"{module}.{name}") for module, name in others[:_MOST_TOLD])
+        more = f" and {len(others) - _MOST_TOLD} more" if len(others) > _MOST_TOLD else ""
+        raise PolicyError(f"it refers to {listed}{more}, which allow does not have")
+
+
+_MOST_TOLD = 5
+_INSTALLED = ("dist", "std")
+
+
+def check_origins(
+    metadata: Metadata, *, is_local: Callable[[str], bool], installed_only: bool
+) -> None:
+    """Return if no module that was installed is a local one now: nothing of it has run yet.
+
+    `is_local` tells of a top-level module whether it is neither of the standard library nor
+    of an installed distribution. `installed_only`: refuse every local module.
+    """
+    origins = metadata.origins or {}
+    for kind in _INSTALLED:
+        for module in origins.get(kind, ()):
+            if is_local(module):
+                what = "of the standard library" if kind == "std" else "installed"
+                raise PolicyError(
+                    f"the module {shown(module)} was {what} when it was sealed, and here a local"
+                    " file of that name would be run in its place. Rename that file, or run"
+                    " where it is not found"
+                )
+    if installed_only:
+        if metadata.imports is None and metadata.origins is None:
+            raise PolicyError(
+                "it does not list the modules that it needs, and the load takes installed ones"
+                " alone"
+            )
+        named = {module.partition(".")[0] for module, _ in metadata.imports or ()}
+        for module in sorted(named.union(origins.get("local", ()))):
+            if is_local(module):
+                raise PolicyError(
+                    f"it needs the module {shown(module)}, which is not installed but local, and"
+                    " the load takes installed ones alone"
+                )
 
 
 def check_size(size: int, max_bytes: int | None) -> None:

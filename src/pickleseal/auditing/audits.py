@@ -14,6 +14,7 @@ from pickleseal.globs import Globs
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.sources import find_keyring
 from pickleseal.metadata import normalize_context
+from pickleseal.pinning import find_pins
 from pickleseal.policy import check_context
 from pickleseal.stocktaking import Read, read_inventory
 from pickleseal.version import __version__
@@ -115,6 +116,7 @@ def audit(
     baseline: Path | None = None,
     baseline_context: str | None = None,
     baseline_sha256: str | None = None,
+    pins: Path | None = None,
 ) -> Audit:
     """Tell of each file at or below some paths what lies there, who sealed it, whether it is whole.
 
@@ -139,10 +141,13 @@ def audit(
     baseline_context: what that list must have been sealed for. Default: nothing.
     baseline_sha256: the SHA-256 that its file must have (64 hexadecimal digits), so that no older
         list can stand in for it. Default: any.
+    pins: the file in which loads remember the newest serial of each context, so that what is older
+        is told. Default: what PICKLESEAL_PINS names, else none.
 
     Returns an Audit, an iterator of findings whose `report()` gives all of them at once. Raises
     FileNotFoundError for a path that is not there, KeyringError for a keyring that cannot be used,
-    MetadataError for what is no context, a SealError for a baseline that is not genuine.
+    PinsError for a file of pins that cannot be, MetadataError for what is no context, a SealError
+    for a baseline that is not genuine.
     """
     roots = (paths,) if isinstance(paths, str | os.PathLike) else tuple(paths)
     names = tuple(os.fspath(root) for root in roots)
@@ -168,7 +173,9 @@ def audit(
     contexts = tuple(
         (Globs.of([glob], here), normalize_context(wanted)) for glob, wanted in globs.items()
     )
-    wants = Wants(ring, contexts, imports, digests or listed is not None)
+    pin_file = find_pins(pins)
+    remembered = {} if pin_file is None else pin_file.read()
+    wants = Wants(ring, contexts, imports, digests or listed is not None, remembered)
     where = None if baseline is None else os.fspath(baseline)
     chosen = Chosen(Globs.of(include, here) if include else None, Globs.of(exclude, here))
     return Audit(names, wants, listed, where, chosen)

@@ -6,9 +6,12 @@ format.md, "Reading"). What is no envelope is looked at by its content. Nothing 
 
 import shlex
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pickleseal import envelope, inspection, opening, policy, seal, storage
+from pickleseal import pins as pin_rules
 from pickleseal.auditing.findings import Contents, Finding, Grade, Level, Verdict
 from pickleseal.errors import (
     BadSealError,
@@ -17,6 +20,7 @@ from pickleseal.errors import (
     MalformedError,
     NotSealedError,
     RevokedKeyError,
+    RollbackError,
     SealError,
     UnknownKeyError,
 )
@@ -34,12 +38,14 @@ class Wants(NamedTuple):
     `ring` is None where there is no key. `contexts` are pairs of globs for paths and what such a
     file must be sealed for, a name or a beginning and `*`; the first that fits counts.
     `imports`: walk through the pickles of sealed files too. `digests`: hash what is unsealed.
+    `pins`: for each context what loads remember of it.
     """
 
     ring: Keyring | None
     contexts: tuple[tuple[Globs, str], ...] = ()
     imports: bool = False
     digests: bool = False
+    pins: Mapping[str, pin_rules.Pin] = MappingProxyType({})
 
     def context_for(self, path: str) -> str | None:
         """Give what a file must be sealed for, or None for anything."""
@@ -203,6 +209,9 @@ def _judge(file: storage.RegularFile, offset: int, wants: Wants) -> _Judged:
         if wanted is not None and not fits(wanted, head.metadata.context):
             policy.check_context(head.metadata.context, wanted)
         policy.check_expiry(head.metadata, time.time())
+        pin = wants.pins.get(head.metadata.context or "")
+        pin_rules.check_head(head.metadata, pin)
+        pin_rules.check_whole(pin_rules.Pin.of(head.metadata, digest), pin)
     except SealError as error:
         return _Judged(_verdict_of(error, Verdict.BAD_BODY), str(error), facts, end, contents)
     reason = "it is an inventory, and no load takes it" * (head.metadata.content == CONTENT)
@@ -228,6 +237,7 @@ _ERRORS: tuple[tuple[type[SealError], Verdict], ...] = (
     (RevokedKeyError, Verdict.REVOKED),
     (ContextError, Verdict.WRONG_CONTEXT),
     (ExpiredError, Verdict.EXPIRED),
+    (RollbackError, Verdict.ROLLED_BACK),
 )
 
 _SEALED: dict[Verdict, tuple[Level, str]] = {
@@ -235,6 +245,10 @@ _SEALED: dict[Verdict, tuple[Level, str]] = {
     Verdict.SEALED_ACTIVE: (Level.NONE, ""),
     Verdict.SEALED_RETIRED: (Level.NOTE, "seal it with the primary key: pickleseal reseal {path}"),
     Verdict.EXPIRED: (Level.WARNING, "make it anew, or delete it: no load takes it"),
+    Verdict.ROLLED_BACK: (
+        Level.ERROR,
+        "put the newest one back; if this one is meant: pickleseal pins forget",
+    ),
     Verdict.WRONG_CONTEXT: (
         Level.ERROR,
         "see what it was sealed for, and put the right file here: pickleseal inspect {path}",
@@ -289,11 +303,18 @@ def _unsealed(file: storage.RegularFile, wants: Wants) -> Finding:
         Verdict.UNSEALED,
         grade_of(Level.WARNING, contents),
         f"{contents.kind}: nobody vouches for it; {_GRADES[contents.grade]}{_because(contents)}",
-        _UNSEALED[contents.grade],
+        _advice_on(contents),
         size=file.size,
         contents=contents,
         digest=f"sha256:{file.sha256()}" if wants.digests else None,
     )
+
+
+def _advice_on(contents: Contents) -> str:
+    if contents.grade in _UNSEALED:
+        return _UNSEALED[contents.grade]
+    inside_others = contents.kind.startswith(_NOT_ADOPTED) or contents.pickles != 1
+    return _DUMP_IT if inside_others else _SEAL_IT
 
 
 def _because(contents: Contents) -> str:
@@ -312,12 +333,12 @@ _GRADES = {
     Grade.BEYOND: "it reaches beyond data",
     Grade.UNREADABLE: "it cannot be followed to its end, and may still run",
 }
-_IF_YOURS = (
+_SEAL_IT = "if you made it, seal it as it is: pickleseal adopt"
+_DUMP_IT = (
     "if you made it, load it where you trust it, and write it again with pickleseal.signed_dump"
 )
+_NOT_ADOPTED = ("zip", "tar", "numpy object array")
 _UNSEALED = {
-    Grade.DATA: _IF_YOURS,
-    Grade.UNKNOWN: _IF_YOURS,
     Grade.BEYOND: "do not load it, unless you know who made it and why it names these",
     Grade.UNREADABLE: "do not load it, unless you know who made it",
 }

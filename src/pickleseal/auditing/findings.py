@@ -43,6 +43,8 @@ class Verdict(StrEnum):
     """It begins as an envelope and does not follow the format, or is cut off."""
     WRONG_CONTEXT = "wrong context"
     EXPIRED = "expired"
+    ROLLED_BACK = "rolled back"
+    """A newer one of its context was loaded before: it lies below a pin."""
     UNSEALED = "unsealed"
     """A pickle, joblib or array file or a container of some, that nobody vouches for."""
     LEFTOVER = "leftover"

@@ -11,12 +11,24 @@ from pickleseal import __version__
 from pickleseal.cli.lazy import LazyGroup
 from pickleseal.cli.output import COULD_NOT_RUN, INTERRUPTED, print_json
 
-_COMMANDS = ("audit", "demo", "inspect", "keygen", "keys", "reseal", "verify")
+_COMMANDS = {
+    "adopt": ("adopt", "adopt"),
+    "audit": ("audit", "audit"),
+    "demo": ("demo", "demo"),
+    "extract": ("extract", "extract"),
+    "inspect": ("inspect", "inspect"),
+    "keygen": ("keygen", "keygen"),
+    "keys": ("keys", "keys"),
+    "pins": ("pins", "pins"),
+    "reseal": ("reseal", "reseal"),
+    "verify": ("verify", "verify"),
+}
+"""Each command's room below this one, and its name there."""
 
 
 @click.group(
     cls=LazyGroup,
-    elsewhere={name: (name, name) for name in _COMMANDS},
+    elsewhere=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="pickleseal")

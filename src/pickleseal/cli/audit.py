@@ -127,6 +127,12 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help="The SHA-256 of that list's file, so that no older list can stand in for it.",
 )
 @click.option(
+    "--pins",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="What loads remember, to tell what is older. Default: what PICKLESEAL_PINS names.",
+)
+@click.option(
     "--no-settings", is_flag=True, help="Do not read pyproject.toml: for folders of others."
 )
 @click.option(
@@ -172,6 +178,7 @@ def _audit(
     baseline: str | None,
     baseline_context: str | None,
     baseline_sha256: str | None,
+    pins: str | None,
     no_settings: bool,
     fail_on: str | None,
     keyring: str | None,
@@ -197,6 +204,7 @@ def _audit(
             baseline=baseline or settings.baseline,
             baseline_context=baseline_context,
             baseline_sha256=baseline_sha256,
+            pins=pins,
         )
     except SealError as error:
         raise CouldNotRun(f"it cannot be compared with the baseline: {error}") from None

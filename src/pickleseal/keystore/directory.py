@@ -15,6 +15,7 @@ from pickleseal.keyring import Keyring
 from pickleseal.keys import MAX_LINE, Key, KeyLine, outline
 from pickleseal.keystore import permissions, variables
 from pickleseal.keystore.lines import Ask, Opener
+from pickleseal.locking import locked
 from pickleseal.roster import Roster, State
 
 INDEX = "keyring.json"
@@ -274,7 +275,7 @@ def changing(directory: Path, *, create: bool = False) -> Iterator[Change]:
         read_roster(directory)  # which says that there is none
     folder = Path(os.path.realpath(directory))
     permissions.check_folders(folder)
-    with _locked(folder):
+    with locked(folder / LOCK):
         found = None
         if create and not os.path.lexists(folder / INDEX):
             if _has_key_files(folder):
@@ -343,38 +344,3 @@ def _sync(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other writers of this ring waiting; a lock dies with its process."""
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    while True:
-        descriptor = os.open(folder / LOCK, flags, 0o600)
-        try:
-            _wait_for(descriptor)
-            if _is_at(descriptor, folder / LOCK):
-                yield
-                return
-            # Somebody removed the file, and others may wait for a new one.
-        finally:
-            os.close(descriptor)
-
-
-def _wait_for(descriptor: int) -> None:
-    try:
-        import fcntl  # noqa: PLC0415 - POSIX only
-    except ImportError:
-        import msvcrt  # noqa: PLC0415 - Windows only
-
-        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined,unused-ignore]
-    else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Tell whether a path still leads to the file that was opened."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
-    except FileNotFoundError:
-        return False

@@ -1,4 +1,4 @@
-"""The environment variables of keys: their names, and what may stand in them.
+"""The environment variables: their names, and what may stand in them.
 
 docs/reference/keys.md, "Variables", is the rule. A variable that is set and cannot be read is
 an error: nothing is guessed, and nothing falls back.
@@ -12,6 +12,7 @@ KEYRING = "PICKLESEAL_KEYRING"
 KEYS = "PICKLESEAL_KEY"
 MIN_EPOCH = "PICKLESEAL_MIN_EPOCH"
 GROUP_READ = "PICKLESEAL_GROUP_READ"
+PINS = "PICKLESEAL_PINS"
 PASSPHRASE = "PICKLESEAL_PASSPHRASE"  # noqa: S105 - the name of a variable
 PASSPHRASE_COMMAND = "PICKLESEAL_PASSPHRASE_COMMAND"  # noqa: S105 - as above
 NEW_PASSPHRASE = "PICKLESEAL_NEW_PASSPHRASE"  # noqa: S105 - as above
@@ -21,10 +22,12 @@ _MAX_DIGITS = 18
 
 def keyring() -> str | None:
     """Give the directory that PICKLESEAL_KEYRING names, an absolute path."""
-    directory = os.environ.get(KEYRING)
-    if directory is not None and not os.path.isabs(directory):
-        raise KeyringError(f"{KEYRING} must be an absolute path, and it is '{shown(directory)}'")
-    return directory
+    return _absolute(KEYRING)
+
+
+def pins() -> str | None:
+    """Give the file of pins that PICKLESEAL_PINS names, an absolute path."""
+    return _absolute(PINS)
 
 
 def min_epoch() -> int | None:
@@ -43,3 +46,10 @@ def group_read() -> bool:
     if text not in (None, "1"):
         raise KeyringError(f"{GROUP_READ} must be 1 or not set, and it is '{shown(text)}'")
     return text is not None
+
+
+def _absolute(variable: str) -> str | None:
+    path = os.environ.get(variable)
+    if path is not None and not os.path.isabs(path):
+        raise KeyringError(f"{variable} must be an absolute path, and it is '{shown(path)}'")
+    return path

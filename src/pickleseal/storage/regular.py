@@ -5,6 +5,7 @@ import os
 import threading
 from typing import Self
 
+from pickleseal.storage.files import stamp_of
 from pickleseal.storage.source import WHOLE_SIZE, MemorySource, Source, file_source, open_regular
 
 _START_SIZE = 1 << 16
@@ -13,6 +14,8 @@ _CHUNK_SIZE = 1 << 20
 
 class RegularFile:
     """An open file, to be used in a `with`: its path, its size in bytes when it was opened.
+
+    `stamp` tells whether the path still leads to it, as it was then.
 
     `follow`: a link at the end of the path is followed. Without it the path is one that was just
     seen to be a regular file. `folder`: the descriptor of the folder that it was seen in. Raises
@@ -23,7 +26,9 @@ class RegularFile:
         self.path = path
         self._descriptor = open_regular(path, follow=follow, folder=folder)
         try:
-            self.size = os.fstat(self._descriptor).st_size
+            status = os.fstat(self._descriptor)
+            self.size = status.st_size
+            self.stamp = stamp_of(status)
             self._start = self._at(0, _START_SIZE)
         except BaseException:
             os.close(self._descriptor)
@@ -47,6 +52,15 @@ class RegularFile:
             rest = self._at(len(self._start), self.size - len(self._start))
             return MemorySource(self._start + rest, self.path, exact=False)
         return file_source(self._descriptor, offset, self.path, exact=False)
+
+    def whole(self) -> memoryview:
+        """Give all of it, in memory that nobody else can change; fewer bytes where it shrinks."""
+        data = bytearray(self.size)
+        position = 0
+        while position < self.size and (chunk := self._at(position, _CHUNK_SIZE)):
+            data[position : position + len(chunk)] = chunk
+            position += len(chunk)
+        return memoryview(data)[:position].toreadonly()
 
     def sha256(self) -> str:
         """Give the SHA-256 of the whole file, in hexadecimal digits."""

@@ -74,9 +74,9 @@ def write(
         _put_all(file, put, chunk)
 
 
-def write_whole(path: str, data: bytes) -> None:
-    """Write a whole file, atomically and durably."""
-    with _replacing(path, durable=True, seen=None) as descriptor:
+def write_whole(path: str, data: bytes, *, mode: int = 0o666) -> None:
+    """Write a whole file, atomically and durably; a new one has a mode, less the umask."""
+    with _replacing(path, durable=True, seen=None, mode=mode) as descriptor:
         _write_all(descriptor, data)
 
 
@@ -163,7 +163,7 @@ def _writes_anywhere(descriptor: int) -> bool:
 
 
 @contextmanager
-def _replacing(path: str, *, durable: bool, seen: Stamp | None) -> Iterator[int]:
+def _replacing(path: str, *, durable: bool, seen: Stamp | None, mode: int = 0o666) -> Iterator[int]:
     """Give a new file to write to, which takes the place of `path` if all goes well.
 
     A link stays a link: what it leads to is replaced. The file keeps the mode, and as far as
@@ -192,7 +192,7 @@ def _replacing(path: str, *, durable: bool, seen: Stamp | None) -> Iterator[int]
     try:
         try:
             # What takes a private file's place is private from its first byte.
-            descriptor = _create(temporary, path, 0o666 if replaced is None else 0o600)
+            descriptor = _create(temporary, path, mode if replaced is None else 0o600)
             yield descriptor
             if replaced is not None and hasattr(os, "fchmod"):
                 _be_like(descriptor, replaced)

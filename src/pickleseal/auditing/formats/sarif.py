@@ -48,7 +48,8 @@ class _Rule(NamedTuple):
 
 
 _SIGN_AGAIN = (
-    "If you made it, load it where you trust it, and write it again with `pickleseal.signed_dump`."
+    "If you made it, seal it as it is with `pickleseal adopt FILE`, or load it where you trust it"
+    " and write it again with `pickleseal.signed_dump`."
 )
 _PUT_BACK = "Put a whole copy in its place, and find out who changed it. Do not load this one."
 
@@ -148,6 +149,15 @@ _VERDICTS = {
         "Make it anew, or delete it.",
         Level.WARNING,
         "4.0",
+    ),
+    Verdict.ROLLED_BACK: _Rule(
+        "pickleseal/rolled-back",
+        "RolledBack",
+        "Older than what was loaded before",
+        "The file is genuine, and a load of its context has seen a newer one.",
+        "Put the newest one back. If this one is meant: `pickleseal pins forget CONTEXT`.",
+        Level.ERROR,
+        "8.1",
     ),
     Verdict.UNSEALED: _Rule(
         "pickleseal/unsealed",

@@ -1,0 +1,101 @@
+"""`pickleseal pins`: what loads remember of each context, and how to make them forget."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from pickleseal.cli.output import (
+    CHECK_FAILED,
+    FINE,
+    CouldNotRun,
+    counted,
+    guarded,
+    print_json,
+    print_rows,
+)
+from pickleseal.errors import shown
+from pickleseal.metadata import normalize_context
+from pickleseal.pinning import PinFile, find_pins
+
+
+def _with_file(command: Callable[..., Any]) -> Callable[..., Any]:
+    with_json = click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document, errors too."
+    )
+    with_file = click.option(
+        "--pins",
+        "file",
+        metavar="FILE",
+        type=click.Path(dir_okay=False),
+        help="The file of pins. Default: what PICKLESEAL_PINS names.",
+    )
+    return with_file(with_json(command))
+
+
+def _file(given: str | None) -> PinFile:
+    found = find_pins(given)
+    if found is None:
+        raise CouldNotRun("there is no file of pins: name it with --pins or PICKLESEAL_PINS")
+    return found
+
+
+@click.group()
+def pins() -> None:
+    """Show and forget the newest serials that were loaded.
+
+    A load that was given pins, by pins= or PICKLESEAL_PINS, remembers for each context the highest
+    serial that it loaded and its content, and refuses an older one.
+    """
+
+
+@pins.command("list")
+@_with_file
+@guarded
+def list_pins(*, file: str | None, as_json: bool) -> int:
+    """List the pins: each context with its serial and content.
+
+    \b
+    Example:
+      pickleseal pins list --pins /var/lib/fraud/pins.json
+    """
+    found = _file(file)
+    held = found.read()
+    if as_json:
+        plain = {context: pin._asdict() for context, pin in held.items()}
+        print_json({"file": str(found.path), "pins": plain})
+        return FINE
+    print_rows((shown(name), f"serial {pin.serial}  {pin.digest}") for name, pin in held.items())
+    click.echo(f"{counted(len(held), 'pin')} in {shown(str(found.path))}", err=True)
+    return FINE
+
+
+@pins.command()
+@click.argument("contexts", nargs=-1, metavar="[CONTEXT]...")
+@click.option("--all", "everything", is_flag=True, help="Forget the pins of all contexts.")
+@_with_file
+@guarded
+def forget(contexts: tuple[str, ...], *, everything: bool, file: str | None, as_json: bool) -> int:
+    """Forget the pins of contexts, so that a lower serial is loaded again.
+
+    It is needed where a file was sealed with too high a serial by mistake, and where an older
+    version is to be put back on purpose. The exit code is 1 where a context has no pin.
+
+    \b
+    Example:
+      pickleseal pins forget fraud/v3 --pins /var/lib/fraud/pins.json
+    """
+    if everything == bool(contexts):
+        raise click.UsageError("name contexts, or give --all")
+    found = _file(file)
+    wanted = list(found.read()) if everything else [normalize_context(c) for c in contexts]
+    gone = found.forget(wanted)
+    missing = [context for context in wanted if context not in gone]
+    if as_json:
+        print_json({"file": str(found.path), "forgotten": gone, "not_there": missing})
+    else:
+        for context in gone:
+            click.echo(f"forgot {shown(context)}")
+        for context in missing:
+            click.echo(f"there is no pin of {shown(context)}", err=True)
+    return CHECK_FAILED if missing else FINE

@@ -1,0 +1,275 @@
+"""Where a top-level module comes from, or would come from if it were imported now.
+
+Nothing is imported to answer that. What counts is the folder in which an import finds a module, not
+what the folder holds.
+"""
+
+import functools
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any
+
+
+class Origin(StrEnum):
+    """Who put a module where an import finds it."""
+
+    STD = "std"
+    DIST = "dist"
+    LOCAL = "local"
+
+
+def origin_of(module: str) -> Origin | None:
+    """Tell where an import of `module` finds it now, without running anything of it.
+
+    module: the name of a top-level module; of a dotted name the first part counts.
+
+    STD: it is built into Python or lies in the standard library. DIST: an installer put it into a
+    site folder, or led there from one, as for an editable install. LOCAL: all else, and
+    `__main__`. None: it is not to be found. A module that is loaded already is judged by its
+    spec, and without one it was made by hand: LOCAL.
+
+    Raises what a finder on sys.meta_path raises.
+    """
+    name = module.partition(".")[0]
+    if name == "__main__":
+        return Origin.LOCAL
+    try:
+        loaded = sys.modules[name]
+    except KeyError:
+        return _unloaded(name)
+    # None is how a module is barred from being imported.
+    return None if loaded is None else _judge(name, _spec_of(loaded))
+
+
+def is_local(module: str) -> bool:
+    """Tell whether `origin_of(module)` is LOCAL."""
+    return origin_of(module) is Origin.LOCAL
+
+
+def of_modules(modules: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
+    """Give top-level `modules` by where each comes from, sorted; one that is not found is left out.
+
+    The keys are the values of Origin; those of which there are no modules are left out too.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for module in sorted(set(modules)):
+        origin = origin_of(module)
+        if origin is not None:
+            found[origin.value] = (*found.get(origin.value, ()), module)
+    return dict(sorted(found.items()))
+
+
+_SETUPTOOLS_HOOK = "_distutils_hack"
+
+
+def _unloaded(name: str) -> Origin | None:
+    if name == "distutils" and any(map(_is_setuptools_hook, sys.meta_path)):
+        origin = origin_of("setuptools")
+        if origin is not None:
+            return origin
+    spec = _search(name)
+    return None if spec is None else _judge(name, spec)
+
+
+def _search(name: str) -> object:
+    """Give the spec that the first finder that has one gives, as an import does."""
+    if not name:
+        return None
+    for finder in sys.meta_path:
+        # This one imports setuptools when it is asked for distutils, and has nothing else.
+        find = None if _is_setuptools_hook(finder) else getattr(finder, "find_spec", None)
+        spec = None if find is None else find(name, None, None)
+        if spec is not None:
+            return spec
+    return None
+
+
+def _is_setuptools_hook(finder: object) -> bool:
+    return getattr(finder, "__module__", None) == _SETUPTOOLS_HOOK
+
+
+def _spec_of(loaded: object) -> object:
+    # Not getattr: one that is to be loaded at its first use would be loaded by that.
+    try:
+        return object.__getattribute__(loaded, "__spec__")
+    except AttributeError:
+        return None
+
+
+def _judge(name: str, spec: object) -> Origin:
+    if not isinstance(spec, ModuleSpec):
+        return Origin.LOCAL
+    loader: object = spec.loader
+    if loader is BuiltinImporter or loader is FrozenImporter:
+        return Origin.STD
+    if spec.origin is None:
+        return _of_portions(name, spec.submodule_search_locations or ())
+    origin = _of_folder(name, _folder_of(spec.origin))
+    if origin is Origin.LOCAL and _is_redirected(name, spec.origin):
+        return Origin.DIST
+    return origin
+
+
+def _of_portions(name: str, portions: Iterable[str]) -> Origin:
+    """Judge a namespace package: each folder that it is spread over can be imported from."""
+    found = set()
+    for portion in portions:
+        origin = _of_folder(name, _folder_of(portion))
+        if origin is Origin.LOCAL and _is_redirected_portion(name, portion):
+            origin = Origin.DIST
+        found.add(origin)
+    if not found or Origin.LOCAL in found:
+        return Origin.LOCAL
+    return Origin.DIST if Origin.DIST in found else Origin.STD
+
+
+def _of_folder(name: str, folder: str) -> Origin:
+    if folder in _std_folders():
+        return Origin.STD
+    if folder in _site_folders():
+        return Origin.DIST
+    if folder.startswith(_beginnings_below_site()):
+        return Origin.LOCAL if folder in _started_in() else Origin.DIST
+    if folder in _added_folders():
+        # A project whose own folder was added, and that is worked in: what lies there comes
+        # first, before all that is installed, and is no part of the project if it hides that.
+        hides = _is_installed_too(name) and folder in _started_in()
+        return Origin.LOCAL if hides else Origin.DIST
+    return Origin.LOCAL
+
+
+@functools.cache
+def _folder_of(place: str) -> str:
+    """Give the real folder that a module lies in: its file, its `__init__`'s folder, or a portion.
+
+    Only links on the way to the folder are followed: a module that is itself a link is there
+    because somebody could write to the folder. "" for a place that is not absolute.
+    """
+    if not os.path.isabs(place):
+        return ""
+    folder, file = os.path.split(place)
+    return _real(os.path.dirname(folder) if file.startswith("__init__.") else folder)
+
+
+@functools.cache
+def _real(folder: str) -> str:
+    return os.path.normcase(os.path.realpath(folder))
+
+
+@functools.cache
+def _std_folders() -> frozenset[str]:
+    # Not from sysconfig: asking it imports a module of build settings from wherever that is found.
+    library = os.path.dirname(os.__file__)
+    extensions = os.path.join(sys.base_exec_prefix, sys.platlibdir, os.path.basename(library))
+    zipped = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
+    folders = [
+        library,
+        os.path.join(library, "lib-dynload"),
+        os.path.join(extensions, "lib-dynload"),
+        os.path.join(os.path.dirname(library), zipped),
+    ]
+    if os.name == "nt":
+        folders.append(os.path.join(sys.base_exec_prefix, "DLLs"))
+    return frozenset(map(_real, folders))
+
+
+@functools.cache
+def _site_folders() -> frozenset[str]:
+    import site  # noqa: PLC0415 - python -S does without
+
+    folders = site.getsitepackages()
+    if site.ENABLE_USER_SITE and site.USER_SITE:
+        folders = [*folders, site.USER_SITE]
+    return frozenset(map(_real, folders))
+
+
+@functools.cache
+def _beginnings_below_site() -> tuple[str, ...]:
+    return tuple(os.path.join(folder, "") for folder in _site_folders())
+
+
+def _started_in() -> frozenset[str]:
+    """Give the folders that Python searches because of where, and with which script, it runs."""
+    try:
+        here = os.getcwd()
+    except OSError:  # it is gone
+        here = ""
+    paths = [os.path.join(here, path) for path in ("", *sys.path[:1])]
+    return frozenset(_real(path) for path in paths if os.path.isabs(path))
+
+
+_NO_PATH = ("#", "import ", "import\t")
+
+
+@functools.cache
+def _added_folders() -> frozenset[str]:
+    """Give the folders that .pth files of the site folders add to sys.path."""
+    return frozenset(
+        _real(os.path.join(folder, line))
+        for folder in _site_folders()
+        for line in _path_lines(folder)
+    )
+
+
+def _path_lines(folder: str) -> Iterator[str]:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for name in names:
+        if not name.endswith(".pth") or name.startswith("."):
+            continue
+        try:
+            with io.open_code(os.path.join(folder, name)) as file:
+                text = file.read().decode("utf-8-sig", "surrogateescape")
+        except OSError:
+            continue
+        for line in text.splitlines():
+            if line.strip() and not line.startswith(_NO_PATH) and "\0" not in line:
+                yield line.rstrip()
+
+
+@functools.cache
+def _is_installed_too(name: str) -> bool:
+    spec = PathFinder.find_spec(name, [*_std_folders(), *_site_folders()])
+    return spec is not None and spec.loader is not None
+
+
+@functools.cache
+def _is_redirected(name: str, origin: str) -> bool:
+    """Tell whether the finder of an editable install has the module in this file."""
+    for finder, _ in _editable_finders():
+        spec = finder.find_spec(name, None, None)
+        if spec is not None and spec.origin == origin:
+            return True
+    return False
+
+
+def _is_redirected_portion(name: str, portion: str) -> bool:
+    """Tell whether an editable install by setuptools has this folder in a namespace."""
+    for _, home in _editable_finders():
+        folders = getattr(home, "NAMESPACES", {}).get(name)
+        if folders is not None and portion in (*folders, getattr(home, "PATH_PLACEHOLDER", None)):
+            return True
+    return False
+
+
+def _editable_finders() -> Iterator[tuple[Any, ModuleType]]:
+    """Give the finders of editable installs that lie in site folders, and their modules.
+
+    setuptools, scikit-build-core, meson-python and editables all say in the module's name what it
+    is for. Other finders of installed packages, such as pytest's, find local modules too.
+    """
+    for finder in sys.meta_path:
+        home = sys.modules.get(getattr(finder, "__module__", ""))
+        file = getattr(home, "__file__", None)
+        if home is None or file is None or "editable" not in home.__name__:
+            continue
+        folder = _folder_of(file)
+        if folder in _site_folders() or folder.startswith(_beginnings_below_site()):
+            yield finder, home

@@ -1,0 +1,85 @@
+"""A file of pins: read before a load, and written after it. No other act writes one.
+
+docs/reference/pins.md is the rule. Nobody else may be able to change the file, as with keys.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from pickleseal import pins, storage
+from pickleseal.errors import KeyPermissionError, PinsError, shown
+from pickleseal.keystore import permissions, variables
+from pickleseal.locking import locked
+from pickleseal.pins import Pin
+
+_LOCK_SUFFIX = ".lock"
+_MAX_SIZE = 16 << 20
+
+
+class PinFile(NamedTuple):
+    """The pins that one file holds; a file that is not there holds none."""
+
+    path: Path
+
+    def read(self) -> dict[str, Pin]:
+        """Give all pins, by their context. Raises PinsError for a file that cannot be used."""
+        try:
+            text = permissions.read_guarded(
+                self.path, secret=False, group_read=True, limit=_MAX_SIZE
+            )
+        except FileNotFoundError:
+            if not self.path.parent.is_dir():
+                raise self._unusable("its folder is not there") from None
+            return {}
+        except KeyPermissionError as error:
+            raise self._unusable(str(error)) from None
+        except OSError as error:
+            raise self._unusable(error.strerror or str(error)) from None
+        try:
+            return pins.decode(text)
+        except PinsError as error:
+            raise self._unusable(str(error)) from None
+
+    def note(self, context: str, found: Pin) -> None:
+        """Remember an artifact that was loaded, unless a newer one is remembered already."""
+        if not pins.is_newer(found, self.read().get(context)):
+            return
+        try:
+            with locked(self._lock()):
+                held = self.read()
+                if pins.is_newer(found, held.get(context)):
+                    self._write({**held, context: found})
+        except OSError as error:
+            raise self._unusable(error.strerror or str(error)) from None
+
+    def forget(self, contexts: Iterable[str]) -> list[str]:
+        """Forget the pins of some contexts; give those that had one."""
+        with locked(self._lock()):
+            held = self.read()
+            gone = [context for context in dict.fromkeys(contexts) if context in held]
+            if gone:
+                self._write({c: pin for c, pin in held.items() if c not in gone})
+        return gone
+
+    def _lock(self) -> Path:
+        return Path(f"{self.path}{_LOCK_SUFFIX}")
+
+    def _write(self, held: dict[str, Pin]) -> None:
+        storage.write_whole(str(self.path), pins.encode(held), mode=0o600)
+
+    def _unusable(self, reason: str) -> PinsError:
+        return PinsError(f"the file of pins {shown(str(self.path))} cannot be used: {reason}")
+
+
+def find_pins(given: str | os.PathLike[str] | None = None) -> PinFile | None:
+    """Give the file of pins to use: the one given, or the one that PICKLESEAL_PINS names."""
+    path = variables.pins() if given is None else os.fspath(given)
+    if path is None:
+        return None
+    if not isinstance(path, str):
+        raise TypeError("pins= takes a str or os.PathLike[str]")
+    if not path:
+        raise PinsError("the path of the file of pins is empty: is a variable not set?")
+    return PinFile(Path(os.path.expanduser(path)))
