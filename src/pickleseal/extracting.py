@@ -1,0 +1,96 @@
+"""Taking files out of their envelopes again, a folder at a time: no one is held here."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+from typing import NamedTuple
+
+from pickleseal import opening, storage
+from pickleseal.adoption import extract_from
+from pickleseal.errors import NotSealedError, PicklesealError, SealError, TargetError
+from pickleseal.keyring import Keyring
+from pickleseal.metadata import normalize_context
+from pickleseal.roster import fits
+from pickleseal.seal import AuthenticHead
+from pickleseal.walk import Found, files_below
+
+
+class Outcome(StrEnum):
+    """What came of one file."""
+
+    EXTRACTED = "extracted"
+    NOT_SEALED = "not sealed"
+    """It lies below a folder that was named, and is no envelope."""
+    SKIPPED = "skipped"
+    """It is no file to look at: a link, a folder that cannot be read."""
+    REFUSED = "refused"
+    """Its seal does not hold, or it holds no pickle."""
+    FAILED = "failed"
+    """It could not be read or written."""
+
+
+class Extracted(NamedTuple):
+    """What came of one file: where the plain one is, and why there is none."""
+
+    path: str
+    outcome: Outcome
+    target: str | None = None
+    reason: str = ""
+    error: Exception | None = None
+
+
+def extract_all(
+    paths: Iterable[str], folder: str, *, keyring: Keyring, context: str | None = None
+) -> Iterator[Extracted]:
+    """Write what is in each envelope at or below some paths into a folder that mirrors theirs.
+
+    Nothing is unpickled, and no file is overwritten. `context`: what all of them must be sealed
+    for, a name, or a beginning and `*`; "*" is anything at all. Default: nothing.
+    """
+    for root in paths:
+        for found in files_below([root]):
+            yield _extracted(found, root, folder, keyring, context)
+
+
+def write_new(path: str, data: bytes) -> None:
+    """Write a whole file where there is none. Raises TargetError where there is one."""
+    if os.path.lexists(path):
+        raise TargetError(f"{path} is there already, and is not overwritten")
+    storage.write_whole(path, data)
+
+
+def extract_file(path: str, *, keyring: Keyring, context: str | None = None) -> bytes:
+    """Give what is in the envelope at a path; the context is as for `extract_all`."""
+    with storage.open_source(path) as source:
+        return extract_from(source, keyring=keyring, check=_check(context))
+
+
+def _check(context: str | None) -> Callable[[AuthenticHead], None]:
+    wanted = None if context is None else normalize_context(context)
+
+    def check(head: AuthenticHead) -> None:
+        sealed = head.metadata.context
+        anything = wanted is not None and wanted.endswith("*") and fits(wanted, sealed)
+        opening.check_head(head, context=sealed if anything or wanted == "*" else wanted)
+
+    return check
+
+
+def _extracted(
+    found: Found, root: str, folder: str, keyring: Keyring, context: str | None
+) -> Extracted:
+    skip = found.reason_to_skip()
+    if skip is not None:
+        return Extracted(found.path, Outcome.SKIPPED, reason=skip)
+    inside = os.path.basename(root) if found.named else os.path.relpath(found.path, root)
+    target = os.path.join(folder, inside)
+    try:
+        data = extract_file(found.path, keyring=keyring, context=context)
+        os.makedirs(os.path.dirname(target) or os.curdir, exist_ok=True)
+        write_new(target, data)
+    except (PicklesealError, OSError) as error:
+        outcome = Outcome.REFUSED if isinstance(error, SealError) else Outcome.FAILED
+        if isinstance(error, NotSealedError) and not found.named:
+            outcome = Outcome.NOT_SEALED
+        return Extracted(found.path, outcome, reason=str(error), error=error)
+    return Extracted(found.path, Outcome.EXTRACTED, target)
