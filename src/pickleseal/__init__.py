@@ -27,6 +27,8 @@ from pickleseal.auditing.report import Report
 from pickleseal.errors import (
     AdoptionError,
     BadSealError,
+    BareLoadError,
+    BareLoadWarning,
     ContextError,
     ExpiredError,
     KeyPermissionError,
@@ -72,6 +74,7 @@ from pickleseal.pickling import (
 from pickleseal.resealing import reseal
 from pickleseal.suite import Suite
 from pickleseal.version import __version__ as __version__
+from pickleseal.watching import Sighting, Watch, watch
 
 __all__ = [
     "DEFAULT_PROTOCOL",
@@ -79,6 +82,8 @@ __all__ = [
     "AdoptionError",
     "Audit",
     "BadSealError",
+    "BareLoadError",
+    "BareLoadWarning",
     "Change",
     "Contents",
     "ContextError",
@@ -106,6 +111,7 @@ __all__ = [
     "RevokedKeyError",
     "RollbackError",
     "SealError",
+    "Sighting",
     "Status",
     "Suite",
     "TargetError",
@@ -114,6 +120,7 @@ __all__ = [
     "Verdict",
     "VersionMismatchError",
     "VersionMismatchWarning",
+    "Watch",
     "WrongPassphraseError",
     "adopt_bytes",
     "audit",
@@ -130,4 +137,5 @@ __all__ = [
     "signed_load",
     "signed_loads",
     "verify",
+    "watch",
 ]

@@ -5,6 +5,8 @@ from pickle import UnpicklingError
 __all__ = [
     "AdoptionError",
     "BadSealError",
+    "BareLoadError",
+    "BareLoadWarning",
     "ContextError",
     "ExpiredError",
     "KeyPermissionError",
@@ -58,6 +60,10 @@ class SealError(PicklesealError, UnpicklingError):
 
 class AdoptionError(SealError):
     """What is to be adopted is not exactly one pickle or joblib file."""
+
+
+class BareLoadError(SealError):
+    """An unpickling that did not come through a seal was stopped, at a name that it asked for."""
 
 
 class NotSealedError(SealError):
@@ -134,3 +140,7 @@ class KeyPermissionError(KeyringError):
 
 class VersionMismatchWarning(UserWarning):
     """A package differs from the version that an object was sealed with."""
+
+
+class BareLoadWarning(UserWarning):
+    """Something is unpickled that did not come through a seal."""

@@ -16,6 +16,7 @@ _COMMANDS = {
     "audit": ("audit", "audit"),
     "demo": ("demo", "demo"),
     "extract": ("extract", "extract"),
+    "find-loads": ("find_loads", "find_loads"),
     "inspect": ("inspect", "inspect"),
     "keygen": ("keygen", "keygen"),
     "keys": ("keys", "keys"),

@@ -1,0 +1,193 @@
+"""`pickleseal find-loads`: where does this source load pickles bare?"""
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import click
+
+from pickleseal import callsites
+from pickleseal.callsites import Kind, Reading, Site
+from pickleseal.cli.output import (
+    CHECK_FAILED,
+    COULD_NOT_RUN,
+    FINE,
+    CouldNotRun,
+    Line,
+    counted,
+    guarded,
+    print_json,
+    print_lines,
+)
+from pickleseal.cli.progress import tracked
+from pickleseal.errors import SealError, shown
+from pickleseal.storage import RegularFile
+from pickleseal.walk import Found, Skip, files_below
+
+_NOTEBOOK = ".ipynb"
+_SOURCES = (".py", _NOTEBOOK)
+_NOT_YOURS = frozenset(
+    (
+        ".git", ".hg", ".venv", "venv", "site-packages", "node_modules", ".tox", ".nox",
+        ".ipynb_checkpoints",
+    )
+)  # fmt: skip
+
+
+class _Looked(NamedTuple):
+    """What came of a path; `left_out`: nobody looked, as was meant, and this is why."""
+
+    path: str
+    reading: Reading = Reading()
+    left_out: Skip | None = None
+
+
+@click.command("find-loads")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--loads-only", is_flag=True, help="Do not list what saves pickles.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, errors too.")
+@guarded
+def find_loads(paths: tuple[str, ...], *, loads_only: bool, as_json: bool) -> int:
+    """List what loads and saves pickles bare in Python source.
+
+    For each call, the line that should stand there. Nothing is run: pickle, joblib, pandas,
+    cloudpickle, dill, torch, numpy and shelve are followed by their imports. Below folders, *.py
+    and *.ipynb are looked at, but not in version control, environments and installed packages.
+
+    The exit code is 0 where nothing is found, 1 where something is, 2 where a file cannot be read
+    or is no Python, or there is none.
+
+    \b
+    Examples:
+      pickleseal find-loads src/ notebooks/
+      pickleseal find-loads --loads-only --json train.py
+    """
+    looked = list(tracked(_look(paths), "Reading", lambda: sum(1 for _ in _sources(paths))))
+    if loads_only:
+        looked = [_loads_of(one) for one in looked]
+    read = [one for one in looked if one.left_out is None]
+    if not read:
+        raise CouldNotRun("there is no Python source to look at")
+    if as_json:
+        print_json(_plain(looked))
+    else:
+        print_lines(line for one in read for line in _lines(one))
+        print_lines((line for one in read for line in _faults(one)), stderr=True)
+        print_lines(_summary(looked), stderr=True)
+    if any(one.reading.faults for one in read):
+        return COULD_NOT_RUN
+    return CHECK_FAILED if any(one.reading.sites for one in read) else FINE
+
+
+def _sources(paths: tuple[str, ...]) -> Iterator[Found]:
+    """Give once each file that may be source, and what was left out or cannot be walked through."""
+    seen = set()
+    for found in files_below(paths, excluded=_is_not_yours):
+        if not (found.named or found.path.endswith(_SOURCES) or _hides_some(found)):
+            continue
+        place = os.path.abspath(found.path)
+        if place not in seen:
+            seen.add(place)
+            yield found
+
+
+def _is_not_yours(path: str) -> bool:
+    return os.path.basename(path) in _NOT_YOURS and os.path.isdir(path)
+
+
+def _hides_some(found: Found) -> bool:
+    """Tell whether source may lie below what is not gone into."""
+    if found.skip is Skip.LINK:
+        return os.path.isdir(found.path)
+    return found.skip in (Skip.EXCLUDED, Skip.MOVED, Skip.UNREADABLE)
+
+
+def _look(paths: tuple[str, ...]) -> Iterator[_Looked]:
+    for found in _sources(paths):
+        if found.skip in (Skip.EXCLUDED, Skip.LINK):
+            yield _Looked(found.path, left_out=found.skip)
+        elif found.reason is not None:
+            yield _Looked(found.path, Reading(faults=(found.reason,)))
+        else:
+            yield _Looked(found.path, _read(found))
+
+
+def _read(found: Found) -> Reading:
+    folder = None if found.folder is None else found.folder.descriptor
+    try:
+        with RegularFile(found.path, follow=found.named, folder=folder) as file:
+            if file.size > callsites.MOST_BYTES:
+                return Reading(faults=(f"it has more than {callsites.MOST_BYTES:,} bytes",))
+            data = bytes(file.whole())
+    except SealError:
+        return Reading(faults=(Skip.SPECIAL.value,))
+    except OSError as error:
+        return Reading(faults=(error.strerror or str(error),))
+    if found.path.endswith(_NOTEBOOK):
+        return callsites.in_notebook(data)
+    return callsites.in_module(data)
+
+
+def _loads_of(looked: _Looked) -> _Looked:
+    sites = tuple(site for site in looked.reading.sites if site.kind is Kind.LOAD)
+    return looked._replace(reading=looked.reading._replace(sites=sites))
+
+
+def _plain(looked: list[_Looked]) -> dict[str, object]:
+    read = [one for one in looked if one.left_out is None]
+    return {
+        "sites": [
+            {"path": one.path, **site._asdict()} for one in read for site in one.reading.sites
+        ],
+        "faults": [
+            {"path": one.path, "reason": fault} for one in read for fault in one.reading.faults
+        ],
+        "left_out": [
+            {"path": one.path, "reason": one.left_out.value} for one in looked if one.left_out
+        ],
+        "files": len(read),
+    }
+
+
+def _lines(looked: _Looked) -> Iterator[Line]:
+    for site in looked.reading.sites:
+        first, *more = map(_on_a_line, site.code.split("\n"))
+        style = "bold yellow" if site.kind is Kind.LOAD else "cyan"
+        place = (_place(looked.path, site), "bold")
+        yield [place, (f"  {site.kind.value}", style), (f"  {first}", "")]
+        yield from ([(f"      {line}", "")] for line in more)
+        if site.instead is not None:
+            first, *more = map(_on_a_line, site.instead.split("\n"))
+            yield [("    → ", "dim"), (first, "green")]
+            yield from ([(f"      {line}", "green")] for line in more)
+        yield from ([(f"      {shown(remark)}", "dim")] for remark in site.remarks)
+
+
+def _place(path: str, site: Site) -> str:
+    cell = "" if site.cell is None else f"cell {site.cell}:"
+    return f"{shown(path)}:{cell}{site.line}:{site.column}"
+
+
+def _on_a_line(text: str) -> str:
+    return shown(text.strip())
+
+
+def _faults(looked: _Looked) -> Iterator[Line]:
+    for fault in looked.reading.faults:
+        yield [("✗ ", "bold red"), (shown(looked.path), "bold"), (f"  {shown(fault)}", "")]
+
+
+def _summary(looked: list[_Looked]) -> Iterator[Line]:
+    read = [one for one in looked if one.left_out is None]
+    kinds = [site.kind for one in read for site in one.reading.sites]
+    loads, dumps = kinds.count(Kind.LOAD), kinds.count(Kind.DUMP)
+    text = f"{counted(loads, 'load')} and {counted(dumps, 'dump')} in {counted(len(read), 'file')}"
+    notes = (
+        (sum(bool(one.reading.faults) for one in read), "file", "not read in full"),
+        (sum(one.left_out is Skip.EXCLUDED for one in looked), "folder", "left out"),
+        (sum(one.left_out is Skip.LINK for one in looked), "link", "not followed"),
+    )
+    more = "".join(f", {counted(count, noun)} {what}" for count, noun, what in notes if count)
+    yield [(text, "bold yellow" if kinds else "bold green"), (more, "")]
+    if kinds:
+        yield [("→ new lines need `import pickleseal`; `pickleseal adopt` seals old files", "dim")]
