@@ -13,8 +13,8 @@ from textwrap import dedent
 import pytest
 from watching import armed
 
-from pickleseal.errors import SealError
-from pickleseal.watching import BareLoadError, BareLoadWarning, Sighting, watch
+from pickleseal.errors import BareLoadError, BareLoadWarning, SealError
+from pickleseal.watching import Sighting, watch
 
 PRELUDE = """\
 import io, json, os, pickle, sys, threading, warnings
