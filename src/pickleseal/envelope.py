@@ -107,8 +107,8 @@ def _not_sealed(start: bytes) -> NotSealedError:
     return NotSealedError(
         "not sealed: this is no pickleseal envelope"
         + (f" ({guess})" if guess else "")
-        + ". Nothing was unpickled. If you wrote it yourself, load it where you trust it and"
-        " write it again with pickleseal.signed_dump"
+        + ". Nothing was unpickled. If you wrote it yourself, seal it as it is with: pickleseal"
+        " adopt"
     )
 
 

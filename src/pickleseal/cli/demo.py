@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import click
 
 from pickleseal import persist
+from pickleseal.adopting import Outcome, Place, adopt_all, survey
 from pickleseal.auditing.audits import audit
 from pickleseal.auditing.findings import Verdict
 from pickleseal.auditing.report import Report
@@ -26,6 +27,8 @@ from pickleseal.keystore.sources import find_keyring
 
 CONTEXT = "cancer/knn"
 OTHER_CONTEXT = "cancer/tree"
+
+SERIAL = 7
 
 # Both run in interpreters of their own: argv is a folder and a keyring's directory, or "".
 _LOAD = """
@@ -52,7 +55,7 @@ sys.addaudithook(lambda event, _: unpickled.append(event) if event == "pickle.fi
 refusals = {}
 for file in sorted(folder.glob("attack-*.pkl")):
     try:
-        signed_load(file, context="cancer/knn", keyring=keyring)
+        signed_load(file, context="cancer/knn", min_serial=7, keyring=keyring)
     except SealError as error:
         refusals[file.name] = [type(error).__name__, str(error.args[0])]
 before = len(unpickled), (folder / "mark").exists()
@@ -60,6 +63,17 @@ with open(folder / "attack-2.pkl", "rb") as file:
     pickle.load(file)  # what everybody does without pickleseal: the mark is harmless
 after = len(unpickled), (folder / "mark").exists()
 print(json.dumps({"refusals": refusals, "before": before, "after": after}))
+"""
+_SAVE_AS_BEFORE = """
+import sys
+from pathlib import Path
+import joblib
+from sklearn.datasets import load_breast_cancer
+from sklearn.neighbors import KNeighborsClassifier
+
+model = KNeighborsClassifier(n_neighbors=3).fit(*load_breast_cancer(return_X_y=True))
+joblib.dump(model, Path(sys.argv[1], "knn.joblib"), compress=3)
+print("null")
 """
 
 
@@ -79,8 +93,8 @@ def demo(*, keyring: str | None, as_json: bool) -> int:
     """See it all at work: seal, load, refuse.
 
     A K-nearest-neighbours model of scikit-learn's breast cancer data is sealed with your key and
-    loaded by a second Python. Then four files that are not what they should be are refused, and an
-    audit tells what each of them is.
+    loaded by a second Python. Then five files that are not what they should be are refused, an
+    audit tells what each of them is, and files that exist already are adopted.
     All files lie in a temporary folder; the exit code is 0 where all went as promised.
 
     \b
@@ -104,9 +118,14 @@ def _tell(story: "_Story", folder: Path, ring: Keyring, directory: str) -> dict[
     model, tree, accuracy = _fit()
     path = folder / "cancer.pkl"
     persist.signed_dump(
-        model, path, keyring=ring, context=CONTEXT, info={"accuracy": round(accuracy, 4)}
+        model,
+        path,
+        keyring=ring,
+        context=CONTEXT,
+        serial=SERIAL,
+        info={"accuracy": round(accuracy, 4)},
     )
-    story.say(f'signed_dump(model, "cancer.pkl", context="{CONTEXT}")')
+    story.say(f'signed_dump(model, "cancer.pkl", context="{CONTEXT}", serial={SERIAL})')
     story.fact("accuracy", f"{accuracy:.4f} on data that it has not seen")
     story.fact("size", f"{path.stat().st_size:,} bytes")
 
@@ -114,11 +133,11 @@ def _tell(story: "_Story", folder: Path, ring: Keyring, directory: str) -> dict[
     story.say(f"pickleseal inspect {path.name}")
     found = inspect(path, keyring=ring)
     for name, text in found.rows():
-        if name in ("status", "sealed by", "class", "context", "versions", "info"):
+        if name in ("status", "sealed by", "class", "context", "serial", "versions", "info"):
             story.fact(name, text)
 
     story.chapter("3", "Load it in a second Python, which was not there when it was sealed")
-    story.say(f'signed_load("cancer.pkl", context="{CONTEXT}")')
+    story.say(f'signed_load("cancer.pkl", context="{CONTEXT}", min_serial={SERIAL})')
     loaded = _run(_LOAD, folder, directory)
     same = loaded["accuracy"] == accuracy
     story.fact("process", str(loaded["pid"]))
@@ -142,7 +161,7 @@ def _tell(story: "_Story", folder: Path, ring: Keyring, directory: str) -> dict[
     story.chapter("5", "The proof that nothing ran")
     events, mark = result["before"]
     quiet = not events and not mark
-    story.verdict(quiet, f"names looked up by an unpickler while all four were refused: {events}")
+    story.verdict(quiet, f"names looked up by an unpickler while all five were refused: {events}")
     story.verdict(not mark, "the mark that the malicious pickle makes: not there")
     events, mark = result["after"]
     story.verdict(bool(events and mark), "and when plain pickle.load takes the same file: there")
@@ -159,7 +178,8 @@ def _tell(story: "_Story", folder: Path, ring: Keyring, directory: str) -> dict[
     expected |= {f"attack-{n}.pkl": attack.verdict.value for n, attack in enumerate(attacks, 1)}
     story.verdict(verdicts == expected, "one verdict for each file, and not one of them unpickled")
 
-    ok = same and proven and verdicts == expected
+    adopted = _adopt(story, folder / "old", model, ring)
+    ok = same and proven and verdicts == expected and adopted
     story.end(ok)
     return {
         "ok": ok,
@@ -170,7 +190,29 @@ def _tell(story: "_Story", folder: Path, ring: Keyring, directory: str) -> dict[
         "mark_after_refusals": result["before"][1],
         "mark_after_plain_pickle": result["after"][1],
         "verdicts": verdicts,
+        "adopted": adopted,
     }
+
+
+def _adopt(story: "_Story", folder: Path, model: Any, ring: Keyring) -> bool:  # noqa: ANN401
+    """Seal files that others' tools wrote, and load one; tell whether all went as it should."""
+    story.chapter("7", "Adopt what you saved before, without unpickling it")
+    folder.mkdir()
+    _run(_SAVE_AS_BEFORE, folder, "")
+    (folder / "armed.pkl").write_bytes(_armed(folder / "mark"))
+    story.say("pickleseal adopt old/ --context cancer/old")
+    found = list(survey([str(folder)]))
+    done = {
+        os.path.basename(one.path): one.outcome
+        for one in adopt_all(found, keyring=ring, place=Place(), context="cancer/old")
+    }
+    good = done == {"armed.pkl": Outcome.REFUSED, "knn.joblib": Outcome.ADOPTED}
+    story.verdict(good, "knn.joblib is sealed as it was; armed.pkl reaches beyond data: refused")
+    story.say('signed_load("old/knn.joblib", context="cancer/old")')
+    again = persist.signed_load(folder / "knn.joblib", keyring=ring, context="cancer/old")
+    same = type(again) is type(model)
+    story.verdict(same, "unpacked and loaded through joblib, from memory that was verified")
+    return good and same
 
 
 def _fit() -> tuple[object, object, float]:
@@ -189,8 +231,7 @@ def _fit() -> tuple[object, object, float]:
 def _attacks(folder: Path, model: object, tree: object, ring: Keyring) -> list[Attack]:
     genuine = (folder / "cancer.pkl").read_bytes()
     middle = len(genuine) // 2
-    # os.mkdir(".../mark"), as protocol 0 spells it: whoever unpickles this makes the folder.
-    malicious = b"cos\nmkdir\n(V" + str(folder / "mark").encode("raw_unicode_escape") + b"\ntR."
+    malicious = _armed(folder / "mark")
 
     def flip(path: Path) -> None:
         path.write_bytes(genuine[:middle] + bytes([genuine[middle] ^ 1]) + genuine[middle + 1 :])
@@ -204,6 +245,9 @@ def _attacks(folder: Path, model: object, tree: object, ring: Keyring) -> list[A
 
     def seal_for_another_place(path: Path) -> None:
         persist.signed_dump(tree, path, keyring=ring, context=OTHER_CONTEXT)
+
+    def seal_as_of_old(path: Path) -> None:
+        persist.signed_dump(model, path, keyring=ring, context=CONTEXT, serial=SERIAL - 1)
 
     return [
         Attack(
@@ -222,7 +266,15 @@ def _attacks(folder: Path, model: object, tree: object, ring: Keyring) -> list[A
             Verdict.WRONG_CONTEXT,
             seal_for_another_place,
         ),
+        Attack(
+            "last year's model of yours put back", "RollbackError", Verdict.SEALED, seal_as_of_old
+        ),
     ]
+
+
+def _armed(mark: Path) -> bytes:
+    """Give a pickle that makes a folder, os.mkdir(mark), as protocol 0 spells it."""
+    return b"cos\nmkdir\n(V" + str(mark).encode("raw_unicode_escape") + b"\ntR."
 
 
 def _run(code: str, folder: Path, directory: str) -> dict[str, Any]:
