@@ -511,6 +511,39 @@ def test_an_installed_model_passes_where_installed_ones_alone_are_taken(ring: Ke
     assert inspect_bytes(data, ring).origins == {"dist": ("numpy",), "std": ("fractions",)}
 
 
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_a_name_of_python_2_is_held_against_the_module_of_today(
+    tmp_path: Path, ring_directory: Path, protocol: int
+) -> None:
+    import configparser
+
+    model = tmp_path / "model"
+    signed_dump(configparser.DuplicateSectionError, model, protocol, keyring=ring_directory)
+    folder = planted(tmp_path / "planted", "configparser")
+    assert load_in(folder, model, ring_directory) == "PolicyError"
+    assert not (folder / "mark").exists()
+
+
+def test_packages_that_lie_elsewhere_are_installed_where_the_environment_says_so(
+    tmp_path: Path, ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "target"
+    packages.mkdir()
+    (packages / "thing.py").write_text("class Thing: pass\n")
+    model = tmp_path / "model"
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+    monkeypatch.setenv("PICKLESEAL_SITE", f"{tmp_path}{os.pathsep}{packages}")
+    code = f"import thing, pickleseal; pickleseal.signed_dump(thing.Thing, {str(model)!r})"
+    environment = {**os.environ, "PICKLESEAL_KEYRING": str(ring_directory)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, cwd=tmp_path)
+    metadata = inspect(model, keyring=ring_directory).metadata
+    assert metadata is not None
+    assert metadata.origins == {"dist": ("thing",)}
+    assert load_in(tmp_path, model, ring_directory) == "loaded"
+    monkeypatch.delenv("PICKLESEAL_SITE")
+    assert load_in(tmp_path, model, ring_directory) == "PolicyError"
+
+
 # --- the event -------------------------------------------------------------------------------
 
 

@@ -4,8 +4,7 @@ Load, verify, inspect and the rest all read through here, so that they cannot di
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from pickleseal import envelope, policy, seal, storage
 from pickleseal.errors import MalformedError, SealError
@@ -14,15 +13,20 @@ from pickleseal.metadata import normalize_context
 from pickleseal.storage import Source
 
 
-@contextmanager
-def naming(name: str | None) -> Iterator[None]:
+class naming:  # noqa: N801 - used as `with naming(...)`, and a function of contextlib's costs more
     """Put the name of what is read into each refusal."""
-    try:
-        yield
-    except SealError as error:
-        if error.source is None:
-            error.source = name
-        raise
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str | None) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, SealError) and error.source is None:
+            error.source = self._name
 
 
 def read_fixed(source: Source, *, max_bytes: int | None = None) -> envelope.Fixed:

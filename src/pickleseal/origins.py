@@ -14,6 +14,8 @@ from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, Pat
 from types import ModuleType
 from typing import Any
 
+VARIABLE = "PICKLESEAL_SITE"
+
 
 class Origin(StrEnum):
     """Who put a module where an import finds it."""
@@ -185,7 +187,19 @@ def _site_folders() -> frozenset[str]:
     folders = site.getsitepackages()
     if site.ENABLE_USER_SITE and site.USER_SITE:
         folders = [*folders, site.USER_SITE]
-    return frozenset(map(_real, folders))
+    return frozenset(map(_real, [*folders, *_named_folders()]))
+
+
+def _named_folders() -> list[str]:
+    """Give the folders that PICKLESEAL_SITE names: packages that no site folder holds.
+
+    `pip install --target`, AWS Lambda, PEX and the like put them where only their users know.
+    """
+    folders = os.environ.get(VARIABLE, "").split(os.pathsep)
+    named = [folder for folder in folders if folder]
+    if not all(map(os.path.isabs, named)):
+        raise ValueError(f"{VARIABLE} must hold absolute paths, with {os.pathsep!r} in between")
+    return named
 
 
 @functools.cache

@@ -356,7 +356,7 @@ def _seal(
     )
     created = now()
     listed = md.fits_imports(pickled.names)
-    modules = {module.partition(".")[0] for module, _ in pickled.names}
+    modules = policy.modules_of(pickled.names)
     cls = f"{type(obj).__module__}.{type(obj).__qualname__}"
     metadata = md.Metadata(
         content="pickle",

@@ -1,5 +1,6 @@
 """What a reader asks of a genuine envelope before it is unpickled. Pure judgements."""
 
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Self
 
@@ -93,6 +94,16 @@ def check_imports(metadata: Metadata, allowed: Allowed | None) -> None:
         raise PolicyError(f"it refers to {listed}{more}, which allow does not have")
 
 
+def modules_of(names: Iterable[tuple[str, str]]) -> set[str]:
+    """Give the top-level modules that names lead to, those of Python 2 under today's name too."""
+    modules = set()
+    for pair in names:
+        today, _ = NAME_MAPPING.get(pair, pair)
+        for module in (pair[0], IMPORT_MAPPING.get(today, today)):
+            modules.add(module.partition(".")[0])
+    return modules
+
+
 _MOST_TOLD = 5
 _INSTALLED = ("dist", "std")
 
@@ -113,7 +124,8 @@ def check_origins(
                 raise PolicyError(
                     f"the module {shown(module)} was {what} when it was sealed, and here a local"
                     " file of that name would be run in its place. Rename that file, or run"
-                    " where it is not found"
+                    " where it is not found. (If that is where your packages are installed, name"
+                    " its folder in PICKLESEAL_SITE)"
                 )
     if installed_only:
         if metadata.imports is None and metadata.origins is None:
@@ -121,7 +133,7 @@ def check_origins(
                 "it does not list the modules that it needs, and the load takes installed ones"
                 " alone"
             )
-        named = {module.partition(".")[0] for module, _ in metadata.imports or ()}
+        named = modules_of(metadata.imports or ())
         for module in sorted(named.union(origins.get("local", ()))):
             if is_local(module):
                 raise PolicyError(
