@@ -283,7 +283,8 @@ def _pairs_text(pairs: Mapping[str, Any] | None) -> str | None:
 
 def _imports_text(metadata: Metadata) -> str | None:
     if metadata.imports is not None:
-        return ", ".join(f"{module}.{name}" for module, name in metadata.imports) or "none"
+        names = ", ".join(f"{module}.{name}" for module, name in metadata.imports)
+        return f"{names} (and what these import or unpickle themselves)" if names else "none"
     if metadata.imports_omitted is not None:
         return f"{metadata.imports_omitted}, too many to list"
     return "not recorded"
