@@ -65,6 +65,9 @@ NOT_ONE_PICKLE = {
     "half a stream": zlib.compress(b"N.")[:-3],
     "compressed twice": zlib.compress(zlib.compress(b"N.")),
     "an envelope": signed_dumps(1, keyring=RING),
+    "a persistent id": b"Pid\n.",
+    "a persistent id, computed": b"(S'id'\ntQ.",
+    "a buffer beside": pickle.dumps(np.zeros(9), 5, buffer_callback=lambda _: None),
     "a path of arrays beside": (
         b"cjoblib.numpy_pickle_compat\nNDArrayWrapper\n(S'a.npy'\ncnumpy\nndarray\nI01\ntR."
     ),
@@ -74,6 +77,23 @@ NOT_ONE_PICKLE = {
 @pytest.mark.parametrize("raw", NOT_ONE_PICKLE.values(), ids=NOT_ONE_PICKLE)
 def test_what_is_not_exactly_one_pickle_is_not_adopted(raw: bytes, ring: Keyring) -> None:
     with nothing_unpickled(), pytest.raises(AdoptionError):
+        adopt_bytes(raw, keyring=ring)
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (b"N." * 3, "3 pickles"),
+        (b"N." * 100_000, "over 1000 pickles"),
+        (b"N." * 3 + b"\xff", "5 bytes"),
+        (pickle.dumps(1) + bytes(7), "7 bytes"),
+        (zlib.compress(b"N.") + b"\0", "1 byte"),
+    ],
+)
+def test_it_says_how_many_there_are_or_what_is_left_over(
+    raw: bytes, told: str, ring: Keyring
+) -> None:
+    with pytest.raises(AdoptionError, match=told):
         adopt_bytes(raw, keyring=ring)
 
 
@@ -95,7 +115,7 @@ def objects() -> list[Any]:
 
 
 @pytest.mark.parametrize("compress", COMPRESSIONS, ids=str)
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("protocol", range(6))
 def test_a_file_of_joblibs_is_adopted_and_loaded_and_comes_out_as_it_was(
     compress: Any, protocol: int, ring: Keyring
 ) -> None:
@@ -151,6 +171,14 @@ def test_a_name_that_adopting_did_not_record_is_not_looked_up(
     with pytest.raises(PolicyError):
         signed_loads(whole, keyring=ring, allow=["joblib", "numpy"])
     assert not mark.exists()
+
+
+def test_allowed_names_are_those_of_today_in_a_file_of_joblibs_too(ring: Keyring) -> None:
+    file = io.BytesIO()
+    joblib.dump({"a": np.array([{1, 2}, OrderedDict()], object)}, file)
+    data = adopt_bytes(file.getvalue(), keyring=ring)
+    allow = ["joblib", "numpy", "builtins", "collections.OrderedDict", "_codecs"]
+    assert signed_loads(data, keyring=ring, allow=allow)["a"][0] == {1, 2}
 
 
 def test_a_pickle_in_a_compression_of_joblibs_is_loaded_too(ring: Keyring) -> None:

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -13,15 +14,15 @@ import lz4.frame
 import numpy as np
 import pytest
 
-from pickleseal import MalformedError
+from pickleseal import MalformedError, PicklesealError
 from pickleseal.unpacking import PIECE, expand, method_of, pieces
 
 METHODS: dict[str, Callable[[bytes], bytes]] = {
     "zlib": zlib.compress,
     "gzip": gzip.compress,
     "bz2": bz2.compress,
-    "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
-    "xz": lzma.compress,
+    "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE, preset=1),
+    "xz": lambda data: lzma.compress(data, preset=1),
     "lz4": lz4.frame.compress,
 }
 RAW = np.random.default_rng(0).integers(0, 9, 3 * PIECE + 12_345, np.uint8).tobytes()
@@ -75,6 +76,18 @@ def test_a_bomb_takes_no_more_than_a_piece(method: str) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20 * PIECE  # lzma has a dictionary of 8 MiB
+
+
+def test_where_lz4_is_missing_that_is_said_and_no_file_is_called_damaged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packed = memoryview(METHODS["lz4"](RAW[:100]))
+    for module in ("lz4", "lz4.frame"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(PicklesealError) as caught:
+        expand(packed, 100)
+    assert not isinstance(caught.value, MalformedError)
+    assert "lz4" in str(caught.value)
 
 
 def test_what_is_not_compressed_is_given_as_it_is() -> None:

@@ -7,20 +7,29 @@ import before anything is done, and what reaches beyond data is named one by one
 import hashlib
 import os
 import re
+import stat
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from enum import StrEnum
 from typing import NamedTuple
 
 from pickleseal import envelope, opening, storage
-from pickleseal.adoption import judge, seal_adopted
+from pickleseal.adoption import Judgement, judge, seal_adopted
 from pickleseal.auditing.containers import look
 from pickleseal.auditing.findings import Contents, Grade
+from pickleseal.auditing.grades import grade
 from pickleseal.errors import AdoptionError, NotSealedError, PicklesealError, SealError, TargetError
 from pickleseal.keyring import Keyring
-from pickleseal.walk import Found, files_below
+from pickleseal.metadata import normalize_context
+from pickleseal.seal import SealedHead
+from pickleseal.storage.files import Stamp, stamp_of
+from pickleseal.walk import Found, Skip, files_below
 
 BACKUP_SUFFIX = ".unsealed"
-_LINE = re.compile(r"\\?([0-9a-fA-F]{64})(?: [ *].*)?")
+_LINE = re.compile(r"\\?([0-9a-fA-F]{64}) [ *].+")
+_SMALL = 1 << 20
+_LEFT_ALONE = frozenset((Skip.LINK, Skip.SPECIAL, Skip.LEFTOVER))
 
 
 class Outcome(StrEnum):
@@ -33,7 +42,7 @@ class Outcome(StrEnum):
     NO_ARTIFACT = "no artifact"
     """It lies below a folder that was named, and is no pickle in any dress."""
     SKIPPED = "skipped"
-    """It is not to be looked at: a link, a backup, not in the list of digests."""
+    """It is not to be adopted: a link, a backup, named twice, not in the list of digests."""
     REFUSED = "refused"
     """It is not one pickle or joblib file, or reaches beyond data. It is as it was."""
     FAILED = "failed"
@@ -43,7 +52,8 @@ class Outcome(StrEnum):
 class Surveyed(NamedTuple):
     """What a look at one file came upon; `root` is the path that was named, it or a folder above.
 
-    `contents` tells what it would import; `sha256` names what was seen, in hexadecimal digits.
+    `contents` tells what it would import, and `judgement` what it is; `sha256` names what was seen,
+    in hexadecimal digits, and `real` is where that lay.
     """
 
     path: str
@@ -52,6 +62,8 @@ class Surveyed(NamedTuple):
     reason: str = ""
     contents: Contents | None = None
     sha256: str | None = None
+    judgement: Judgement | None = None
+    real: str = ""
 
 
 class Adopted(NamedTuple):
@@ -85,10 +97,11 @@ class Place(NamedTuple):
 def read_digests(text: str) -> frozenset[str]:
     """Give the digests in a list as sha256sum writes it. Raises ValueError for another line."""
     digests = set()
-    for number, line in enumerate(text.splitlines(), 1):
+    # A file's name may have any other character that ends a line.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        match = _LINE.fullmatch(line)
+        match = _LINE.fullmatch(line.removesuffix("\r"))
         if match is None:
             raise ValueError(f"line {number} is none of sha256sum's: 64 hexadecimal digits, a name")
         digests.add(match[1].lower())
@@ -106,10 +119,16 @@ def survey(
     `accepted`: the paths of files that may reach beyond data. `digests`: the SHA-256 of the files
     that may be adopted at all; None: all may.
     """
-    beyond = {os.path.realpath(path) for path in accepted}
+    wants = _Wants(frozenset(map(os.path.realpath, accepted)), digests)
+    seen: set[str] = set()
     for root in paths:
         for found in files_below([root]):
-            yield _surveyed(found, root, beyond, digests)
+            real = found.real or os.path.realpath(found.path)
+            if real in seen:
+                yield Surveyed(found.path, root, Outcome.SKIPPED, "it was looked at already")
+                continue
+            seen.add(real)
+            yield _surveyed(found, root, wants)._replace(real=real)
 
 
 def adopt_all(
@@ -122,68 +141,92 @@ def adopt_all(
     """Seal the files that a survey found ready, exactly as it saw them; tell of each.
 
     Each is read anew, and sealed from the memory that was held against what was surveyed. What was
-    done stays done if this is stopped; begun again, it goes on from there.
+    done stays done if this is stopped; begun again, it goes on from there. Raises KeyringError at
+    once where the ring has no key to seal with.
     """
+    sealed_for = None if context is None else normalize_context(context)
+    keyring.sealing_key(context=sealed_for, now=time.time())
     for found in surveyed:
         if found.outcome is not Outcome.READY:
             yield Adopted(found.path, found.outcome, reason=found.reason)
             continue
         try:
-            yield _adopted(found, keyring, place, context)
-        except AdoptionError as error:
-            yield Adopted(found.path, Outcome.REFUSED, reason=_reason(error))
+            yield _adopted(found, keyring, place, sealed_for)
         except (PicklesealError, OSError, MemoryError) as error:
             yield Adopted(found.path, Outcome.FAILED, reason=_reason(error))
 
 
-def _surveyed(
-    found: Found, root: str, beyond: set[str], digests: frozenset[str] | None
-) -> Surveyed:
+class _Wants(NamedTuple):
+    """What may be adopted: the real paths that may reach beyond data, and the digests, if any."""
+
+    beyond: frozenset[str]
+    digests: frozenset[str] | None
+
+
+class _Held:
+    """The bytes of a file, to be looked at: the same ones that are hashed."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self.size = len(data)
+
+    def read(self, offset: int, size: int, /) -> bytes:
+        return bytes(self._data[offset : offset + size])
+
+
+def _surveyed(found: Found, root: str, wants: _Wants) -> Surveyed:
     skip = found.reason_to_skip()
     if skip is not None:
-        return Surveyed(found.path, root, Outcome.SKIPPED, skip)
+        outcome = Outcome.SKIPPED if found.skip in _LEFT_ALONE else Outcome.FAILED
+        return Surveyed(found.path, root, outcome, skip)
     try:
         folder = None if found.folder is None else found.folder.descriptor
         with storage.RegularFile(found.path, follow=found.named, folder=folder) as file:
-            return _judged(file, found, root, beyond, digests)
-    except AdoptionError as error:
-        return Surveyed(found.path, root, Outcome.REFUSED, _reason(error))
+            return _looked_at(file, found, root, wants)
     except (PicklesealError, OSError, MemoryError) as error:
         return Surveyed(found.path, root, Outcome.FAILED, _reason(error))
+    except Exception as error:  # noqa: BLE001 - one file's trouble must not end a whole survey
+        reason = f"pickleseal itself failed at it, please report this: {error!r}"
+        return Surveyed(found.path, root, Outcome.FAILED, reason)
 
 
-def _judged(
-    file: storage.RegularFile,
-    found: Found,
-    root: str,
-    beyond: set[str],
-    digests: frozenset[str] | None,
-) -> Surveyed:
+def _looked_at(file: storage.RegularFile, found: Found, root: str, wants: _Wants) -> Surveyed:
     path = found.path
     if _is_envelope(file):
         return Surveyed(path, root, Outcome.ALREADY)
-    if not found.named and _is_backup(path):
+    if not found.named and _is_backup(file):
         return Surveyed(path, root, Outcome.SKIPPED, "it is what a file was before it was adopted")
-    contents = look(file, name=path)
-    if contents is None and not found.named:
-        return Surveyed(path, root, Outcome.NO_ARTIFACT)
+    quiet = not found.named and wants.digests is None
+    if quiet and file.size > _SMALL and look(file, name=path) is None:
+        return Surveyed(path, root, Outcome.NO_ARTIFACT)  # not all of a film is read
     raw = file.whole()
     sha256 = hashlib.sha256(raw).hexdigest()
-    if digests is not None and sha256 not in digests:
+    # From the memory that was hashed: nobody can show one file, and have another one sealed.
+    contents = look(_Held(raw), name=path)
+    if wants.digests is not None and sha256 not in wants.digests:
+        if contents is None and not found.named:
+            return Surveyed(path, root, Outcome.NO_ARTIFACT)
         return Surveyed(path, root, Outcome.SKIPPED, "its SHA-256 is not in the list", contents)
+    if contents is None and quiet:
+        return Surveyed(path, root, Outcome.NO_ARTIFACT)
     try:
-        judge(raw)
-        reason = _objection(contents, accepted=os.path.realpath(path) in beyond)
+        judgement = judge(raw)
     except AdoptionError as error:
-        reason = _reason(error)
+        return Surveyed(path, root, Outcome.REFUSED, _reason(error), contents, sha256)
+    # Few bytes may be a text as well as a pickle; whoever names them says which.
+    contents = contents or _contents_of(judgement)
+    reason = _objection(contents, accepted=os.path.realpath(path) in wants.beyond)
     outcome = Outcome.REFUSED if reason else Outcome.READY
-    return Surveyed(path, root, outcome, reason, contents, sha256)
+    return Surveyed(path, root, outcome, reason, contents, sha256, judgement)
 
 
-def _objection(contents: Contents | None, *, accepted: bool) -> str:
+def _contents_of(found: Judgement) -> Contents:
+    worst, names, reasons = grade([found.walk])
+    return Contents(found.content, worst, 1, names, reasons)
+
+
+def _objection(contents: Contents, *, accepted: bool) -> str:
     """Say why what is one pickle is not adopted all the same, or nothing."""
-    if contents is None:
-        return "it is not told from a file that is no pickle"
     if contents.grade is Grade.UNREADABLE:
         return "it cannot be followed to its end"
     if contents.grade is Grade.BEYOND and not accepted:
@@ -195,64 +238,114 @@ def _is_envelope(file: storage.RegularFile) -> bool:
     return file.read(0, len(envelope.MAGIC)) == envelope.MAGIC
 
 
-def _is_backup(path: str) -> bool:
-    """Tell whether a file is what another one was before it was adopted."""
-    if not path.endswith(BACKUP_SUFFIX):
+def _is_backup(file: storage.RegularFile) -> bool:
+    """Tell whether a file is what another one was: that one is sealed, or was about to be."""
+    if not file.path.endswith(BACKUP_SUFFIX):
         return False
     try:
-        with storage.RegularFile(path.removesuffix(BACKUP_SUFFIX), follow=True) as file:
-            return _is_envelope(file)
+        with storage.RegularFile(file.path.removesuffix(BACKUP_SUFFIX), follow=True) as other:
+            return _is_envelope(other) or other.sha256() == file.sha256()
     except (NotSealedError, OSError):
         return False
 
 
 def _adopted(found: Surveyed, keyring: Keyring, place: Place, context: str | None) -> Adopted:
-    with storage.RegularFile(found.path, follow=True) as file:
+    named = found.path == found.root
+    with storage.RegularFile(found.path, follow=named) as file:
         raw = file.whole()
         stamp = file.stamp
-    if hashlib.sha256(raw).hexdigest() != found.sha256:
-        raise TargetError("it was changed since it was looked at, and was left as it is now")
-    head = seal_adopted(raw, judge(raw), keyring=keyring, context=context)
-    target = place.target(found)
-    backup = None
+    same = hashlib.sha256(raw).hexdigest() == found.sha256
+    if found.judgement is None or not same or os.path.realpath(found.path) != found.real:
+        raise _changed()
+    head = seal_adopted(raw, found.judgement, keyring=keyring, context=context)
     if place.folder is None:
-        backup = _keep(found.path) if place.backup else None
-    else:
-        os.makedirs(os.path.dirname(target) or os.curdir, exist_ok=True)
-        if os.path.lexists(target):
-            return _there(found, target, raw, keyring)
-    seen = stamp if place.folder is None else None
-    storage.write(target, head.data, [raw], head.finish, head.key.suite, durable=True, seen=seen)
-    return Adopted(found.path, Outcome.ADOPTED, target, backup)
+        backup = found.real + BACKUP_SUFFIX if place.backup else None
+        _replace(found.real, head, raw, stamp, backup)
+        return Adopted(found.path, Outcome.ADOPTED, found.path, backup)
+    target = place.target(found)
+    os.makedirs(os.path.dirname(target) or os.curdir, exist_ok=True)
+    if os.path.lexists(target):
+        return _there(found, target, keyring, context)
+    # At once with the mode of its file: what was private stays private.
+    mode = _mode(found.real)
+    storage.write(target, head.data, [raw], head.finish, head.key.suite, durable=True, mode=mode)
+    return Adopted(found.path, Outcome.ADOPTED, target)
 
 
-def _keep(path: str) -> str:
-    """Give a file a second name, under which it stays when its place is taken."""
-    real = os.path.realpath(path)
-    backup = real + BACKUP_SUFFIX
+def _replace(
+    real: str, head: SealedHead, raw: memoryview, stamp: Stamp, backup: str | None
+) -> None:
+    """Put an envelope in the place of a file, which stays under a second name if there is one."""
+    new = backup is not None and _keep(backup, real, raw, stamp)
+    try:
+        storage.write(real, head.data, [raw], head.finish, head.key.suite, durable=True, seen=stamp)
+    except BaseException:
+        if backup is not None and new:
+            _drop(backup, real, stamp)
+        raise
+
+
+def _keep(backup: str, real: str, raw: memoryview, stamp: Stamp) -> bool:
+    """Give a file a second name; tell whether it has not had it yet, from a run that was cut off.
+
+    Raises TargetError where another file has that name.
+    """
+    if os.path.lexists(backup):
+        if not _holds(backup, raw):
+            raise _in_the_way(backup)
+        return False
     try:
         os.link(real, backup)
     except FileExistsError:
-        if not os.path.samefile(real, backup):  # left from a run that was cut off, if it is
-            raise TargetError(
-                f"{os.path.basename(backup)} is there already, and is another file: move it away"
-            ) from None
-    except OSError:  # this file system has no second names
-        with storage.RegularFile(real, follow=False) as file:
-            storage.write_whole(backup, bytes(file.whole()))
-    return backup
+        raise _in_the_way(backup) from None
+    except OSError:  # no second names in this file system, or not for this user
+        storage.write_whole(backup, bytes(raw), mode=_mode(real))
+        return True
+    if stamp_of(os.lstat(backup)) != stamp:
+        os.unlink(backup)
+        raise _changed()
+    return True
 
 
-def _there(found: Surveyed, target: str, raw: memoryview, keyring: Keyring) -> Adopted:
+def _drop(backup: str, real: str, stamp: Stamp) -> None:
+    """Take a second name away again, if the file still has its first."""
+    with suppress(OSError):
+        if stamp_of(os.stat(real)) == stamp:
+            os.unlink(backup)
+
+
+def _holds(path: str, raw: memoryview) -> bool:
+    try:
+        with storage.RegularFile(path, follow=False) as file:
+            return file.sha256() == hashlib.sha256(raw).hexdigest()
+    except NotSealedError:
+        return False
+
+
+def _changed() -> TargetError:
+    return TargetError("it was changed since it was looked at, and was left as it is now")
+
+
+def _in_the_way(backup: str) -> TargetError:
+    name = os.path.basename(backup)
+    return TargetError(f"{name} is there already, and is another file: move it away")
+
+
+def _mode(path: str) -> int:
+    return stat.S_IMODE(os.stat(path).st_mode) & 0o777
+
+
+def _there(found: Surveyed, target: str, keyring: Keyring, context: str | None) -> Adopted:
     """Tell what came of a file whose target exists: it may be from a run that was cut off."""
     try:
         with storage.open_source(target) as source:
             payload = opening.read(source, lambda: keyring, check=lambda _: None)
-            same = opening.segments(payload)[0] == raw
+            held = hashlib.sha256(opening.segments(payload)[0]).hexdigest()
+            same = (held, payload.head.metadata.context) == (found.sha256, context)
     except SealError:
         same = False
     if not same:
-        raise TargetError(f"{target} is there already, and holds something else")
+        raise TargetError(f"{target} is there already, and is something else")
     return Adopted(found.path, Outcome.ALREADY, target)
 
 

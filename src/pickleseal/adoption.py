@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, NamedTuple
 
-from pickleseal import envelope, opcodes, opening, persist, seal, storage, unpacking
+from pickleseal import envelope, opcodes, opening, persist, policy, seal, storage, unpacking
 from pickleseal import metadata as md
 from pickleseal.auditing.cursor import Cursor
 from pickleseal.auditing.machine import Trace, trace
@@ -22,6 +22,7 @@ _OTHERS = {
 _NOT_ONE = "load it where you trust it, with what wrote it, and write it with signed_dump"
 _COMPANIONS = frozenset(("NDArrayWrapper", "ZNDArrayWrapper"))
 _LAST_OLD_PROTOCOL = 3
+_MOST_COUNTED = 1000
 
 
 class Judgement(NamedTuple):
@@ -54,12 +55,19 @@ def judge(raw: memoryview) -> Judgement:
     try:
         reader = _Pieces(raw)
         cursor = Cursor(reader.read)
+        if method is not None and unpacking.method_of(cursor.peek(8)) is not None:
+            raise AdoptionError("it is compressed twice, and joblib unpacks once")
         walk = trace(cursor, joblib=True)
         _check_end(walk, cursor, reader)
     except MalformedError as error:
         raise AdoptionError(f"{error}, or it is nothing that pickle or joblib wrote") from None
     if any(name.name in _COMPANIONS for name in walk.names):
         raise AdoptionError(f"its arrays lie in files beside it: {_NOT_ONE}")
+    if walk.given:
+        raise AdoptionError(
+            "it refers to what its reader has to give (persistent ids, or buffers that lie"
+            f" elsewhere), and so is no whole file: {_NOT_ONE}"
+        )
     if method is None and not walk.wrapped_arrays:
         return Judgement("pickle", None, _names_of_pickle(raw, walk), walk)
     return Judgement("joblib", reader.given, _names_of_joblib(walk), walk)
@@ -126,7 +134,7 @@ def seal_adopted(
         serial=serial,
         imports=tuple(sorted(names)) if names is not None and listed else None,
         imports_omitted=len(names) if names is not None and not listed else None,
-        origins=persist.origins_of({module.partition(".")[0] for module, _ in names or ()}),
+        origins=persist.origins_of(policy.modules_of(names or ())),
         raw_size=found.raw_size,
         info=info,
     )
@@ -211,8 +219,11 @@ def _check_end(walk: Trace, cursor: Cursor, reader: _Pieces) -> None:
         if not trace(cursor, joblib=True).ended:
             reader.drain()
             spare = reader.given - end
-            raise AdoptionError(f"{spare} bytes follow its end, and no load would take them")
+            what = "byte follows" if spare == 1 else "bytes follow"
+            raise AdoptionError(f"{spare} {what} its end, and no load would take them")
         count += 1
+        if count > _MOST_COUNTED:
+            raise AdoptionError(f"it holds over {_MOST_COUNTED} pickles: {_NOT_ONE}")
     if count > 1:
         raise AdoptionError(f"it holds {count} pickles, one behind the other: {_NOT_ONE}")
 

@@ -1,6 +1,7 @@
 """Taking files out of their envelopes again, a folder at a time: no one is held here."""
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
@@ -12,17 +13,21 @@ from pickleseal.keyring import Keyring
 from pickleseal.metadata import normalize_context
 from pickleseal.roster import fits
 from pickleseal.seal import AuthenticHead
-from pickleseal.walk import Found, files_below
+from pickleseal.walk import Found, Skip, files_below
+
+_LEFT_ALONE = frozenset((Skip.LINK, Skip.SPECIAL, Skip.LEFTOVER))
 
 
 class Outcome(StrEnum):
     """What came of one file."""
 
     EXTRACTED = "extracted"
+    ALREADY = "already there"
+    """Its plain file is there, and holds just this: of a run that was cut off, or of before."""
     NOT_SEALED = "not sealed"
     """It lies below a folder that was named, and is no envelope."""
     SKIPPED = "skipped"
-    """It is no file to look at: a link, a folder that cannot be read."""
+    """It is no file to look at: a link, or named twice."""
     REFUSED = "refused"
     """Its seal does not hold, or it holds no pickle."""
     FAILED = "failed"
@@ -47,16 +52,26 @@ def extract_all(
     Nothing is unpickled, and no file is overwritten. `context`: what all of them must be sealed
     for, a name, or a beginning and `*`; "*" is anything at all. Default: nothing.
     """
+    seen: set[str] = set()
     for root in paths:
         for found in files_below([root]):
+            real = found.real or os.path.realpath(found.path)
+            if real in seen:
+                yield Extracted(found.path, Outcome.SKIPPED, reason="it was looked at already")
+                continue
+            seen.add(real)
             yield _extracted(found, root, folder, keyring, context)
 
 
-def write_new(path: str, data: bytes) -> None:
-    """Write a whole file where there is none. Raises TargetError where there is one."""
+def write_new(path: str, data: bytes, *, like: str) -> None:
+    """Write a whole file where there is none, with the mode of another, its envelope.
+
+    Raises TargetError where there is one.
+    """
     if os.path.lexists(path):
         raise TargetError(f"{path} is there already, and is not overwritten")
-    storage.write_whole(path, data)
+    # At once with that mode: what was private stays private.
+    storage.write_whole(path, data, mode=stat.S_IMODE(os.stat(like).st_mode) & 0o777)
 
 
 def extract_file(path: str, *, keyring: Keyring, context: str | None = None) -> bytes:
@@ -81,16 +96,27 @@ def _extracted(
 ) -> Extracted:
     skip = found.reason_to_skip()
     if skip is not None:
-        return Extracted(found.path, Outcome.SKIPPED, reason=skip)
+        outcome = Outcome.SKIPPED if found.skip in _LEFT_ALONE else Outcome.FAILED
+        return Extracted(found.path, outcome, reason=skip)
     inside = os.path.basename(root) if found.named else os.path.relpath(found.path, root)
     target = os.path.join(folder, inside)
     try:
         data = extract_file(found.path, keyring=keyring, context=context)
         os.makedirs(os.path.dirname(target) or os.curdir, exist_ok=True)
-        write_new(target, data)
-    except (PicklesealError, OSError) as error:
+        if _holds(target, data):
+            return Extracted(found.path, Outcome.ALREADY, target)
+        write_new(target, data, like=found.path)
+    except (PicklesealError, OSError, MemoryError) as error:
         outcome = Outcome.REFUSED if isinstance(error, SealError) else Outcome.FAILED
         if isinstance(error, NotSealedError) and not found.named:
             outcome = Outcome.NOT_SEALED
         return Extracted(found.path, outcome, reason=str(error), error=error)
     return Extracted(found.path, Outcome.EXTRACTED, target)
+
+
+def _holds(path: str, data: bytes) -> bool:
+    try:
+        with storage.RegularFile(path, follow=False) as file:
+            return file.size == len(data) and file.whole() == data
+    except (NotSealedError, OSError):
+        return False

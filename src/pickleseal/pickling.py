@@ -289,7 +289,17 @@ def _restore_joblib(payload: Verified, check: _NameCheck) -> Any:  # noqa: ANN40
     class Unpickler(numpy_pickle.NumpyUnpickler):  # type: ignore[misc,unused-ignore]
         def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as in pickle
             check(module, name)
-            return super().find_class(module, name)
+            found = super().find_class(module, name)
+            return Wrapper if found is numpy_pickle.NumpyArrayWrapper else found
+
+    class Wrapper(numpy_pickle.NumpyArrayWrapper):  # type: ignore[misc,unused-ignore]
+        def read_array(self, unpickler: Any, *options: Any) -> Any:  # noqa: ANN401 - as in joblib
+            if not self.dtype.hasobject:
+                return super().read_array(unpickler, *options)
+            # A pickle of its own, which joblib before 1.6 reads past our find_class.
+            inner = _Unpickler(unpickler.file_handle)
+            inner.check = check
+            return inner.load()
 
     packed, *beside = opening.segments(payload)
     if beside:

@@ -76,8 +76,11 @@ class Allowed(NamedTuple):
         return cls(names, tuple(f"{name}." for name in names))
 
     def has(self, module: str, name: str) -> bool:
-        """Tell whether a name of a module is one of them."""
-        return f"{module}.".startswith(self.beginnings) or f"{module}.{name}" in self.names
+        """Tell whether a name of a module is one of them, one of Python 2 as it is called today."""
+        if f"{module}.".startswith(self.beginnings) or f"{module}.{name}" in self.names:
+            return True
+        today = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+        return today != (module, name) and self.has(*today)
 
 
 def check_imports(metadata: Metadata, allowed: Allowed | None) -> None:

@@ -152,6 +152,7 @@ def _string(walk: Walk) -> None:
 def _persid(walk: Walk) -> None:
     if not walk.cursor.line().isascii():
         raise Fault("a persistent id is not ASCII")
+    walk.record.given += 1
     walk.stack.append(GIVEN)
 
 

@@ -223,7 +223,7 @@ class _Looking:
 
     def _keep(self, reading: Trace) -> None:
         """Keep what a walk came upon, once where many pickles are alike."""
-        reading = reading._replace(opcodes=0, wrapped_arrays=0)
+        reading = reading._replace(opcodes=0, wrapped_arrays=0, given=0)
         if reading not in self._traces:
             self._traces[reading] = None
             self._bounds.named(len(reading.names))

@@ -43,7 +43,7 @@ class Trace(NamedTuple):
     that no data needs, one clause each. `fault` is why the walk ended before STOP, and `limited`
     that this was a bound of the walk's own. `ended` is true where STOP was reached. `protocol`
     is the highest that the stream declares. `wrapped_arrays` counts joblib's arrays that were
-    passed over.
+    passed over, and `given` what only its reader could give: objects by persistent ids, buffers.
     """
 
     names: tuple[Name, ...]
@@ -54,6 +54,7 @@ class Trace(NamedTuple):
     opcodes: int
     protocol: int
     wrapped_arrays: int
+    given: int
 
 
 def trace(cursor: Cursor, *, joblib: bool = False) -> Trace:
@@ -80,6 +81,7 @@ def trace(cursor: Cursor, *, joblib: bool = False) -> Trace:
         record.opcodes + walk.opcodes,
         record.protocol,
         record.arrays,
+        record.given,
     )
 
 

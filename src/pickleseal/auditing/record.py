@@ -21,10 +21,13 @@ class Record:
     """What a trace has come upon; an array of objects adds to that of the stream around it.
 
     `special`: gives what to do at a call of the global of a name, where its arguments tell more.
-    `wrappers` are joblib's wrappers of arrays among the names.
+    `wrappers` are joblib's wrappers of arrays among the names. `given` counts what only the reader
+    could give: objects by their persistent ids, and buffers beside the stream.
     """
 
-    __slots__ = ("_special", "arrays", "beyond", "names", "opcodes", "protocol", "wrappers")
+    __slots__ = (
+        "_special", "arrays", "beyond", "given", "names", "opcodes", "protocol", "wrappers",
+    )  # fmt: skip
 
     def __init__(self, special: "Callable[[str, str], Special | None]") -> None:
         self._special = special
@@ -34,6 +37,7 @@ class Record:
         self.opcodes = 0
         self.protocol = 0
         self.arrays = 0
+        self.given = 0
 
     def note(self, clause: str) -> None:
         """Tell of a construction that no data needs."""

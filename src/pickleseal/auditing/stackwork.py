@@ -157,8 +157,14 @@ def _obj(walk: Walk) -> None:
     walk.stack.append(call(walk.record, items[0], tuple_of(items[1:])))
 
 
+def _next_buffer(walk: Walk) -> None:
+    walk.record.given += 1
+    walk.stack.append(BYTES)
+
+
 def _binpersid(walk: Walk) -> None:
     walk.pop()
+    walk.record.given += 1
     walk.stack.append(GIVEN)
 
 
@@ -172,7 +178,7 @@ def _readonly_buffer(walk: Walk) -> None:
 
 WORKERS: dict[str, Step] = {
     "N": _push(None), "\x88": _push(True), "\x89": _push(False), ")": _push(()),
-    "]": _push(LIST), "\x8f": _push(SET), "}": _empty_dict, "\x97": _push(BYTES),
+    "]": _push(LIST), "\x8f": _push(SET), "}": _empty_dict, "\x97": _next_buffer,
     "\x98": _readonly_buffer, "l": _collect(LIST), "\x91": _collect(SET), "t": _tuple,
     "\x85": _tuple_1, "\x86": _tuple_2, "\x87": _tuple_3, "d": _dict,
     "s": _setitem, "u": _setitems, "a": _append, "e": _add_marked, "\x90": _add_marked,

@@ -42,12 +42,8 @@ _GRADES = {
     Grade.BEYOND: ("reaches beyond data", "bold red"),
 }
 _NAMES_SHOWN = 8
-_FILES_SHOWN = 12
-_TROUBLE = {
-    Outcome.SKIPPED: ("-", "yellow"),
-    Outcome.REFUSED: ("✗", "bold red"),
-    Outcome.FAILED: ("✗", "bold red"),
-}
+_LINES_SHOWN = 40
+_TROUBLE = (Outcome.REFUSED, Outcome.FAILED)
 
 
 @click.command()
@@ -65,6 +61,7 @@ _TROUBLE = {
     "--accept",
     multiple=True,
     metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
     help="Adopt this file though it reaches beyond data. May be given several times.",
 )
 @click.option(
@@ -119,7 +116,7 @@ def adopt(
         looks = survey(paths, accepted=accept, digests=listed)
         found.extend(tracked(looks, "Looking", lambda: sum(1 for _ in files_below(paths))))
         if not as_json:
-            print_lines(_survey_lines(found), stderr=True)
+            print_lines(_survey_lines(found), stderr=not dry_run)
         ready = [one for one in found if one.outcome is Outcome.READY]
         if ready and not dry_run:
             _ask(len(ready), context, yes=yes, as_json=as_json)
@@ -177,42 +174,55 @@ def _survey_lines(found: Sequence[Surveyed]) -> list[Line]:
             for one in found
             if one.outcome is Outcome.READY and one.contents and one.contents.grade is grade
         ]
-        if not of_grade:
-            continue
-        lines.append([(f"{label}  ", style), (counted(len(of_grade), "file"), "bold")])
-        if grade is Grade.DATA:
-            continue
-        for one in of_grade[:_FILES_SHOWN]:
-            lines.append([(f"  {shown(one.path)}", "")])
-            lines += [[(f"    {text}", "dim")] for text in _why(one)]
-        if len(of_grade) > _FILES_SHOWN:
-            lines.append(
-                [(f"  and {len(of_grade) - _FILES_SHOWN:,} more: see --dry-run --json", "")]
-            )
+        if of_grade:
+            lines.append([(f"{label}  ", style), (counted(len(of_grade), "file"), "bold")])
+        if grade is Grade.UNKNOWN:
+            lines += _by_name(of_grade)
+        elif grade is Grade.BEYOND:  # each of them was accepted by its name
+            for one in of_grade:
+                lines.append([(f"  {shown(one.path)}", "")])
+                lines += [[(f"    {text}", "dim")] for text in _why(one)]
     return lines
 
 
+def _by_name(found: Sequence[Surveyed]) -> list[Line]:
+    """Tell each name that is not known once, however many files there are."""
+    files: dict[str, list[str]] = {}
+    for one in found:
+        for name in _names(one):
+            files.setdefault(name, []).append(one.path)
+    lines: list[Line] = [
+        [(f"  {name}", ""), (f"  in {counted(len(paths), 'file')}: {shown(paths[0])}", "dim")]
+        for name, paths in sorted(files.items(), key=lambda item: -len(item[1]))
+    ]
+    more = len(lines) - _LINES_SHOWN
+    told: list[Line] = [[(f"  and {more:,} more names: see --dry-run --json", "")]]
+    return lines if more <= 0 else lines[:_LINES_SHOWN] + told
+
+
+def _names(one: Surveyed) -> list[str]:
+    names = one.contents.names if one.contents else ()
+    return [shown(f"{n.module}.{n.name}") for n in names if n.grade is not Grade.DATA]
+
+
 def _why(one: Surveyed) -> list[str]:
-    if one.contents is None:
-        return []
-    names = [n for n in one.contents.names if n.grade is not Grade.DATA]
-    told = [shown(f"{n.module}.{n.name}") for n in names[:_NAMES_SHOWN]]
+    """Give the names and reasons that a grade rests on, as briefly as it may be."""
+    names = _names(one)
     more = [f"and {len(names) - _NAMES_SHOWN} more"] if len(names) > _NAMES_SHOWN else []
-    reasons = list(one.contents.reasons[:2]) if one.contents.grade is Grade.BEYOND else []
-    texts = [", ".join([*told, *more])] if told else []
+    reasons = one.contents.reasons[:2] if one.contents else ()
+    texts = [", ".join([*names[:_NAMES_SHOWN], *more])] if names else []
     return [*texts, *map(shown, reasons)]
 
 
 def _show(found: Sequence[Surveyed], done: Sequence[Adopted], *, dry_run: bool) -> None:
-    lines: list[Line] = []
+    lines = _skipped_lines(found)
     both: list[Surveyed | Adopted] = [*found, *done]
     for one in both:
         if one.outcome not in _TROUBLE:
             continue
-        mark, style = _TROUBLE[one.outcome]
-        lines.append([(f"{mark} {one.outcome.value}", style), (f"  {shown(one.path)}", "bold")])
+        lines.append([(f"✗ {one.outcome.value}", "bold red"), (f"  {shown(one.path)}", "bold")])
         lines.append([(f"  {shown(one.reason)}", "")])
-        if isinstance(one, Surveyed) and one.outcome is Outcome.REFUSED:
+        if isinstance(one, Surveyed):
             lines += [[(f"    {text}", "dim")] for text in _why(one)]
     print_lines(lines)
     ready = sum(one.outcome is Outcome.READY for one in found)
@@ -223,6 +233,19 @@ def _show(found: Sequence[Surveyed], done: Sequence[Adopted], *, dry_run: bool) 
     click.echo(f"{counted(len(found), 'file')}: {', '.join(parts) or 'nothing here'}", err=True)
     if any(one.backup for one in done):
         click.echo("the files as they were lie beside theirs as NAME.unsealed", err=True)
+
+
+def _skipped_lines(found: Sequence[Surveyed]) -> list[Line]:
+    """Tell what was left alone, in one line for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for one in found:
+        if one.outcome is Outcome.SKIPPED:
+            reasons.setdefault(one.reason, []).append(one.path)
+    lines: list[Line] = []
+    for reason, paths in reasons.items():
+        what = shown(paths[0]) if len(paths) == 1 else counted(len(paths), "file")
+        lines.append([("- skipped", "yellow"), (f"  {what}", "bold"), (f": {shown(reason)}", "")])
+    return lines
 
 
 def _plain(found: Sequence[Surveyed], done: Sequence[Adopted]) -> list[dict[str, object]]:

@@ -95,7 +95,7 @@ def _extract_one(
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return FINE
-    write_new(output, data)
+    write_new(output, data, like=path)
     if as_json:
         print_json({"files": [_plain(Extracted(path, Outcome.EXTRACTED, output))]})
     else:

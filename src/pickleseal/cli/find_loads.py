@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import click
 
-from pickleseal import callsites
-from pickleseal.callsites import Kind, Reading, Site
+from pickleseal.callsites.functions import Kind
+from pickleseal.callsites.notebooks import in_notebook
+from pickleseal.callsites.sites import Reading, Site, in_module
+from pickleseal.callsites.source import MOST_BYTES
 from pickleseal.cli.output import (
     CHECK_FAILED,
     COULD_NOT_RUN,
@@ -116,16 +118,16 @@ def _read(found: Found) -> Reading:
     folder = None if found.folder is None else found.folder.descriptor
     try:
         with RegularFile(found.path, follow=found.named, folder=folder) as file:
-            if file.size > callsites.MOST_BYTES:
-                return Reading(faults=(f"it has more than {callsites.MOST_BYTES:,} bytes",))
+            if file.size > MOST_BYTES:
+                return Reading(faults=(f"it has more than {MOST_BYTES:,} bytes",))
             data = bytes(file.whole())
     except SealError:
         return Reading(faults=(Skip.SPECIAL.value,))
     except OSError as error:
         return Reading(faults=(error.strerror or str(error),))
     if found.path.endswith(_NOTEBOOK):
-        return callsites.in_notebook(data)
-    return callsites.in_module(data)
+        return in_notebook(data)
+    return in_module(data)
 
 
 def _loads_of(looked: _Looked) -> _Looked:

@@ -46,18 +46,19 @@ def write(
     *,
     durable: bool,
     seen: Stamp | None = None,
+    mode: int = 0o666,
 ) -> None:
     """Write an envelope to a path, atomically, or to any object with `write`.
 
     `head`: the bytes it begins with. `segments`: the body, not yet padded. `finish` makes
     the tag that closes it from the leaf digests. `durable`: wait until a path's file and
     name are on disk. `seen`: replace a path only if it leads to the file that had this
-    stamp, unchanged; TargetError if not. On any error a path is as it was, and a stream has no
-    valid end.
+    stamp, unchanged; TargetError if not. `mode`: that of a new file, less the umask. On any
+    error a path is as it was, and a stream has no valid end.
     """
     if isinstance(file, str | os.PathLike):
         path = text_path(file)
-        with _replacing(path, durable=durable, seen=seen) as descriptor:
+        with _replacing(path, durable=durable, seen=seen, mode=mode) as descriptor:
             _write_file(descriptor, 0, head, segments, finish, suite)
         return
     real = real_file(file)

@@ -1,0 +1,715 @@
+"""`pickleseal adopt`: what is sealed, what is refused, and what is left where it was."""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import pickle
+import re
+import select
+import signal
+import stat
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import joblib
+import numpy as np
+import pytest
+from armed import made
+from test_cli import as_json, run
+from watching import Mark, nothing_unpickled
+
+from pickleseal import (
+    KeyringError,
+    open_keyring,
+    signed_dump,
+    signed_load,
+    storage,
+    verify,
+)
+from pickleseal.adopting import (
+    Adopted,
+    Outcome,
+    Place,
+    Surveyed,
+    adopt_all,
+    read_digests,
+    survey,
+)
+from pickleseal.auditing.findings import Grade
+from pickleseal.envelope import MAGIC
+
+COMPRESSIONS = ("zlib", "gzip", "bz2", "lzma", "xz", "lz4")
+IN_PLACE = Place()
+
+
+def joblib_bytes(obj: object, compress: Any = 0) -> bytes:
+    file = io.BytesIO()
+    joblib.dump(obj, file, compress=compress)
+    return file.getvalue()
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def is_sealed(path: Path) -> bool:
+    return path.read_bytes().startswith(MAGIC)
+
+
+def everything_below(folder: Path) -> dict[str, bytes]:
+    """Give each file below a folder and what is in it."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
+
+
+def told(done: list[Surveyed] | list[Adopted], below: Path) -> dict[str, str]:
+    return {str(Path(one.path).relative_to(below)): one.outcome.value for one in done}
+
+
+def adopted(
+    paths: list[Path], ring: Path, place: Place = IN_PLACE, **options: Any
+) -> dict[str, Adopted]:
+    """Survey and adopt, and give what came of each file that was ready."""
+    found = list(survey(map(str, paths), **options))
+    ready = [one for one in found if one.outcome is Outcome.READY]
+    done = adopt_all(ready, keyring=open_keyring(ring), place=place)
+    return {os.path.basename(one.path): one for one in done}
+
+
+@pytest.fixture
+def mark(tmp_path: Path) -> Path:
+    """Give the path of a file that is there once something was unpickled."""
+    return tmp_path / "mark"
+
+
+@pytest.fixture
+def models(tmp_path: Path, ring_directory: Path, mark: Path) -> Path:
+    """Give a folder of old files as they lie in a project: of all kinds, and some armed ones."""
+    import pandas as pd
+
+    folder = tmp_path / "models"
+    (folder / "deep" / "er").mkdir(parents=True)
+    for protocol in range(6):
+        (folder / f"{protocol}.pkl").write_bytes(pickle.dumps([protocol, {"a": 1.5}], protocol))
+    (folder / "deep" / "plain.joblib").write_bytes(joblib_bytes(np.arange(50)))
+    for method in COMPRESSIONS:
+        data = joblib_bytes(np.arange(50), (method, 3))
+        (folder / "deep" / f"{method}.joblib").write_bytes(data)
+    pd.DataFrame({"a": [1, 2]}).to_pickle(folder / "deep/er/table.pkl.gz")
+    signed_dump("sealed", folder / "sealed.pkl", keyring=ring_directory)
+    (folder / "notes.txt").write_text("nothing to see")
+    (folder / "empty").touch()
+    (folder / "several.pkl").write_bytes(pickle.dumps(1) * 3)
+    (folder / "twice.joblib").write_bytes(gzip.compress(joblib_bytes(np.arange(9), 3)))
+    with zipfile.ZipFile(folder / "torch.pt", "w") as archive:
+        archive.writestr("data.pkl", pickle.dumps([1]))
+    (folder / "broken.pkl").write_bytes(pickle.dumps(list(range(99)))[:-5])
+    (folder / "armed.pkl").write_bytes(pickle.dumps(Mark(mark)))
+    (folder / "lambda.pkl").write_bytes(cloudpickle.dumps(lambda: None))
+    (folder / "link.pkl").symlink_to("0.pkl")
+    return folder
+
+
+READY = {
+    *(f"{protocol}.pkl" for protocol in range(6)),
+    *(f"deep/{method}.joblib" for method in (*COMPRESSIONS, "plain")),
+    "deep/er/table.pkl.gz",
+}
+REFUSED = {"several.pkl", "twice.joblib", "torch.pt", "broken.pkl", "armed.pkl", "lambda.pkl"}
+
+
+# --- a folder as they are --------------------------------------------------------------------
+
+
+def test_a_mixed_folder_is_sealed_as_it_is_and_nothing_is_unpickled(
+    models: Path, ring_directory: Path, mark: Path
+) -> None:
+    before = everything_below(models)
+    done = run("adopt", models, "--yes", "--json", "--context", "m/1", "--keyring", ring_directory)
+    assert done.returncode == 1, "some were refused"
+    outcomes = {
+        str(Path(one["path"]).relative_to(models)): one["outcome"] for one in as_json(done)["files"]
+    }
+    assert {name for name, outcome in outcomes.items() if outcome == "adopted"} == READY
+    assert {name for name, outcome in outcomes.items() if outcome == "refused"} == REFUSED
+    assert outcomes["sealed.pkl"] == "already sealed"
+    assert outcomes["link.pkl"] == "skipped"
+    assert outcomes["notes.txt"] == outcomes["empty"] == "no artifact"
+    assert not mark.exists()
+    after = everything_below(models)
+    for name, data in before.items():
+        if name in READY:
+            assert after.pop(f"{name}.unsealed") == data
+            assert after[name].startswith(MAGIC)
+        else:
+            assert after[name] == data
+    assert after.keys() == before.keys(), "nothing else was left"
+    for protocol in range(6):
+        loaded = signed_load(models / f"{protocol}.pkl", keyring=ring_directory, context="m/1")
+        assert loaded == [protocol, {"a": 1.5}]
+    for method in (*COMPRESSIONS, "plain"):
+        path = models / "deep" / f"{method}.joblib"
+        loaded = signed_load(path, keyring=ring_directory, context="m/1")
+        assert np.array_equal(loaded, np.arange(50))
+    table = signed_load(models / "deep/er/table.pkl.gz", keyring=ring_directory, context="m/1")
+    assert list(table["a"]) == [1, 2]
+
+
+def test_no_name_of_any_armed_pickle_is_looked_up(tmp_path: Path, ring_directory: Path) -> None:
+    marks, folder = tmp_path / "marks", tmp_path / "models"
+    marks.mkdir()
+    folder.mkdir()
+    for number, one in enumerate(made(str(marks))):
+        (folder / f"{number}.pkl").write_bytes(one.data)
+    code = (
+        "import sys\n"
+        "sys.addaudithook(lambda event, _: event != 'pickle.find_class' or sys.exit(9))\n"
+        "from pickleseal.cli import main\n"
+        "main()\n"
+    )
+    command = ["adopt", str(folder), "--yes", "--json", "--keyring", str(ring_directory)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert not list(marks.iterdir())
+    of_grade = {one.get("grade") for one in json.loads(done.stdout)["files"] if "target" in one}
+    assert "reaches beyond data" not in of_grade
+
+
+def test_adopting_again_finds_all_sealed_and_adopts_no_backup(
+    models: Path, ring_directory: Path
+) -> None:
+    command = ("adopt", models / "deep", "--yes", "--keyring", ring_directory)
+    assert run(*command).returncode == 0
+    before = everything_below(models)
+    again = run(*command, "--json")
+    assert again.returncode == 0
+    assert {one["outcome"] for one in as_json(again)["files"]} == {"already sealed", "skipped"}
+    assert everything_below(models) == before
+
+
+def test_without_backups_there_are_none(models: Path, ring_directory: Path) -> None:
+    done = run("adopt", models / "0.pkl", "--yes", "--no-backup", "--keyring", ring_directory)
+    assert done.returncode == 0
+    assert is_sealed(models / "0.pkl")
+    assert not (models / "0.pkl.unsealed").exists()
+
+
+def test_modes_stay_as_they_are(tmp_path: Path, ring_directory: Path) -> None:
+    for mode in (0o600, 0o640, 0o444):
+        path = tmp_path / f"{mode}.pkl"
+        path.write_bytes(pickle.dumps(mode))
+        path.chmod(mode)
+        adopted([path], ring_directory, Place(str(tmp_path / "to")))
+        adopted([path], ring_directory)
+        for made_of_it in (path, tmp_path / "to" / path.name, Path(f"{path}.unsealed")):
+            assert stat.S_IMODE(made_of_it.stat().st_mode) == mode
+
+
+def test_a_link_that_is_named_stays_one_and_what_it_leads_to_is_sealed(
+    models: Path, ring_directory: Path
+) -> None:
+    assert adopted([models / "link.pkl"], ring_directory)["link.pkl"].outcome is Outcome.ADOPTED
+    assert (models / "link.pkl").is_symlink()
+    assert is_sealed(models / "0.pkl")
+    assert pickle.loads((models / "0.pkl.unsealed").read_bytes()) == [0, {"a": 1.5}]
+
+
+def test_what_is_named_twice_is_adopted_once(models: Path, ring_directory: Path) -> None:
+    paths = (models / "deep", models / "deep" / "er", models / "deep" / "zlib.joblib")
+    done = run("adopt", *paths, "--yes", "--keyring", ring_directory)
+    assert done.returncode == 0
+    assert not list(models.rglob("*.unsealed.unsealed"))
+
+
+def test_a_dry_run_writes_nothing_and_tells_the_same(models: Path, ring_directory: Path) -> None:
+    before = everything_below(models)
+    done = run("adopt", models, "--dry-run", "--json", "--keyring", ring_directory)
+    assert done.returncode == 1
+    ready = {
+        str(Path(one["path"]).relative_to(models))
+        for one in as_json(done)["files"]
+        if one["outcome"] == "ready"
+    }
+    assert ready == READY
+    assert everything_below(models) == before
+
+
+# --- what is refused, and what a person says -------------------------------------------------
+
+
+def test_what_reaches_beyond_data_is_adopted_only_where_that_very_file_is_accepted(
+    models: Path, ring_directory: Path, mark: Path
+) -> None:
+    armed = models / "armed.pkl"
+    command = ("adopt", armed, "--yes", "--keyring", ring_directory)
+    done = run(*command)
+    assert done.returncode == 1
+    assert "pathlib" in done.stdout, "it says what the file would call"
+    assert run(*command, "--accept", models).returncode == 2
+    assert run(*command, "--accept", models / "0.pkl").returncode == 1
+    assert not is_sealed(armed)
+    assert run(*command, "--accept", armed).returncode == 0
+    assert is_sealed(armed)
+    assert not mark.exists()
+
+
+def test_names_that_are_not_known_are_shown_escaped_and_once(
+    tmp_path: Path, ring_directory: Path
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for number in range(30):
+        (folder / f"{number}.pkl").write_bytes(b"\x80\x04\x8c\x04mine\x8c\x08A\x1b[31mB\n\x93.")
+    done = run("adopt", folder, "--dry-run", "--keyring", ring_directory)
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout + done.stderr
+    assert (done.stdout + done.stderr).count("mine") == 1
+
+
+def test_where_nobody_can_be_asked_nothing_is_sealed_without_yes(
+    models: Path, ring_directory: Path
+) -> None:
+    before = everything_below(models)
+    for more in ((), ("--json",)):
+        done = run("adopt", models / "0.pkl", "--keyring", ring_directory, *more)
+        assert done.returncode == 2
+        assert "--yes" in done.stdout + done.stderr
+    assert everything_below(models) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+@pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 2), (b"\n", 2), (b"\x03", 130)])
+def test_on_a_terminal_a_person_is_asked(
+    models: Path, ring_directory: Path, answer: bytes, code: int
+) -> None:
+    import pty
+
+    command = ["adopt", str(models / "1.pkl"), "--keyring", str(ring_directory)]
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execv(sys.executable, [sys.executable, "-m", "pickleseal", *command])
+    seen, answered = b"", False
+    while select.select([terminal], [], [], 60)[0]:
+        try:
+            chunk = os.read(terminal, 1 << 16)
+        except OSError:
+            break
+        seen += chunk
+        if not answered and b"[y/N]" in seen:
+            os.write(terminal, answer)
+            answered = True
+        if not chunk:
+            break
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code
+    assert answered
+    assert is_sealed(models / "1.pkl") is (code == 0)
+
+
+def test_what_was_named_and_is_no_artifact_or_is_not_there_fails(
+    models: Path, ring_directory: Path
+) -> None:
+    for name, code in (("notes.txt", 1), ("empty", 1), ("gone.pkl", 2)):
+        done = run("adopt", models / name, "--yes", "--json", "--keyring", ring_directory)
+        assert done.returncode == code, name
+        assert as_json(done)["files"][0]["reason"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
+def test_what_cannot_be_read_or_written_is_told(models: Path, ring_directory: Path) -> None:
+    (models / "0.pkl").chmod(0)
+    (models / "deep").chmod(0o500)
+    done = run("adopt", models, "--yes", "--json", "--keyring", ring_directory)
+    (models / "deep").chmod(0o700)
+    assert done.returncode == 2
+    outcomes = {
+        str(Path(one["path"]).relative_to(models)): one["outcome"] for one in as_json(done)["files"]
+    }
+    assert outcomes["0.pkl"] == outcomes["deep/zlib.joblib"] == "failed"
+    assert outcomes["1.pkl"] == "adopted"
+
+
+def test_a_ring_that_cannot_seal_is_told_before_any_file_is_looked_at(
+    models: Path, tmp_path: Path
+) -> None:
+    done = run("adopt", models, "--yes", "--json", "--keyring", tmp_path / "nowhere")
+    assert done.returncode == 2
+    assert as_json(done)["error"]["kind"] == KeyringError.__name__
+
+
+# --- lists of digests ------------------------------------------------------------------------
+
+
+def test_of_a_list_of_digests_only_what_stands_in_it_is_adopted_whatever_its_name(
+    models: Path, ring_directory: Path, tmp_path: Path
+) -> None:
+    known = tmp_path / "known.sha256"
+    (models / "renamed.dat").write_bytes((models / "3.pkl").read_bytes())
+    known.write_text(
+        f"{sha256(models / '2.pkl')}  elsewhere/old.pkl\n"
+        f"{sha256(models / '3.pkl').upper()} *3.pkl\n\n"
+        f"{sha256(models / 'notes.txt')}  notes.txt\r\n"
+    )
+    command = ("adopt", models, "--yes", "--json", "--keyring", ring_directory)
+    done = run(*command, "--digests", known)
+    assert done.returncode == 1, "what is listed and no pickle is refused aloud"
+    files = {
+        str(Path(one["path"]).relative_to(models)): one["outcome"] for one in as_json(done)["files"]
+    }
+    assert {name for name, one in files.items() if one == "adopted"} == {
+        "2.pkl",
+        "3.pkl",
+        "renamed.dat",
+    }
+    assert files["notes.txt"] == "refused"
+    assert files["0.pkl"] == files["armed.pkl"] == "skipped"
+    assert files["empty"] == "no artifact"
+
+
+def test_a_listed_digest_does_not_let_in_what_reaches_beyond_data(
+    models: Path, ring_directory: Path
+) -> None:
+    armed = models / "armed.pkl"
+    (found,) = survey([str(armed)], digests=frozenset([sha256(armed)]))
+    assert found.outcome is Outcome.REFUSED
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["0" * 63 + "  a", "0" * 64, "g" * 64 + "  a", "# a", "SHA256 (a) = " + "0" * 64, "0" * 65],
+)
+def test_a_line_that_is_none_of_sha256sums_is_told_with_its_number(line: str) -> None:
+    good = "0" * 64 + "  a\x0bb\u2028c.pkl\n"
+    assert read_digests(good + "\\" + "1" * 64 + " *a\\nb\n") == {"0" * 64, "1" * 64}
+    with pytest.raises(ValueError, match="2"):
+        read_digests(good + line + "\n")
+
+
+def test_a_list_that_is_none_exits_with_2(
+    models: Path, ring_directory: Path, tmp_path: Path
+) -> None:
+    known = tmp_path / "known.sha256"
+    known.write_text("nothing\n")
+    for path in (known, tmp_path / "gone"):
+        done = run("adopt", models, "--yes", "--digests", path, "--keyring", ring_directory)
+        assert done.returncode == 2
+    assert not list(models.rglob("*.unsealed"))
+
+
+# --- another folder --------------------------------------------------------------------------
+
+
+def test_another_folder_mirrors_the_tree_and_the_files_stay_as_they_are(
+    models: Path, ring_directory: Path, tmp_path: Path
+) -> None:
+    before = everything_below(models)
+    to = tmp_path / "new" / "sealed"
+    command = (
+        *("adopt", models, models / "link.pkl", "--yes", "--to", to),
+        *("--keyring", ring_directory),
+    )
+    assert run(*command).returncode == 1
+    assert everything_below(models) == before
+    assert everything_below(to).keys() == READY
+    for name in READY:
+        verify(to / name, keyring=ring_directory)
+    done = as_json(run(*command, "--json"))
+    again = {one["outcome"] for one in done["files"] if "target" in one}
+    assert again == {"already sealed"}
+
+
+def test_nothing_in_the_other_folder_is_overwritten(
+    models: Path, ring_directory: Path, tmp_path: Path
+) -> None:
+    to = tmp_path / "to"
+    to.mkdir()
+    signed_dump("another", to / "0.pkl", keyring=ring_directory)
+    (to / "1.pkl").write_text("mine")
+    (to / "2.pkl").symlink_to("nowhere")
+    signed_dump([3, {"a": 1.5}], to / "3.pkl", 3, keyring=ring_directory, context="for another")
+    before = everything_below(to)
+    names = [models / f"{number}.pkl" for number in range(4)]
+    done = adopted(names, ring_directory, Place(str(to)))
+    assert {one.outcome for one in done.values()} == {Outcome.FAILED}
+    assert everything_below(to) == before
+    assert (to / "2.pkl").is_symlink()
+
+
+def test_two_folders_whose_files_have_the_same_names_do_not_overwrite_each_other(
+    ring_directory: Path, tmp_path: Path
+) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "m.pkl").write_bytes(pickle.dumps(folder))
+    to = tmp_path / "to"
+    found = survey([str(tmp_path / "a"), str(tmp_path / "b")])
+    done = list(adopt_all(found, keyring=open_keyring(ring_directory), place=Place(str(to))))
+    assert [one.outcome for one in done] == [Outcome.ADOPTED, Outcome.FAILED]
+    assert signed_load(to / "m.pkl", keyring=ring_directory) == "a"
+
+
+# --- what changes meanwhile ------------------------------------------------------------------
+
+
+def test_a_file_that_was_exchanged_since_it_was_looked_at_is_left_alone(
+    models: Path, ring_directory: Path, mark: Path
+) -> None:
+    armed = pickle.dumps(Mark(mark))
+    paths = [models / f"{number}.pkl" for number in range(4)]
+    outside = models.parent / "outside.pkl"
+    outside.write_bytes(paths[2].read_bytes())
+    found = list(survey(map(str, [models])))
+    paths[0].write_bytes(armed)
+    paths[1].unlink()
+    paths[2].unlink()
+    paths[2].symlink_to(outside)
+    ready = [one for one in found if Path(one.path) in paths]
+    done = list(adopt_all(ready, keyring=open_keyring(ring_directory), place=IN_PLACE))
+    assert told(done, models) == {
+        "0.pkl": "failed",
+        "1.pkl": "failed",
+        "2.pkl": "failed",
+        "3.pkl": "adopted",
+    }
+    assert paths[0].read_bytes() == armed
+    assert not is_sealed(outside)
+    assert [path.name for path in models.rglob("*.unsealed")] == ["3.pkl.unsealed"]
+
+
+def test_a_folder_that_was_exchanged_for_a_link_is_left_alone(
+    models: Path, ring_directory: Path, tmp_path: Path
+) -> None:
+    found = [one for one in survey([str(models)]) if one.outcome is Outcome.READY]
+    (models / "deep").rename(tmp_path / "outside")
+    (models / "deep").symlink_to(tmp_path / "outside")
+    done = told(
+        list(adopt_all(found, keyring=open_keyring(ring_directory), place=IN_PLACE)), models
+    )
+    assert done["deep/zlib.joblib"] == done["deep/er/table.pkl.gz"] == "failed"
+    assert done["0.pkl"] == "adopted"
+    assert not any(is_sealed(path) for path in (tmp_path / "outside").glob("*.joblib"))
+
+
+@pytest.mark.skipif(not hasattr(os, "pwrite"), reason="POSIX only")
+def test_what_is_graded_is_what_is_hashed(tmp_path: Path) -> None:
+    """Somebody changes a file again and again: each survey is of one of its forms, whole."""
+    path = tmp_path / "m.pkl"
+    begin, end = b"(" + b"K\1" * 100_000, b"l."
+    forms = {b"X\x09\0\0\0all well!": Grade.DATA, b"cposix\nsystem\n": Grade.BEYOND}
+    grades = {
+        hashlib.sha256(begin + part + end).hexdigest(): grade for part, grade in forms.items()
+    }
+    path.write_bytes(begin + next(iter(forms)) + end)
+    code = (
+        "import itertools, os, sys\n"
+        "file = os.open(sys.argv[1], os.O_WRONLY)\n"
+        "for part in itertools.cycle([bytes.fromhex(part) for part in sys.argv[3:]]):\n"
+        "    os.pwrite(file, part, int(sys.argv[2]))\n"
+    )
+    parts = [part.hex() for part in forms]
+    with subprocess.Popen([sys.executable, "-c", code, path, str(len(begin)), *parts]) as other:
+        found = [one for _ in range(10) for one in survey([str(path)])]
+        other.kill()
+    for one in found:
+        assert one.contents is not None
+        assert one.sha256 is not None
+        assert one.contents.grade is grades[one.sha256]
+
+
+# --- backups ---------------------------------------------------------------------------------
+
+
+def test_another_backup_is_never_overwritten(models: Path, ring_directory: Path) -> None:
+    (models / "0.pkl.unsealed").write_text("mine")
+    (models / "1.pkl.unsealed").mkdir()
+    (models / "2.pkl.unsealed").symlink_to("nowhere")
+    before = everything_below(models)
+    done = adopted([models / f"{number}.pkl" for number in range(3)], ring_directory)
+    assert {one.outcome for one in done.values()} == {Outcome.FAILED}
+    assert everything_below(models) == before
+
+
+def test_a_run_that_was_cut_off_between_backup_and_seal_goes_on(
+    models: Path, ring_directory: Path
+) -> None:
+    os.link(models / "0.pkl", models / "0.pkl.unsealed")
+    (models / "1.pkl.unsealed").write_bytes((models / "1.pkl").read_bytes())
+    before = {name: (models / name).read_bytes() for name in ("0.pkl", "1.pkl")}
+    done = run("adopt", models, "--yes", "--keyring", ring_directory)
+    assert done.returncode == 1
+    for name, data in before.items():
+        assert is_sealed(models / name)
+        assert (models / f"{name}.unsealed").read_bytes() == data
+    assert not list(models.rglob("*.unsealed.unsealed"))
+
+
+def test_where_files_can_have_no_second_name_a_copy_is_kept(
+    models: Path, ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    raw = (models / "0.pkl").read_bytes()
+    (models / "0.pkl").chmod(0o600)
+    adopted([models / "0.pkl"], ring_directory)
+    kept = models / "0.pkl.unsealed"
+    assert kept.read_bytes() == raw
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+def test_a_disk_that_is_full_leaves_each_file_as_it_was(
+    ring_directory: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "large.pkl").write_bytes(pickle.dumps(b"x" * 3_000_000))
+    (folder / "small.pkl").write_bytes(pickle.dumps(1))
+    kept = folder / "kept.pkl"
+    kept.write_bytes(pickle.dumps(b"y" * 3_000_000))
+    (folder / "kept.pkl.unsealed").write_bytes(kept.read_bytes())
+    before = everything_below(folder)
+    code = (
+        "import resource, signal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
+        "from pickleseal.cli import main\n"
+        "main()\n"
+    )
+    command = ["adopt", str(folder), "--yes", "--keyring", str(ring_directory)]
+    for more in ([], ["--to", str(tmp_path / "to")]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *command, *more],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2, done.stderr
+        assert "large.pkl" in done.stdout
+    assert everything_below(folder)["large.pkl"] == before["large.pkl"]
+    assert is_sealed(folder / "small.pkl")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "kept.pkl",
+        "kept.pkl.unsealed",
+        "large.pkl",
+        "small.pkl",
+        "small.pkl.unsealed",
+    ]
+    assert [path.name for path in (tmp_path / "to").iterdir()] == []
+
+
+# --- stopped in the middle -------------------------------------------------------------------
+
+
+def many(folder: Path, count: int) -> dict[str, bytes]:
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"{number:03}.pkl").write_bytes(pickle.dumps([number] * 100))
+    return everything_below(folder)
+
+
+WORKER = (
+    "import sys\n"
+    "from pickleseal import open_keyring\n"
+    "from pickleseal.adopting import Outcome, Place, adopt_all, survey\n"
+    "found = [one for one in survey([sys.argv[1]]) if one.outcome is Outcome.READY]\n"
+    "for one in adopt_all(found, keyring=open_keyring(sys.argv[2]), place=Place()):\n"
+    "    print(one.path, flush=True)\n"
+)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+def test_a_kill_in_the_middle_leaves_each_file_whole_and_the_rest_is_done_later(
+    ring_directory: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "many"
+    before = many(folder, 200)
+    with subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(folder), str(ring_directory)],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as worker:
+        assert worker.stdout is not None
+        for _ in range(20):
+            worker.stdout.readline()
+        worker.send_signal(signal.SIGKILL)
+    sealed = [name for name in before if is_sealed(folder / name)]
+    assert 20 <= len(sealed) < 200, "it was stopped in the middle"
+    for name, data in before.items():
+        if name in sealed:
+            verify(folder / name, keyring=ring_directory)
+            assert (folder / f"{name}.unsealed").read_bytes() == data
+        else:
+            assert (folder / name).read_bytes() == data
+    done = run("adopt", folder, "--yes", "--json", "--keyring", ring_directory)
+    assert done.returncode == 0
+    after = everything_below(folder)
+    for name, data in before.items():
+        assert after[name].startswith(MAGIC)
+        assert after[f"{name}.unsealed"] == data
+    rest = after.keys() - before.keys() - {f"{name}.unsealed" for name in before}
+    assert all(name.startswith(storage.TEMPORARY_PREFIX) for name in rest)
+    assert len(rest) <= 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+def test_an_interrupt_keeps_what_was_done_and_says_how_far_it_came(
+    ring_directory: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "many"
+    before = many(folder, 300)
+    command = [sys.executable, "-m", "pickleseal", "adopt", str(folder), "--yes", "--json"]
+    with subprocess.Popen(
+        [*command, "--keyring", str(ring_directory)], stdout=subprocess.PIPE, text=True
+    ) as worker:
+        while not (folder / "010.pkl.unsealed").exists():
+            assert worker.poll() is None
+        worker.send_signal(signal.SIGINT)
+        assert worker.stdout is not None
+        report = json.loads(worker.stdout.read())
+    assert worker.returncode == 130
+    assert report["interrupted"] is True
+    done = {one["path"] for one in report["files"] if one["outcome"] == "adopted"}
+    assert 10 <= len(done) < 300
+    for name, data in before.items():
+        if str(folder / name) in done:
+            assert is_sealed(folder / name)
+        assert is_sealed(folder / name) or (folder / name).read_bytes() == data
+
+
+# --- what is said ----------------------------------------------------------------------------
+
+
+def test_what_is_left_alone_takes_one_line_for_each_reason(
+    ring_directory: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "many"
+    many(folder, 100)
+    known = tmp_path / "known"
+    known.write_text(f"{sha256(folder / '007.pkl')}  7\n")
+    done = run("adopt", folder, "--yes", "--digests", known, "--keyring", ring_directory)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) < 5
+    assert re.search(r"99 .*100|100 .*99", done.stdout + done.stderr, re.DOTALL)
+
+
+def test_a_survey_reads_names_and_unpickles_nothing(models: Path, mark: Path) -> None:
+    with nothing_unpickled():
+        found = {os.path.basename(one.path): one for one in survey([str(models)])}
+    contents = found["armed.pkl"].contents
+    assert contents is not None
+    assert ("pathlib", "Path.touch") in {(name.module, name.name) for name in contents.names}
+    assert found["0.pkl"].sha256 == sha256(models / "0.pkl")
+    assert not mark.exists()
