@@ -1,0 +1,162 @@
+"""The functions that load and dump pickles: by which names, and what takes the place of each."""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Kind(StrEnum):
+    """What a function does with a pickle."""
+
+    LOAD = "load"
+    DUMP = "dump"
+
+
+class Rule(NamedTuple):
+    """What takes a function's place, `target`, and its parameters by position, `takes`.
+
+    `alike`: the target has all of its parameters. `more` is what the new call needs besides.
+    """
+
+    target: str
+    takes: tuple[str, ...]
+    alike: bool = False
+    more: tuple[str, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """Give the target as it is written where pickleseal is imported."""
+        return f"pickleseal.{self.target}"
+
+    @property
+    def kind(self) -> Kind:
+        """Give what the target does, and so the function whose place it takes."""
+        return Kind.LOAD if self.target in ("signed_load", "signed_loads") else Kind.DUMP
+
+    @property
+    def leading(self) -> tuple[str, ...]:
+        """Give those of `takes` that the target takes by position, in the same order."""
+        return self.takes[: 2 if self.target == "signed_dump" else 1]
+
+    @property
+    def file(self) -> str | None:
+        """Give which of them is a path or a file."""
+        return None if self.target in ("signed_loads", "signed_dumps") else self.leading[-1]
+
+
+class Words(NamedTuple):
+    """What to do about a function whose place no single call takes; `is_class`: it is a class."""
+
+    kind: Kind
+    advice: str
+    is_class: bool = False
+
+
+_CLOUD = ('pickler="cloudpickle"',)
+_DILL = (
+    'write it anew with signed_dump(..., pickler="cloudpickle"), which takes lambdas and what'
+    " __main__ defines, and load that with signed_load"
+)
+_DILL_ENDS = ("", "s", "_session", "_module")
+_TORCH = (
+    "give it weights_only=True; or seal the bytes of the file, signed_dump(data, path), and load"
+    " torch.load(io.BytesIO(signed_load(path)))"
+)
+_NUMPY = (
+    "leave allow_pickle out: arrays of numbers need none; what is an array of objects, write anew"
+    " with signed_dump and load with signed_load"
+)
+_SHELF = (
+    "a shelf unpickles each value that is looked up: keep what signed_dumps gives in a dbm, and"
+    " load each value with signed_loads"
+)
+_UNPICKLER = (
+    "signed_load(file) takes the place of its load(); signed_load has allow= where find_class"
+    " was to limit names"
+)
+_PICKLER = "signed_dump(obj, file) takes the place of its dump(obj)"
+
+PICKLES: Mapping[str, Rule | Words] = {
+    "pickle.load": Rule("signed_load", ("file",), alike=True),
+    "pickle.loads": Rule("signed_loads", ("data",), alike=True),
+    "pickle.dump": Rule("signed_dump", ("obj", "file", "protocol"), alike=True),
+    "pickle.dumps": Rule("signed_dumps", ("obj", "protocol"), alike=True),
+    "pickle.Unpickler": Words(Kind.LOAD, _UNPICKLER, is_class=True),
+    "pickle.Pickler": Words(Kind.DUMP, _PICKLER, is_class=True),
+    "cloudpickle.load": Rule("signed_load", ("file",), alike=True),
+    "cloudpickle.loads": Rule("signed_loads", ("data",), alike=True),
+    "cloudpickle.dump": Rule(
+        "signed_dump", ("obj", "file", "protocol", "buffer_callback"), alike=True, more=_CLOUD
+    ),
+    "cloudpickle.dumps": Rule(
+        "signed_dumps", ("obj", "protocol", "buffer_callback"), alike=True, more=_CLOUD
+    ),
+    "cloudpickle.Pickler": Words(Kind.DUMP, _PICKLER, is_class=True),
+    "cloudpickle.CloudPickler": Words(Kind.DUMP, _PICKLER, is_class=True),
+    "joblib.load": Rule("signed_load", ("filename", "mmap_mode", "ensure_native_byte_order")),
+    "joblib.dump": Rule("signed_dump", ("value", "filename", "compress", "protocol", "cache_size")),
+    "pandas.read_pickle": Rule(
+        "signed_load", ("filepath_or_buffer", "compression", "storage_options")
+    ),
+    "pandas.to_pickle": Rule(
+        "signed_dump", ("obj", "filepath_or_buffer", "compression", "protocol", "storage_options")
+    ),
+    "dill.Unpickler": Words(Kind.LOAD, _DILL, is_class=True),
+    "dill.Pickler": Words(Kind.DUMP, _DILL, is_class=True),
+    **{f"dill.load{end}": Words(Kind.LOAD, _DILL) for end in _DILL_ENDS},
+    **{f"dill.dump{end}": Words(Kind.DUMP, _DILL) for end in _DILL_ENDS},
+    "torch.load": Words(Kind.LOAD, _TORCH),
+    "numpy.load": Words(Kind.LOAD, _NUMPY),
+    "shelve.open": Words(Kind.LOAD, _SHELF),
+    "shelve.Shelf": Words(Kind.LOAD, _SHELF, is_class=True),
+    "shelve.BsdDbShelf": Words(Kind.LOAD, _SHELF, is_class=True),
+    "shelve.DbfilenameShelf": Words(Kind.LOAD, _SHELF, is_class=True),
+}
+"""By its full name, what takes each function's place."""
+
+METHOD = "to_pickle"
+"""The method that is looked for, of whatever it is one: pandas' frames and series have it."""
+TO_PICKLE = Rule("signed_dump", ("self", "path", "compression", "protocol", "storage_options"))
+"""What takes its place; "self" is what it is a method of."""
+
+LAST_PARTS = frozenset(name.rpartition(".")[2] for name in (*PICKLES, METHOD))
+"""What stands behind the last dot wherever one of them is named."""
+
+_SAME = {
+    "_pickle": "pickle",
+    "cPickle": "pickle",
+    "pickle5": "pickle",
+    "six.moves.cPickle": "pickle",
+    "cloudpickle.cloudpickle": "cloudpickle",
+    "cloudpickle.cloudpickle_fast": "cloudpickle",
+    "joblib.numpy_pickle": "joblib",
+    "sklearn.externals.joblib": "joblib",
+    "sklearn.externals.joblib.numpy_pickle": "joblib",
+    "pandas.io.pickle": "pandas",
+    "torch.serialization": "torch",
+}
+# In no file without one of these can there be anything: all other files need no walk.
+_SIGNS = (re.compile("[pP]ickle|joblib|dill|torch|shelve"), re.compile(r"numpy(?s:.*)\bload\b"))
+
+
+def may_name_one(source: str) -> bool:
+    """Tell whether source can have any of the functions in it at all."""
+    # Letters of other alphabets can spell a name, too: Python takes them for the plain ones.
+    plain = source if source.isascii() else unicodedata.normalize("NFKC", source)
+    return any(signs.search(plain) for signs in _SIGNS)
+
+
+def known_name(dotted: str) -> str:
+    """Give the name that a function has in PICKLES, if it is there, by any of its full names."""
+    module, _, name = dotted.rpartition(".")
+    return f"{_SAME.get(module, module)}.{name}"
+
+
+def starred(module: str) -> Iterator[tuple[str, str]]:
+    """Give each name of PICKLES that `from module import *` binds, and its full name there."""
+    start = known_name(f"{module}.")
+    for name in PICKLES:
+        if name.startswith(start):
+            yield name.removeprefix(start), name
