@@ -1,8 +1,10 @@
 """adopt_bytes and extract: in as they are, out as they were."""
 
+import bz2
 import copyreg
 import gzip
 import io
+import os
 import pickle
 import zlib
 from collections import OrderedDict
@@ -71,6 +73,9 @@ NOT_ONE_PICKLE = {
     "a path of arrays beside": (
         b"cjoblib.numpy_pickle_compat\nNDArrayWrapper\n(S'a.npy'\ncnumpy\nndarray\nI01\ntR."
     ),
+    "a path of arrays beside, by a longer name": (
+        b"\x80\x04\x8c\x06joblib\x8c\x1bnumpy_pickle.NDArrayWrapper\x93)\x81."
+    ),
 }
 
 
@@ -95,6 +100,31 @@ def test_it_says_how_many_there_are_or_what_is_left_over(
 ) -> None:
     with pytest.raises(AdoptionError, match=told):
         adopt_bytes(raw, keyring=ring)
+
+
+@pytest.mark.parametrize("packing", [zlib.compress, gzip.compress, bz2.compress])
+def test_no_more_is_unpacked_than_the_bound(
+    packing: Any, ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pickleseal.adoption._MOST_UNPACKED", 3 << 20)
+    for size, fits in ((2 << 20, True), (1 << 23, False)):
+        whole = packing(pickle.dumps(bytes(size)))
+        behind = packing(b"N." + bytes(size))
+        if fits:
+            assert signed_loads(adopt_bytes(whole, keyring=ring), keyring=ring) == bytes(size)
+        else:
+            with pytest.raises(AdoptionError):
+                adopt_bytes(whole, keyring=ring)
+        with pytest.raises(AdoptionError):
+            adopt_bytes(behind, keyring=ring)
+
+
+def test_what_is_large_in_itself_has_no_bound(
+    ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pickleseal.adoption._MOST_UNPACKED", 1000)
+    for raw in (pickle.dumps(b"x" * 100_000), zlib.compress(pickle.dumps(os.urandom(100_000)))):
+        assert extract(adopt_bytes(raw, keyring=ring), keyring=ring) == raw
 
 
 COMPRESSIONS: list[Any] = [

@@ -634,6 +634,32 @@ def test_a_huge_honest_header_on_a_short_stream_costs_what_arrives(ring: Keyring
     assert peak_of(lambda: signed_load(io.BytesIO(data), keyring=ring)) < 1 << 20
 
 
+def test_max_bytes_bounds_what_adopted_files_expand_to(ring: Keyring) -> None:
+    data = adopt_bytes(zlib.compress(pickle.dumps(bytes(1 << 20))), keyring=ring)
+    refused_with = 1 << 19
+    with pytest.raises(PolicyError):
+        signed_loads(data, keyring=ring, max_bytes=refused_with)
+    assert len(signed_loads(data, keyring=ring, max_bytes=1 << 21)) == 1 << 20
+
+
+def test_a_sealed_joblib_file_loads_no_other_file(ring: Keyring, tmp_path: Path) -> None:
+    """By whatever name it gets at what joblib before 0.10 kept arrays in."""
+    mark = tmp_path / "mark"
+    np.save(tmp_path / "beside.npy", np.array([Mark(mark)], object))
+    path = str(tmp_path / "beside.npy").encode()
+    for module, name in ((b"joblib.numpy_pickle_compat", b"NDArrayWrapper"),
+                         (b"joblib", b"numpy_pickle.NDArrayWrapper")):  # fmt: skip
+        wrapper = b"\x8c" + bytes([len(module)]) + module + b"\x8c" + bytes([len(name)]) + name
+        stream = (
+            b"\x80\x04" + wrapper + b"\x93)\x81}(\x8c\x08filenameX" + struct.pack("<I", len(path))
+            + path + b"\x8c\x08subclasscnumpy\nndarray\n\x8c\x0aallow_mmap\x89ub."
+        )  # fmt: skip
+        key = ring.sealing_key(context=None, now=0)
+        data = hand_sealed(key, md.Metadata(content="joblib", raw_size=len(stream)), [stream])
+        refused(data, ring, PolicyError)
+    assert not mark.exists()
+
+
 def test_max_bytes_bounds_what_is_read(sealed: bytes, ring: Keyring) -> None:
     with pytest.raises(PolicyError):
         signed_loads(sealed, keyring=ring, max_bytes=len(sealed) - 1)

@@ -216,7 +216,7 @@ def test_an_old_escape_in_the_source_is_no_fault() -> None:
         ('pickle.load(file=open(mode="rb", file=a / "m.pkl"))', 'signed_load(a / "m.pkl")'),
         ('pickle.load(open(p, "rb", 0))', 'signed_load(open(p, "rb", 0))'),
         ("pickle.load(open(3, 'rb'))", "signed_load(open(3, 'rb'))"),
-        ("pickle.load(gzip.open(p))", "signed_load(gzip.open(p))"),
+        ("pickle.load(gzip.open(p))", "signed_load(p)"),
         ('pickle.load(f, encoding="latin1")', 'signed_load(f, encoding="latin1")'),
         ("pickle.load(f, buffers=b)", "signed_load(f, buffers=b)"),
         ("pickle.load(*a, **k)", "signed_load(*a, **k)"),
@@ -256,7 +256,7 @@ def test_what_is_loaded_from_its_own_dump_has_both_in_one_line() -> None:
 
 
 def test_an_open_that_is_not_pythons_stays() -> None:
-    source = "import pickle\nfrom gzip import open\npickle.load(open(p, 'rb'))"
+    source = "import pickle\nfrom zipfile import Path as open\npickle.load(open(p, 'rb'))"
     assert instead(source) == "pickleseal.signed_load(open(p, 'rb'))"
 
 

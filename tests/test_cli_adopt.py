@@ -25,7 +25,9 @@ from test_cli import as_json, run
 from watching import Mark, nothing_unpickled
 
 from pickleseal import (
+    Keyring,
     KeyringError,
+    TargetError,
     open_keyring,
     signed_dump,
     signed_load,
@@ -38,8 +40,10 @@ from pickleseal.adopting import (
     Place,
     Surveyed,
     adopt_all,
+    context_of,
     read_digests,
     survey,
+    told_apart,
 )
 from pickleseal.auditing.findings import Grade
 from pickleseal.envelope import MAGIC
@@ -79,9 +83,10 @@ def adopted(
     paths: list[Path], ring: Path, place: Place = IN_PLACE, **options: Any
 ) -> dict[str, Adopted]:
     """Survey and adopt, and give what came of each file that was ready."""
-    found = list(survey(map(str, paths), **options))
+    keyring = open_keyring(ring)
+    found = list(survey(map(str, paths), keyring=keyring, **options))
     ready = [one for one in found if one.outcome is Outcome.READY]
-    done = adopt_all(ready, keyring=open_keyring(ring), place=place)
+    done = adopt_all(ready, keyring=keyring, place=place)
     return {os.path.basename(one.path): one for one in done}
 
 
@@ -133,6 +138,7 @@ REFUSED = {"several.pkl", "twice.joblib", "torch.pt", "broken.pkl", "armed.pkl",
 def test_a_mixed_folder_is_sealed_as_it_is_and_nothing_is_unpickled(
     models: Path, ring_directory: Path, mark: Path
 ) -> None:
+    signed_dump("sealed", models / "sealed.pkl", keyring=ring_directory, context="m/1")
     before = everything_below(models)
     done = run("adopt", models, "--yes", "--json", "--context", "m/1", "--keyring", ring_directory)
     assert done.returncode == 1, "some were refused"
@@ -198,6 +204,18 @@ def test_adopting_again_finds_all_sealed_and_adopts_no_backup(
     assert everything_below(models) == before
 
 
+def test_a_backup_that_is_named_is_not_adopted_either(models: Path, ring_directory: Path) -> None:
+    def command() -> list[Any]:
+        return ["adopt", *(models / "deep").glob("*.*"), "--yes", "--keyring", ring_directory]
+
+    assert run(*command()).returncode == 0
+    before = everything_below(models)
+    again = run(*command(), "--json")
+    assert again.returncode == 0
+    assert {one["outcome"] for one in as_json(again)["files"]} == {"already sealed", "skipped"}
+    assert everything_below(models) == before
+
+
 def test_without_backups_there_are_none(models: Path, ring_directory: Path) -> None:
     done = run("adopt", models / "0.pkl", "--yes", "--no-backup", "--keyring", ring_directory)
     assert done.returncode == 0
@@ -255,13 +273,48 @@ def test_what_reaches_beyond_data_is_adopted_only_where_that_very_file_is_accept
     command = ("adopt", armed, "--yes", "--keyring", ring_directory)
     done = run(*command)
     assert done.returncode == 1
-    assert "pathlib" in done.stdout, "it says what the file would call"
+    assert "pathlib" in done.stderr, "it says what the file would call"
     assert run(*command, "--accept", models).returncode == 2
-    assert run(*command, "--accept", models / "0.pkl").returncode == 1
+    assert run(*command, "--accept", models / "0.pkl").returncode == 2
     assert not is_sealed(armed)
     assert run(*command, "--accept", armed).returncode == 0
     assert is_sealed(armed)
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("more", [("--yes",), ("--dry-run",)])
+def test_a_file_that_is_accepted_and_was_not_looked_at_is_told_before_anything_is_done(
+    models: Path, ring_directory: Path, more: tuple[str, ...]
+) -> None:
+    before = everything_below(models)
+    done = run(
+        *("adopt", models / "deep", "--accept", models / "armed.pkl", *more),
+        *("--keyring", ring_directory),
+    )
+    assert done.returncode == 2
+    assert "armed.pkl" in done.stderr
+    assert everything_below(models) == before
+
+
+def test_an_accepted_file_may_be_named_by_another_path(models: Path, ring_directory: Path) -> None:
+    (models / "other.pkl").symlink_to("armed.pkl")
+    command = ("adopt", models / "armed.pkl", "--yes", "--keyring", ring_directory)
+    assert run(*command, "--accept", models / "other.pkl").returncode == 0
+
+
+def test_what_could_not_be_looked_at_whole_is_not_judged_any_more(
+    tmp_path: Path, ring: Keyring
+) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("inner.pkl", pickle.dumps(list(range(99)))[:-5])
+    path = tmp_path / "m.pkl"
+    path.write_bytes(pickle.dumps(archive.getvalue()))
+    (found,) = survey([str(path)], keyring=ring)
+    assert found.contents is not None
+    assert found.contents.grade is Grade.UNREADABLE
+    assert found.outcome is Outcome.REFUSED
+    assert found.judgement is None
 
 
 def test_names_that_are_not_known_are_shown_escaped_and_once(
@@ -381,7 +434,11 @@ def test_a_listed_digest_does_not_let_in_what_reaches_beyond_data(
     models: Path, ring_directory: Path
 ) -> None:
     armed = models / "armed.pkl"
-    (found,) = survey([str(armed)], digests=frozenset([sha256(armed)]))
+    (found,) = survey(
+        [str(armed)],
+        keyring=open_keyring(ring_directory),
+        digests=frozenset([sha256(armed)]),
+    )
     assert found.outcome is Outcome.REFUSED
 
 
@@ -405,6 +462,90 @@ def test_a_list_that_is_none_exits_with_2(
         done = run("adopt", models, "--yes", "--digests", path, "--keyring", ring_directory)
         assert done.returncode == 2
     assert not list(models.rglob("*.unsealed"))
+
+
+# --- what files are sealed for ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "context"),
+    [
+        ("a/fraud.pkl", "m/fraud"),
+        ("a.b/fraud.v1.pkl", "m/fraud.v1"),
+        ("fraud.pkl.gz", "m/fraud"),
+        ("fraud.v1.joblib.z", "m/fraud.v1"),
+        ("fraud.gz", "m/fraud"),
+        ("fraud", "m/fraud"),
+        (".pkl", "m/.pkl"),
+    ],
+)
+def test_a_name_in_a_context_is_that_of_the_file_without_its_ending(
+    path: str, context: str
+) -> None:
+    assert context_of(path, "m/{name}") == context
+
+
+def test_files_that_would_be_sealed_for_the_same_name_are_all_refused(
+    ring_directory: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models"
+    (folder / "s").mkdir(parents=True)
+    names = ("fraud.v1.pkl", "fraud.v2.pkl", "fraud.pkl", "s/fraud.pkl", "churn.pkl", "churn.txt")
+    for name in names:
+        (folder / name).write_bytes(pickle.dumps(name))
+    (folder / "churn.txt").write_text("nothing to see")
+    command = ("adopt", folder, "--yes", "--json", "--keyring", ring_directory)
+    done = run(*command, "--context", "m/{name}")
+    assert done.returncode == 1
+    files = {
+        str(Path(one["path"]).relative_to(folder)): one["outcome"] for one in as_json(done)["files"]
+    }
+    assert files == {
+        "fraud.v1.pkl": "adopted",
+        "fraud.v2.pkl": "adopted",
+        "fraud.pkl": "refused",
+        "s/fraud.pkl": "refused",
+        "churn.pkl": "adopted",
+        "churn.txt": "no artifact",
+    }
+    loaded = signed_load(folder / "fraud.v2.pkl", keyring=ring_directory, context="m/fraud.v2")
+    assert loaded == "fraud.v2.pkl"
+    assert run(*command, "--context", "m/fraud").returncode == 1, "others are for another name"
+    assert is_sealed(folder / "s" / "fraud.pkl"), "where all are for one, somebody says so"
+
+
+def test_a_name_that_an_envelope_was_sealed_for_is_not_given_to_another_file(
+    ring_directory: Path, tmp_path: Path
+) -> None:
+    path, other = tmp_path / "m" / "fraud.pkl", tmp_path / "m" / "fraud.joblib"
+    path.parent.mkdir()
+    signed_dump(1, path, keyring=ring_directory, context="fraud")
+    other.write_bytes(pickle.dumps(2))
+    found = survey([str(path.parent)], keyring=open_keyring(ring_directory), context="{name}")
+    outcomes = told(told_apart(found, "{name}"), path.parent)
+    assert outcomes == {"fraud.pkl": "already sealed", "fraud.joblib": "refused"}
+
+
+def test_a_name_that_no_context_can_hold_is_told_in_the_survey(
+    tmp_path: Path, ring: Keyring
+) -> None:
+    path = tmp_path / "a\nb.pkl"
+    path.write_bytes(pickle.dumps(1))
+    (found,) = survey([str(path)], keyring=ring, context="{name}")
+    assert found.outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize("context", ["other", None])
+def test_what_is_sealed_for_something_else_is_refused(
+    ring_directory: Path, tmp_path: Path, context: str | None
+) -> None:
+    path = tmp_path / "m.pkl"
+    signed_dump(1, path, keyring=ring_directory, context="m")
+    keyring = open_keyring(ring_directory)
+    (found,) = survey([str(path)], keyring=keyring, context=context)
+    assert found.outcome is Outcome.REFUSED
+    (found,) = survey([str(path)], keyring=keyring, context="m")
+    assert found.outcome is Outcome.ALREADY
 
 
 # --- another folder --------------------------------------------------------------------------
@@ -453,10 +594,41 @@ def test_two_folders_whose_files_have_the_same_names_do_not_overwrite_each_other
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "m.pkl").write_bytes(pickle.dumps(folder))
     to = tmp_path / "to"
-    found = survey([str(tmp_path / "a"), str(tmp_path / "b")])
-    done = list(adopt_all(found, keyring=open_keyring(ring_directory), place=Place(str(to))))
+    keyring = open_keyring(ring_directory)
+    found = survey([str(tmp_path / "a"), str(tmp_path / "b")], keyring=keyring)
+    done = list(adopt_all(found, keyring=keyring, place=Place(str(to))))
     assert [one.outcome for one in done] == [Outcome.ADOPTED, Outcome.FAILED]
     assert signed_load(to / "m.pkl", keyring=ring_directory) == "a"
+
+
+def test_a_link_in_the_other_folder_that_leads_out_of_it_is_not_followed(
+    models: Path, ring_directory: Path, tmp_path: Path
+) -> None:
+    to, outside = tmp_path / "to", tmp_path / "outside"
+    to.mkdir()
+    outside.mkdir()
+    (to / "deep").symlink_to(outside)
+    done = run("adopt", models, "--yes", "--json", "--to", to, "--keyring", ring_directory)
+    assert done.returncode == 2
+    outcomes = {
+        str(Path(one["path"]).relative_to(models)): one["outcome"] for one in as_json(done)["files"]
+    }
+    assert outcomes["deep/zlib.joblib"] == outcomes["deep/er/table.pkl.gz"] == "failed"
+    assert outcomes["0.pkl"] == "adopted"
+    assert not list(outside.iterdir())
+
+
+def test_the_other_folder_may_be_a_link_and_have_links_within_it(
+    models: Path, ring_directory: Path, tmp_path: Path
+) -> None:
+    to = tmp_path / "to"
+    (tmp_path / "real" / "elsewhere").mkdir(parents=True)
+    to.symlink_to("real")
+    (to / "deep").symlink_to("elsewhere")
+    done = run("adopt", models / "deep", models, "--yes", "--to", to, "--keyring", ring_directory)
+    assert done.returncode == 1
+    adopted([models], ring_directory, Place(str(to)))
+    assert is_sealed(tmp_path / "real" / "elsewhere" / "zlib.joblib")
 
 
 # --- what changes meanwhile ------------------------------------------------------------------
@@ -469,7 +641,7 @@ def test_a_file_that_was_exchanged_since_it_was_looked_at_is_left_alone(
     paths = [models / f"{number}.pkl" for number in range(4)]
     outside = models.parent / "outside.pkl"
     outside.write_bytes(paths[2].read_bytes())
-    found = list(survey(map(str, [models])))
+    found = list(survey([str(models)], keyring=open_keyring(ring_directory)))
     paths[0].write_bytes(armed)
     paths[1].unlink()
     paths[2].unlink()
@@ -490,19 +662,18 @@ def test_a_file_that_was_exchanged_since_it_was_looked_at_is_left_alone(
 def test_a_folder_that_was_exchanged_for_a_link_is_left_alone(
     models: Path, ring_directory: Path, tmp_path: Path
 ) -> None:
-    found = [one for one in survey([str(models)]) if one.outcome is Outcome.READY]
+    keyring = open_keyring(ring_directory)
+    found = [one for one in survey([str(models)], keyring=keyring) if one.outcome is Outcome.READY]
     (models / "deep").rename(tmp_path / "outside")
     (models / "deep").symlink_to(tmp_path / "outside")
-    done = told(
-        list(adopt_all(found, keyring=open_keyring(ring_directory), place=IN_PLACE)), models
-    )
+    done = told(list(adopt_all(found, keyring=keyring, place=IN_PLACE)), models)
     assert done["deep/zlib.joblib"] == done["deep/er/table.pkl.gz"] == "failed"
     assert done["0.pkl"] == "adopted"
     assert not any(is_sealed(path) for path in (tmp_path / "outside").glob("*.joblib"))
 
 
 @pytest.mark.skipif(not hasattr(os, "pwrite"), reason="POSIX only")
-def test_what_is_graded_is_what_is_hashed(tmp_path: Path) -> None:
+def test_what_is_graded_is_what_is_hashed(tmp_path: Path, ring: Keyring) -> None:
     """Somebody changes a file again and again: each survey is of one of its forms, whole."""
     path = tmp_path / "m.pkl"
     begin, end = b"(" + b"K\1" * 100_000, b"l."
@@ -519,12 +690,38 @@ def test_what_is_graded_is_what_is_hashed(tmp_path: Path) -> None:
     )
     parts = [part.hex() for part in forms]
     with subprocess.Popen([sys.executable, "-c", code, path, str(len(begin)), *parts]) as other:
-        found = [one for _ in range(10) for one in survey([str(path)])]
+        found = [one for _ in range(10) for one in survey([str(path)], keyring=ring)]
         other.kill()
     for one in found:
         assert one.contents is not None
         assert one.sha256 is not None
         assert one.contents.grade is grades[one.sha256]
+
+
+@pytest.mark.parametrize("links", ["links", "no links"])
+@pytest.mark.parametrize("found", ["a file", "a link"])
+def test_what_appears_at_the_last_moment_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str, links: str
+) -> None:
+    path = tmp_path / "m.pkl"
+    fsync, link = os.fsync, os.link
+
+    def another_comes(descriptor: int) -> None:
+        fsync(descriptor)
+        if found == "a file":
+            path.write_text("mine")
+        else:
+            path.symlink_to(tmp_path / "nowhere")
+
+    def no_link(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fsync", another_comes)
+    monkeypatch.setattr(os, "link", link if links == "links" else no_link)
+    with pytest.raises(TargetError):
+        storage.write_whole(str(path), b"new", exclusive=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["m.pkl"]
+    assert path.is_symlink() if found == "a link" else path.read_text() == "mine"
 
 
 # --- backups ---------------------------------------------------------------------------------
@@ -624,8 +821,10 @@ WORKER = (
     "import sys\n"
     "from pickleseal import open_keyring\n"
     "from pickleseal.adopting import Outcome, Place, adopt_all, survey\n"
-    "found = [one for one in survey([sys.argv[1]]) if one.outcome is Outcome.READY]\n"
-    "for one in adopt_all(found, keyring=open_keyring(sys.argv[2]), place=Place()):\n"
+    "ring = open_keyring(sys.argv[2])\n"
+    "looks = survey([sys.argv[1]], keyring=ring)\n"
+    "found = [one for one in looks if one.outcome is Outcome.READY]\n"
+    "for one in adopt_all(found, keyring=ring, place=Place()):\n"
     "    print(one.path, flush=True)\n"
 )
 
@@ -705,9 +904,11 @@ def test_what_is_left_alone_takes_one_line_for_each_reason(
     assert re.search(r"99 .*100|100 .*99", done.stdout + done.stderr, re.DOTALL)
 
 
-def test_a_survey_reads_names_and_unpickles_nothing(models: Path, mark: Path) -> None:
+def test_a_survey_reads_names_and_unpickles_nothing(
+    models: Path, mark: Path, ring: Keyring
+) -> None:
     with nothing_unpickled():
-        found = {os.path.basename(one.path): one for one in survey([str(models)])}
+        found = {os.path.basename(one.path): one for one in survey([str(models)], keyring=ring)}
     contents = found["armed.pkl"].contents
     assert contents is not None
     assert ("pathlib", "Path.touch") in {(name.module, name.name) for name in contents.names}

@@ -154,6 +154,22 @@ def test_nothing_is_overwritten(
     assert (to / "deep/armed.pkl").read_bytes() == adopted["deep/armed.pkl"]
 
 
+def test_a_link_in_the_folder_that_leads_out_of_it_is_not_followed(
+    sealed: Path, ring_directory: Path, tmp_path: Path
+) -> None:
+    to, outside = tmp_path / "to", tmp_path / "outside"
+    to.mkdir()
+    outside.mkdir()
+    (to / "deep").symlink_to(outside)
+    command = ("extract", sealed, "--to", to, "--keyring", ring_directory, "--json")
+    done = run(*command, "--context", "m/1")
+    assert done.returncode == 2
+    found = outcomes(done, sealed)
+    assert found["deep/armed.pkl"] == found["deep/er/raw.joblib"] == "failed"
+    assert found["plain.pkl"] == "extracted"
+    assert not list(outside.iterdir())
+
+
 @pytest.mark.parametrize(
     ("context", "names"),
     [

@@ -15,16 +15,20 @@ from typing import NamedTuple
 
 import pytest
 
-from pickleseal import origins
+from pickleseal import errors, origins
 from pickleseal.origins import Origin, of_modules, origin_of
 
 # Asks for each name of the command line, after importing those that begin with "+". What
 # pickleseal itself imports is not imported first: some of the planted files would be run by that.
 ASK = f"""
 import importlib, importlib.util, json, sys
-spec = importlib.util.spec_from_file_location("origins", {origins.__file__!r})
-origins = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(origins)
+def load(name, file):
+    spec = importlib.util.spec_from_file_location(name, file)
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+errors = load("pickleseal.errors", {errors.__file__!r})
+origins = load("pickleseal.origins", {origins.__file__!r})
 answers = {{}}
 for name in sys.argv[1:]:
     if name.startswith("+"):
@@ -223,8 +227,26 @@ def test_each_module_of_the_standard_library_that_can_be_found_is_of_it(
 
 
 def test_what_is_not_to_be_found_has_no_origin() -> None:
-    for name in ("no_such_module", "__builtin__", "copy_reg", "cPickle", "", ".", "a/b", "./tests"):
+    for name in ("no_such_module", "__builtin__", "copy_reg", "cPickle", "a/b"):
         assert origin_of(name) is None
+
+
+@pytest.mark.parametrize("name", ["", ".", ".planted", "./tests", "a..b", "json.", "json..tool"])
+def test_a_name_with_an_empty_part_is_local(name: str) -> None:
+    assert origin_of(name) is Origin.LOCAL
+    assert origins.is_local(name)
+
+
+def test_an_import_of_a_name_with_an_empty_part_runs_a_file_and_asking_does_not(
+    tmp_path: Path,
+) -> None:
+    mark = planted(tmp_path, "planted")
+    python = Python(cwd=tmp_path)
+    assert python.ask(".planted") == {".planted": "local"}
+    assert not mark.exists()
+    fails = "try: __import__('.planted')\nexcept ValueError: pass"
+    python.run("-c", fails)
+    assert mark.exists()
 
 
 def test_of_a_dotted_name_the_first_part_counts(
@@ -417,6 +439,126 @@ def test_who_works_in_an_edited_project_has_its_modules_and_not_what_hides_other
     )
     assert plain.python.ask(*names) == dict(zip(names, ("dist", "dist", "std"), strict=True))
     assert not any(mark.exists() for mark in marks)
+
+
+@pytest.mark.parametrize("way", ["PYTHONPATH", "sys.path"])
+def test_what_hides_others_in_an_edited_project_is_local_wherever_one_works(
+    way: str, plain: Environment
+) -> None:
+    project = plain.beside / "project"
+    marks = [planted(project, name) for name in ("configparser", "owned", "edited")]
+    plain.install("owned.py")
+    plain.install("project.pth", f"{project}\n")
+    (plain.beside / "work").mkdir()
+    python, first = plain.at(plain.beside / "work"), ""
+    if way == "PYTHONPATH":
+        python = python._replace(env=(("PYTHONPATH", project),))
+    else:  # as by a program that looks there after its own folder
+        first = f"import sys; sys.path.insert(1, {str(project)!r})\n"
+    answer = json.loads(python.run("-c", first + ASK, "configparser", "owned", "edited"))
+    assert answer == {"configparser": "local", "owned": "local", "edited": "dist"}
+    assert not any(mark.exists() for mark in marks)
+    answer = json.loads(python.run("-c", first + ASK, "+configparser"))
+    assert answer == {"+configparser": "local"}
+    assert marks[0].exists()
+
+
+def test_what_hides_others_is_local_below_a_site_folder_too(plain: Environment) -> None:
+    planted(plain.site / "deeper", "configparser")
+    planted(plain.site / "deeper", "inner")
+    plain.install("deeper.pth", "./deeper\n")
+    python = plain.python._replace(env=(("PYTHONPATH", plain.site / "deeper"),))
+    assert python.ask("configparser", "inner") == {"configparser": "local", "inner": "dist"}
+
+
+# --- folders that their users name ---------------------------------------------------------------
+
+
+def test_a_named_folder_holds_packages_and_nothing_of_the_standard_library(
+    plain: Environment,
+) -> None:
+    packages = plain.beside / "packages"
+    for folder in (packages, packages / "deeper"):
+        marks = [planted(folder, name) for name in ("configparser", "helper")]
+        path = (("PYTHONPATH", folder),)
+        python = plain.python._replace(env=(*path, (origins.VARIABLE, packages)))
+        assert python.ask("configparser", "helper", "wave") == {
+            "configparser": "local",
+            "helper": "dist",
+            "wave": "std",
+        }
+        unnamed = plain.python._replace(env=path)
+        assert unnamed.ask("helper") == {"helper": "local"}
+        assert not any(mark.exists() for mark in marks)
+        assert python.ask("+configparser") == {"+configparser": "local"}
+        assert marks[0].exists()
+
+
+def test_a_named_folder_below_a_site_folder_is_one_all_the_same(plain: Environment) -> None:
+    vendored = plain.site / "vendored"
+    for name in ("configparser", "helper"):
+        planted(vendored, name)
+    env = (("PYTHONPATH", vendored), (origins.VARIABLE, vendored))
+    python = plain.at(vendored)._replace(env=env)
+    assert python.ask("configparser", "helper") == {"configparser": "local", "helper": "dist"}
+
+
+def test_a_site_folder_may_be_named_too(plain: Environment) -> None:
+    plain.install("owned.py")
+    plain.install("configparser.py")
+    env = (("PYTHONPATH", plain.site), (origins.VARIABLE, plain.site))
+    python = plain.python._replace(env=env)
+    assert python.ask("configparser", "owned") == {"configparser": "dist", "owned": "dist"}
+
+
+def test_a_relative_path_names_no_folder(plain: Environment) -> None:
+    planted(plain.beside / "packages", "helper")
+    named = os.pathsep.join((str(plain.beside), "packages"))
+    python = plain.python._replace(env=(("PYTHONPATH", "packages"), (origins.VARIABLE, named)))
+    code = (
+        ASK.partition("answers")[0]
+        + "try: origins.origin_of('helper')\n"
+        + "except errors.PolicyError as error: print(origins.VARIABLE in str(error))"
+    )
+    assert python._replace(cwd=plain.beside).run("-c", code).split() == ["True"]
+    assert python.ask("json") == {"json": "std"}
+
+
+# --- frozen programs -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("frozen", "origin"), [("sys.frozen = True", "std"), ("", "local")])
+def test_a_frozen_program_has_all_its_modules_in_its_folder(
+    frozen: str, origin: str, plain: Environment
+) -> None:
+    internal = plain.beside / "program" / "_internal"
+    planted(internal, "of_it")
+    planted(internal / "lib-dynload", "_of_it", "extension")
+    (internal / "spread").mkdir()
+    planted(plain.beside / "library", "wave", "package")
+    planted(plain.beside / "library", "zipped")
+    zipapp.create_archive(plain.beside / "library", internal / "base_library.zip", main="wave:main")
+    planted(plain.beside / "program" / "_internal2", "beside_it")
+    planted(plain.beside / "program", "above_it")
+    folders = (
+        internal / "base_library.zip",
+        internal / "lib-dynload",
+        internal,
+        plain.beside / "program" / "_internal2",
+        plain.beside / "program",
+    )
+    start = (
+        "import sys\n"
+        f"sys.path[1:1] = {list(map(str, folders))!r}\n"
+        f"sys._MEIPASS = {str(internal)!r}\n"
+        f"{frozen}\n"
+    )
+    within = ("of_it", "+of_it", "_of_it", "spread", "wave", "+wave", "zipped", "+zipped")
+    outside = ("beside_it", "above_it")
+    answer = json.loads(plain.python.run("-c", start + ASK, *within, *outside, "json"))
+    assert answer == (
+        dict.fromkeys(within, origin) | dict.fromkeys(outside, "local") | {"json": "std"}
+    )
 
 
 # As setuptools writes it.

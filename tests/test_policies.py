@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.neighbors import KNeighborsClassifier
-from watching import nothing_unpickled
+from watching import Mark, nothing_unpickled
 
 from pickleseal import (
     ExpiredError,
@@ -306,6 +306,47 @@ def test_the_command_says_what_is_missing(arguments: list[str], tmp_path: Path) 
     assert "Traceback" not in done.stderr
 
 
+def test_a_link_to_a_file_of_pins_in_a_folder_of_others_is_refused(
+    ring: Keyring, tmp_path: Path
+) -> None:
+    if not hasattr(os, "geteuid"):
+        pytest.skip("Windows has no modes")
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    shared.mkdir()
+    own.mkdir()
+    shared.chmod(0o777)
+    link = shared / "pins.json"
+    link.symlink_to(own / "nothing.json")
+    data = sealed("x", ring, serial=1)
+    with pytest.raises(PinsError):
+        load(data, ring, pins=link)
+    shared.chmod(0o700)
+    assert load(data, ring, pins=link) == "x"
+    assert PinFile(own / "nothing.json").read()[CONTEXT].serial == 1
+
+
+def test_a_file_of_pins_is_locked_where_it_really_lies(ring: Keyring, tmp_path: Path) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    own.mkdir()
+    other.mkdir()
+    (other / "pins").symlink_to(own / "pins")
+    load(sealed("x", ring, serial=1), ring, pins=other / "pins")
+    assert sorted(path.name for path in own.iterdir()) == ["pins", "pins.lock"]
+    assert [path.name for path in other.iterdir()] == ["pins"]
+
+
+def test_pins_that_would_not_be_read_again_are_not_written(
+    ring: Keyring, pins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(sealed("x", ring, serial=1), ring, pins=pins)
+    before = pins.read_bytes()
+    monkeypatch.setattr("pickleseal.pinning._MAX_SIZE", len(before))
+    data = signed_dumps("x", keyring=ring, context="another", serial=1)
+    with pytest.raises(PinsError):
+        signed_loads(data, keyring=ring, context="another", pins=pins)
+    assert pins.read_bytes() == before
+
+
 # --- times -----------------------------------------------------------------------------------
 
 
@@ -406,6 +447,23 @@ def test_names_that_are_not_listed_are_held_against_the_list_when_asked_for(ring
             del globals()[cls.__name__]
 
 
+def test_a_path_of_attributes_does_not_lead_out_of_an_allowed_module(
+    ring: Keyring, tmp_path: Path
+) -> None:
+    data = sealed(Mark(tmp_path / "mark"), ring)  # pathlib.Path.touch
+    for allow in (["pathlib"], ["pathlib", "pathlib._local"]):
+        with nothing_unpickled(), pytest.raises(PolicyError):
+            load(data, ring, allow=allow)
+    load(data, ring, allow=names_of(Mark(tmp_path / "mark"), ring))
+    assert (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("name", ["sklearn.*", "*"])
+def test_a_glob_is_no_name(ring: Keyring, name: str) -> None:
+    with pytest.raises(ValueError, match="allow"):
+        load(sealed("x", ring), ring, allow=[name])
+
+
 def test_one_text_is_no_list_of_names(ring: Keyring) -> None:
     with pytest.raises(TypeError):
         load(sealed("x", ring), ring, allow="numpy")
@@ -484,6 +542,45 @@ def test_a_module_planted_in_place_of_a_package_is_refused_and_does_not_run(
     signed_dump(joblib.hashing.hash, model, keyring=ring_directory)
     folder = planted(tmp_path / "planted", "joblib")
     assert load_in(folder, model, ring_directory) == "PolicyError"
+    assert not (folder / "mark").exists()
+
+
+def test_a_module_planted_while_the_file_is_read_is_refused_too(
+    tmp_path: Path, ring_directory: Path
+) -> None:
+    import statistics
+
+    signed_dump(statistics.mean, tmp_path / "model", keyring=ring_directory)
+    code = f"""
+import io, sys, pickleseal
+from pathlib import Path
+
+class Slow(io.BytesIO):
+    def read(self, size=-1):
+        if self.tell():
+            Path("statistics.py").write_text({PLANTED!r})
+        return super().read(size)
+    readinto = None
+
+stream = Slow(Path({str(tmp_path / "model")!r}).read_bytes())
+del Slow.readinto
+class Reader:
+    read = staticmethod(stream.read)
+try: pickleseal.signed_load(Reader)
+except pickleseal.PolicyError: print("refused")
+"""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**os.environ, "PICKLESEAL_KEYRING": str(ring_directory)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "refused\n", done.stderr
+    assert (folder / "statistics.py").exists()
     assert not (folder / "mark").exists()
 
 

@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from enum import StrEnum
@@ -19,17 +20,29 @@ from pickleseal.adoption import Judgement, judge, seal_adopted
 from pickleseal.auditing.containers import look
 from pickleseal.auditing.findings import Contents, Grade
 from pickleseal.auditing.grades import grade
-from pickleseal.errors import AdoptionError, NotSealedError, PicklesealError, SealError, TargetError
+from pickleseal.errors import (
+    AdoptionError,
+    NotSealedError,
+    PicklesealError,
+    SealError,
+    TargetError,
+    shown,
+)
+from pickleseal.extracting import make_folder_of
+from pickleseal.globs import Globs
+from pickleseal.inventory import CONTENT
 from pickleseal.keyring import Keyring
 from pickleseal.metadata import normalize_context
-from pickleseal.seal import SealedHead
+from pickleseal.seal import SealedHead, open_head
 from pickleseal.storage.files import Stamp, stamp_of
-from pickleseal.walk import Found, Skip, files_below
+from pickleseal.walk import BACKUP_SUFFIX, Found, Skip, files_below, is_not_yours
 
-BACKUP_SUFFIX = ".unsealed"
 _LINE = re.compile(r"\\?([0-9a-fA-F]{64}) [ *].+")
 _SMALL = 1 << 20
-_LEFT_ALONE = frozenset((Skip.LINK, Skip.SPECIAL, Skip.LEFTOVER))
+_LEFT_ALONE = frozenset((Skip.LINK, Skip.SPECIAL, Skip.LEFTOVER, Skip.EXCLUDED))
+_NAME = "{name}"
+_PACKED = frozenset((".gz", ".bz2", ".xz", ".lzma", ".lz4", ".zst", ".z"))
+NO_GLOBS = Globs()
 
 
 class Outcome(StrEnum):
@@ -108,21 +121,55 @@ def read_digests(text: str) -> frozenset[str]:
     return frozenset(digests)
 
 
+def context_of(path: str, context: str | None) -> str | None:
+    """Give what a file is sealed for: the context, with its own name for each `{name}` in it."""
+    return None if context is None else _named(path, context)
+
+
+def told_apart(found: Iterable[Surveyed], context: str | None) -> list[Surveyed]:
+    """Give what a survey came upon, but refuse files that would be sealed for the same name.
+
+    A load could not tell one of them from the other. Where there is no `{name}` in the context,
+    somebody wants them to be sealed for the same.
+    """
+    listed = list(found)
+    if context is None or _NAME not in context:
+        return listed
+    taken = (Outcome.READY, Outcome.ALREADY)
+    names = {one.path: _named(one.path, context) for one in listed if one.outcome in taken}
+    counts = Counter(names.values())
+    return [
+        one._replace(outcome=Outcome.REFUSED, reason=_same(names[one.path]))
+        if one.outcome is Outcome.READY and counts[names[one.path]] > 1
+        else one
+        for one in listed
+    ]
+
+
+def files_to_adopt(paths: Iterable[str], exclude: Globs = NO_GLOBS) -> Iterator[Found]:
+    """Give the files at or below some paths, without those that other programs make and read."""
+    return files_below(paths, excluded=lambda path: exclude.fit(path) or _is_anothers(path))
+
+
 def survey(
     paths: Iterable[str],
     *,
+    keyring: Keyring,
+    context: str | None = None,
     accepted: Iterable[str] = (),
     digests: frozenset[str] | None = None,
+    exclude: Globs = NO_GLOBS,
 ) -> Iterator[Surveyed]:
     """Look at each file at or below some paths, and tell whether it can be adopted.
 
-    `accepted`: the paths of files that may reach beyond data. `digests`: the SHA-256 of the files
-    that may be adopted at all; None: all may.
+    `keyring`, `context`: what a file that is sealed already must be sealed by and for. `accepted`:
+    the paths of files that may reach beyond data. `digests`: the SHA-256 of the files that may be
+    adopted at all; None: all may. `exclude`: files and folders that are left alone.
     """
-    wants = _Wants(frozenset(map(os.path.realpath, accepted)), digests)
+    wants = _Wants(keyring, context, frozenset(map(os.path.realpath, accepted)), digests)
     seen: set[str] = set()
     for root in paths:
-        for found in files_below([root]):
+        for found in files_to_adopt([root], exclude):
             real = found.real or os.path.realpath(found.path)
             if real in seen:
                 yield Surveyed(found.path, root, Outcome.SKIPPED, "it was looked at already")
@@ -144,21 +191,36 @@ def adopt_all(
     done stays done if this is stopped; begun again, it goes on from there. Raises KeyringError at
     once where the ring has no key to seal with.
     """
-    sealed_for = None if context is None else normalize_context(context)
-    keyring.sealing_key(context=sealed_for, now=time.time())
+    keyring.sealing_entry(now=time.time())
     for found in surveyed:
         if found.outcome is not Outcome.READY:
             yield Adopted(found.path, found.outcome, reason=found.reason)
             continue
         try:
-            yield _adopted(found, keyring, place, sealed_for)
+            yield _adopted(found, keyring, place, context_of(found.path, context))
         except (PicklesealError, OSError, MemoryError) as error:
             yield Adopted(found.path, Outcome.FAILED, reason=_reason(error))
 
 
-class _Wants(NamedTuple):
-    """What may be adopted: the real paths that may reach beyond data, and the digests, if any."""
+def _named(path: str, context: str) -> str:
+    return normalize_context(context.replace(_NAME, _stem(path)))
 
+
+def _stem(path: str) -> str:
+    """Give a file's name without its ending; without both where the last is of a compression."""
+    stem, ending = os.path.splitext(os.path.basename(path))
+    return os.path.splitext(stem)[0] if ending in _PACKED else stem
+
+
+def _same(name: str) -> str:
+    return f"another file would be sealed for '{shown(name)}' too: give each a name of its own"
+
+
+class _Wants(NamedTuple):
+    """What is held against files: `beyond` are the real paths that may reach beyond data."""
+
+    ring: Keyring
+    context: str | None
     beyond: frozenset[str]
     digests: frozenset[str] | None
 
@@ -193,8 +255,9 @@ def _surveyed(found: Found, root: str, wants: _Wants) -> Surveyed:
 def _looked_at(file: storage.RegularFile, found: Found, root: str, wants: _Wants) -> Surveyed:
     path = found.path
     if _is_envelope(file):
-        return Surveyed(path, root, Outcome.ALREADY)
-    if not found.named and _is_backup(file):
+        reason = _fault_of_sealed(file, wants)
+        return Surveyed(path, root, Outcome.REFUSED if reason else Outcome.ALREADY, reason)
+    if _is_backup(file):
         return Surveyed(path, root, Outcome.SKIPPED, "it is what a file was before it was adopted")
     quiet = not found.named and wants.digests is None
     if quiet and file.size > _SMALL and look(file, name=path) is None:
@@ -206,9 +269,14 @@ def _looked_at(file: storage.RegularFile, found: Found, root: str, wants: _Wants
     if wants.digests is not None and sha256 not in wants.digests:
         if contents is None and not found.named:
             return Surveyed(path, root, Outcome.NO_ARTIFACT)
-        return Surveyed(path, root, Outcome.SKIPPED, "its SHA-256 is not in the list", contents)
+        outcome = Outcome.REFUSED if found.named else Outcome.SKIPPED
+        return Surveyed(path, root, outcome, "its SHA-256 is not in the list", contents)
     if contents is None and quiet:
         return Surveyed(path, root, Outcome.NO_ARTIFACT)
+    if contents is not None and contents.grade is Grade.UNREADABLE:
+        # What was too much to look at is not unpacked once more.
+        reason = _objection(contents, accepted=False)
+        return Surveyed(path, root, Outcome.REFUSED, reason, contents, sha256)
     try:
         judgement = judge(raw)
     except AdoptionError as error:
@@ -216,6 +284,7 @@ def _looked_at(file: storage.RegularFile, found: Found, root: str, wants: _Wants
     # Few bytes may be a text as well as a pickle; whoever names them says which.
     contents = contents or _contents_of(judgement)
     reason = _objection(contents, accepted=os.path.realpath(path) in wants.beyond)
+    context_of(path, wants.context)  # a name that no context can hold is told before the question
     outcome = Outcome.REFUSED if reason else Outcome.READY
     return Surveyed(path, root, outcome, reason, contents, sha256, judgement)
 
@@ -236,6 +305,34 @@ def _objection(contents: Contents, *, accepted: bool) -> str:
 
 def _is_envelope(file: storage.RegularFile) -> bool:
     return file.read(0, len(envelope.MAGIC)) == envelope.MAGIC
+
+
+def _fault_of_sealed(file: storage.RegularFile, wants: _Wants) -> str:
+    """Say why an envelope that is there already is not what adopting would make, or nothing."""
+    source = file.envelope(0)
+    try:
+        fixed = opening.read_fixed(source)
+        head = open_head(fixed, opening.read_head(source, fixed), wants.ring)
+        opening.check_body(source, head)
+    except SealError as error:
+        return f"it is sealed already, and no load takes it: {_reason(error)}"
+    sealed = head.metadata
+    wanted = context_of(file.path, wants.context)
+    if sealed.content == CONTENT or sealed.context == wanted:
+        return ""
+    told = f"'{shown(sealed.context)}'" if sealed.context else "nothing in particular"
+    return f"it is sealed already, for {told}: extract it first, if it is to be for something else"
+
+
+def _is_anothers(path: str) -> bool:
+    """Tell whether another program makes and reads what lies at a path, and would miss it."""
+    stem, dot, ending = path.rpartition(".")
+    if dot and ending == "dat" and os.path.exists(f"{stem}.dir"):
+        return True  # a shelf of Python's own
+    folder, name = os.path.split(path)
+    if name == "output.pkl" and os.path.exists(os.path.join(folder, os.pardir, "func_code.py")):
+        return True  # a result that joblib.Memory keeps
+    return is_not_yours(path)
 
 
 def _is_backup(file: storage.RegularFile) -> bool:
@@ -263,12 +360,21 @@ def _adopted(found: Surveyed, keyring: Keyring, place: Place, context: str | Non
         _replace(found.real, head, raw, stamp, backup)
         return Adopted(found.path, Outcome.ADOPTED, found.path, backup)
     target = place.target(found)
-    os.makedirs(os.path.dirname(target) or os.curdir, exist_ok=True)
+    make_folder_of(target, below=place.folder)
     if os.path.lexists(target):
         return _there(found, target, keyring, context)
     # At once with the mode of its file: what was private stays private.
     mode = _mode(found.real)
-    storage.write(target, head.data, [raw], head.finish, head.key.suite, durable=True, mode=mode)
+    storage.write(
+        target,
+        head.data,
+        [raw],
+        head.finish,
+        head.key.suite,
+        durable=True,
+        mode=mode,
+        exclusive=True,
+    )
     return Adopted(found.path, Outcome.ADOPTED, target)
 
 
@@ -299,7 +405,7 @@ def _keep(backup: str, real: str, raw: memoryview, stamp: Stamp) -> bool:
     except FileExistsError:
         raise _in_the_way(backup) from None
     except OSError:  # no second names in this file system, or not for this user
-        storage.write_whole(backup, bytes(raw), mode=_mode(real))
+        storage.write_whole(backup, bytes(raw), mode=_mode(real), exclusive=True)
         return True
     if stamp_of(os.lstat(backup)) != stamp:
         os.unlink(backup)

@@ -23,6 +23,9 @@ _NOT_ONE = "load it where you trust it, with what wrote it, and write it with si
 _COMPANIONS = frozenset(("NDArrayWrapper", "ZNDArrayWrapper"))
 _LAST_OLD_PROTOCOL = 3
 _MOST_COUNTED = 1000
+_MOST_SPARE = 64 << 20
+_MOST_UNPACKED = 4 << 30
+_MOST_TIMES = 200  # what a file may unpack to, as a multiple of its own size
 
 
 class Judgement(NamedTuple):
@@ -42,6 +45,7 @@ def judge(raw: memoryview) -> Judgement:
     """Tell whether bytes are exactly one pickle or joblib file, or raise AdoptionError.
 
     The walk over the opcodes must end at the last byte: what is left over is refused by each load.
+    Of what is compressed no more is unpacked than 4 GiB, or 200 times its size if that is more.
     """
     start = bytes(raw[:8])
     if start == envelope.MAGIC:
@@ -61,7 +65,8 @@ def judge(raw: memoryview) -> Judgement:
         _check_end(walk, cursor, reader)
     except MalformedError as error:
         raise AdoptionError(f"{error}, or it is nothing that pickle or joblib wrote") from None
-    if any(name.name in _COMPANIONS for name in walk.names):
+    # A name may be spelled from further up: NDArrayWrapper, and numpy_pickle.NDArrayWrapper.
+    if any(name.name.rpartition(".")[2] in _COMPANIONS for name in walk.names):
         raise AdoptionError(f"its arrays lie in files beside it: {_NOT_ONE}")
     if walk.given:
         raise AdoptionError(
@@ -89,7 +94,8 @@ def adopt_bytes(
     do is not judged here; the names that it refers to are recorded, and a load looks up no others.
 
     raw: exactly one pickle, or one file as joblib writes them (compressed, or with arrays in
-        between), any bytes-like object.
+        between), any bytes-like object. What is compressed may hold 4 GiB, or 200 times its size
+        if that is more.
     keyring, context, serial, expires, info: as for `signed_dump`.
 
     Returns the envelope, its metadata marked `source: adopted`. Raises AdoptionError for bytes that
@@ -189,10 +195,14 @@ def _plain(payload: seal.Verified) -> bytes:
 
 
 class _Pieces:
-    """What bytes hold once they are unpacked, from front to back; `given` counts them."""
+    """What bytes hold once they are unpacked, from front to back; `given` counts them.
+
+    Raises AdoptionError for more than anybody would pack into so little.
+    """
 
     def __init__(self, raw: memoryview) -> None:
         self.given = 0
+        self._most = max(_MOST_UNPACKED, _MOST_TIMES * len(raw))
         self._pieces: Iterator[memoryview] = iter(unpacking.pieces(raw))
         self._left = memoryview(b"")
 
@@ -202,11 +212,14 @@ class _Pieces:
         piece = self._left[:size]
         self._left = self._left[size:]
         self.given += len(piece)
+        if self.given > self._most:
+            raise AdoptionError(f"it unpacks to over {self._most:,} bytes: {_NOT_ONE}")
         return bytes(piece)
 
     def drain(self) -> None:
-        """Count what is left."""
-        while self.read(unpacking.PIECE):
+        """Count what is left, up to a point: nobody needs to know how much too much it is."""
+        end = self.given + _MOST_SPARE
+        while self.given < end and self.read(unpacking.PIECE):
             pass
 
 

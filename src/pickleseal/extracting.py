@@ -66,12 +66,23 @@ def extract_all(
 def write_new(path: str, data: bytes, *, like: str) -> None:
     """Write a whole file where there is none, with the mode of another, its envelope.
 
-    Raises TargetError where there is one.
+    Raises TargetError where there is one, or is one by then.
     """
-    if os.path.lexists(path):
-        raise TargetError(f"{path} is there already, and is not overwritten")
     # At once with that mode: what was private stays private.
-    storage.write_whole(path, data, mode=stat.S_IMODE(os.stat(like).st_mode) & 0o777)
+    mode = stat.S_IMODE(os.stat(like).st_mode) & 0o777
+    storage.write_whole(path, data, mode=mode, exclusive=True)
+
+
+def make_folder_of(target: str, *, below: str) -> None:
+    """Make the folder that a target lies in, at or below another one.
+
+    Raises TargetError, and makes nothing, where a link leads out of that one.
+    """
+    place = os.path.dirname(target) or os.curdir
+    real = os.path.realpath(below)
+    if not os.path.join(os.path.realpath(place), "").startswith(os.path.join(real, "")):
+        raise TargetError(f"{target} would lie outside of {below}: a link leads there")
+    os.makedirs(place, exist_ok=True)
 
 
 def extract_file(path: str, *, keyring: Keyring, context: str | None = None) -> bytes:
@@ -102,7 +113,7 @@ def _extracted(
     target = os.path.join(folder, inside)
     try:
         data = extract_file(found.path, keyring=keyring, context=context)
-        os.makedirs(os.path.dirname(target) or os.curdir, exist_ok=True)
+        make_folder_of(target, below=folder)
         if _holds(target, data):
             return Extracted(found.path, Outcome.ALREADY, target)
         write_new(target, data, like=found.path)

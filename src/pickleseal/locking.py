@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -15,7 +15,10 @@ def locked(path: Path) -> Iterator[None]:
         try:
             _wait_for(descriptor)
             if _is_at(descriptor, path):
-                yield
+                try:
+                    yield
+                finally:
+                    _let_go(descriptor)
                 return
             # Somebody removed the file, and others may wait for a new one.
         finally:
@@ -31,6 +34,14 @@ def _wait_for(descriptor: int) -> None:
         msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined,unused-ignore]
     else:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _let_go(descriptor: int) -> None:
+    """Let others have the lock, though a forked process may hold the file open."""
+    with suppress(ImportError):
+        import fcntl  # noqa: PLC0415 - POSIX only
+
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

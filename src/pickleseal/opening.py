@@ -101,6 +101,6 @@ def read(
     with naming(source.name):
         fixed = read_fixed(source, max_bytes=max_bytes)
         head = seal.open_head(fixed, read_head(source, fixed), keyring())
-        policy.check_size(sum(head.raw), max_bytes)
+        policy.check_size(max(sum(head.raw), head.metadata.raw_size or 0), max_bytes)
         check(head)
         return read_body(source, head)

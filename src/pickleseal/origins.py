@@ -14,6 +14,8 @@ from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, Pat
 from types import ModuleType
 from typing import Any
 
+from pickleseal.errors import PolicyError, shown
+
 VARIABLE = "PICKLESEAL_SITE"
 
 
@@ -30,14 +32,19 @@ def origin_of(module: str) -> Origin | None:
 
     module: the name of a top-level module; of a dotted name the first part counts.
 
-    STD: it is built into Python or lies in the standard library. DIST: an installer put it into a
-    site folder, or led there from one, as for an editable install. LOCAL: all else, and
-    `__main__`. None: it is not to be found. A module that is loaded already is judged by its
+    STD: it is built into Python, lies in the standard library, or is part of the frozen program
+    that runs. DIST: an installer put it into a site folder, or led there from one, as for an
+    editable install. LOCAL: all else, `__main__`, and a name with an empty part, such as
+    ".helper". None: it is not to be found. A module that is loaded already is judged by its
     spec, and without one it was made by hand: LOCAL.
 
-    Raises what a finder on sys.meta_path raises.
+    Raises PolicyError where PICKLESEAL_SITE holds a path that is not absolute, and what a finder
+    on sys.meta_path raises.
     """
-    name = module.partition(".")[0]
+    name, *inner = module.split(".")
+    if not name or "" in inner:
+        # No module has such a name, and yet __import__(".helper") runs helper before it fails.
+        return Origin.LOCAL
     if name == "__main__":
         return Origin.LOCAL
     try:
@@ -80,8 +87,6 @@ def _unloaded(name: str) -> Origin | None:
 
 def _search(name: str) -> object:
     """Give the spec that the first finder that has one gives, as an import does."""
-    if not name:
-        return None
     for finder in sys.meta_path:
         # This one imports setuptools when it is asked for distutils, and has nothing else.
         find = None if _is_setuptools_hook(finder) else getattr(finder, "find_spec", None)
@@ -131,18 +136,34 @@ def _of_portions(name: str, portions: Iterable[str]) -> Origin:
 
 
 def _of_folder(name: str, folder: str) -> Origin:
-    if folder in _std_folders():
+    if folder in _std_folders() or _is_inside(folder, _frozen_folders()):
         return Origin.STD
-    if folder in _site_folders():
+    if folder in _own_site_folders():
         return Origin.DIST
-    if folder.startswith(_beginnings_below_site()):
+    if _hides_another(name, folder):
+        return Origin.LOCAL
+    if folder in _named_folders():
+        return Origin.DIST
+    if _is_inside(folder, _site_folders()):
         return Origin.LOCAL if folder in _started_in() else Origin.DIST
-    if folder in _added_folders():
-        # A project whose own folder was added, and that is worked in: what lies there comes
-        # first, before all that is installed, and is no part of the project if it hides that.
-        hides = _is_installed_too(name) and folder in _started_in()
-        return Origin.LOCAL if hides else Origin.DIST
-    return Origin.LOCAL
+    return Origin.DIST if folder in _added_folders() else Origin.LOCAL
+
+
+def _hides_another(name: str, folder: str) -> bool:
+    """Tell whether what lies in a folder stands before a module that does not belong there.
+
+    A folder that holds a project or packages can come first on sys.path, for many reasons. What is
+    of the standard library is no part of either; what is installed is no part of a project.
+    """
+    named = _named_folders()
+    if name in sys.stdlib_module_names and _is_inside(folder, named):
+        return True
+    return folder in _added_folders() - named and _is_installed_too(name)
+
+
+def _is_inside(folder: str, others: Iterable[str]) -> bool:
+    """Tell whether a folder is one of the others, or lies below one."""
+    return os.path.join(folder, "").startswith(tuple(os.path.join(other, "") for other in others))
 
 
 @functools.cache
@@ -180,31 +201,42 @@ def _std_folders() -> frozenset[str]:
     return frozenset(map(_real, folders))
 
 
-@functools.cache
+def _frozen_folders() -> tuple[str, ...]:
+    """Give the folder that PyInstaller has put all modules of this program into, if it has."""
+    folder = getattr(sys, "_MEIPASS", None)
+    return (_real(folder),) if folder and getattr(sys, "frozen", False) else ()
+
+
 def _site_folders() -> frozenset[str]:
+    return _own_site_folders() | _named_folders()
+
+
+@functools.cache
+def _own_site_folders() -> frozenset[str]:
+    """Give the site folders that this interpreter has without being told."""
     import site  # noqa: PLC0415 - python -S does without
 
     folders = site.getsitepackages()
     if site.ENABLE_USER_SITE and site.USER_SITE:
         folders = [*folders, site.USER_SITE]
-    return frozenset(map(_real, [*folders, *_named_folders()]))
+    return frozenset(map(_real, folders))
 
 
-def _named_folders() -> list[str]:
+@functools.cache
+def _named_folders() -> frozenset[str]:
     """Give the folders that PICKLESEAL_SITE names: packages that no site folder holds.
 
     `pip install --target`, AWS Lambda, PEX and the like put them where only their users know.
     """
     folders = os.environ.get(VARIABLE, "").split(os.pathsep)
     named = [folder for folder in folders if folder]
-    if not all(map(os.path.isabs, named)):
-        raise ValueError(f"{VARIABLE} must hold absolute paths, with {os.pathsep!r} in between")
-    return named
-
-
-@functools.cache
-def _beginnings_below_site() -> tuple[str, ...]:
-    return tuple(os.path.join(folder, "") for folder in _site_folders())
+    for folder in named:
+        if not os.path.isabs(folder):
+            raise PolicyError(
+                f"{VARIABLE} holds {shown(folder)}, and a relative path leads elsewhere wherever"
+                f" Python runs. Write absolute paths, with {os.pathsep!r} in between"
+            )
+    return frozenset(map(_real, named))
 
 
 def _started_in() -> frozenset[str]:
@@ -250,6 +282,8 @@ def _path_lines(folder: str) -> Iterator[str]:
 
 @functools.cache
 def _is_installed_too(name: str) -> bool:
+    if name in sys.stdlib_module_names:
+        return True
     spec = PathFinder.find_spec(name, [*_std_folders(), *_site_folders()])
     return spec is not None and spec.loader is not None
 
@@ -285,5 +319,5 @@ def _editable_finders() -> Iterator[tuple[Any, ModuleType]]:
         if home is None or file is None or "editable" not in home.__name__:
             continue
         folder = _folder_of(file)
-        if folder in _site_folders() or folder.startswith(_beginnings_below_site()):
+        if _is_inside(folder, _site_folders()):
             yield finder, home

@@ -431,6 +431,12 @@ class _Demands(NamedTuple):
             if drifts:
                 raise VersionMismatchError(_describe(metadata, drifts))
 
+    def check_module(self, metadata: md.Metadata, module: str) -> None:
+        """Judge a top-level module that is about to be imported: files may come meanwhile."""
+        policy.check_origin(
+            module, metadata, is_local=origins.is_local, installed_only=self.installed_only
+        )
+
     def check_whole(self, payload: Verified) -> pin_rules.Pin | None:
         """Judge what is whole, before it is unpickled; give the pin that it would have."""
         policy.check_digest(payload.digest, self.expect)
@@ -503,6 +509,8 @@ def _restore(
                 ),
                 stacklevel=_callers_level(),
             )
+    # The caller's own code, if it is a generator: what that unpickles is no part of the load.
+    given = list(buffers) if buffers is not None and metadata.external is not None else None
     sys.audit("pickleseal.load", name, payload.digest, payload.head.key.id, metadata.context)
     with opening.naming(name):
         obj = pickling.restore(
@@ -510,8 +518,9 @@ def _restore(
             fix_imports=fix_imports,
             encoding=encoding,
             errors=errors,
-            buffers=buffers,
+            buffers=given,
             allow=demands.allowed,
+            check_module=lambda module: demands.check_module(metadata, module),
         )
     if found is not None and demands.pins is not None and metadata.context is not None:
         demands.pins.note(metadata.context, found)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, cast
 from pickleseal import opcodes, opening, unpacking
 from pickleseal.errors import MalformedError, PolicyError, shown
 from pickleseal.metadata import External, Metadata
-from pickleseal.policy import Allowed
+from pickleseal.policy import Allowed, modules_of
 from pickleseal.seal import Verified
 
 DEFAULT_PROTOCOL = pickle.DEFAULT_PROTOCOL
@@ -98,16 +98,18 @@ def restore(
     errors: str,
     buffers: Iterable[Any] | None,
     allow: Allowed | None = None,
+    check_module: Callable[[str], None] | None = None,
 ) -> Any:  # noqa: ANN401 - what was pickled
     """Unpickle a verified payload, the only way that pickleseal ever unpickles.
 
-    The keywords are pickle's, and `allow`: the names that it may refer to, None for any. Raises
-    PolicyError for a name that the sealed imports do not list or `allow` does not have, or for
-    `buffers` other than those bound; MalformedError where the stream or a buffer is left over; what
-    a class raises passes through.
+    The keywords are pickle's, and `allow`: the names that it may refer to, None for any;
+    `check_module`: asked of each top-level module that is not loaded yet. Raises PolicyError for a
+    name that the sealed imports do not list or `allow` does not have, or for `buffers` other than
+    those bound; MalformedError where the stream or a buffer is left over; what a class raises
+    passes through.
     """
     head = payload.head
-    check = _name_check(head.metadata, allow)
+    check = _name_check(head.metadata, allow, check_module)
     if head.metadata.content == "joblib":
         return _restore_joblib(payload, check)
     if head.metadata.content != "pickle":
@@ -265,7 +267,9 @@ class _Unpickler(pickle.Unpickler):
         return _find_class(self, module, name)
 
 
-def _name_check(metadata: Metadata, allow: Allowed | None) -> _NameCheck:
+def _name_check(
+    metadata: Metadata, allow: Allowed | None, check_module: Callable[[str], None] | None
+) -> _NameCheck:
     """Give what refuses a name that a pickle asks for and may not have."""
     listed = None if metadata.imports is None else frozenset(metadata.imports)
 
@@ -278,6 +282,9 @@ def _name_check(metadata: Metadata, allow: Allowed | None) -> _NameCheck:
             raise PolicyError(
                 f"it refers to {shown(module)}.{shown(name)}, which allow does not have"
             )
+        if check_module is not None and module not in sys.modules:
+            for top in modules_of([(module, name)]) - sys.modules.keys():
+                check_module(top)
 
     return check
 
@@ -291,6 +298,15 @@ def _restore_joblib(payload: Verified, check: _NameCheck) -> Any:  # noqa: ANN40
             check(module, name)
             found = super().find_class(module, name)
             return Wrapper if found is numpy_pickle.NumpyArrayWrapper else found
+
+        def load_build(self) -> None:
+            # joblib before 0.10 kept arrays in files beside, and this would load one by its name.
+            if isinstance(self.stack[-2], numpy_pickle.NDArrayWrapper):
+                raise PolicyError("it would load another file, which nobody sealed")
+            super().load_build()
+
+        dispatch = numpy_pickle.NumpyUnpickler.dispatch.copy()
+        dispatch[pickle.BUILD[0]] = load_build
 
     class Wrapper(numpy_pickle.NumpyArrayWrapper):  # type: ignore[misc,unused-ignore]
         def read_array(self, unpickler: Any, *options: Any) -> Any:  # noqa: ANN401 - as in joblib

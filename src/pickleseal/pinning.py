@@ -22,10 +22,12 @@ class PinFile(NamedTuple):
     """The pins that one file holds; a file that is not there holds none."""
 
     path: Path
+    """Where it really lies: what is checked, locked and replaced is one and the same."""
 
     def read(self) -> dict[str, Pin]:
         """Give all pins, by their context. Raises PinsError for a file that cannot be used."""
         try:
+            permissions.check_folders(self.path.parent)
             text = permissions.read_guarded(
                 self.path, secret=False, group_read=True, limit=_MAX_SIZE
             )
@@ -33,6 +35,8 @@ class PinFile(NamedTuple):
             if not self.path.parent.is_dir():
                 raise self._unusable("its folder is not there") from None
             return {}
+        except NotADirectoryError:
+            raise self._unusable("its folder is not there") from None
         except KeyPermissionError as error:
             raise self._unusable(str(error)) from None
         except OSError as error:
@@ -49,6 +53,7 @@ class PinFile(NamedTuple):
         try:
             with locked(self._lock()):
                 held = self.read()
+                pins.check_whole(found, held.get(context))  # another may have been loaded meanwhile
                 if pins.is_newer(found, held.get(context)):
                     self._write({**held, context: found})
         except OSError as error:
@@ -67,7 +72,12 @@ class PinFile(NamedTuple):
         return Path(f"{self.path}{_LOCK_SUFFIX}")
 
     def _write(self, held: dict[str, Pin]) -> None:
-        storage.write_whole(str(self.path), pins.encode(held), mode=0o600)
+        text = pins.encode(held)
+        if len(text) > _MAX_SIZE:
+            raise self._unusable(
+                "it would hold too many contexts: give each program one of its own"
+            )
+        storage.write_whole(str(self.path), text, mode=0o600)
 
     def _unusable(self, reason: str) -> PinsError:
         return PinsError(f"the file of pins {shown(str(self.path))} cannot be used: {reason}")
@@ -82,4 +92,12 @@ def find_pins(given: str | os.PathLike[str] | None = None) -> PinFile | None:
         raise TypeError("pins= takes a str or os.PathLike[str]")
     if not path:
         raise PinsError("the path of the file of pins is empty: is a variable not set?")
-    return PinFile(Path(os.path.expanduser(path)))
+    given_path = os.path.expanduser(path)
+    try:
+        # A link in a folder of others' could lead anywhere tomorrow.
+        permissions.check_folders(Path(os.path.realpath(os.path.dirname(given_path) or os.curdir)))
+    except KeyPermissionError as error:
+        raise PinsError(f"the file of pins {shown(given_path)} cannot be used: {error}") from None
+    except OSError:
+        pass  # its folder is not there: reading says so
+    return PinFile(Path(os.path.realpath(given_path)))

@@ -17,7 +17,7 @@ FORMAT = "pickleseal-pins-1"
 
 _DIGEST = re.compile(r"ps[12]:[0-9a-f]{64}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_FORGET = "If that is right, make it forget: pickleseal pins forget"
+_FORGET = "If that is right, make it forget: pickleseal pins forget CONTEXT --pins FILE"
 
 
 class Pin(NamedTuple):

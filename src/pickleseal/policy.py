@@ -15,7 +15,7 @@ def check_context(sealed: str | None, expected: str | None) -> None:
     if expected is None:
         raise ContextError(
             f"sealed for the context '{shown(sealed or '')}', and the load names none. If that"
-            " is what should stand here, pass it as context="
+            " is what should stand here, name it: context= in Python, --context of a command"
         )
     if sealed is None:
         raise ContextError(f"sealed without a context, and the load asks for '{shown(expected)}'")
@@ -73,11 +73,17 @@ class Allowed(NamedTuple):
         if isinstance(allow, str):
             raise TypeError("allow takes a list of modules and names, not one text")
         names = frozenset(allow)
+        for name in names:
+            if "*" in name:
+                raise ValueError(f"allow takes modules and names as they are, not {name!r}")
         return cls(names, tuple(f"{name}." for name in names))
 
     def has(self, module: str, name: str) -> bool:
         """Tell whether a name of a module is one of them, one of Python 2 as it is called today."""
-        if f"{module}.".startswith(self.beginnings) or f"{module}.{name}" in self.names:
+        # A path of attributes can lead out of a module, to what that has imported itself.
+        if f"{module}.{name}" in self.names:
+            return True
+        if "." not in name and f"{module}.".startswith(self.beginnings):
             return True
         today = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         return today != (module, name) and self.has(*today)
@@ -119,30 +125,35 @@ def check_origins(
     `is_local` tells of a top-level module whether it is neither of the standard library nor
     of an installed distribution. `installed_only`: refuse every local module.
     """
+    named = modules_of(metadata.imports or ())
+    listed = set().union(*(metadata.origins or {}).values())
+    if installed_only and metadata.imports is None and metadata.origins is None:
+        raise PolicyError(
+            "it does not list the modules that it needs, and the load takes installed ones alone"
+        )
+    for module in sorted(named | listed if installed_only else listed):
+        check_origin(module, metadata, is_local=is_local, installed_only=installed_only)
+
+
+def check_origin(
+    module: str, metadata: Metadata, *, is_local: Callable[[str], bool], installed_only: bool
+) -> None:
+    """Return if a top-level module may be imported, as far as where it comes from goes."""
     origins = metadata.origins or {}
-    for kind in _INSTALLED:
-        for module in origins.get(kind, ()):
-            if is_local(module):
-                what = "of the standard library" if kind == "std" else "installed"
-                raise PolicyError(
-                    f"the module {shown(module)} was {what} when it was sealed, and here a local"
-                    " file of that name would be run in its place. Rename that file, or run"
-                    " where it is not found. (If that is where your packages are installed, name"
-                    " its folder in PICKLESEAL_SITE)"
-                )
-    if installed_only:
-        if metadata.imports is None and metadata.origins is None:
-            raise PolicyError(
-                "it does not list the modules that it needs, and the load takes installed ones"
-                " alone"
-            )
-        named = modules_of(metadata.imports or ())
-        for module in sorted(named.union(origins.get("local", ()))):
-            if is_local(module):
-                raise PolicyError(
-                    f"it needs the module {shown(module)}, which is not installed but local, and"
-                    " the load takes installed ones alone"
-                )
+    kind = next((kind for kind in _INSTALLED if module in origins.get(kind, ())), None)
+    if kind is not None and is_local(module):
+        what = "of the standard library" if kind == "std" else "installed"
+        raise PolicyError(
+            f"the module {shown(module)} was {what} when it was sealed, and here a local file of"
+            " that name would be run in its place. Rename that file, or run where it is not"
+            " found. (If that is where your packages are installed, name its folder in"
+            " PICKLESEAL_SITE)"
+        )
+    if installed_only and is_local(module):
+        raise PolicyError(
+            f"it needs the module {shown(module)}, which is not installed but local, and the load"
+            " takes installed ones alone"
+        )
 
 
 def check_size(size: int, max_bytes: int | None) -> None:

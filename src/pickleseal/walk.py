@@ -12,6 +12,14 @@ from typing import NamedTuple, Self
 
 from pickleseal.storage import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
+BACKUP_SUFFIX = ".unsealed"
+"""What a file is called by, after its name, that stands as it was before it was adopted."""
+NOT_YOURS = frozenset((
+    ".git", ".hg", ".svn", ".venv", "venv", "site-packages", "dist-packages", "node_modules",
+    ".tox", ".nox", ".ipynb_checkpoints", "__pycache__", ".mypy_cache", ".pytest_cache",
+))  # fmt: skip
+"""Folders whose files other programs make and read: version control, environments, packages."""
+
 
 class Skip(StrEnum):
     """Why there is nothing to look at under a path."""
@@ -22,6 +30,11 @@ class Skip(StrEnum):
     MOVED = "it was exchanged for a link meanwhile"
     UNREADABLE = "it cannot be read"
     EXCLUDED = "it is excluded"
+
+
+def is_not_yours(path: str) -> bool:
+    """Tell whether a path is a folder whose files other programs make and read."""
+    return os.path.basename(path) in NOT_YOURS and os.path.isdir(path)
 
 
 class Folder:

@@ -110,7 +110,8 @@ def watch(
 # Python offers no way to remove an audit hook. So there is one for the process, which must know by
 # itself whether anybody watches: hence a list that belongs to the module, and not to a caller.
 _watches: list[Watch] = []
-_installing = threading.Lock()
+_installing = threading.RLock()
+_MOST_KEPT = 10_000
 
 
 @functools.cache
@@ -189,9 +190,15 @@ def _logging() -> Report:
     import logging  # noqa: PLC0415 - takes milliseconds, and not every program has it
 
     logger = logging.getLogger("pickleseal")
+    told: set[tuple[str, int, str, str]] = set()
 
     def log(sighting: Sighting) -> None:
-        logger.warning("%s", sighting)
+        # Each name once for a line of code: a service loads the same model again and again.
+        which = (sighting.file, sighting.line, sighting.module, sighting.name)
+        if which not in told:
+            if len(told) < _MOST_KEPT:
+                told.add(which)
+            logger.warning("%s", sighting)
 
     return log
 

@@ -4,6 +4,7 @@ An envelope is held against the same rules, in the same order, as by a load (doc
 format.md, "Reading"). What is no envelope is looked at by its content. Nothing is unpickled.
 """
 
+import os
 import shlex
 import time
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ from pickleseal.inspection import Inspection
 from pickleseal.inventory import CONTENT
 from pickleseal.keyring import Keyring
 from pickleseal.roster import State, fits
-from pickleseal.walk import Found, Skip
+from pickleseal.walk import BACKUP_SUFFIX, Found, Skip
 
 
 class Wants(NamedTuple):
@@ -303,14 +304,16 @@ def _unsealed(file: storage.RegularFile, wants: Wants) -> Finding:
         Verdict.UNSEALED,
         grade_of(Level.WARNING, contents),
         f"{contents.kind}: nobody vouches for it; {_GRADES[contents.grade]}{_because(contents)}",
-        _advice_on(contents),
+        _advice_on(contents, file.path),
         size=file.size,
         contents=contents,
         digest=f"sha256:{file.sha256()}" if wants.digests else None,
     )
 
 
-def _advice_on(contents: Contents) -> str:
+def _advice_on(contents: Contents, path: str) -> str:
+    if path.endswith(BACKUP_SUFFIX) and os.path.exists(path.removesuffix(BACKUP_SUFFIX)):
+        return "it is what a file was before it was adopted: delete it, when all works"
     if contents.grade in _UNSEALED:
         return _UNSEALED[contents.grade]
     inside_others = contents.kind.startswith(_NOT_ADOPTED) or contents.pickles != 1
@@ -337,7 +340,7 @@ _SEAL_IT = "if you made it, seal it as it is: pickleseal adopt"
 _DUMP_IT = (
     "if you made it, load it where you trust it, and write it again with pickleseal.signed_dump"
 )
-_NOT_ADOPTED = ("zip", "tar", "numpy object array")
+_NOT_ADOPTED = ("zip", "tar", "numpy object array", "zstd", "deflate")
 _UNSEALED = {
     Grade.BEYOND: "do not load it, unless you know who made it and why it names these",
     Grade.UNREADABLE: "do not load it, unless you know who made it",

@@ -18,14 +18,18 @@ from pickleseal.callsites.functions import (
 )
 
 _LONGEST_CHAIN = 8
-_OPENERS = frozenset(("open", "io.open", "builtins.open"))
+_OPENERS = frozenset((
+    "open", "io.open", "builtins.open", "gzip.open", "gzip.GzipFile", "bz2.open", "bz2.BZ2File",
+    "lzma.open", "lzma.LZMAFile",
+))  # fmt: skip
+"""What opens a path that signed_load takes itself: adopted files keep their compression."""
 
 
 class Mention(NamedTuple):
     """A function that is looked for: the call of it, or where it is handed on.
 
     function: its name in the table, or METHOD; rule: what the table has for it.
-    openers: the ids of those arguments that call Python's own `open`.
+    openers: the ids of those arguments that open a path.
     followed: whether an import in the module tells what the name is.
     """
 

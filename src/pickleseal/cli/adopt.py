@@ -1,9 +1,10 @@
 """`pickleseal adopt`: seal pickles and joblib files that exist already, as they are."""
 
+import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import click
 
@@ -13,8 +14,10 @@ from pickleseal.adopting import (
     Place,
     Surveyed,
     adopt_all,
+    files_to_adopt,
     read_digests,
     survey,
+    told_apart,
 )
 from pickleseal.auditing.findings import Grade
 from pickleseal.cli.options import common
@@ -32,9 +35,9 @@ from pickleseal.cli.output import (
 )
 from pickleseal.cli.progress import tracked
 from pickleseal.errors import shown
+from pickleseal.globs import Globs
 from pickleseal.keystore.sources import find_keyring
 from pickleseal.metadata import normalize_context
-from pickleseal.walk import files_below
 
 _GRADES = {
     Grade.DATA: ("data only", "green"),
@@ -43,12 +46,22 @@ _GRADES = {
 }
 _NAMES_SHOWN = 8
 _LINES_SHOWN = 40
-_TROUBLE = (Outcome.REFUSED, Outcome.FAILED)
+_FILES_SHOWN = 3
+_TROUBLE = {
+    Outcome.SKIPPED: ("-", "yellow"),
+    Outcome.REFUSED: ("✗", "bold red"),
+    Outcome.FAILED: ("✗", "bold red"),
+}
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--context", metavar="TEXT", help="What to seal the files for. Default: nothing.")
+@click.option(
+    "--context",
+    metavar="TEXT",
+    help="What to seal the files for; {name} in it stands for each file's name without its ending,"
+    " as fraud in fraud.pkl and fraud.pkl.gz. Default: nothing.",
+)
 @click.option(
     "--to",
     "folder",
@@ -70,6 +83,9 @@ _TROUBLE = (Outcome.REFUSED, Outcome.FAILED)
     type=click.Path(dir_okay=False),
     help="Adopt only files whose SHA-256 stands in this list, as sha256sum writes it.",
 )
+@click.option(
+    "--exclude", multiple=True, metavar="GLOB", help="Leave files and folders like this alone."
+)
 @click.option("--yes", is_flag=True, help="Do not ask: you made all of these files.")
 @click.option("--dry-run", is_flag=True, help="Look at the files, and write nothing.")
 @common
@@ -82,6 +98,7 @@ def adopt(
     no_backup: bool,
     accept: tuple[str, ...],
     digests: str | None,
+    exclude: tuple[str, ...],
     yes: bool,
     dry_run: bool,
     keyring: str | None,
@@ -91,7 +108,8 @@ def adopt(
 
     To seal a file is to say that you made it: adopt nothing that somebody sent you. Nothing is
     unpickled. Each file is looked at first, and what it would import is shown; then you are asked.
-    What reaches beyond data is refused unless you name it with --accept. An envelope takes its
+    What reaches beyond data is refused unless you name it with --accept. Folders of version
+    control, environments and caches are left alone. An envelope takes its
     file's place as a whole or not at all, and the file stays beside it as NAME.unsealed. Stop it
     at any time: begun again, it goes on.
 
@@ -101,25 +119,32 @@ def adopt(
     \b
     Examples:
       pickleseal adopt --context fraud/v3 model.pkl
+      pickleseal adopt models/ --context 'models/{name}' --dry-run
       pickleseal adopt models/ --to sealed/
       pickleseal adopt models/ --digests known.sha256 --yes
     """
     ring = find_keyring(keyring)
-    ring.sealing_key(
-        context=None if context is None else normalize_context(context), now=time.time()
-    )
+    ring.sealing_entry(now=time.time())
+    if context is not None:
+        normalize_context(context)
     listed = None if digests is None else _read_list(digests)
     found: list[Surveyed] = []
     done: list[Adopted] = []
     stopped = False
+    left_out = Globs.of(exclude, os.getcwd())
     try:
-        looks = survey(paths, accepted=accept, digests=listed)
-        found.extend(tracked(looks, "Looking", lambda: sum(1 for _ in files_below(paths))))
+        looks = survey(
+            paths, keyring=ring, context=context, accepted=accept, digests=listed, exclude=left_out
+        )
+        total = lambda: sum(1 for _ in files_to_adopt(paths, left_out))  # noqa: E731 - asked once
+        found.extend(tracked(looks, "Looking", total))
+        _check_accepted(accept, found)
+        found = told_apart(found, context)
         if not as_json:
-            print_lines(_survey_lines(found), stderr=not dry_run)
+            print_lines(_survey_lines(found, each=dry_run), stderr=not dry_run)
         ready = [one for one in found if one.outcome is Outcome.READY]
         if ready and not dry_run:
-            _ask(len(ready), context, yes=yes, as_json=as_json)
+            _ask(len(ready), len(found), context, yes=yes, as_json=as_json)
             work = adopt_all(
                 ready, keyring=ring, place=Place(folder, not no_backup), context=context
             )
@@ -136,7 +161,8 @@ def adopt(
             }
         )
     else:
-        _show(found, done, dry_run=dry_run)
+        print_lines(_trouble_lines(done))
+        _summarize(found, done, dry_run=dry_run)
     if stopped:
         click.echo("stopped: begin it again, and it goes on", err=True)
         return INTERRUPTED
@@ -144,6 +170,14 @@ def adopt(
     if Outcome.FAILED in outcomes or not found:
         return COULD_NOT_RUN
     return CHECK_FAILED if Outcome.REFUSED in outcomes else FINE
+
+
+def _check_accepted(accept: Iterable[str], found: Iterable[Surveyed]) -> None:
+    """Return if each file that is accepted was looked at: else a typing error has no effect."""
+    seen = {one.real for one in found}
+    for path in accept:
+        if os.path.realpath(path) not in seen:
+            raise CouldNotRun(f"--accept {path}: it is none of the files that were looked at")
 
 
 def _read_list(path: str) -> frozenset[str]:
@@ -154,20 +188,25 @@ def _read_list(path: str) -> frozenset[str]:
             raise CouldNotRun(f"{path}: {error}") from None
 
 
-def _ask(count: int, context: str | None, *, yes: bool, as_json: bool) -> None:
+def _ask(count: int, seen: int, context: str | None, *, yes: bool, as_json: bool) -> None:
     """Return if a person says yes."""
     if yes:
         return
-    what = f"{counted(count, 'file')}" + (f" for '{shown(context)}'" if context else "")
+    what = f"{count:,} of {counted(seen, 'file')}" + (f" for '{shown(context)}'" if context else "")
     if as_json or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise CouldNotRun(f"nobody is here to ask: to seal {what} as your own, give --yes")
-    if not click.confirm(f"Did you make all of them? Seal {what}?", default=False, err=True):
+    if not click.confirm(
+        f"Did you make all that is to be sealed? Seal {what}?", default=False, err=True
+    ):
         raise CouldNotRun("nothing was sealed")
 
 
-def _survey_lines(found: Sequence[Surveyed]) -> list[Line]:
-    """Tell what is ready to be adopted: by grade, with the names that are not known."""
-    lines: list[Line] = []
+def _survey_lines(found: Sequence[Surveyed], *, each: bool) -> list[Line]:
+    """Tell what is left alone and why, and what is ready to be adopted: by grade, with its names.
+
+    `each`: tell each file that is ready, too.
+    """
+    lines = _trouble_lines(found)
     for grade, (label, style) in _GRADES.items():
         of_grade = [
             one
@@ -176,12 +215,39 @@ def _survey_lines(found: Sequence[Surveyed]) -> list[Line]:
         ]
         if of_grade:
             lines.append([(f"{label}  ", style), (counted(len(of_grade), "file"), "bold")])
-        if grade is Grade.UNKNOWN:
-            lines += _by_name(of_grade)
-        elif grade is Grade.BEYOND:  # each of them was accepted by its name
+        if grade is Grade.BEYOND:  # each of them was accepted by its name
             for one in of_grade:
                 lines.append([(f"  {shown(one.path)}", "")])
                 lines += [[(f"    {text}", "dim")] for text in _why(one)]
+            continue
+        if each:
+            lines += [[(f"  {shown(one.path)}", "")] for one in of_grade]
+        if grade is Grade.UNKNOWN:
+            lines += _by_name(of_grade)
+    return lines
+
+
+def _trouble_lines(found: Iterable[Surveyed | Adopted]) -> list[Line]:
+    """Tell what is not adopted, together where the reason is the same."""
+    groups: dict[tuple[Outcome, str], list[Surveyed | Adopted]] = {}
+    for one in found:
+        if one.outcome in _TROUBLE:
+            groups.setdefault((one.outcome, one.reason), []).append(one)
+    lines: list[Line] = []
+    for (outcome, reason), ones in groups.items():
+        mark, style = _TROUBLE[outcome]
+        what = shown(ones[0].path) if len(ones) == 1 else counted(len(ones), "file")
+        lines.append([(f"{mark} {outcome.value}", style), (f"  {what}", "bold")])
+        lines.append([(f"  {shown(reason)}", "")])
+        shown_ones = ones[:_FILES_SHOWN] if outcome is Outcome.SKIPPED else ones[:_LINES_SHOWN]
+        for one in shown_ones:
+            if len(ones) > 1:
+                lines.append([(f"    {shown(one.path)}", "")])
+            if isinstance(one, Surveyed) and outcome is Outcome.REFUSED:
+                lines += [[(f"      {text}", "dim")] for text in _why(one)]
+        more = len(ones) - len(shown_ones)
+        if more:
+            lines.append([(f"    and {more:,} more: see --dry-run --json", "dim")])
     return lines
 
 
@@ -214,38 +280,15 @@ def _why(one: Surveyed) -> list[str]:
     return [*texts, *map(shown, reasons)]
 
 
-def _show(found: Sequence[Surveyed], done: Sequence[Adopted], *, dry_run: bool) -> None:
-    lines = _skipped_lines(found)
-    both: list[Surveyed | Adopted] = [*found, *done]
-    for one in both:
-        if one.outcome not in _TROUBLE:
-            continue
-        lines.append([(f"✗ {one.outcome.value}", "bold red"), (f"  {shown(one.path)}", "bold")])
-        lines.append([(f"  {shown(one.reason)}", "")])
-        if isinstance(one, Surveyed):
-            lines += [[(f"    {text}", "dim")] for text in _why(one)]
-    print_lines(lines)
+def _summarize(found: Sequence[Surveyed], done: Sequence[Adopted], *, dry_run: bool) -> None:
     ready = sum(one.outcome is Outcome.READY for one in found)
-    counts = Counter(one.outcome for one in both)
+    counts = Counter([one.outcome for one in found] + [one.outcome for one in done])
     counts[Outcome.READY] = ready - len(done)
     words = {Outcome.READY: "would be adopted" if dry_run else "not adopted"}
     parts = [f"{counts[kind]:,} {words.get(kind, kind.value)}" for kind in Outcome if counts[kind]]
     click.echo(f"{counted(len(found), 'file')}: {', '.join(parts) or 'nothing here'}", err=True)
     if any(one.backup for one in done):
         click.echo("the files as they were lie beside theirs as NAME.unsealed", err=True)
-
-
-def _skipped_lines(found: Sequence[Surveyed]) -> list[Line]:
-    """Tell what was left alone, in one line for each reason."""
-    reasons: dict[str, list[str]] = {}
-    for one in found:
-        if one.outcome is Outcome.SKIPPED:
-            reasons.setdefault(one.reason, []).append(one.path)
-    lines: list[Line] = []
-    for reason, paths in reasons.items():
-        what = shown(paths[0]) if len(paths) == 1 else counted(len(paths), "file")
-        lines.append([("- skipped", "yellow"), (f"  {what}", "bold"), (f": {shown(reason)}", "")])
-    return lines
 
 
 def _plain(found: Sequence[Surveyed], done: Sequence[Adopted]) -> list[dict[str, object]]:

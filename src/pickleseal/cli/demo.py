@@ -201,7 +201,7 @@ def _adopt(story: "_Story", folder: Path, model: Any, ring: Keyring) -> bool:  #
     _run(_SAVE_AS_BEFORE, folder, "")
     (folder / "armed.pkl").write_bytes(_armed(folder / "mark"))
     story.say("pickleseal adopt old/ --context cancer/old")
-    found = list(survey([str(folder)]))
+    found = list(survey([str(folder)], keyring=ring, context="cancer/old"))
     done = {
         os.path.basename(one.path): one.outcome
         for one in adopt_all(found, keyring=ring, place=Place(), context="cancer/old")

@@ -1,5 +1,6 @@
 """`pickleseal extract`: the plain files in envelopes, for tools that know nothing of seals."""
 
+import os
 import sys
 from collections import Counter
 
@@ -78,8 +79,8 @@ def extract(
         raise click.UsageError("give --to DIR, or --output FILE for one PATH")
     ring = find_keyring(keyring)
     if output is not None:
-        if len(paths) > 1:
-            raise click.UsageError("--output takes one PATH")
+        if len(paths) > 1 or os.path.isdir(paths[0]):
+            raise click.UsageError("--output takes one file: for folders, give --to DIR")
         return _extract_one(paths[0], output, ring, context, as_json=as_json)
     return _extract_all(paths, folder or "", ring, context, as_json=as_json)
 

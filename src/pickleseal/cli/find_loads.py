@@ -24,16 +24,10 @@ from pickleseal.cli.output import (
 from pickleseal.cli.progress import tracked
 from pickleseal.errors import SealError, shown
 from pickleseal.storage import RegularFile
-from pickleseal.walk import Found, Skip, files_below
+from pickleseal.walk import Found, Skip, files_below, is_not_yours
 
 _NOTEBOOK = ".ipynb"
 _SOURCES = (".py", _NOTEBOOK)
-_NOT_YOURS = frozenset(
-    (
-        ".git", ".hg", ".venv", "venv", "site-packages", "node_modules", ".tox", ".nox",
-        ".ipynb_checkpoints",
-    )
-)  # fmt: skip
 
 
 class _Looked(NamedTuple):
@@ -84,17 +78,13 @@ def find_loads(paths: tuple[str, ...], *, loads_only: bool, as_json: bool) -> in
 def _sources(paths: tuple[str, ...]) -> Iterator[Found]:
     """Give once each file that may be source, and what was left out or cannot be walked through."""
     seen = set()
-    for found in files_below(paths, excluded=_is_not_yours):
+    for found in files_below(paths, excluded=is_not_yours):
         if not (found.named or found.path.endswith(_SOURCES) or _hides_some(found)):
             continue
         place = os.path.abspath(found.path)
         if place not in seen:
             seen.add(place)
             yield found
-
-
-def _is_not_yours(path: str) -> bool:
-    return os.path.basename(path) in _NOT_YOURS and os.path.isdir(path)
 
 
 def _hides_some(found: Found) -> bool:

@@ -37,6 +37,8 @@ def _file(given: str | None) -> PinFile:
     found = find_pins(given)
     if found is None:
         raise CouldNotRun("there is no file of pins: name it with --pins or PICKLESEAL_PINS")
+    if not found.path.exists():
+        raise CouldNotRun(f"{found.path}: there is no such file: no load has made it yet")
     return found
 
 

@@ -47,18 +47,22 @@ def write(
     durable: bool,
     seen: Stamp | None = None,
     mode: int = 0o666,
+    exclusive: bool = False,
 ) -> None:
     """Write an envelope to a path, atomically, or to any object with `write`.
 
     `head`: the bytes it begins with. `segments`: the body, not yet padded. `finish` makes
     the tag that closes it from the leaf digests. `durable`: wait until a path's file and
     name are on disk. `seen`: replace a path only if it leads to the file that had this
-    stamp, unchanged; TargetError if not. `mode`: that of a new file, less the umask. On any
-    error a path is as it was, and a stream has no valid end.
+    stamp, unchanged; TargetError if not. `mode`: that of a new file, less the umask.
+    `exclusive`: replace nothing; TargetError where a path has anything, a link too. On any error
+    a path is as it was, and a stream has no valid end.
     """
     if isinstance(file, str | os.PathLike):
         path = text_path(file)
-        with _replacing(path, durable=durable, seen=seen, mode=mode) as descriptor:
+        with _replacing(
+            path, durable=durable, seen=seen, mode=mode, exclusive=exclusive
+        ) as descriptor:
             _write_file(descriptor, 0, head, segments, finish, suite)
         return
     real = real_file(file)
@@ -75,9 +79,12 @@ def write(
         _put_all(file, put, chunk)
 
 
-def write_whole(path: str, data: bytes, *, mode: int = 0o666) -> None:
-    """Write a whole file, atomically and durably; a new one has a mode, less the umask."""
-    with _replacing(path, durable=True, seen=None, mode=mode) as descriptor:
+def write_whole(path: str, data: bytes, *, mode: int = 0o666, exclusive: bool = False) -> None:
+    """Write a whole file, atomically and durably; a new one has a mode, less the umask.
+
+    `exclusive`: replace nothing; TargetError where a path has anything, a link too.
+    """
+    with _replacing(path, durable=True, seen=None, mode=mode, exclusive=exclusive) as descriptor:
         _write_all(descriptor, data)
 
 
@@ -164,14 +171,24 @@ def _writes_anywhere(descriptor: int) -> bool:
 
 
 @contextmanager
-def _replacing(path: str, *, durable: bool, seen: Stamp | None, mode: int = 0o666) -> Iterator[int]:
+def _replacing(
+    path: str,
+    *,
+    durable: bool,
+    seen: Stamp | None,
+    mode: int = 0o666,
+    exclusive: bool = False,
+) -> Iterator[int]:
     """Give a new file to write to, which takes the place of `path` if all goes well.
 
     A link stays a link: what it leads to is replaced. The file keeps the mode, and as far as
     may be the owner, of the one it replaces; a new one has what the umask gives.
+    `exclusive`: what is there already, or is by then, stays, and TargetError is raised.
     """
     # A replaced link would break DVC, git-annex and Kubernetes mounts.
-    real = os.path.realpath(path)
+    real = _own_place(path) if exclusive else os.path.realpath(path)
+    if exclusive and os.path.lexists(real):
+        raise _there(path)
     replaced = None
     try:
         status = os.stat(real)
@@ -203,7 +220,10 @@ def _replacing(path: str, *, durable: bool, seen: Stamp | None, mode: int = 0o66
             if descriptor >= 0:
                 os.close(descriptor)
         _check_unchanged(real, path, seen)
-        os.replace(temporary, real)
+        if exclusive:
+            _put_new(temporary, real, path)
+        else:
+            os.replace(temporary, real)
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)
@@ -219,6 +239,30 @@ def _create(temporary: str, path: str, mode: int) -> int:
     except OSError as error:
         # With the name that the caller gave, not one that nobody ever wrote.
         raise OSError(error.errno, error.strerror, path) from None
+
+
+def _own_place(path: str) -> str:
+    """Give where a path itself lies, and not what it leads to if it is a link."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return os.path.join(os.path.realpath(folder), name)
+
+
+def _put_new(temporary: str, real: str, path: str) -> None:
+    """Give a file the name it is to have, if nothing has it by now."""
+    try:
+        os.link(temporary, real)
+    except FileExistsError:
+        raise _there(path) from None
+    except OSError:  # no second names in this file system, or not for this user
+        if os.path.lexists(real):
+            raise _there(path) from None
+        os.replace(temporary, real)
+        return
+    os.unlink(temporary)
+
+
+def _there(path: str) -> TargetError:
+    return TargetError(f"{shown(path)} is there already, and is not overwritten")
 
 
 def _check_unchanged(real: str, path: str, seen: Stamp | None) -> None:
