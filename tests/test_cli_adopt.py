@@ -364,8 +364,11 @@ def test_on_a_terminal_a_person_is_asked(
             answered = True
         if not chunk:
             break
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code
+    else:
+        os.kill(pid, signal.SIGKILL)
+    status = os.waitpid(pid, 0)[1]
+    os.close(terminal)  # only now: a process that still ends would be hung up on
+    assert os.waitstatus_to_exitcode(status) == code
     assert answered
     assert is_sealed(models / "1.pkl") is (code == 0)
 
