@@ -353,7 +353,13 @@ def test_on_a_terminal_a_person_is_asked(
     if not pid:
         os.execv(sys.executable, [sys.executable, "-m", "pickleseal", *command])
     seen, answered = b"", False
-    while select.select([terminal], [], [], 60)[0]:
+    tries = 0
+    while tries < 30:
+        if not select.select([terminal], [], [], 2)[0]:
+            tries += 1
+            if answered and answer == b"\x03":  # one may come just as Python can take none
+                os.write(terminal, answer)
+            continue
         try:
             chunk = os.read(terminal, 1 << 16)
         except OSError:
