@@ -612,11 +612,11 @@ def test_an_installed_model_passes_where_installed_ones_alone_are_taken(ring: Ke
 def test_a_name_of_python_2_is_held_against_the_module_of_today(
     tmp_path: Path, ring_directory: Path, protocol: int
 ) -> None:
-    import configparser
+    import socketserver  # SocketServer of old
 
     model = tmp_path / "model"
-    signed_dump(configparser.DuplicateSectionError, model, protocol, keyring=ring_directory)
-    folder = planted(tmp_path / "planted", "configparser")
+    signed_dump(socketserver.BaseServer, model, protocol, keyring=ring_directory)
+    folder = planted(tmp_path / "planted", "socketserver")
     assert load_in(folder, model, ring_directory) == "PolicyError"
     assert not (folder / "mark").exists()
 
