@@ -192,7 +192,7 @@ def test_a_name_that_adopting_did_not_record_is_not_looked_up(
     metadata = inspect(io.BytesIO(whole), keyring=ring).metadata
     assert metadata is not None
     assert metadata.imports is not None
-    fewer = tuple(pair for pair in metadata.imports if pair[0] != "pathlib")
+    fewer = tuple(pair for pair in metadata.imports if not pair[0].startswith("pathlib"))
     key = ring.sealing_key(context=None, now=0)
     head = seal.seal_head(key, metadata._replace(imports=fewer), [len(file.getvalue())])
     data = storage.join(head.data, [memoryview(file.getvalue())], head.finish, key.suite)
