@@ -923,3 +923,22 @@ def test_a_survey_reads_names_and_unpickles_nothing(
     assert "Path.touch" in {name.name for name in contents.names}
     assert found["0.pkl"].sha256 == sha256(models / "0.pkl")
     assert not mark.exists()
+
+
+def test_what_other_programs_read_is_left_alone(tmp_path: Path, ring_directory: Path) -> None:
+    folder = tmp_path / "work"
+    kept = folder / "cache/joblib/mine/f"
+    for below in (folder / ".venv/lib", folder / ".git", kept / "0f", folder / "data"):
+        below.mkdir(parents=True)
+    (kept / "func_code.py").write_text("def f(): ...")
+    plain = pickle.dumps([1, 2, 3])
+    others = [".venv/lib/a.pkl", ".git/b.pkl", "cache/joblib/mine/f/0f/output.pkl", "shelf.dat"]
+    for name in (*others, "data/output.pkl", "data/other.dat", "data/left.pkl"):
+        (folder / name).write_bytes(plain)
+    (folder / "shelf.dir").write_text("'a', (0, 5)\n")
+    done = run("adopt", folder, "--yes", "--exclude", "left*", "--keyring", ring_directory)
+    assert done.returncode == 0
+    for name in (*others, "data/left.pkl"):
+        assert (folder / name).read_bytes() == plain
+    assert is_sealed(folder / "data/output.pkl")
+    assert is_sealed(folder / "data/other.dat")
