@@ -438,14 +438,15 @@ class _Demands(NamedTuple):
         )
 
     def check_whole(self, payload: Verified) -> pin_rules.Pin | None:
-        """Judge what is whole, before it is unpickled; give the pin that it would have."""
+        """Judge what is whole, before it is unpickled; give its pin if that is to be noted."""
         policy.check_digest(payload.digest, self.expect)
         if self.pins is None:
             return None
         metadata = payload.head.metadata
         found = pin_rules.Pin.of(metadata, payload.digest)
-        pin_rules.check_whole(found, self._pin(metadata))
-        return found
+        pin = self._pin(metadata)
+        pin_rules.check_whole(found, pin)
+        return found if found is not None and pin_rules.is_newer(found, pin) else None
 
     def _pin(self, metadata: md.Metadata) -> pin_rules.Pin | None:
         if self.pins is None or metadata.context is None:
@@ -522,8 +523,8 @@ def _restore(
             allow=demands.allowed,
             check_module=lambda module: demands.check_module(metadata, module),
         )
-    if found is not None and demands.pins is not None and metadata.context is not None:
-        demands.pins.note(metadata.context, found)
+        if found is not None and demands.pins is not None and metadata.context is not None:
+            demands.pins.note(metadata.context, found)
     return obj
 
 

@@ -7,7 +7,6 @@
 import contextlib
 import copyreg
 import hashlib
-import inspect
 import io
 import operator
 import pickle
@@ -322,9 +321,10 @@ def _restore_joblib(payload: Verified, check: _NameCheck) -> Any:  # noqa: ANN40
         raise MalformedError("joblib content has one segment")
     size = payload.head.metadata.raw_size or 0
     file = io.BufferedReader(_Raw(unpacking.expand(packed, size)))
-    options = {"ensure_native_byte_order": True}
-    known = inspect.signature(numpy_pickle.NumpyUnpickler).parameters
-    unpickler = Unpickler("", file, **{k: v for k, v in options.items() if k in known})
+    # joblib before 1.5 has no such argument.
+    known = numpy_pickle.NumpyUnpickler.__init__.__code__.co_varnames
+    options = {"ensure_native_byte_order": True} if "ensure_native_byte_order" in known else {}
+    unpickler = Unpickler("", file, **options)
     obj = unpickler.load()
     if file.read(1):
         raise MalformedError("bytes follow the end of what joblib wrote")

@@ -27,7 +27,6 @@ class PinFile(NamedTuple):
     def read(self) -> dict[str, Pin]:
         """Give all pins, by their context. Raises PinsError for a file that cannot be used."""
         try:
-            permissions.check_folders(self.path.parent)
             text = permissions.read_guarded(
                 self.path, secret=False, group_read=True, limit=_MAX_SIZE
             )
@@ -47,9 +46,7 @@ class PinFile(NamedTuple):
             raise self._unusable(str(error)) from None
 
     def note(self, context: str, found: Pin) -> None:
-        """Remember an artifact that was loaded, unless a newer one is remembered already."""
-        if not pins.is_newer(found, self.read().get(context)):
-            return
+        """Remember an artifact that was loaded, unless a newer one was remembered meanwhile."""
         try:
             with locked(self._lock()):
                 held = self.read()

@@ -125,13 +125,15 @@ def check_origins(
     `is_local` tells of a top-level module whether it is neither of the standard library nor
     of an installed distribution. `installed_only`: refuse every local module.
     """
-    named = modules_of(metadata.imports or ())
-    listed = set().union(*(metadata.origins or {}).values())
-    if installed_only and metadata.imports is None and metadata.origins is None:
-        raise PolicyError(
-            "it does not list the modules that it needs, and the load takes installed ones alone"
-        )
-    for module in sorted(named | listed if installed_only else listed):
+    modules = set().union(*(metadata.origins or {}).values())
+    if installed_only:
+        if metadata.imports is None and metadata.origins is None:
+            raise PolicyError(
+                "it does not list the modules that it needs, and the load takes installed ones"
+                " alone"
+            )
+        modules |= modules_of(metadata.imports or ())
+    for module in sorted(modules):
         check_origin(module, metadata, is_local=is_local, installed_only=installed_only)
 
 
@@ -141,7 +143,9 @@ def check_origin(
     """Return if a top-level module may be imported, as far as where it comes from goes."""
     origins = metadata.origins or {}
     kind = next((kind for kind in _INSTALLED if module in origins.get(kind, ())), None)
-    if kind is not None and is_local(module):
+    if (kind is None and not installed_only) or not is_local(module):
+        return
+    if kind is not None:
         what = "of the standard library" if kind == "std" else "installed"
         raise PolicyError(
             f"the module {shown(module)} was {what} when it was sealed, and here a local file of"
@@ -149,11 +153,10 @@ def check_origin(
             " found. (If that is where your packages are installed, name its folder in"
             " PICKLESEAL_SITE)"
         )
-    if installed_only and is_local(module):
-        raise PolicyError(
-            f"it needs the module {shown(module)}, which is not installed but local, and the load"
-            " takes installed ones alone"
-        )
+    raise PolicyError(
+        f"it needs the module {shown(module)}, which is not installed but local, and the load"
+        " takes installed ones alone"
+    )
 
 
 def check_size(size: int, max_bytes: int | None) -> None:

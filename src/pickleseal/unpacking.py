@@ -5,8 +5,6 @@ time. A load unpacks only what an envelope tag has vouched for, and to exactly t
 head names.
 """
 
-import bz2
-import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
@@ -57,11 +55,21 @@ class _Method(NamedTuple):
     decoder: Callable[[], _Decoder]
 
 
+def _bz2() -> _Decoder:
+    import bz2  # noqa: PLC0415 - few files are compressed, and each program imports this room
+
+    return bz2.BZ2Decompressor()
+
+
 def _lzma() -> _Decoder:
+    import lzma  # noqa: PLC0415 - as above
+
     return lzma.LZMADecompressor(lzma.FORMAT_ALONE, _MEMORY)
 
 
 def _xz() -> _Decoder:
+    import lzma  # noqa: PLC0415 - as above
+
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, _MEMORY)
 
 
@@ -80,13 +88,12 @@ def _lz4() -> _Decoder:
 _METHODS = (
     _Method("zlib", b"\x78", lambda: _Inflate(zlib.MAX_WBITS)),
     _Method("gzip", b"\x1f\x8b", lambda: _Inflate(zlib.MAX_WBITS | 16)),
-    _Method("bz2", b"BZ", bz2.BZ2Decompressor),
+    _Method("bz2", b"BZ", _bz2),
     _Method("lzma", b"\x5d\x00", _lzma),
     _Method("xz", b"\xfd7zXZ", _xz),
     _Method("lz4", b"\x04\x22\x4d\x18", _lz4),
 )
 """As joblib tells them: by their first bytes, and no two begin alike."""
-_ERRORS = (zlib.error, OSError, lzma.LZMAError, RuntimeError, ValueError, EOFError)
 
 
 def method_of(start: bytes) -> str | None:
@@ -110,7 +117,9 @@ def pieces(data: memoryview) -> Iterator[memoryview]:
     while not decoder.eof:
         try:
             piece = decoder.decompress(fed, PIECE)
-        except _ERRORS:
+        except (MemoryError, PicklesealError):
+            raise
+        except Exception:  # noqa: BLE001 - each decoder has errors of its own
             raise MalformedError(f"its {method.name} stream is damaged") from None
         fed = b""
         if piece:
