@@ -5,14 +5,16 @@ from _compat_pickle import REVERSE_IMPORT_MAPPING, REVERSE_NAME_MAPPING
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pickleseal import envelope, opcodes, opening, persist, policy, seal, storage, unpacking
 from pickleseal import metadata as md
-from pickleseal.auditing.cursor import Cursor
-from pickleseal.auditing.machine import Trace, trace
 from pickleseal.errors import AdoptionError, MalformedError, PolicyError, shown
 from pickleseal.keystore.sources import find_keyring
+
+if TYPE_CHECKING:
+    from pickleseal.auditing.cursor import Cursor
+    from pickleseal.auditing.machine import Trace
 
 _OTHERS = {
     b"PK\x03\x04": "a zip archive, such as torch and numpy write",
@@ -38,7 +40,7 @@ class Judgement(NamedTuple):
     content: str
     raw_size: int | None
     names: frozenset[tuple[str, str]] | None
-    walk: Trace
+    walk: "Trace"
 
 
 def judge(raw: memoryview) -> Judgement:
@@ -47,6 +49,9 @@ def judge(raw: memoryview) -> Judgement:
     The walk over the opcodes must end at the last byte: what is left over is refused by each load.
     Of what is compressed no more is unpacked than 4 GiB, or 200 times its size if that is more.
     """
+    from pickleseal.auditing.cursor import Cursor  # noqa: PLC0415 - only what adopts needs them
+    from pickleseal.auditing.machine import trace  # noqa: PLC0415 - as above
+
     start = bytes(raw[:8])
     if start == envelope.MAGIC:
         raise AdoptionError("it is sealed already")
@@ -62,7 +67,7 @@ def judge(raw: memoryview) -> Judgement:
         if method is not None and unpacking.method_of(cursor.peek(8)) is not None:
             raise AdoptionError("it is compressed twice, and joblib unpacks once")
         walk = trace(cursor, joblib=True)
-        _check_end(walk, cursor, reader)
+        _check_end(walk, cursor, reader, lambda: trace(cursor, joblib=True))
     except MalformedError as error:
         raise AdoptionError(f"{error}, or it is nothing that pickle or joblib wrote") from None
     # A name may be spelled from further up: NDArrayWrapper, and numpy_pickle.NDArrayWrapper.
@@ -223,13 +228,15 @@ class _Pieces:
             pass
 
 
-def _check_end(walk: Trace, cursor: Cursor, reader: _Pieces) -> None:
+def _check_end(
+    walk: "Trace", cursor: "Cursor", reader: _Pieces, next_walk: "Callable[[], Trace]"
+) -> None:
     """Return if a walk ended at the last byte of what it went over."""
     if walk.fault is not None:
         raise AdoptionError(f"it is no pickle, or cannot be followed to its end: {walk.fault}")
     end, count = cursor.position, 1
     while cursor.fill(1):
-        if not trace(cursor, joblib=True).ended:
+        if not next_walk().ended:
             reader.drain()
             spare = reader.given - end
             what = "byte follows" if spare == 1 else "bytes follow"
@@ -241,7 +248,7 @@ def _check_end(walk: Trace, cursor: Cursor, reader: _Pieces) -> None:
         raise AdoptionError(f"it holds {count} pickles, one behind the other: {_NOT_ONE}")
 
 
-def _names_of_pickle(raw: memoryview, walk: Trace) -> frozenset[tuple[str, str]] | None:
+def _names_of_pickle(raw: memoryview, walk: "Trace") -> frozenset[tuple[str, str]] | None:
     if _has_codes(walk):
         return None
     if walk.protocol <= _LAST_OLD_PROTOCOL:
@@ -253,7 +260,7 @@ def _names_of_pickle(raw: memoryview, walk: Trace) -> frozenset[tuple[str, str]]
     return frozenset((module, name) for module, name, _ in walk.names)
 
 
-def _names_of_joblib(walk: Trace) -> frozenset[tuple[str, str]] | None:
+def _names_of_joblib(walk: "Trace") -> frozenset[tuple[str, str]] | None:
     if _has_codes(walk):
         return None
     today = [(module, name) for module, name, _ in walk.names]
@@ -261,7 +268,7 @@ def _names_of_joblib(walk: Trace) -> frozenset[tuple[str, str]] | None:
     return frozenset(chain(today, map(_as_then, today)))
 
 
-def _has_codes(walk: Trace) -> bool:
+def _has_codes(walk: "Trace") -> bool:
     """Tell whether a stream has codes of copyreg's for names, which each process gives its own."""
     return any("extension code" in clause for clause in walk.beyond)
 
