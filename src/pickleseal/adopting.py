@@ -20,6 +20,7 @@ from pickleseal.adoption import Judgement, judge, seal_adopted
 from pickleseal.auditing.containers import look
 from pickleseal.auditing.findings import Contents, Grade
 from pickleseal.auditing.grades import grade
+from pickleseal.auditing.views import Memory
 from pickleseal.errors import (
     AdoptionError,
     NotSealedError,
@@ -225,17 +226,6 @@ class _Wants(NamedTuple):
     digests: frozenset[str] | None
 
 
-class _Held:
-    """The bytes of a file, to be looked at: the same ones that are hashed."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-        self.size = len(data)
-
-    def read(self, offset: int, size: int, /) -> bytes:
-        return bytes(self._data[offset : offset + size])
-
-
 def _surveyed(found: Found, root: str, wants: _Wants) -> Surveyed:
     skip = found.reason_to_skip()
     if skip is not None:
@@ -265,7 +255,7 @@ def _looked_at(file: storage.RegularFile, found: Found, root: str, wants: _Wants
     raw = file.whole()
     sha256 = hashlib.sha256(raw).hexdigest()
     # From the memory that was hashed: nobody can show one file, and have another one sealed.
-    contents = look(_Held(raw), name=path)
+    contents = look(Memory(raw), name=path)
     if wants.digests is not None and sha256 not in wants.digests:
         if contents is None and not found.named:
             return Surveyed(path, root, Outcome.NO_ARTIFACT)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from pickleseal import envelope, inspection, opening, policy, seal, storage
 from pickleseal import pins as pin_rules
 from pickleseal.auditing.findings import Contents, Finding, Grade, Level, Verdict
+from pickleseal.auditing.views import Bytes, Memory
 from pickleseal.errors import (
     BadSealError,
     ContextError,
@@ -197,7 +198,7 @@ def _judge(file: storage.RegularFile, offset: int, wants: Wants) -> _Judged:
     try:
         if wants.imports:
             payload = opening.read_body(source, head)
-            contents = _look(_Memory(opening.segments(payload)[0]))
+            contents = _look(Memory(opening.segments(payload)[0]))
             digest = payload.digest
         else:
             digest = opening.check_body(source, head)
@@ -272,18 +273,7 @@ _SEALED: dict[Verdict, tuple[Level, str]] = {
 # --- unsealed --------------------------------------------------------------------------------
 
 
-class _Memory:
-    """A verified pickle, to be looked at."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-        self.size = len(data)
-
-    def read(self, offset: int, size: int, /) -> bytes:
-        return bytes(self._data[offset : offset + size])
-
-
-def _look(data: "storage.RegularFile | _Memory", name: str = "") -> Contents | None:
+def _look(data: Bytes, name: str = "") -> Contents | None:
     from pickleseal.auditing.containers import look  # noqa: PLC0415 - only where wanted
 
     try:

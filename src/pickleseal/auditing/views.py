@@ -26,6 +26,18 @@ class Bytes(Protocol):
         """Give the bytes at an offset, fewer than `size` only where they end."""
 
 
+class Memory:
+    """Bytes that are in memory, and that nobody changes."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self.size = len(data)
+
+    def read(self, offset: int, size: int, /) -> bytes:
+        """Give the bytes at an offset, fewer than `size` only where they end."""
+        return bytes(self._data[offset : offset + size])
+
+
 class View(Protocol):
     """Bytes at any offset, whose end need not be known."""
 
