@@ -73,7 +73,7 @@ def head_of(lengths: Sequence[int], metadata: bytes = b"{}") -> tuple[Fixed, byt
 @pytest.mark.parametrize("segments", [1, 2, 3, 4, 5, 6, 7, 8, 9, 63, 64, 65, 1000, MAX_SEGMENTS])
 def test_the_body_begins_at_the_first_multiple_of_64_that_leaves_room(segments: int) -> None:
     for metadata_size in range(2, 201):
-        fixed = Fixed(Suite.BLAKE3, KEY_ID, metadata_size, segments, 0, 0)
+        fixed = Fixed.of(Suite.BLAKE3, KEY_ID, metadata_size, segments, 0, 0)
         assert fixed.table_start % 16 == 0
         assert 0 <= fixed.table_start - (64 + metadata_size) < 16
         body_start = fixed.head_size + 32
@@ -94,7 +94,7 @@ def test_the_body_begins_at_the_first_multiple_of_64_that_leaves_room(segments: 
     ],
 )
 def test_head_sizes_worked_out_by_hand(metadata_size: int, segments: int, head_size: int) -> None:
-    fixed = Fixed(Suite.SHA256, KEY_ID, metadata_size, segments, 0, 0)
+    fixed = Fixed.of(Suite.SHA256, KEY_ID, metadata_size, segments, 0, 0)
     assert fixed.head_size == head_size
 
 
@@ -150,31 +150,31 @@ def test_a_whole_head_worked_out_by_hand() -> None:
 
 def test_the_smallest_envelope_is_read() -> None:
     fixed = parse_fixed(start())
-    assert fixed == Fixed(Suite.BLAKE3, KEY_ID, 2, 1, 160, 0)
+    assert fixed == Fixed.of(Suite.BLAKE3, KEY_ID, 2, 1, 160, 0)
     assert fixed.head_size == 96
     assert fixed.body_size == 0
 
 
 def test_the_largest_sizes_are_read_and_one_more_of_each_is_refused() -> None:
-    both = Fixed(Suite.BLAKE3, KEY_ID, MAX_METADATA, MAX_SEGMENTS, 0, 0).head_size + 64
+    both = Fixed.of(Suite.BLAKE3, KEY_ID, MAX_METADATA, MAX_SEGMENTS, 0, 0).head_size + 64
     fixed = parse_fixed(start(metadata_size=MAX_METADATA, segments=MAX_SEGMENTS, total=both))
     assert (fixed.metadata_size, fixed.segments, fixed.body_size) == (65536, 65536, 0)
     for metadata_size, segments in [(MAX_METADATA + 1, 1), (2, MAX_SEGMENTS + 1)]:
-        size = Fixed(Suite.BLAKE3, KEY_ID, metadata_size, segments, 0, 0).head_size + 64
+        size = Fixed.of(Suite.BLAKE3, KEY_ID, metadata_size, segments, 0, 0).head_size + 64
         with pytest.raises(MalformedError):
             parse_fixed(start(metadata_size=metadata_size, segments=segments, total=size))
 
 
 @pytest.mark.parametrize("metadata_size", [0, 1, (1 << 16) + 1, (1 << 32) - 1])
 def test_a_metadata_size_out_of_range_is_refused(metadata_size: int) -> None:
-    size = Fixed(Suite.BLAKE3, KEY_ID, metadata_size, 1, 0, 0).head_size + 64
+    size = Fixed.of(Suite.BLAKE3, KEY_ID, metadata_size, 1, 0, 0).head_size + 64
     with pytest.raises(MalformedError):
         parse_fixed(start(metadata_size=metadata_size, total=size))
 
 
 @pytest.mark.parametrize("segments", [0, (1 << 16) + 1, (1 << 32) - 1])
 def test_a_segment_count_out_of_range_is_refused(segments: int) -> None:
-    size = Fixed(Suite.BLAKE3, KEY_ID, 2, segments, 0, 0).head_size + 64
+    size = Fixed.of(Suite.BLAKE3, KEY_ID, 2, segments, 0, 0).head_size + 64
     with pytest.raises(MalformedError):
         parse_fixed(start(segments=segments, total=size))
 

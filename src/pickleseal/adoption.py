@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pickleseal import envelope, opcodes, opening, persist, policy, seal, storage, unpacking
+from pickleseal import envelope, opcodes, opening, persist, seal, storage, unpacking
 from pickleseal import metadata as md
 from pickleseal.errors import AdoptionError, MalformedError, PolicyError, shown
 from pickleseal.keystore.sources import find_keyring
@@ -134,8 +134,7 @@ def seal_adopted(
     sealed_for = None if context is None else md.normalize_context(context)
     key = find_keyring(keyring).sealing_key(context=sealed_for, now=time.time())
     created = persist.now()
-    names = found.names
-    listed = names is not None and md.fits_imports(names)
+    told = None if found.names is None else persist.told_of(found.names)
     metadata = md.Metadata(
         content=found.content,
         source="adopted",
@@ -143,9 +142,9 @@ def seal_adopted(
         created=created,
         expires=persist.expiry(expires, created),
         serial=serial,
-        imports=tuple(sorted(names)) if names is not None and listed else None,
-        imports_omitted=len(names) if names is not None and not listed else None,
-        origins=persist.origins_of(policy.modules_of(names or ())),
+        imports=told and told.imports,
+        imports_omitted=told and told.omitted,
+        origins=told and persist.origins_of(told.modules),
         raw_size=found.raw_size,
         info=info,
     )
@@ -181,9 +180,8 @@ def extract_from(
     check: Callable[[seal.AuthenticHead], None],
 ) -> bytes:
     """Give what is in the envelope of a source, as `extract` does; `check` judges its head."""
-    payload = opening.read(source, lambda: find_keyring(keyring), check=check)
     with opening.naming(source.name):
-        return _plain(payload)
+        return _plain(opening.read(source, lambda: find_keyring(keyring), check=check))
 
 
 def _plain(payload: seal.Verified) -> bytes:

@@ -5,8 +5,8 @@ All here is arithmetic on bytes that nobody has vouched for yet. docs/reference/
 """
 
 import struct
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Self
 
 from pickleseal.errors import MalformedError, NothingToReadError, NotSealedError
 from pickleseal.suite import Suite
@@ -36,8 +36,18 @@ def padding(size: int) -> int:
     return -size % ALIGNMENT
 
 
+def _offsets(metadata_size: int, segments: int) -> tuple[int, int]:
+    """Give where the segment table begins, and where the header tag follows."""
+    table_start = (FIXED_SIZE + metadata_size + 15) & -16
+    return table_start, ((table_start + _ROW.size * segments + TAG_SIZE + 63) & -64) - TAG_SIZE
+
+
+def _padded_size(lengths: Iterable[int]) -> int:
+    return sum([size + (-size & 63) for size in lengths])
+
+
 class Fixed(NamedTuple):
-    """The first 64 bytes of an envelope, in range, not yet trusted."""
+    """The first 64 bytes of an envelope, in range, not yet trusted, and what follows from them."""
 
     suite: Suite
     key_id: bytes
@@ -45,16 +55,24 @@ class Fixed(NamedTuple):
     segments: int
     total_size: int
     codec: int
+    table_start: int
+    """The offset of the segment table."""
+    head_size: int
+    """The offset of the header tag, which the tag vouches for."""
 
-    @property
-    def table_start(self) -> int:
-        """Give the offset of the segment table."""
-        return (FIXED_SIZE + self.metadata_size + 15) & -16
-
-    @property
-    def head_size(self) -> int:
-        """Give the offset of the header tag, which the tag vouches for."""
-        return ((self.table_start + _ROW.size * self.segments + TAG_SIZE + 63) & -64) - TAG_SIZE
+    @classmethod
+    def of(
+        cls,
+        suite: Suite,
+        key_id: bytes,
+        metadata_size: int,
+        segments: int,
+        total_size: int,
+        codec: int,
+    ) -> Self:
+        """Make one of what its bytes say."""
+        offsets = _offsets(metadata_size, segments)
+        return cls(suite, key_id, metadata_size, segments, total_size, codec, *offsets)
 
     @property
     def body_size(self) -> int:
@@ -144,7 +162,7 @@ def parse_fixed(start: bytes) -> Fixed:
         raise MalformedError(f"a count of {segments} segments is out of range")
     if total > MAX_TOTAL:
         raise MalformedError(f"a total size of {total} is out of range")
-    fixed = Fixed(_SUITES[suite], key_id, metadata_size, segments, total, codec)
+    fixed = Fixed.of(_SUITES[suite], key_id, metadata_size, segments, total, codec)
     body = fixed.body_size
     if body < 0 or body % ALIGNMENT:
         raise MalformedError(f"a total size of {total} does not fit the head's own size")
@@ -159,12 +177,13 @@ def parse_head(fixed: Fixed, head: bytes) -> Head:
     table = head[table_start:table_end]
     if any(head[metadata_end:table_start]) or any(head[table_end:]):
         raise MalformedError("the padding of the head is not zero")
-    lengths, raw = zip(*_ROW.iter_unpack(table), strict=True)
+    sizes = struct.unpack(f"<{2 * fixed.segments}Q", table)
+    lengths, raw = sizes[::2], sizes[1::2]
     if fixed.codec == STORED and lengths != raw:
         raise MalformedError("a stored segment has two sizes")
     if sum(raw) > MAX_TOTAL:
         raise MalformedError("the segments are larger than an envelope may hold")
-    if sum(size + (-size & 63) for size in lengths) != fixed.body_size:
+    if _padded_size(lengths) != fixed.body_size:
         raise MalformedError("the segment sizes do not add up to the total size")
     return Head(fixed, head[FIXED_SIZE:metadata_end], table, lengths, raw)
 
@@ -182,12 +201,12 @@ def pack_head(
     """
     codec, raw = (STORED, lengths) if raw is None else (ZSTD, raw)
     table = b"".join(map(_ROW.pack, lengths, raw))
-    fixed = Fixed(suite, key_id, len(metadata), len(lengths), 0, codec)
-    body = sum(size + (-size & 63) for size in lengths)
-    total = fixed.head_size + 2 * TAG_SIZE + body
+    offsets = _offsets(len(metadata), len(lengths))
+    total = offsets[1] + 2 * TAG_SIZE + _padded_size(lengths)
     if total > MAX_TOTAL or sum(raw) > MAX_TOTAL:
         raise OverflowError(f"an envelope holds {MAX_TOTAL} bytes at most")
-    return Head(fixed._replace(total_size=total), metadata, table, tuple(lengths), tuple(raw))
+    fixed = Fixed(suite, key_id, len(metadata), len(lengths), total, codec, *offsets)
+    return Head(fixed, metadata, table, tuple(lengths), tuple(raw))
 
 
 def head_bytes(head: Head) -> bytes:

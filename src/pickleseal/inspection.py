@@ -147,7 +147,7 @@ def verify(
             context=head.metadata.context if context is None else normalize_context(context),
         )
 
-    with storage.open_source(file) as source:
+    with storage.open_source(file) as source, opening.naming(source.name):
         payload = opening.read(
             source, lambda: find_keyring(keyring), check=check, max_bytes=max_bytes
         )
@@ -161,7 +161,7 @@ def claims(fixed: envelope.Fixed, data: bytes, name: str | None, problem: str) -
     try:
         head = envelope.parse_head(fixed, data[: fixed.head_size])
         segments = head.raw
-        metadata = Metadata.decode(head.metadata)
+        metadata = Metadata.decode(head.metadata).copy()
     except MalformedError:
         pass  # a forged head may claim nothing that can be read
     return Inspection(
@@ -204,7 +204,7 @@ def _inspection(
         size=head.fixed.total_size,
         codec=_CODECS[head.fixed.codec],
         segments=head.raw,
-        metadata=head.metadata,
+        metadata=head.metadata.copy(),
         digest=digest,
     )
 

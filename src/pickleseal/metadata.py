@@ -5,13 +5,15 @@ vouches for, and for `inspect`, which says that nothing does; either way it take
 time and only ever raises MalformedError.
 """
 
+import functools
 import json
 import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from itertools import chain
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from pickleseal.errors import MalformedError, MetadataError
 
@@ -27,6 +29,9 @@ ORIGINS = ("dist", "local", "std")
 _MAX_ORIGINS_SIZE = 4 << 10
 _MAX_DEPTH = 4
 _PAIRS = {list, tuple}
+_KEPT = 32
+"""How many metadata are kept as they were written and read: a program that makes or loads many
+small files says the same in all those of one second."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -103,33 +108,72 @@ class Metadata(NamedTuple):
 
     def encode(self) -> bytes:
         """Give the canonical JSON, or raise MetadataError for what cannot stand in it."""
-        fields = _to_fields(self)
-        fault = _schema_fault(fields)
-        if fault:
-            raise MetadataError(fault)
-        data = _dump(fields).encode()
-        if len(data) > MAX_SIZE:
-            raise MetadataError(
-                f"the metadata would take {len(data)} bytes, and an envelope has room for"
-                f" {MAX_SIZE}: give a smaller info"
-            )
-        return data
+        try:
+            versions, origins = _hashable(self.versions), _hashable(self.origins)
+            return _encoded(*self._replace(versions=versions, origins=origins))
+        except (TypeError, AttributeError):  # it cannot be a key: an info, or what must be refused
+            return _encode(self)
 
     @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """Read canonical JSON; any other spelling of the same fields is MalformedError."""
-        try:
-            fields = _load(data.decode())
-            canonical = isinstance(fields, dict) and _dump(fields).encode() == data
-        except (ValueError, RecursionError):
-            # ValueError: no UTF-8, no JSON, a number past the bounds, a lone surrogate.
-            canonical = False
-        if not canonical:
-            raise MalformedError("the metadata are not canonical JSON")
-        fault = _schema_fault(fields)
-        if fault:
-            raise MalformedError(f"the metadata do not follow the format: {fault}")
-        return cls(**_from_fields(fields))
+    def decode(cls, data: bytes) -> "Metadata":
+        """Read canonical JSON; any other spelling of the same fields is MalformedError.
+
+        What it holds is given to others too: whoever might change it needs a `copy`.
+        """
+        return _read(data)
+
+    def copy(self) -> "Metadata":
+        """Give the same with tables of its own."""
+        return self._replace(
+            versions=None if self.versions is None else dict(self.versions),
+            origins=None if self.origins is None else dict(self.origins),
+            info=deepcopy(self.info),
+        )
+
+
+def _hashable(mapping: Any) -> Any:  # noqa: ANN401 - a mapping, for its items
+    return None if mapping is None else tuple(mapping.items())
+
+
+def _mapping(items: Any) -> Any:  # noqa: ANN401 - the way back
+    return None if items is None else dict(items)
+
+
+def _encode(metadata: Metadata) -> bytes:
+    fields = _to_fields(metadata)
+    fault = _schema_fault(fields)
+    if fault:
+        raise MetadataError(fault)
+    data = _dump(fields).encode()
+    if len(data) > MAX_SIZE:
+        raise MetadataError(
+            f"the metadata would take {len(data)} bytes, and an envelope has room for"
+            f" {MAX_SIZE}: give a smaller info"
+        )
+    return data
+
+
+@functools.lru_cache(_KEPT, typed=True)  # True and 1.0 equal 1, and neither is a count
+def _encoded(*fields: Any) -> bytes:  # noqa: ANN401 - those of Metadata
+    metadata = Metadata(*fields)
+    versions, origins = _mapping(metadata.versions), _mapping(metadata.origins)
+    return _encode(metadata._replace(versions=versions, origins=origins))
+
+
+@functools.lru_cache(_KEPT)
+def _read(data: bytes) -> Metadata:
+    try:
+        fields = _load(data.decode())
+        canonical = isinstance(fields, dict) and _dump(fields).encode() == data
+    except (ValueError, RecursionError):
+        # ValueError: no UTF-8, no JSON, a number past the bounds, a lone surrogate.
+        canonical = False
+    if not canonical:
+        raise MalformedError("the metadata are not canonical JSON")
+    fault = _schema_fault(fields)
+    if fault:
+        raise MalformedError(f"the metadata do not follow the format: {fault}")
+    return Metadata(**_from_fields(fields))
 
 
 def normalize_context(context: str) -> str:

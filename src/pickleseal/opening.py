@@ -98,9 +98,9 @@ def read(
     max_bytes: int | None = None,
 ) -> seal.Verified:
     """Read one envelope whole. `check` judges the genuine head before the body is read."""
-    with naming(source.name):
-        fixed = read_fixed(source, max_bytes=max_bytes)
-        head = seal.open_head(fixed, read_head(source, fixed), keyring())
+    fixed = read_fixed(source, max_bytes=max_bytes)
+    head = seal.open_head(fixed, read_head(source, fixed), keyring())
+    if max_bytes is not None:
         policy.check_size(max(sum(head.raw), head.metadata.raw_size or 0), max_bytes)
-        check(head)
-        return read_body(source, head)
+    check(head)
+    return read_body(source, head)

@@ -41,10 +41,12 @@ def origin_of(module: str) -> Origin | None:
     Raises PolicyError where PICKLESEAL_SITE holds a path that is not absolute, and what a finder
     on sys.meta_path raises.
     """
-    name, *inner = module.split(".")
-    if not name or "" in inner:
-        # No module has such a name, and yet __import__(".helper") runs helper before it fails.
-        return Origin.LOCAL
+    name = module
+    if not module or "." in module:
+        name, *inner = module.split(".")
+        if not name or "" in inner:
+            # No module has such a name, and yet __import__(".helper") runs helper before it fails.
+            return Origin.LOCAL
     if name == "__main__":
         return Origin.LOCAL
     try:
@@ -69,8 +71,8 @@ def of_modules(modules: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
     for module in sorted(set(modules)):
         origin = origin_of(module)
         if origin is not None:
-            found[origin.value] = (*found.get(origin.value, ()), module)
-    return dict(sorted(found.items()))
+            found[origin] = (*found.get(origin, ()), module)
+    return {str(origin): found[origin] for origin in sorted(found)}
 
 
 _SETUPTOOLS_HOOK = "_distutils_hack"
@@ -111,6 +113,9 @@ def _spec_of(loaded: object) -> object:
 def _judge(name: str, spec: object) -> Origin:
     if not isinstance(spec, ModuleSpec):
         return Origin.LOCAL
+    settled = spec.origin and _settled(spec.origin)
+    if settled:
+        return settled
     loader: object = spec.loader
     if loader is BuiltinImporter or loader is FrozenImporter:
         return Origin.STD
@@ -120,6 +125,15 @@ def _judge(name: str, spec: object) -> Origin:
     if origin is Origin.LOCAL and _is_redirected(name, spec.origin):
         return Origin.DIST
     return origin
+
+
+@functools.cache
+def _settled(origin: str) -> Origin | None:
+    """Judge a file in a folder that nobody but an installer puts modules into; None elsewhere."""
+    folder = _folder_of(origin)
+    if folder in _std_folders():
+        return Origin.STD
+    return Origin.DIST if folder in _own_site_folders() else None
 
 
 def _of_portions(name: str, portions: Iterable[str]) -> Origin:

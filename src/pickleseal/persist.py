@@ -1,5 +1,6 @@
 """signed_dump, signed_dumps, signed_load, signed_loads, and pickle's own names beside them."""
 
+import functools
 import os
 import sys
 import time
@@ -25,6 +26,8 @@ Compress = Literal["zstd"] | int | tuple[str, int] | None
 OnMismatch = Literal["warn", "raise", "ignore"]
 
 _MAX_CLASS_NAME = 1000
+_MANY_NAMES = 256
+"""What is worked out from more names than these is not kept for the next dump."""
 _MAX_DIGITS = 12
 
 
@@ -183,19 +186,20 @@ def signed_load(
         installed_only=installed_only,
         on_mismatch=on_mismatch,
     )
-    with storage.open_source(file) as source:
+    with storage.open_source(file) as source, opening.naming(source.name):
         payload = opening.read(
             source, lambda: find_keyring(keyring), check=demands.check_head, max_bytes=max_bytes
         )
-    return _restore(
-        payload,
-        source.name,
-        demands,
-        fix_imports=fix_imports,
-        encoding=encoding,
-        errors=errors,
-        buffers=buffers,
-    )
+    with opening.naming(source.name):
+        return _restore(
+            payload,
+            source.name,
+            demands,
+            fix_imports=fix_imports,
+            encoding=encoding,
+            errors=errors,
+            buffers=buffers,
+        )
 
 
 def signed_loads(
@@ -355,8 +359,7 @@ def _seal(
         pickler=pickler,
     )
     created = now()
-    listed = md.fits_imports(pickled.names)
-    modules = policy.modules_of(pickled.names)
+    told = told_of(pickled.names)
     cls = f"{type(obj).__module__}.{type(obj).__qualname__}"
     metadata = md.Metadata(
         content="pickle",
@@ -366,10 +369,10 @@ def _seal(
         created=created,
         expires=expiry(expires, created),
         serial=serial,
-        versions=packages.versions_of(modules),
-        imports=tuple(sorted(pickled.names)) if listed else None,
-        imports_omitted=None if listed else len(pickled.names),
-        origins=origins_of(modules),
+        versions=packages.versions_of(told.modules),
+        imports=told.imports,
+        imports_omitted=told.omitted,
+        origins=origins_of(told.modules),
         external=pickled.external,
         info=info,
     )
@@ -381,7 +384,31 @@ def _seal(
     return seal.seal_head(key, metadata, [len(s) for s in stored], lengths), stored
 
 
-def origins_of(modules: set[str]) -> Mapping[str, tuple[str, ...]] | None:
+class Told(NamedTuple):
+    """What an envelope tells of the names that a pickle refers to."""
+
+    imports: tuple[tuple[str, str], ...] | None
+    omitted: int | None
+    modules: frozenset[str]
+    """The top-level ones."""
+
+
+def told_of(names: pickling.Names) -> Told:
+    """Give what goes into an envelope of the names that a pickle refers to."""
+    return (_told_of if len(names) > _MANY_NAMES else _kept_told_of)(names)
+
+
+def _told_of(names: pickling.Names) -> Told:
+    modules = frozenset(policy.modules_of(names))
+    if md.fits_imports(names):
+        return Told(tuple(sorted(names)), None, modules)
+    return Told(None, len(names), modules)
+
+
+_kept_told_of = functools.lru_cache(32)(_told_of)
+
+
+def origins_of(modules: frozenset[str]) -> Mapping[str, tuple[str, ...]] | None:
     """Give where top-level modules come from, as it goes into an envelope."""
     return (md.fits_origins(modules) and origins.of_modules(modules)) or None
 
@@ -437,13 +464,12 @@ class _Demands(NamedTuple):
             module, metadata, is_local=origins.is_local, installed_only=self.installed_only
         )
 
-    def check_whole(self, payload: Verified) -> pin_rules.Pin | None:
+    def check_whole(self, metadata: md.Metadata, digest: str) -> pin_rules.Pin | None:
         """Judge what is whole, before it is unpickled; give its pin if that is to be noted."""
-        policy.check_digest(payload.digest, self.expect)
+        policy.check_digest(digest, self.expect)
         if self.pins is None:
             return None
-        metadata = payload.head.metadata
-        found = pin_rules.Pin.of(metadata, payload.digest)
+        found = pin_rules.Pin.of(metadata, digest)
         pin = self._pin(metadata)
         pin_rules.check_whole(found, pin)
         return found if found is not None and pin_rules.is_newer(found, pin) else None
@@ -495,8 +521,8 @@ def _restore(
     buffers: Iterable[Any] | None,
 ) -> Any:  # noqa: ANN401 - what was sealed
     metadata = payload.head.metadata
-    with opening.naming(name):
-        found = demands.check_whole(payload)
+    digest = payload.digest
+    found = demands.check_whole(metadata, digest)
     if demands.on_mismatch == "warn":
         for drift in _drifts(metadata):
             message = _describe(metadata, [drift])
@@ -512,19 +538,18 @@ def _restore(
             )
     # The caller's own code, if it is a generator: what that unpickles is no part of the load.
     given = list(buffers) if buffers is not None and metadata.external is not None else None
-    sys.audit("pickleseal.load", name, payload.digest, payload.head.key.id, metadata.context)
-    with opening.naming(name):
-        obj = pickling.restore(
-            payload,
-            fix_imports=fix_imports,
-            encoding=encoding,
-            errors=errors,
-            buffers=given,
-            allow=demands.allowed,
-            check_module=lambda module: demands.check_module(metadata, module),
-        )
-        if found is not None and demands.pins is not None and metadata.context is not None:
-            demands.pins.note(metadata.context, found)
+    sys.audit("pickleseal.load", name, digest, payload.head.key.id, metadata.context)
+    obj = pickling.restore(
+        payload,
+        fix_imports=fix_imports,
+        encoding=encoding,
+        errors=errors,
+        buffers=given,
+        allow=demands.allowed,
+        check_module=lambda module: demands.check_module(metadata, module),
+    )
+    if found is not None and demands.pins is not None and metadata.context is not None:
+        demands.pins.note(metadata.context, found)
     return obj
 
 

@@ -359,13 +359,18 @@ class _Pickler(pickle.Pickler):
 # What is known of a class: where the reduce value of its objects comes from. Plain numbers, since
 # they are looked at for each object, and an attribute of an enum takes as long as the rest.
 _PLAIN = 1
-"""From `object`, and so it is no name."""
+"""From `object`, or from what gives no names, and so it is no name."""
 _PLAIN_WITH_DICT = 2
 """The same, but for an object that has a `__reduce_ex__` in its own dict."""
 _OWN = 3
 """From the class."""
-_ODD = 4
+_NAMED = 4
+"""There is none: functions and classes are written by their names."""
+_ODD = 5
 """From elsewhere, or it has to be asked for anew each time."""
+
+_lasting_kinds: dict[type, int] = {}
+"""The kinds of classes that nobody can change, such as those of numpy."""
 
 
 class _Recorder:
@@ -381,7 +386,10 @@ class _Recorder:
         self.names: set[tuple[str, str]] = set()
         self._protocol = protocol
         self._dispatch_table = dispatch_table
-        self._kinds: dict[type, int] = {}
+        self._kinds = _lasting_kinds.copy()
+        for cls in self._kinds.keys() & dispatch_table.keys():
+            self._kinds[cls] = _ODD
+        self._kinds[type] = self._kinds[types.FunctionType] = _NAMED
 
     def reduce(self, obj: Any) -> Any:  # noqa: ANN401 - any object, any reduce value
         """Give an object's reduce value, or NotImplemented where the pickler may ask for it."""
@@ -393,34 +401,24 @@ class _Recorder:
             return NotImplemented
         if kind == _PLAIN_WITH_DICT and "__reduce_ex__" not in obj.__dict__:
             return NotImplemented
-        if kind in (_OWN, _PLAIN_WITH_DICT):
-            reduced = obj.__reduce_ex__(self._protocol)
-            return self._looked_at(obj, reduced) if isinstance(reduced, str) else reduced
-        return self._reduce_each(obj, cls)
-
-    def _first_of(self, cls: type) -> int:
-        """Tell what is known of a class that is met for the first time, and keep it."""
-        by_hand = (
-            cls is type
-            or cls is types.FunctionType
-            or cls in self._dispatch_table
-            or issubclass(cls, type)
-            or cls.__getattribute__ is not object.__getattribute__
-        )
-        kind = self._kinds[cls] = _ODD if by_hand else _kind_of(cls)
-        return kind
-
-    def _reduce_each(self, obj: Any, cls: type) -> Any:  # noqa: ANN401 - as reduce
-        if cls is type or cls is types.FunctionType:
+        if kind == _NAMED:
             if cls is not type or obj not in _SINGLETON_TYPES:
                 self._note(obj, obj.__qualname__)
             return NotImplemented
+        if kind == _ODD:
+            return self._reduce_each(obj, cls)
+        reduced = obj.__reduce_ex__(self._protocol)
+        return self._looked_at(obj, reduced) if isinstance(reduced, str) else reduced
+
+    def _first_of(self, cls: type) -> int:
+        """Tell what is known of a class that is met for the first time, and keep it."""
+        kind = self._kinds[cls] = _ODD if cls in self._dispatch_table else _kind_of(cls)
+        return kind
+
+    def _reduce_each(self, obj: Any, cls: type) -> Any:  # noqa: ANN401 - as reduce
         reducer = self._dispatch_table.get(cls)
         if reducer is not None:
             return self._looked_at(obj, reducer(obj))
-        if issubclass(cls, type):
-            self._note(obj, obj.__qualname__)
-            return NotImplemented
         reduce_ex = getattr(obj, "__reduce_ex__", None)
         if reduce_ex is None:
             return NotImplemented  # the C pickler has an error or another way for it
@@ -449,9 +447,31 @@ class _Recorder:
 
 
 def _kind_of(cls: Any) -> int:  # noqa: ANN401 - any class, seen as an object with attributes
+    if issubclass(cls, type):
+        return _NAMED
+    if cls.__getattribute__ is not object.__getattribute__:
+        return _ODD
+    kind = _PLAIN_WITH_DICT if cls.__dictoffset__ else _PLAIN
     if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__:
-        return _OWN
-    return _PLAIN_WITH_DICT if cls.__dictoffset__ else _PLAIN
+        kind = _OWN
+    if all(base.__flags__ & _IMMUTABLE for base in cls.__mro__):
+        kind = _lasting_kinds[cls] = _PLAIN if _is_of_numpy(cls) else kind
+    return kind
+
+
+_IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
+
+
+def _is_of_numpy(cls: Any) -> bool:  # noqa: ANN401 - as above
+    """Tell whether a class that nobody can change has a reduce value of numpy's: never a name."""
+    numpy: Any = sys.modules.get("numpy")
+    try:
+        return cls is numpy.ndarray or cls.__reduce__ in (
+            numpy.dtype.__reduce__,
+            numpy.generic.__reduce__,
+        )
+    except AttributeError:  # it is not loaded, or not yet all of it
+        return False
 
 
 def _plain_writer(

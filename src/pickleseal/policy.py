@@ -125,16 +125,21 @@ def check_origins(
     `is_local` tells of a top-level module whether it is neither of the standard library nor
     of an installed distribution. `installed_only`: refuse every local module.
     """
-    modules = set().union(*(metadata.origins or {}).values())
-    if installed_only:
-        if metadata.imports is None and metadata.origins is None:
-            raise PolicyError(
-                "it does not list the modules that it needs, and the load takes installed ones"
-                " alone"
-            )
-        modules |= modules_of(metadata.imports or ())
-    for module in sorted(modules):
-        check_origin(module, metadata, is_local=is_local, installed_only=installed_only)
+    for kind, modules in (metadata.origins or {}).items():
+        if kind in _INSTALLED:
+            for module in modules:
+                if is_local(module):
+                    raise _planted(module, kind)
+    if not installed_only:
+        return
+    if metadata.imports is None and metadata.origins is None:
+        raise PolicyError(
+            "it does not list the modules that it needs, and the load takes installed ones alone"
+        )
+    needed = modules_of(metadata.imports or ()).union(*(metadata.origins or {}).values())
+    for module in sorted(needed):
+        if is_local(module):
+            raise _not_installed(module)
 
 
 def check_origin(
@@ -145,15 +150,21 @@ def check_origin(
     kind = next((kind for kind in _INSTALLED if module in origins.get(kind, ())), None)
     if (kind is None and not installed_only) or not is_local(module):
         return
-    if kind is not None:
-        what = "of the standard library" if kind == "std" else "installed"
-        raise PolicyError(
-            f"the module {shown(module)} was {what} when it was sealed, and here a local file of"
-            " that name would be run in its place. Rename that file, or run where it is not"
-            " found. (If that is where your packages are installed, name its folder in"
-            " PICKLESEAL_SITE)"
-        )
-    raise PolicyError(
+    raise _not_installed(module) if kind is None else _planted(module, kind)
+
+
+def _planted(module: str, kind: str) -> PolicyError:
+    what = "of the standard library" if kind == "std" else "installed"
+    return PolicyError(
+        f"the module {shown(module)} was {what} when it was sealed, and here a local file of"
+        " that name would be run in its place. Rename that file, or run where it is not"
+        " found. (If that is where your packages are installed, name its folder in"
+        " PICKLESEAL_SITE)"
+    )
+
+
+def _not_installed(module: str) -> PolicyError:
+    return PolicyError(
         f"it needs the module {shown(module)}, which is not installed but local, and the load"
         " takes installed ones alone"
     )

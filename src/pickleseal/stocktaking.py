@@ -49,14 +49,13 @@ def read_inventory(
     keys could not change it. `keyring` may then be one in which revoked keys open again. Raises a
     SealError where the file is another one, is not sealed, or is no inventory.
     """
-    with storage.open_source(path) as opened:
+    with storage.open_source(path) as opened, opening.naming(opened.name):
         payload = opening.read(
             opened if sha256 is None else _vouched_for(opened, sha256),
             lambda: keyring,
             check=lambda head: opening.check_head(head, context=head.metadata.context),
             max_bytes=MAX_SIZE,
         )
-    with opening.naming(opened.name):
         if payload.head.metadata.content != CONTENT:
             raise PolicyError(
                 "it is sealed, and it is no inventory: make one with audit --inventory"
@@ -67,11 +66,10 @@ def read_inventory(
 
 def _vouched_for(source: storage.Source, sha256: str) -> storage.MemorySource:
     """Read a whole envelope, if it has the SHA-256 that was given."""
-    with opening.naming(source.name):
-        start = source.pull(envelope.FIXED_SIZE)
-        total = envelope.parse_fixed(start).total_size
-        policy.check_size(total, MAX_SIZE)
-        data = start + source.pull(total - len(start) + 1)  # one more shows that more follows
-        if hashlib.sha256(data).hexdigest() != sha256.strip().lower():
-            raise BadSealError("its SHA-256 is not the one that was given: it is another file")
+    start = source.pull(envelope.FIXED_SIZE)
+    total = envelope.parse_fixed(start).total_size
+    policy.check_size(total, MAX_SIZE)
+    data = start + source.pull(total - len(start) + 1)  # one more shows that more follows
+    if hashlib.sha256(data).hexdigest() != sha256.strip().lower():
+        raise BadSealError("its SHA-256 is not the one that was given: it is another file")
     return storage.MemorySource(data, source.name)

@@ -27,6 +27,8 @@ TEMPORARY_SUFFIX = ".tmp"
 
 _PARALLEL = hasattr(os, "pwritev")
 
+_ZEROS = memoryview(bytes(envelope.ALIGNMENT))
+
 Finish = Callable[[list[bytes]], bytes]
 
 
@@ -106,10 +108,9 @@ def _chunks(
 
 
 def _padded(segments: Sequence[memoryview]) -> Iterator[memoryview]:
-    zeros = memoryview(bytes(envelope.ALIGNMENT))
     for segment in segments:
         yield segment
-        yield zeros[: envelope.padding(len(segment))]
+        yield _ZEROS[: envelope.padding(len(segment))]
 
 
 def _write_file(
