@@ -1,6 +1,7 @@
 """Memory that is this process's alone, for what is read before anybody vouches for it."""
 
 import mmap
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
@@ -8,6 +9,9 @@ from pickleseal import envelope
 from pickleseal.errors import PolicyError
 
 _HUGE_SIZE = 4 << 20
+_HEAP_SIZE = 32 << 20
+"""What is smaller comes from the heap, if it can: a program that loads again and again gets there
+memory that it has had before, and a new mapping's pages are made, and cleared, one by one."""
 
 
 def allocate(lengths: Sequence[int]) -> tuple[list[memoryview], list[memoryview]]:
@@ -18,22 +22,36 @@ def allocate(lengths: Sequence[int]) -> tuple[list[memoryview], list[memoryview]
 
 
 def fresh(length: int) -> memoryview:
-    """Give zeroed memory that is this process's alone, aligned to a page, of exactly this length.
+    """Give memory that is this process's alone, aligned to 64 bytes, of exactly this length.
 
-    Each has a mapping of its own: what is handed out for a buffer must not span, or keep
-    alive, the memory of another. A mapping takes room as it is filled, so that an honest
-    size on a short stream costs nothing. MAP_PRIVATE: a default anonymous mapping is shared
-    with forked children, who could change what the parent loaded.
+    What is in it is not said. Each has memory of its own: what is handed out for a buffer must not
+    span, or keep alive, the memory of another. Raises PolicyError where there is none.
     """
     if not length:
         return memoryview(bytearray())
     try:
-        if hasattr(mmap, "MAP_PRIVATE"):
-            memory = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        else:
-            memory = mmap.mmap(-1, length)
+        if length < _HEAP_SIZE and "numpy" in sys.modules:
+            return _of_heap(length)
+        return _mapped(length)
     except (OSError, OverflowError, MemoryError):
         raise PolicyError(f"there is no memory for a segment of {length} bytes") from None
+
+
+def _of_heap(length: int) -> memoryview:
+    # Python itself gives writable memory only after it has cleared it.
+    numpy = sys.modules["numpy"]
+    memory = numpy.empty(length + envelope.ALIGNMENT, numpy.uint8)
+    start = -memory.__array_interface__["data"][0] % envelope.ALIGNMENT
+    return memoryview(memory)[start : start + length]
+
+
+def _mapped(length: int) -> memoryview:
+    # It takes room as it is filled, so that an honest size on a short stream costs nothing.
+    if hasattr(mmap, "MAP_PRIVATE"):
+        # A default anonymous mapping is shared with children, who could change what was loaded.
+        memory = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    else:
+        memory = mmap.mmap(-1, length)
     if length >= _HUGE_SIZE and hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):
             memory.madvise(mmap.MADV_HUGEPAGE)

@@ -36,7 +36,18 @@ def join(head: bytes, segments: Sequence[memoryview], finish: Finish, suite: Sui
     """Give an envelope as bytes."""
     pieces = list(_padded(segments))
     size = sum(map(len, pieces))
-    return b"".join([head, *pieces, finish(threads.leaf_digests(suite, pieces, size))])
+    if len(segments) == 1:
+        return b"".join([head, *pieces, finish(threads.leaf_digests(suite, pieces, size))])
+    # A copy of the buffers is hashed, and given: another thread may change them meanwhile. A
+    # BytesIO neither copies the bytes that it alone holds, nor those that it gives at the end.
+    file = io.BytesIO(b"".join([head, *pieces, bytes(envelope.TAG_SIZE)]))
+    with file.getbuffer() as view:
+        body = view[len(head) : len(head) + size]
+        with body:
+            tag = finish(threads.leaf_digests(suite, [body], size))
+    file.seek(len(head) + size)
+    file.write(tag)
+    return file.getvalue()
 
 
 def write(
@@ -121,7 +132,10 @@ def _write_file(
     finish: Finish,
     suite: Suite,
 ) -> int:
-    """Write an envelope at an offset of a regular file; give the offset right after it."""
+    """Write an envelope at an offset of a regular file; give the offset right after it.
+
+    Of each leaf one copy is hashed and written, as in `_chunks`.
+    """
     body = start + len(head)
     size = sum(len(piece) for piece in _padded(segments))
     if size < threads.MIN_LEAVES * tree.LEAF_SIZE or not _PARALLEL:
@@ -131,8 +145,9 @@ def _write_file(
         return body + size + envelope.TAG_SIZE
 
     def write_leaf(number: int, leaf: list[memoryview]) -> bytes:
-        write_at(descriptor, leaf, body + number * tree.LEAF_SIZE)
-        return tree.leaf_digest(suite, leaf)
+        data = memoryview(b"".join(leaf))
+        write_at(descriptor, [data], body + number * tree.LEAF_SIZE)
+        return tree.leaf_digest(suite, [data])
 
     write_at(descriptor, [memoryview(head)], start)
     tag = finish(threads.each(tree.split(_padded(segments)), write_leaf))
