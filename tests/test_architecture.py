@@ -296,17 +296,51 @@ def test_no_guard_is_an_assert_and_no_tag_is_compared_with_operators(room: str) 
 def test_the_public_names_are_there_and_none_is_a_room() -> None:
     for name in pickleseal.__all__:
         assert getattr(pickleseal, name) is not None
+    assert set(pickleseal.__all__) <= set(dir(pickleseal))
     assert not set(pickleseal.__all__) & {room.split(".")[0] for room in rooms()}
 
 
-def test_importing_the_package_imports_nothing_heavy() -> None:
-    code = (
-        "import sys, pickleseal\n"
-        "heavy = {'sklearn', 'numpy', 'scipy', 'pandas', 'joblib', 'rich', 'click', 'cloudpickle',"
-        " 'platformdirs', 'importlib.metadata', 'concurrent.futures', 'asyncio'}\n"
-        "print(sorted(heavy & set(sys.modules)))"
-    )
+def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'signed_lode'"):
+        pickleseal.signed_lode  # type: ignore[attr-defined]  # noqa: B018 - it is the point
+
+
+def test_names_that_are_imported_later_are_those_that_type_checkers_see() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    checked = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        (node.module.removeprefix("pickleseal."), alias.name)
+        for node in checked.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+    assert seen == {(room, name) for name, room in pickleseal._ROOMS.items()}
+
+
+def imported(code: str, *names: str) -> set[str]:
+    """Tell which modules a fresh process has once it has run some code."""
+    code += f"\nimport sys; print(*({set(names)!r} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "[]"
+    return set(done.stdout.split())
+
+
+HEAVY = (
+    *("sklearn", "numpy", "scipy", "pandas", "joblib", "rich", "cloudpickle", "platformdirs"),
+    *("importlib.metadata", "concurrent.futures", "asyncio", "inspect"),
+    *("pickleseal.auditing", "pickleseal.adoption", "pickleseal.watching"),
+)
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    assert imported("import pickleseal", "click", *HEAVY) == set()
+
+
+def test_asking_for_help_imports_no_command() -> None:
+    code = (
+        "from click.testing import CliRunner; from pickleseal.cli import cli;"
+        "assert 'audit' in CliRunner().invoke(cli, ['--help']).stdout"
+    )
+    commands = ("pickleseal.cli.audit", "pickleseal.cli.keys", "pickleseal.auditing")
+    assert imported(code, *commands) == set()

@@ -2,14 +2,19 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from pickleseal import Key, Keyring, Suite, open_keyring, signed_dump
+from pickleseal.cli import cli
+from pickleseal.cli.keys import keys
+from pickleseal.cli.lazy import LazyGroup
 from pickleseal.keystore.changes import create_key
 from pickleseal.keystore.directory import INDEX
 
@@ -301,3 +306,14 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("heavy: []\n")
+
+
+@pytest.mark.parametrize("group", [cli, keys], ids=["pickleseal", "pickleseal keys"])
+def test_the_list_of_commands_says_what_each_says_of_itself(group: LazyGroup) -> None:
+    context = click.Context(group, max_content_width=200, terminal_width=200)
+    listed = group.get_help(context).partition("Commands:\n")[2]
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        said = re.escape(command.get_short_help_str(200))
+        assert re.search(rf"^  {name} +{said}$", listed, re.MULTILINE)

@@ -12,18 +12,9 @@ A key is made once, with `pickleseal keygen`. `dump`, `dumps`, `load` and `loads
 own signatures, for frameworks that take a module like pickle.
 """
 
-from pickleseal.adoption import adopt_bytes, extract
-from pickleseal.auditing.audits import Audit, audit
-from pickleseal.auditing.findings import (
-    Change,
-    Contents,
-    Finding,
-    Grade,
-    GradedName,
-    Level,
-    Verdict,
-)
-from pickleseal.auditing.report import Report
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from pickleseal.errors import (
     AdoptionError,
     BadSealError,
@@ -50,7 +41,6 @@ from pickleseal.errors import (
     VersionMismatchWarning,
     WrongPassphraseError,
 )
-from pickleseal.inspection import Inspection, Status, inspect, verify
 from pickleseal.keyring import Keyring
 from pickleseal.keys import Key
 from pickleseal.keystore.directory import open_keyring
@@ -71,10 +61,59 @@ from pickleseal.pickling import (
     PicklingError,
     UnpicklingError,
 )
-from pickleseal.resealing import reseal
 from pickleseal.suite import Suite
 from pickleseal.version import __version__ as __version__
-from pickleseal.watching import Sighting, Watch, watch
+
+if TYPE_CHECKING:
+    from pickleseal.adoption import adopt_bytes, extract
+    from pickleseal.auditing.audits import Audit, audit
+    from pickleseal.auditing.findings import (
+        Change,
+        Contents,
+        Finding,
+        Grade,
+        GradedName,
+        Level,
+        Verdict,
+    )
+    from pickleseal.auditing.report import Report
+    from pickleseal.inspection import Inspection, Status, inspect, verify
+    from pickleseal.resealing import reseal
+    from pickleseal.watching import Sighting, Watch, watch
+
+_LATER = {
+    "adoption": ("adopt_bytes", "extract"),
+    "auditing.audits": ("Audit", "audit"),
+    "auditing.findings": (
+        "Change",
+        "Contents",
+        "Finding",
+        "Grade",
+        "GradedName",
+        "Level",
+        "Verdict",
+    ),
+    "auditing.report": ("Report",),
+    "inspection": ("Inspection", "Status", "inspect", "verify"),
+    "resealing": ("reseal",),
+    "watching": ("Sighting", "Watch", "watch"),
+}
+"""What is imported when it is first asked for: a program that dumps and loads has no use for it."""
+_ROOMS = {name: room for room, names in _LATER.items() for name in names}
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+
+    def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
+        if name not in _ROOMS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS})
+
 
 __all__ = [
     "DEFAULT_PROTOCOL",

@@ -12,19 +12,27 @@ from pickleseal.cli.lazy import LazyGroup
 from pickleseal.cli.output import COULD_NOT_RUN, INTERRUPTED, print_json
 
 _COMMANDS = {
-    "adopt": ("adopt", "adopt"),
-    "audit": ("audit", "audit"),
-    "demo": ("demo", "demo"),
-    "extract": ("extract", "extract"),
-    "find-loads": ("find_loads", "find_loads"),
-    "inspect": ("inspect", "inspect"),
-    "keygen": ("keygen", "keygen"),
-    "keys": ("keys", "keys"),
-    "pins": ("pins", "pins"),
-    "reseal": ("reseal", "reseal"),
-    "verify": ("verify", "verify"),
+    "adopt": ("adopt", "adopt", "Seal pickles and joblib files that exist already, as they are."),
+    "audit": ("audit", "audit", "Give a verdict on every file here."),
+    "demo": ("demo", "demo", "See it all at work: seal, load, refuse."),
+    "extract": (
+        "extract",
+        "extract",
+        "Write the plain pickles or joblib files that are in envelopes.",
+    ),
+    "find-loads": (
+        "find_loads",
+        "find_loads",
+        "List what loads and saves pickles bare in Python source.",
+    ),
+    "inspect": ("inspect", "inspect", "Tell who sealed a file, when and for what."),
+    "keygen": ("keygen", "keygen", "Make a key, and the keyring where there is none."),
+    "keys": ("keys", "keys", "Look after the keys of a keyring."),
+    "pins": ("pins", "pins", "Show and forget the newest serials that were loaded."),
+    "reseal": ("reseal", "reseal", "Seal files anew under the primary key."),
+    "verify": ("verify", "verify", "Check that the seals of files hold."),
 }
-"""Each command's room below this one, and its name there."""
+"""Each command's room below this one, its name there, and the first line of its help."""
 
 
 @click.group(

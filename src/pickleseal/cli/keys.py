@@ -25,11 +25,19 @@ _STYLES = {State.ACTIVE: "green", State.RETIRED: "yellow", State.REVOKED: "red"}
 @click.group(
     cls=LazyGroup,
     elsewhere={
-        "protect": ("custody", "protect"),
-        "unprotect": ("custody", "unprotect"),
-        "export": ("custody", "export"),
-        "import": ("custody", "import_"),
-        "doctor": ("doctor", "doctor"),
+        "protect": (
+            "custody",
+            "protect",
+            "Put keys behind a passphrase, all of them or those that are named.",
+        ),
+        "unprotect": ("custody", "unprotect", "Keep keys plainly in their files again."),
+        "export": (
+            "custody",
+            "export",
+            "Hand over keys, one line each: the primary, or those that are named.",
+        ),
+        "import": ("custody", "import_", "Take keys into a ring, all of those given or none."),
+        "doctor": ("doctor", "doctor", "Look for what is wrong with a keyring."),
     },
 )
 def keys() -> None:

@@ -10,14 +10,15 @@ import click
 class LazyGroup(click.Group):
     """A click group whose commands stand in rooms that are imported only when they are needed.
 
-    `elsewhere`: by the command's name, its room and the name it has there. Other commands are
-    added as to any group. An audit in CI need not wait for what makes keys.
+    `elsewhere`: by the command's name, its room, the name it has there and its help in one line.
+    Other commands are added as to any group. An audit in CI need not wait for what makes keys, and
+    who asks for help need wait for neither.
     """
 
     def __init__(
         self,
         *,
-        elsewhere: Mapping[str, tuple[str, str]],
+        elsewhere: Mapping[str, tuple[str, str, str]],
         **options: Any,  # noqa: ANN401 - click's own
     ) -> None:
         super().__init__(**options)
@@ -31,6 +32,18 @@ class LazyGroup(click.Group):
         """Give a command by its name, or None."""
         if cmd_name not in self._elsewhere:
             return super().get_command(ctx, cmd_name)
-        room, name = self._elsewhere[cmd_name]
+        room, name, _ = self._elsewhere[cmd_name]
         command: click.Command = getattr(import_module(f"pickleseal.cli.{room}"), name)
         return command
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's own
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """Write the list of commands, without importing those that stand elsewhere."""
+        rows = {name: text for name, (_, _, text) in self._elsewhere.items()}
+        for name, command in self.commands.items():
+            rows[name] = command.get_short_help_str(formatter.width)
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(rows.items()))
