@@ -127,7 +127,7 @@ class Metadata(NamedTuple):
         return self._replace(
             versions=None if self.versions is None else dict(self.versions),
             origins=None if self.origins is None else dict(self.origins),
-            info=deepcopy(self.info),
+            info=None if self.info is None else deepcopy(self.info),
         )
 
 

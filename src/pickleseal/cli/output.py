@@ -59,22 +59,21 @@ def print_rows(rows: Iterable[tuple[str, str]], *, styles: dict[str, str] | None
 
     Texts are folded on a terminal alone: elsewhere a path stays in one piece.
     """
-    from rich.table import Table  # noqa: PLC0415 - as above
-    from rich.text import Text  # noqa: PLC0415 - as above
-
-    terminal = console()
     listed = list(rows)
-    if not terminal.is_terminal:
+    if not _is_terminal(sys.stdout):
         width = max((len(name) for name, _ in listed), default=0)
         for name, text in listed:
             click.echo(f"{name:<{width}}  {shown(text)}".rstrip())
         return
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, text in listed:
         table.add_row(Text(name, style="bold"), Text(shown(text), (styles or {}).get(name, "")))
-    terminal.print(table)
+    console().print(table)
 
 
 Line = list[tuple[str, str]]
@@ -86,8 +85,7 @@ def print_lines(lines: Iterable[Line], *, stderr: bool = False) -> None:
     stream = sys.stderr if stderr else sys.stdout
     if stream is None:
         return
-    if not stream.isatty() and "FORCE_COLOR" not in os.environ:
-        # Without rich, which takes as long to import as a thousand files to verify.
+    if not _is_terminal(stream):
         plain = "".join(f"{''.join(text for text, _ in line)}\n" for line in lines)
         if stderr:
             click.echo(plain, err=True, nl=False)
@@ -102,6 +100,11 @@ def print_lines(lines: Iterable[Line], *, stderr: bool = False) -> None:
         text = Text.assemble(*line)
         indent = len(text.plain) - len(text.plain.lstrip(" "))
         terminal.print(Padding(text[indent:], (0, 0, 0, indent), expand=False) if text else "")
+
+
+def _is_terminal(stream: Any) -> bool:  # noqa: ANN401 - what sys has, None too
+    """Tell whether rich is of use, which takes as long to import as a thousand files to verify."""
+    return stream is not None and (stream.isatty() or "FORCE_COLOR" in os.environ)
 
 
 def counted(count: int, noun: str) -> str:
