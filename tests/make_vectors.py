@@ -573,6 +573,7 @@ def bad_payloads() -> Iterator[Vector]:
         ("surplus-inside", [zlib.compress(ONE + b"\0")], len(ONE) + 1),
         ("plain-too-small", [ONE], len(ONE) - 1),
         ("plain-surplus", [ONE + b"\0"], len(ONE) + 1),
+        ("surplus-in-frame", [framed], len(framed)),
         ("of-two-segments", [packed, b""], len(ONE)),
     ):
         data = sealed(Metadata(content="joblib", raw_size=size), segments)

@@ -216,6 +216,14 @@ def test_a_pickle_in_a_compression_of_joblibs_is_loaded_too(ring: Keyring) -> No
     assert signed_loads(data, keyring=ring) == {"a": 1}
 
 
+@pytest.mark.parametrize("start", [b"\x80\x03", b"\x80\x04"])
+def test_a_name_that_speaks_of_codes_is_listed_like_any_other(start: bytes, ring: Keyring) -> None:
+    raw = start + b"cos.extension code\nan extension code.of it\n."
+    metadata = inspect(io.BytesIO(adopt_bytes(raw, keyring=ring)), keyring=ring).metadata
+    assert metadata is not None
+    assert metadata.imports == (("os.extension code", "an extension code.of it"),)
+
+
 def test_codes_of_copyreg_are_adopted_without_a_list_of_names(ring: Keyring) -> None:
     copyreg.add_extension("fractions", "Fraction", 0xF0)
     try:

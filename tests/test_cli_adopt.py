@@ -12,7 +12,10 @@ import signal
 import stat
 import subprocess
 import sys
+import time
+import tracemalloc
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ from watching import Mark, nothing_unpickled
 from pickleseal import (
     Keyring,
     KeyringError,
+    SealError,
     TargetError,
     open_keyring,
     signed_dump,
@@ -410,6 +414,26 @@ def test_a_ring_that_cannot_seal_is_told_before_any_file_is_looked_at(
     assert as_json(done)["error"]["kind"] == KeyringError.__name__
 
 
+@pytest.mark.skipif(not hasattr(os, "pread"), reason="POSIX only")
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("named", ["models", "models/holes.pkl"])
+def test_a_huge_file_that_is_not_adopted_is_never_read_whole(
+    pack: Any, named: str, tmp_path: Path, ring: Keyring
+) -> None:
+    (tmp_path / "models").mkdir()
+    path = tmp_path / "models" / "holes.pkl"
+    path.write_bytes(pack(pickle.dumps(list(range(5000)))))
+    os.truncate(path, 1 << 36)
+    tracemalloc.start()
+    try:
+        (found,) = survey([str(tmp_path / named)], keyring=ring)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.outcome is Outcome.REFUSED
+    assert peak < 64 << 20
+
+
 # --- lists of digests ------------------------------------------------------------------------
 
 
@@ -555,6 +579,25 @@ def test_what_is_sealed_for_something_else_is_refused(
     assert found.outcome is Outcome.REFUSED
     (found,) = survey([str(path)], keyring=keyring, context="m")
     assert found.outcome is Outcome.ALREADY
+
+
+def test_what_is_sealed_and_no_load_takes_is_refused_and_not_called_sealed(
+    ring_directory: Path, tmp_path: Path
+) -> None:
+    longer, over = tmp_path / "longer.pkl", tmp_path / "over.pkl"
+    signed_dump(1, longer, keyring=ring_directory)
+    with longer.open("ab") as file:
+        file.write(b"behind the envelope")
+    signed_dump(1, over, keyring=ring_directory, expires=timedelta(seconds=1))
+    while time.time() < os.stat(over).st_mtime + 1.1:
+        pass
+    for path in (longer, over):
+        with pytest.raises(SealError):
+            signed_load(path, keyring=ring_directory)
+        done = run("adopt", path, "--yes", "--json", "--keyring", ring_directory)
+        assert done.returncode == 1
+        (one,) = as_json(done)["files"]
+        assert one["outcome"] == "refused"
 
 
 # --- another folder --------------------------------------------------------------------------

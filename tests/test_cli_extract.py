@@ -19,6 +19,7 @@ from watching import Mark, armed
 
 from pickleseal import Key, Keyring, adopt_bytes, signed_dump, storage
 from pickleseal.keystore.changes import create_key
+from pickleseal.walk import files_below
 
 
 def joblib_bytes(obj: object, compress: Any) -> bytes:
@@ -215,6 +216,42 @@ def test_modes_stay_as_they_are(sealed: Path, ring_directory: Path, tmp_path: Pa
     assert run(*command, "--to", tmp_path / "to").returncode == 0
     for path in (tmp_path / "out", tmp_path / "to" / "plain.pkl"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_what_came_in_the_place_of_a_file_since_it_was_seen_is_not_opened(
+    sealed: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"of somebody else")
+    for found in files_below([str(sealed)]):
+        path = Path(found.path)
+        if found.reason or path.parent != sealed:
+            continue
+        before, mode = path.read_bytes(), stat.S_IMODE(path.stat().st_mode)
+        with found.opened() as (source, seen_mode):
+            path.rename(tmp_path / path.name)
+            path.symlink_to(secret)
+            assert source.pull(len(before) + 1) == before
+            assert seen_mode == mode
+        with pytest.raises(OSError, match="link"), found.opened():
+            pass
+        path.unlink()
+
+
+def test_a_folder_that_was_exchanged_since_it_was_seen_is_not_left(
+    sealed: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "armed.pkl").write_bytes(b"of somebody else")
+    for found in files_below([str(sealed)]):
+        if found.path == str(sealed / "deep" / "armed.pkl"):
+            before = Path(found.path).read_bytes()
+            (sealed / "deep").rename(tmp_path / "was deep")
+            (sealed / "deep").symlink_to(elsewhere)
+            with found.opened() as (source, _):
+                assert source.pull(len(before)) == before
+            break
 
 
 # --- one file --------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import pickle
 import pickletools
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,25 @@ def test_buffers_put_back_make_a_plain_pickle() -> None:
         assert loaded[number].flags.writeable == obj[number].flags.writeable
     assert loaded[2]["a"].shape == (0,)
     assert loaded[3] == obj[3]
+
+
+def test_putting_buffers_back_takes_little_more_memory_than_what_it_gives() -> None:
+    stream, buffers = parts_of([[(number,) for number in range(100_000)], np.zeros(9)])
+    tracemalloc.start()
+    try:
+        plain = opcodes.put_back(stream, buffers)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * len(plain)
+
+
+def test_the_protocol_of_a_stream_is_the_one_that_it_begins_with() -> None:
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        announced = protocol if protocol > 1 else 0
+        assert opcodes.protocol_of(pickle.dumps([1], protocol)) == announced
+    for start in (b"", b"\x80", b"N\x80\x04"):
+        assert opcodes.protocol_of(start) == 0
 
 
 def test_a_stream_without_buffers_is_given_as_it_is() -> None:

@@ -687,6 +687,10 @@ def test_asking_for_distutils_imports_no_setuptools(plain: Environment) -> None:
     assert not mark.exists()
     plain.install("setuptools/__init__.py")
     assert plain.python.ask("distutils") == {"distutils": "dist"}
+    (plain.beside / "setuptools.py").unlink()
+    mark = planted(plain.beside, "distutils")
+    assert plain.at(plain.beside).ask("distutils") == {"distutils": "local"}
+    assert not mark.exists()
 
 
 # --- what is loaded, and what changes ------------------------------------------------------------

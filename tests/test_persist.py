@@ -151,6 +151,26 @@ def test_arguments_of_another_kind_are_misuse(ring: Keyring) -> None:
             act()
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        *(("min_serial", value) for value in ("7", 7.0, float("nan"), True, [1])),
+        *(("max_bytes", value) for value in ("1000000", 1e6, True)),
+        *(("expect", value) for value in (5, b"ps2:", True)),
+        *(("allow", value) for value in (5, "numpy", [5], [None], ["numpy", b"scipy"])),
+        *(("installed_only", value) for value in ("no", 0, 1, None)),
+        *(("max_age", value) for value in (3600, "1 day", True)),
+    ],
+)
+def test_what_a_load_asks_is_of_its_kind_and_that_is_told_before_anything_is_read(
+    name: str, wrong: Any, ring: Keyring, tmp_path: Path
+) -> None:
+    loads: list[tuple[Any, Any]] = [(signed_loads, b"none"), (signed_load, tmp_path / "none")]
+    for load, source in loads:
+        with pytest.raises(TypeError, match=name):
+            load(source, keyring=ring, **{name: wrong})
+
+
 def test_bytes_like_objects_load_as_bytes_do(ring: Keyring) -> None:
     data = signed_dumps([1, 2], keyring=ring)
     doubled = bytes(b for byte in data for b in (byte, 0))

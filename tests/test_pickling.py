@@ -11,6 +11,7 @@ import operator
 import pathlib
 import pickle
 import re
+import subprocess
 import sys
 import types
 import typing
@@ -500,6 +501,79 @@ def test_a_name_that_the_sealed_imports_lack_is_refused_and_nothing_is_run(ring:
     assert signed_loads(data, keyring=ring) == "of a name not listed"
 
 
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Give a module that has the name of one of Python 2, which is `subprocess` today."""
+    module = types.ModuleType("commands")
+    module.getoutput = "of the module commands"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "commands", module)
+    return module
+
+
+NAMES_COMMANDS = b"ccommands\ngetoutput\n."
+
+
+@pytest.mark.parametrize("start", [b"\x80\x03", b"\x80\x04", b"\x80\x05"])
+def test_what_is_allowed_by_a_name_of_today_is_no_module_with_a_name_of_old(
+    start: bytes, ring: Keyring, commands: Any
+) -> None:
+    metadata = Metadata("pickle", imports=(("commands", "getoutput"),))
+    for told in (metadata, Metadata("pickle", imports_omitted=1)):
+        data = crafted(ring, told, start + NAMES_COMMANDS)
+        with pytest.raises(PolicyError):
+            signed_loads(data, keyring=ring, allow=["subprocess"])
+        assert signed_loads(data, keyring=ring, allow=["commands"]) == commands.getoutput
+
+
+@pytest.mark.parametrize("start", [b"", b"\x80\x02", b"\x80\x02\x80\x04", b"N0\x80\x05"])
+def test_a_name_of_python_2_is_allowed_by_that_of_today_and_is_the_one_that_is_looked_up(
+    start: bytes, ring: Keyring, commands: Any
+) -> None:
+    metadata = Metadata("pickle", imports=(("commands", "getoutput"),))
+    data = crafted(ring, metadata, start + NAMES_COMMANDS)
+    for allow in (["subprocess"], ["subprocess.getoutput"], ["commands"], None):
+        assert signed_loads(data, keyring=ring, allow=allow) is subprocess.getoutput
+    with pytest.raises(PolicyError):
+        signed_loads(data, keyring=ring, allow=["subprocess"], fix_imports=False)
+    plain = signed_loads(data, keyring=ring, allow=["commands"], fix_imports=False)
+    assert plain == commands.getoutput
+
+
+def test_a_local_module_that_is_loaded_is_refused_where_installed_ones_alone_are_taken(
+    ring: Keyring,
+) -> None:
+    # Too many names to list them all, and a module that was not there when it was sealed.
+    metadata = Metadata("pickle", imports_omitted=1, origins={"std": ("collections",)})
+    data = crafted(ring, metadata, pickle.dumps([Plain(), collections.OrderedDict()]))
+    assert type(signed_loads(data, keyring=ring)[0]) is Plain
+    with pytest.raises(PolicyError):
+        signed_loads(data, keyring=ring, installed_only=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "judged"),
+    [({}, ["socketserver"]), ({"installed_only": True}, ["socketserver", "os"])],
+)
+def test_a_module_is_judged_once_and_under_the_name_that_is_looked_up(
+    options: Any, judged: list[str], ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "SocketServer", types.ModuleType("SocketServer"))
+    monkeypatch.delitem(sys.modules, "socketserver", raising=False)
+    of_old = b"\x80\x02cSocketServer\nTCPServer\n0cSocketServer\nUDPServer\n0"
+    stream = of_old + b"cos.path\njoin\n0cos\ngetcwd\n."
+    asked: list[str] = []
+    pickling.restore(
+        payload_of(crafted(ring, Metadata("pickle"), stream), ring),
+        fix_imports=True,
+        encoding="ASCII",
+        errors="strict",
+        buffers=None,
+        check_module=asked.append,
+        **options,
+    )
+    assert asked == judged
+
+
 def test_imports_that_were_left_out_are_not_enforced(ring: Keyring) -> None:
     data = crafted(ring, Metadata("pickle", imports_omitted=1), pickle.dumps(Plain()))
     assert type(signed_loads(data, keyring=ring)) is Plain
@@ -527,6 +601,21 @@ def test_bytes_after_the_end_of_a_pickle_are_refused(tail: bytes, ring: Keyring)
         data = crafted(ring, Metadata("pickle"), pickle.dumps([1, 2], protocol) + tail)
         with pytest.raises(MalformedError):
             signed_loads(data, keyring=ring)
+
+
+@pytest.mark.parametrize("content", ["pickle", "joblib"])
+def test_bytes_after_the_end_of_a_pickle_are_refused_in_its_last_frame_too(
+    content: str, ring: Keyring
+) -> None:
+    for body, fits in ((b"K\x01.", True), (b"K\x01.surplus", False)):
+        raw = b"\x80\x04\x95" + len(body).to_bytes(8, "little") + body
+        size = len(raw) if content == "joblib" else None
+        data = crafted(ring, Metadata(content, raw_size=size), raw)
+        if fits:
+            assert signed_loads(data, keyring=ring) == 1
+        else:
+            with pytest.raises(MalformedError):
+                signed_loads(data, keyring=ring)
 
 
 def test_a_stream_that_is_no_pickle_is_an_unpickling_error(ring: Keyring) -> None:

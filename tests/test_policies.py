@@ -1,7 +1,9 @@
 """What a seal says and a load asks: serials and pins, times, names, places, one exact content."""
 
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,6 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
@@ -28,7 +31,9 @@ from pickleseal import (
     PolicyError,
     RollbackError,
     Suite,
+    adopt_bytes,
     audit,
+    codec,
     inspect,
     reseal,
     signed_dump,
@@ -213,6 +218,35 @@ def test_a_missing_folder_and_a_folder_in_its_place_are_told(ring: Keyring, tmp_
             load(data, ring, pins=path)
 
 
+@pytest.mark.skipif(not Path("/dev/null").is_char_device(), reason="POSIX only")
+def test_a_device_is_no_file_of_pins_and_nobody_is_told_to_remove_it(
+    ring: Keyring, tmp_path: Path
+) -> None:
+    link = tmp_path / "pins.json"
+    link.symlink_to("/dev/null")
+    for path in (link, Path("/dev/null")):
+        with pytest.raises(PinsError) as caught:
+            load(sealed("x", ring, serial=1), ring, pins=path)
+        for arguments in (["list"], ["forget", "a"]):
+            done = run_pins(*arguments, "--pins", path)
+            assert done.returncode == 2
+            for text in (str(caught.value), done.stderr):
+                assert "no regular file" in " ".join(text.split())
+                assert "rm " not in text
+                assert "keyring" not in text
+    assert not Path("/dev/null.lock").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has no modes")
+def test_what_is_wrong_with_a_file_of_pins_is_not_told_as_of_a_keyring(
+    ring: Keyring, pins: Path
+) -> None:
+    pins.parent.chmod(0o777)
+    with pytest.raises(PinsError) as caught:
+        load(sealed("x", ring, serial=1), ring, pins=pins)
+    assert "key" not in str(caught.value).replace(str(pins.parent), "")
+
+
 def test_loads_side_by_side_never_lower_a_pin(ring: Keyring, pins: Path) -> None:
     datas = [sealed(n, ring, serial=n) for n in range(20)]
     failures: list[BaseException] = []
@@ -365,8 +399,6 @@ def test_it_expires_when_the_dump_says(ring: Keyring) -> None:
 
 
 def inspect_bytes(data: bytes, ring: Keyring) -> Any:
-    import io
-
     return inspect(io.BytesIO(data), keyring=ring).metadata
 
 
@@ -494,9 +526,9 @@ def mean(x): return 0
 """
 
 
-def load_in(folder: Path, model: Path, ring: Path, *, options: str = "") -> str:
+def load_in(folder: Path, model: Path, ring: Path, *, options: str = "", first: str = "sys") -> str:
     code = (
-        "import sys, pickleseal\n"
+        f"import {first}, pickleseal\n"
         f"try: print('loaded', pickleseal.signed_load({str(model)!r}{options}))\n"
         "except pickleseal.SealError as error: print(type(error).__name__)\n"
     )
@@ -513,8 +545,10 @@ def load_in(folder: Path, model: Path, ring: Path, *, options: str = "") -> str:
 
 
 def planted(folder: Path, name: str) -> Path:
-    folder.mkdir()
-    (folder / f"{name}.py").write_text(PLANTED)
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{name.replace('.', '/')}.py"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(PLANTED)
     return folder
 
 
@@ -600,6 +634,54 @@ def test_a_module_of_ones_own_is_loaded_unless_installed_ones_alone_are_taken(
     assert load_in(folder, model, ring_directory) == "loaded"
     strict = ", installed_only=True"
     assert load_in(folder, model, ring_directory, options=strict) == "PolicyError"
+
+
+def of_joblib(obj: object, compress: Any) -> bytes:
+    file = io.BytesIO()
+    joblib.dump(obj, file, compress=compress)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("options", ["", ", installed_only=True"])
+@pytest.mark.parametrize("method", ["zlib", "lz4", "bz2"])
+@pytest.mark.parametrize("name", ["joblib", "numpy", "lz4", "bz2"])
+def test_what_joblib_content_is_read_with_is_no_planted_file(
+    name: str, method: str, options: str, tmp_path: Path, ring_directory: Path
+) -> None:
+    model, clean = tmp_path / "model", tmp_path / "clean"
+    clean.mkdir()
+    model.write_bytes(adopt_bytes(of_joblib([1], (method, 1)), keyring=ring_directory))
+    assert load_in(clean, model, ring_directory, options=options) == "loaded"
+    folder = planted(tmp_path / "planted", name)
+    assert load_in(folder, model, ring_directory, options=options) == "PolicyError"
+    assert not (folder / "mark").exists()
+
+
+@pytest.mark.parametrize("options", ["", ", installed_only=True"])
+def test_what_a_compressed_file_is_expanded_with_is_no_planted_file(
+    options: str, tmp_path: Path, ring_directory: Path
+) -> None:
+    model = tmp_path / "model"
+    signed_dump([1] * 1000, model, keyring=ring_directory, compress="zstd")
+    assert load_in(tmp_path, model, ring_directory, options=options) == "loaded"
+    folder = planted(tmp_path / "planted", codec.MODULE)
+    (folder / codec.MODULE.partition(".")[0] / "__init__.py").touch()
+    refused = load_in(folder, model, ring_directory, options=options)
+    assert refused == ("PolicyError" if codec.MODULE.startswith("backports") else "loaded")
+    assert not (folder / "mark").exists()
+
+
+def test_a_joblib_of_ones_own_reads_its_files_once_it_is_imported(
+    tmp_path: Path, ring_directory: Path
+) -> None:
+    folder, model = tmp_path / "checkout", tmp_path / "model"
+    shutil.copytree(Path(joblib.__file__).parent, folder / "joblib")
+    model.write_bytes(adopt_bytes(of_joblib([1], 3), keyring=ring_directory))
+    assert load_in(folder, model, ring_directory) == "PolicyError"
+    assert load_in(folder, model, ring_directory, first="joblib") == "loaded"
+    strict = ", installed_only=True"
+    refused = load_in(folder, model, ring_directory, first="joblib", options=strict)
+    assert refused == "PolicyError"
 
 
 def test_an_installed_model_passes_where_installed_ones_alone_are_taken(ring: Keyring) -> None:

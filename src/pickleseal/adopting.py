@@ -15,8 +15,8 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import NamedTuple
 
-from pickleseal import envelope, opening, storage
-from pickleseal.adoption import Judgement, judge, seal_adopted
+from pickleseal import envelope, opening, policy, storage
+from pickleseal.adoption import Judgement, follow, judge, seal_adopted
 from pickleseal.auditing.containers import look
 from pickleseal.auditing.findings import Contents, Grade
 from pickleseal.auditing.grades import grade
@@ -249,19 +249,17 @@ def _looked_at(file: storage.RegularFile, found: Found, root: str, wants: _Wants
         return Surveyed(path, root, Outcome.REFUSED if reason else Outcome.ALREADY, reason)
     if _is_backup(file):
         return Surveyed(path, root, Outcome.SKIPPED, "it is what a file was before it was adopted")
-    quiet = not found.named and wants.digests is None
-    if quiet and file.size > _SMALL and look(file, name=path) is None:
-        return Surveyed(path, root, Outcome.NO_ARTIFACT)  # not all of a film is read
+    if file.size > _SMALL:
+        early = _told_in_pieces(file, found, root, wants)
+        if early is not None:
+            return early
     raw = file.whole()
     sha256 = hashlib.sha256(raw).hexdigest()
     # From the memory that was hashed: nobody can show one file, and have another one sealed.
     contents = look(Memory(raw), name=path)
     if wants.digests is not None and sha256 not in wants.digests:
-        if contents is None and not found.named:
-            return Surveyed(path, root, Outcome.NO_ARTIFACT)
-        outcome = Outcome.REFUSED if found.named else Outcome.SKIPPED
-        return Surveyed(path, root, outcome, "its SHA-256 is not in the list", contents)
-    if contents is None and quiet:
+        return _unlisted(found, root, contents)
+    if contents is None and not found.named and wants.digests is None:
         return Surveyed(path, root, Outcome.NO_ARTIFACT)
     if contents is not None and contents.grade is Grade.UNREADABLE:
         # What was too much to look at is not unpacked once more.
@@ -277,6 +275,36 @@ def _looked_at(file: storage.RegularFile, found: Found, root: str, wants: _Wants
     context_of(path, wants.context)  # a name that no context can hold is told before the question
     outcome = Outcome.REFUSED if reason else Outcome.READY
     return Surveyed(path, root, outcome, reason, contents, sha256, judgement)
+
+
+def _told_in_pieces(
+    file: storage.RegularFile, found: Found, root: str, wants: _Wants
+) -> Surveyed | None:
+    """Tell what comes of a large file that is not adopted; None for one that may be.
+
+    Not all of a film is in memory then, nor of a pickle with a hole of a terabyte behind it.
+    """
+    if wants.digests is not None:
+        listed = file.sha256() in wants.digests
+        return None if listed else _unlisted(found, root, look(file, name=found.path))
+    contents = look(file, name=found.path)
+    if contents is None and not found.named:
+        return Surveyed(found.path, root, Outcome.NO_ARTIFACT)
+    if contents is not None and contents.grade is Grade.UNREADABLE:
+        reason = _objection(contents, accepted=False)
+        return Surveyed(found.path, root, Outcome.REFUSED, reason, contents)
+    try:
+        follow(file)
+    except AdoptionError as error:
+        return Surveyed(found.path, root, Outcome.REFUSED, _reason(error), contents)
+    return None
+
+
+def _unlisted(found: Found, root: str, contents: Contents | None) -> Surveyed:
+    if contents is None and not found.named:
+        return Surveyed(found.path, root, Outcome.NO_ARTIFACT)
+    outcome = Outcome.REFUSED if found.named else Outcome.SKIPPED
+    return Surveyed(found.path, root, outcome, "its SHA-256 is not in the list", contents)
 
 
 def _contents_of(found: Judgement) -> Contents:
@@ -300,9 +328,11 @@ def _is_envelope(file: storage.RegularFile) -> bool:
 def _fault_of_sealed(file: storage.RegularFile, wants: _Wants) -> str:
     """Say why an envelope that is there already is not what adopting would make, or nothing."""
     source = file.envelope(0)
+    source.exact = True  # as for a load: nothing may follow it
     try:
         fixed = opening.read_fixed(source)
         head = open_head(fixed, opening.read_head(source, fixed), wants.ring)
+        policy.check_expiry(head.metadata, time.time())
         opening.check_body(source, head)
     except SealError as error:
         return f"it is sealed already, and no load takes it: {_reason(error)}"
@@ -435,9 +465,12 @@ def _there(found: Surveyed, target: str, keyring: Keyring, context: str | None) 
     """Tell what came of a file whose target exists: it may be from a run that was cut off."""
     try:
         with storage.open_source(target) as source:
-            payload = opening.read(source, lambda: keyring, check=lambda _: None)
-            held = hashlib.sha256(opening.segments(payload)[0]).hexdigest()
-            same = (held, payload.head.metadata.context) == (found.sha256, context)
+            payload = opening.read(
+                source,
+                lambda: keyring,
+                check=lambda head: opening.check_head(head, context=context),
+            )
+            same = hashlib.sha256(opening.segments(payload)[0]).hexdigest() == found.sha256
     except SealError:
         same = False
     if not same:

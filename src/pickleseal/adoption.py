@@ -15,6 +15,7 @@ from pickleseal.keystore.sources import find_keyring
 if TYPE_CHECKING:
     from pickleseal.auditing.cursor import Cursor
     from pickleseal.auditing.machine import Trace
+    from pickleseal.auditing.views import Bytes
 
 _OTHERS = {
     b"PK\x03\x04": "a zip archive, such as torch and numpy write",
@@ -44,15 +45,26 @@ class Judgement(NamedTuple):
 
 
 def judge(raw: memoryview) -> Judgement:
-    """Tell whether bytes are exactly one pickle or joblib file, or raise AdoptionError.
+    """Tell whether bytes are exactly one pickle or joblib file, as `follow` does, and its names."""
+    from pickleseal.auditing.views import Memory  # noqa: PLC0415 - only what adopts needs it
 
-    The walk over the opcodes must end at the last byte: what is left over is refused by each load.
-    Of what is compressed no more is unpacked than 4 GiB, or 200 times its size if that is more.
+    walk, raw_size = follow(Memory(raw))
+    if raw_size is None:
+        return Judgement("pickle", None, _names_of_pickle(raw, walk), walk)
+    return Judgement("joblib", raw_size, _names_of_joblib(walk), walk)
+
+
+def follow(data: "Bytes") -> "tuple[Trace, int | None]":
+    """Give the walk over exactly one pickle or joblib file, or raise AdoptionError.
+
+    Of a joblib file its size once it is unpacked comes with it. The walk must end at the last byte:
+    what is left over is refused by each load. No more is in memory at a time than some pieces, and
+    of what is compressed no more is unpacked than 4 GiB, or 200 times its size if that is more.
     """
     from pickleseal.auditing.cursor import Cursor  # noqa: PLC0415 - only what adopts needs them
     from pickleseal.auditing.machine import trace  # noqa: PLC0415 - as above
 
-    start = bytes(raw[:8])
+    start = data.read(0, 8)
     if start == envelope.MAGIC:
         raise AdoptionError("it is sealed already")
     for magic, what in _OTHERS.items():
@@ -62,7 +74,7 @@ def judge(raw: memoryview) -> Judgement:
         raise AdoptionError("it is empty")
     method = unpacking.method_of(start)
     try:
-        reader = _Pieces(raw)
+        reader = _Pieces(data)
         cursor = Cursor(reader.read)
         if method is not None and unpacking.method_of(cursor.peek(8)) is not None:
             raise AdoptionError("it is compressed twice, and joblib unpacks once")
@@ -78,9 +90,7 @@ def judge(raw: memoryview) -> Judgement:
             "it refers to what its reader has to give (persistent ids, or buffers that lie"
             f" elsewhere), and so is no whole file: {_NOT_ONE}"
         )
-    if method is None and not walk.wrapped_arrays:
-        return Judgement("pickle", None, _names_of_pickle(raw, walk), walk)
-    return Judgement("joblib", reader.given, _names_of_joblib(walk), walk)
+    return walk, None if method is None and not walk.wrapped_arrays else reader.given
 
 
 def adopt_bytes(
@@ -203,10 +213,10 @@ class _Pieces:
     Raises AdoptionError for more than anybody would pack into so little.
     """
 
-    def __init__(self, raw: memoryview) -> None:
+    def __init__(self, data: "Bytes") -> None:
         self.given = 0
-        self._most = max(_MOST_UNPACKED, _MOST_TIMES * len(raw))
-        self._pieces: Iterator[memoryview] = iter(unpacking.pieces(raw))
+        self._most = max(_MOST_UNPACKED, _MOST_TIMES * data.size)
+        self._pieces: Iterator[memoryview] = iter(unpacking.pieces(data.read, data.size))
         self._left = memoryview(b"")
 
     def read(self, size: int) -> bytes:
@@ -247,7 +257,7 @@ def _check_end(
 
 
 def _names_of_pickle(raw: memoryview, walk: "Trace") -> frozenset[tuple[str, str]] | None:
-    if _has_codes(walk):
+    if walk.coded:
         return None
     if walk.protocol <= _LAST_OLD_PROTOCOL:
         # Old protocols spell names in ways of their own, and the walk gives those of today.
@@ -259,16 +269,11 @@ def _names_of_pickle(raw: memoryview, walk: "Trace") -> frozenset[tuple[str, str
 
 
 def _names_of_joblib(walk: "Trace") -> frozenset[tuple[str, str]] | None:
-    if _has_codes(walk):
+    if walk.coded:
         return None
     today = [(module, name) for module, name, _ in walk.names]
     # The pickle of an array of objects inside may be of an old protocol, and spell them as then.
     return frozenset(chain(today, map(_as_then, today)))
-
-
-def _has_codes(walk: "Trace") -> bool:
-    """Tell whether a stream has codes of copyreg's for names, which each process gives its own."""
-    return any("extension code" in clause for clause in walk.beyond)
 
 
 def _as_then(pair: tuple[str, str]) -> tuple[str, str]:

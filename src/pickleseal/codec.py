@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 CHUNK_SIZE = 4 << 20
 """What a frame holds; the last one of a segment may hold less."""
 DEFAULT_LEVEL = 3
+MODULE = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+"""What this room imports: `opening.segments` asks first whether that is a local file."""
 
 _LEVELS = range(1, 23)
 # A frame that zstd's own tools skip: the segment as a whole is a file that they can read.

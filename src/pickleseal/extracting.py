@@ -1,7 +1,6 @@
 """Taking files out of their envelopes again, a folder at a time: no one is held here."""
 
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
@@ -63,14 +62,16 @@ def extract_all(
             yield _extracted(found, root, folder, keyring, context)
 
 
-def write_new(path: str, data: bytes, *, like: str) -> None:
-    """Write a whole file where there is none, with the mode of another, its envelope.
+class Plain(NamedTuple):
+    """What is in an envelope, as a plain file, and the mode that the envelope's own file has."""
 
-    Raises TargetError where there is one, or is one by then.
-    """
-    # At once with that mode: what was private stays private.
-    mode = stat.S_IMODE(os.stat(like).st_mode) & 0o777
-    storage.write_whole(path, data, mode=mode, exclusive=True)
+    data: bytes
+    mode: int
+
+    def write_new(self, path: str) -> None:
+        """Write it where there is no file, with that mode; TargetError where there is one."""
+        # At once with that mode: what was private stays private.
+        storage.write_whole(path, self.data, mode=self.mode, exclusive=True)
 
 
 def make_folder_of(target: str, *, below: str) -> None:
@@ -85,10 +86,14 @@ def make_folder_of(target: str, *, below: str) -> None:
     os.makedirs(place, exist_ok=True)
 
 
-def extract_file(path: str, *, keyring: Keyring, context: str | None = None) -> bytes:
+def extract_file(path: str, *, keyring: Keyring, context: str | None = None) -> Plain:
     """Give what is in the envelope at a path; the context is as for `extract_all`."""
-    with storage.open_source(path) as source:
-        return extract_from(source, keyring=keyring, check=_check(context))
+    return _plain(Found(path), keyring, context)
+
+
+def _plain(found: Found, keyring: Keyring, context: str | None) -> Plain:
+    with found.opened() as (source, mode):
+        return Plain(extract_from(source, keyring=keyring, check=_check(context)), mode)
 
 
 def _check(context: str | None) -> Callable[[AuthenticHead], None]:
@@ -112,11 +117,11 @@ def _extracted(
     inside = os.path.basename(root) if found.named else os.path.relpath(found.path, root)
     target = os.path.join(folder, inside)
     try:
-        data = extract_file(found.path, keyring=keyring, context=context)
+        plain = _plain(found, keyring, context)
         make_folder_of(target, below=folder)
-        if _holds(target, data):
+        if _holds(target, plain.data):
             return Extracted(found.path, Outcome.ALREADY, target)
-        write_new(target, data, like=found.path)
+        plain.write_new(target)
     except (PicklesealError, OSError, MemoryError) as error:
         outcome = Outcome.REFUSED if isinstance(error, SealError) else Outcome.FAILED
         if isinstance(error, NotSealedError) and not found.named:

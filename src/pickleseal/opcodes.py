@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pickleseal.errors import MalformedError
 
+PROTO = 0x80
 GLOBAL = ord("c")
 INST = ord("i")
 FRAME = 0x95
@@ -67,6 +68,11 @@ def walk(stream: memoryview) -> Iterator[Opcode]:
         yield Opcode(code, start, position)
 
 
+def protocol_of(start: bytes | memoryview) -> int:
+    """Give the protocol that a stream which begins with these bytes announces: 0 without one."""
+    return start[1] if len(start) > 1 and start[0] == PROTO else 0
+
+
 def global_names(stream: memoryview) -> frozenset[tuple[str, str]]:
     """Give the module and name of each global of a stream of protocol 0 to 3, as it spells them."""
     names = set()
@@ -88,8 +94,7 @@ def put_back(stream: memoryview, buffers: Sequence[memoryview]) -> bytes:
     left = iter(buffers)
     pieces: list[memoryview | bytes] = []
     kept = 0
-    opcodes = list(walk(stream))
-    for number, (code, start, end) in enumerate(opcodes):
+    for code, start, end in walk(stream):
         # Frames go: their sizes would no longer be true, and no unpickler needs them.
         if code not in (FRAME, NEXT_BUFFER):
             continue
@@ -100,10 +105,9 @@ def put_back(stream: memoryview, buffers: Sequence[memoryview]) -> bytes:
         buffer = next(left, None)
         if buffer is None:
             raise MalformedError("the pickle asks for more buffers than there are")
-        follower = opcodes[number + 1] if number + 1 < len(opcodes) else None
-        read_only = follower is not None and follower.code == READONLY_BUFFER
-        if follower is not None and read_only:
-            kept = follower.end
+        read_only = stream[end : end + 1] == bytes([READONLY_BUFFER])
+        if read_only:
+            kept += 1  # that opcode has no argument
         pieces.append(bytes([BINBYTES8 if read_only else BYTEARRAY8]))
         pieces.append(len(buffer).to_bytes(8, "little"))
         pieces.append(buffer)

@@ -62,6 +62,20 @@ def is_local(module: str) -> bool:
     return origin_of(module) is Origin.LOCAL
 
 
+def check_own_import(module: str, *, installed_only: bool) -> None:
+    """Return if pickleseal itself may import `module` to read a file that somebody gave it.
+
+    One that is loaded runs nothing any more, and is refused only where installed ones alone are
+    taken. Raises PolicyError for a local file, of which nothing has run yet.
+    """
+    if (installed_only or module not in sys.modules) and is_local(module):
+        raise PolicyError(
+            f"to read it, pickleseal needs the module {shown(module)}, and a local file of that"
+            " name would be run in its place. Rename that file, or run where it is not found. (If"
+            f" that is where your packages are installed, name its folder in {VARIABLE})"
+        )
+
+
 def of_modules(modules: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
     """Give top-level `modules` by where each comes from, sorted; one that is not found is left out.
 
@@ -79,12 +93,13 @@ _SETUPTOOLS_HOOK = "_distutils_hack"
 
 
 def _unloaded(name: str) -> Origin | None:
-    if name == "distutils" and any(map(_is_setuptools_hook, sys.meta_path)):
-        origin = origin_of("setuptools")
-        if origin is not None:
-            return origin
     spec = _search(name)
-    return None if spec is None else _judge(name, spec)
+    found = None if spec is None else _judge(name, spec)
+    # The hook steps aside where pybuilddir.txt lies in the working directory: then `found` is run.
+    hooked = name == "distutils" and any(map(_is_setuptools_hook, sys.meta_path))
+    if hooked and found is not Origin.LOCAL:
+        return origin_of("setuptools") or found
+    return found
 
 
 def _search(name: str) -> object:

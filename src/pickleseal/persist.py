@@ -155,16 +155,16 @@ def signed_load(
         was sealed for one is refused.
     min_serial: refuse a file whose serial is lower, or that has none. Default: any.
     pins: the path of a file that remembers, for each context, the highest serial that was loaded
-        and its content, and so refuses an older one; it is written when the load is done. Default:
-        what PICKLESEAL_PINS names, else none.
+        and its content, and so refuses an older one; it is written when the load is done
+        (docs/reference/pins.md has the rules). Default: what PICKLESEAL_PINS names, else none.
     max_age: refuse a file that was sealed longer ago (a timedelta). Default: any.
     expect: the one content to accept, `ps<suite>:` and 64 hexadecimal digits, as `inspect` tells
         it. Default: any.
     allow: what the pickle may refer to: modules, with all below them ("sklearn"), and single names
         ("builtins.set"), as `inspect` lists them. Default: what was recorded when it was sealed.
     installed_only: refuse an object that needs a module that is neither of the standard library nor
-        of an installed distribution. Default False: those alone are refused that were installed
-        when it was sealed, and are local now.
+        of an installed distribution, loaded already or not. Default False: those alone are refused
+        that were installed when it was sealed, and are local now.
     on_mismatch: what to do where Python or a package differs from the version sealed with:
         "warn" (default), "raise", or "ignore".
     max_bytes: refuse an envelope of more bytes, or one that would expand to more. Default: no
@@ -185,6 +185,7 @@ def signed_load(
         allow=allow,
         installed_only=installed_only,
         on_mismatch=on_mismatch,
+        max_bytes=max_bytes,
     )
     with storage.open_source(file) as source, opening.naming(source.name):
         payload = opening.read(
@@ -235,6 +236,7 @@ def signed_loads(
         allow=allow,
         installed_only=installed_only,
         on_mismatch=on_mismatch,
+        max_bytes=max_bytes,
     )
     source = memory_source(data)
     payload = opening.read(
@@ -490,8 +492,17 @@ def _demands(
     allow: Iterable[str] | None,
     installed_only: bool,
     on_mismatch: OnMismatch,
+    max_bytes: int | None,
 ) -> _Demands:
     """Take the arguments of a load, before anything is read."""
+    if min_serial is not None:
+        policy.check_kind("min_serial", min_serial, int)
+    if max_bytes is not None:
+        policy.check_kind("max_bytes", max_bytes, int)
+    if expect is not None:
+        policy.check_kind("expect", expect, str)
+    if installed_only is not False and installed_only is not True:
+        raise TypeError(f"installed_only takes True or False, not {type(installed_only).__name__}")
     if on_mismatch not in ("warn", "raise", "ignore"):
         raise ValueError(f"on_mismatch must be 'warn', 'raise' or 'ignore', not {on_mismatch!r}")
     if pins is not None and context is None:
@@ -547,6 +558,7 @@ def _restore(
         buffers=given,
         allow=demands.allowed,
         check_module=lambda module: demands.check_module(metadata, module),
+        installed_only=demands.installed_only,
     )
     if found is not None and demands.pins is not None and metadata.context is not None:
         demands.pins.note(metadata.context, found)

@@ -15,10 +15,10 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from pickleseal import opcodes, opening, unpacking
+from pickleseal import opcodes, opening, origins, unpacking
 from pickleseal.errors import MalformedError, PolicyError, shown
 from pickleseal.metadata import External, Metadata
-from pickleseal.policy import Allowed, modules_of
+from pickleseal.policy import Allowed, today_of
 from pickleseal.seal import Verified
 
 DEFAULT_PROTOCOL = pickle.DEFAULT_PROTOCOL
@@ -35,6 +35,7 @@ OUT_OF_BAND_SIZE = 64 << 10
 _MAX_SEGMENTS = 1 << 16
 _OUT_OF_BAND_PROTOCOL = 5
 _NAMED_BY_WALK_PROTOCOL = 3
+_LAST_PROTOCOL_OF_PYTHON_2 = 2
 
 Names = frozenset[tuple[str, str]]
 BufferCallback = Callable[[pickle.PickleBuffer], Any]
@@ -98,32 +99,34 @@ def restore(
     buffers: Iterable[Any] | None,
     allow: Allowed | None = None,
     check_module: Callable[[str], None] | None = None,
+    installed_only: bool = False,
 ) -> Any:  # noqa: ANN401 - what was pickled
     """Unpickle a verified payload, the only way that pickleseal ever unpickles.
 
     The keywords are pickle's, and `allow`: the names that it may refer to, None for any;
-    `check_module`: asked of each top-level module that is not loaded yet. Raises PolicyError for a
-    name that the sealed imports do not list or `allow` does not have, or for `buffers` other than
-    those bound; MalformedError where the stream or a buffer is left over; what a class raises
+    `check_module`: asked of each top-level module that is not loaded yet; `installed_only`: of
+    those that are loaded too, and of what is imported here to read the payload. Raises PolicyError
+    for a name that the sealed imports do not list or `allow` does not have, or for `buffers` other
+    than those bound; MalformedError where the stream or a buffer is left over; what a class raises
     passes through.
     """
     head = payload.head
-    check = _name_check(head.metadata, allow, check_module)
+    check = _name_check(head.metadata, allow, check_module, loaded_too=installed_only)
     if head.metadata.content == "joblib":
-        return _restore_joblib(payload, check)
+        return _restore_joblib(payload, check, installed_only=installed_only)
     if head.metadata.content != "pickle":
         raise PolicyError(
             f"its content is {shown(head.metadata.content)}, which is not loaded as a pickle"
         )
-    stream, *beside = opening.segments(payload)
+    stream, *beside = opening.segments(payload, installed_only=installed_only)
     source: Sequence[Any] = beside
     if head.metadata.external is not None:
         source = _checked_external(head.metadata.external, buffers)
     left = iter(source)
     reader = _Reader(stream)
-    unpickler = _Unpickler(
+    unpickler = _kind_for(stream, fix_imports=fix_imports)(
         cast("Any", reader),  # its views are bytes-like, which is all the unpickler needs
-        fix_imports=fix_imports,
+        fix_imports=False,  # done by its find_class: what is looked up is what was checked
         encoding=encoding,
         errors=errors,
         buffers=left,
@@ -255,7 +258,7 @@ class _Reader:
 
 
 _find_class = pickle.Unpickler.find_class
-_NameCheck = Callable[[str, str], None]
+_NameCheck = Callable[..., None]
 
 
 class _Unpickler(pickle.Unpickler):
@@ -266,35 +269,76 @@ class _Unpickler(pickle.Unpickler):
         return _find_class(self, module, name)
 
 
-def _name_check(
-    metadata: Metadata, allow: Allowed | None, check_module: Callable[[str], None] | None
-) -> _NameCheck:
-    """Give what refuses a name that a pickle asks for and may not have."""
-    listed = None if metadata.imports is None else frozenset(metadata.imports)
+class _UnpicklerOfPython2(_Unpickler):
+    """One that looks up names of Python 2 as they are called today."""
 
-    def check(module: str, name: str) -> None:
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as in pickle
+        self.check(module, name, of_python_2=True)
+        return _find_class(self, *today_of(module, name))
+
+
+def _kind_for(start: bytes | memoryview, *, fix_imports: bool) -> type[_Unpickler]:
+    """Give the unpickler for a stream that begins with these bytes, which tell its protocol."""
+    old = fix_imports and opcodes.protocol_of(start) <= _LAST_PROTOCOL_OF_PYTHON_2
+    return _UnpicklerOfPython2 if old else _Unpickler
+
+
+def _name_check(
+    metadata: Metadata,
+    allow: Allowed | None,
+    check_module: Callable[[str], None] | None,
+    *,
+    loaded_too: bool,
+) -> _NameCheck:
+    """Give what refuses a name that a pickle asks for and may not have.
+
+    `of_python_2`: the name is looked up as it is called today, and both spellings may be allowed.
+    """
+    listed = None if metadata.imports is None else frozenset(metadata.imports)
+    judged: set[str] = set()
+    known = judged if loaded_too else sys.modules
+
+    def check(module: str, name: str, *, of_python_2: bool = False) -> None:
         if listed is not None and (module, name) not in listed:
             raise PolicyError(
                 f"it refers to {shown(module)}.{shown(name)}, which its sealed imports do not list"
             )
-        if allow is not None and not allow.has(module, name):
+        if allow is not None and not (
+            allow.has(module, name) or (of_python_2 and allow.has(*today_of(module, name)))
+        ):
             raise PolicyError(
                 f"it refers to {shown(module)}.{shown(name)}, which allow does not have"
             )
-        if check_module is not None and module not in sys.modules:
-            for top in modules_of([(module, name)]) - sys.modules.keys():
+        if of_python_2:
+            module, _ = today_of(module, name)
+        if check_module is not None and module not in known:
+            top = module.partition(".")[0]
+            if top not in known:
                 check_module(top)
+            judged.update((module, top))
 
     return check
 
 
-def _restore_joblib(payload: Verified, check: _NameCheck) -> Any:  # noqa: ANN401 - as restore
+_OF_JOBLIB = ("joblib", "numpy", "lz4", "bz2", "lzma")
+"""What joblib content is read with: imported here, by `unpacking`, or by joblib at once."""
+
+
+def _restore_joblib(payload: Verified, check: _NameCheck, *, installed_only: bool) -> Any:  # noqa: ANN401 - as restore
     """Load a file of joblib's from memory: unpacked by us, read by joblib."""
+    packed, *beside = opening.segments(payload, installed_only=installed_only)
+    if beside:
+        raise MalformedError("joblib content has one segment")
+    for module in _OF_JOBLIB:
+        origins.check_own_import(module, installed_only=installed_only)
     from joblib import numpy_pickle  # noqa: PLC0415 - only for files that were adopted
+
+    data = unpacking.expand(packed, payload.head.metadata.raw_size or 0)
+    file = io.BufferedReader(_Raw(data))
 
     class Unpickler(numpy_pickle.NumpyUnpickler):  # type: ignore[misc,unused-ignore]
         def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as in pickle
-            check(module, name)
+            check(module, name, of_python_2=self.proto <= _LAST_PROTOCOL_OF_PYTHON_2)
             found = super().find_class(module, name)
             return Wrapper if found is numpy_pickle.NumpyArrayWrapper else found
 
@@ -312,21 +356,18 @@ def _restore_joblib(payload: Verified, check: _NameCheck) -> Any:  # noqa: ANN40
             if not self.dtype.hasobject:
                 return super().read_array(unpickler, *options)
             # A pickle of its own, which joblib before 1.6 reads past our find_class.
-            inner = _Unpickler(unpickler.file_handle)
+            start = data[file.tell() :][:2]
+            inner = _kind_for(start, fix_imports=True)(file, fix_imports=False)
             inner.check = check
             return inner.load()
 
-    packed, *beside = opening.segments(payload)
-    if beside:
-        raise MalformedError("joblib content has one segment")
-    size = payload.head.metadata.raw_size or 0
-    file = io.BufferedReader(_Raw(unpacking.expand(packed, size)))
     # joblib before 1.5 has no such argument.
     known = numpy_pickle.NumpyUnpickler.__init__.__code__.co_varnames
     options = {"ensure_native_byte_order": True} if "ensure_native_byte_order" in known else {}
     unpickler = Unpickler("", file, **options)
     obj = unpickler.load()
-    if file.read(1):
+    # What it reads from is the rest of its last frame, and then the file.
+    if unpickler.read(1):
         raise MalformedError("bytes follow the end of what joblib wrote")
     return obj
 
@@ -340,6 +381,9 @@ class _Raw(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def tell(self) -> int:
+        return self._position
 
     def readinto(self, target: Any) -> int:  # noqa: ANN401 - any buffer
         piece = self._data[self._position : self._position + len(target)]

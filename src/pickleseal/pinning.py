@@ -4,6 +4,7 @@ docs/reference/pins.md is the rule. Nobody else may be able to change the file, 
 """
 
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,9 @@ class PinFile(NamedTuple):
     def read(self) -> dict[str, Pin]:
         """Give all pins, by their context. Raises PinsError for a file that cannot be used."""
         try:
+            # First, since what is said below of such a thing is meant for a keyring's folder.
+            if not stat.S_ISREG(os.stat(self.path).st_mode):
+                raise self._unusable("it is no regular file")
             text = permissions.read_guarded(
                 self.path, secret=False, group_read=True, limit=_MAX_SIZE
             )

@@ -58,7 +58,7 @@ def check_whole(found: Pin | None, pin: Pin | None) -> None:
     """Return if a whole artifact is not another one of the pin's serial.
 
     One that was sealed anew is the same: its content is, or, under a key of another suite, where
-    the same content has another name, its metadata are.
+    the same content has another name, its metadata are. Those alone do not tell another content.
     """
     if found is None or pin is None or found.serial != pin.serial:
         return

@@ -61,6 +61,16 @@ def check_digest(digest: str, expected: str | None) -> None:
         raise PolicyError(f"its content is {digest}, and the load expects {shown(expected)}")
 
 
+def check_kind(name: str, value: object, kind: type[int] | type[str]) -> None:
+    """Return if an argument of a load is of its kind: True and False are no numbers."""
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise _wrong(name, "a whole number" if kind is int else "a text", value)
+
+
+def _wrong(name: str, kind: str, value: object) -> TypeError:
+    return TypeError(f"{name} takes {kind}, not {type(value).__name__}")
+
+
 class Allowed(NamedTuple):
     """The names that a caller lets a pickle refer to: whole modules, and single names."""
 
@@ -72,31 +82,45 @@ class Allowed(NamedTuple):
         """Take modules ("sklearn": it and all below it) and names ("builtins.set")."""
         if isinstance(allow, str):
             raise TypeError("allow takes a list of modules and names, not one text")
+        if not isinstance(allow, Iterable):
+            raise _wrong("allow", "a list of modules and names", allow)
         names = frozenset(allow)
         for name in names:
+            if not isinstance(name, str):
+                raise _wrong("allow", "a list of texts", name)
             if "*" in name:
                 raise ValueError(f"allow takes modules and names as they are, not {name!r}")
         return cls(names, tuple(f"{name}." for name in names))
 
     def has(self, module: str, name: str) -> bool:
-        """Tell whether a name of a module is one of them, one of Python 2 as it is called today."""
+        """Tell whether a name of a module is one of them, as it is spelled."""
         # A path of attributes can lead out of a module, to what that has imported itself.
         if f"{module}.{name}" in self.names:
             return True
-        if "." not in name and f"{module}.".startswith(self.beginnings):
-            return True
-        today = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
-        return today != (module, name) and self.has(*today)
+        return "." not in name and f"{module}.".startswith(self.beginnings)
+
+
+def today_of(module: str, name: str) -> tuple[str, str]:
+    """Give a name of Python 2 as it is called today; any other as it is.
+
+    pickle does so for streams of protocol 0 to 2, and for no others.
+    """
+    return NAME_MAPPING.get((module, name)) or (IMPORT_MAPPING.get(module, module), name)
 
 
 def check_imports(metadata: Metadata, allowed: Allowed | None) -> None:
     """Return if all names that the envelope lists are among those allowed, if that is asked for.
 
-    What it does not list is held against them when the unpickler asks for it.
+    What it does not list is held against them when the unpickler asks for it; and so is whether a
+    name stands for another one of today, which the protocol of the stream tells.
     """
     if allowed is None:
         return
-    others = [pair for pair in metadata.imports or () if not allowed.has(*pair)]
+    others = [
+        pair
+        for pair in metadata.imports or ()
+        if not (allowed.has(*pair) or allowed.has(*today_of(*pair)))
+    ]
     if others:
         listed = ", ".join(shown(f"{module}.{name}") for module, name in others[:_MOST_TOLD])
         more = f" and {len(others) - _MOST_TOLD} more" if len(others) > _MOST_TOLD else ""
@@ -107,8 +131,7 @@ def modules_of(names: Iterable[tuple[str, str]]) -> set[str]:
     """Give the top-level modules that names lead to, those of Python 2 under today's name too."""
     modules = set()
     for pair in names:
-        today, _ = NAME_MAPPING.get(pair, pair)
-        for module in (pair[0], IMPORT_MAPPING.get(today, today)):
+        for module, _ in (pair, today_of(*pair)):
             modules.add(module.partition(".")[0])
     return modules
 

@@ -27,7 +27,8 @@ from pickleseal.keystore.sources import find_keyring
 from pickleseal.metadata import Metadata, normalize_context
 from pickleseal.roster import Entry
 from pickleseal.stocktaking import read_inventory
-from pickleseal.walk import files_below
+from pickleseal.storage.files import text_path
+from pickleseal.walk import Found, files_below
 
 
 class Outcome(StrEnum):
@@ -127,9 +128,8 @@ def reseal(
     """
     ring = find_keyring(keyring)
     done = _reseal(
-        os.fspath(file),
+        Found(text_path(file)),
         ring,
-        named=True,
         context=context,
         readmitted=None,
         durable=True,
@@ -161,9 +161,8 @@ def reseal_all(
             continue
         try:
             yield _reseal(
-                found.path,
+                found,
                 keyring,
-                named=found.named,
                 context=context,
                 readmitted=readmitted,
                 durable=durable,
@@ -179,17 +178,17 @@ def reseal_all(
 
 
 def _reseal(
-    path: str,
+    found: Found,
     ring: Keyring,
     *,
-    named: bool,
     context: str | None,
     readmitted: Readmission | None,
     durable: bool,
     dry_run: bool,
 ) -> Resealed:
     opening_ring = ring if readmitted is None else readmitted.ring
-    with storage.open_source(path) as source, opening.naming(source.name):
+    path, named = found.path, found.named
+    with found.opened() as (source, _), opening.naming(source.name):
         fixed = opening.read_fixed(source)
         head = seal.open_head(fixed, opening.read_head(source, fixed), opening_ring)
         metadata = head.metadata

@@ -14,6 +14,7 @@ from pickleseal.errors import MalformedError, PicklesealError
 PIECE = 1 << 20
 """The most that is unpacked at a time, in bytes."""
 _FED = 1 << 16
+_LONGEST_START = 8
 
 _MEMORY = 1 << 30  # what a decoder of xz or lzma may take, in bytes: xz -9 takes 65 MiB
 
@@ -102,14 +103,15 @@ def method_of(start: bytes) -> str | None:
     return None if method is None else method.name
 
 
-def pieces(data: memoryview) -> Iterator[memoryview]:
+def pieces(read: Callable[[int, int], bytes | memoryview], size: int) -> Iterator[memoryview]:
     """Give what a stream holds, a piece of at most 1 MiB at a time; uncompressed data in pieces.
 
-    Raises MalformedError for a stream that is damaged, is cut off, or is followed by anything.
+    `read` gives bytes of the stream at an offset, and `size` is how many there are. Raises
+    MalformedError for a stream that is damaged, is cut off, or is followed by anything.
     """
-    method = _method(bytes(data[:8]))
+    method = _method(bytes(read(0, _LONGEST_START)))
     if method is None:
-        yield from (data[at : at + PIECE] for at in range(0, len(data), PIECE))
+        yield from (memoryview(read(at, PIECE)) for at in range(0, size, PIECE))
         return
     decoder = method.decoder()
     position = 0
@@ -125,11 +127,11 @@ def pieces(data: memoryview) -> Iterator[memoryview]:
         if piece:
             yield memoryview(piece)
         elif not decoder.eof:
-            if position >= len(data):
+            fed = read(position, _FED)
+            if not fed:
                 raise MalformedError(f"its {method.name} stream is cut off")
-            fed = data[position : position + _FED]
             position += len(fed)
-    spare = len(data) - position + len(decoder.unused_data or b"")
+    spare = size - position + len(decoder.unused_data or b"")
     if spare:
         raise MalformedError(f"{spare} bytes follow its {method.name} stream")
 
@@ -139,13 +141,13 @@ def expand(data: memoryview, raw_size: int) -> memoryview:
 
     Never takes more than a piece beyond `raw_size` bytes. Raises MalformedError.
     """
-    if _method(bytes(data[:8])) is None:
+    if _method(bytes(data[:_LONGEST_START])) is None:
         if len(data) != raw_size:
             raise _other_size(raw_size)
         return data
     whole = memoryview(bytearray(raw_size))
     done = 0
-    for piece in pieces(data):
+    for piece in pieces(lambda at, length: data[at : at + length], len(data)):
         if len(piece) > raw_size - done:
             raise _other_size(raw_size)
         whole[done : done + len(piece)] = piece

@@ -7,10 +7,13 @@ was named is taken as it is.
 import os
 import stat
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-from pickleseal.storage import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+from pickleseal.storage import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Source
+from pickleseal.storage.files import stamp_of
+from pickleseal.storage.source import file_source, open_regular
 
 BACKUP_SUFFIX = ".unsealed"
 """What a file is called by, after its name, that stands as it was before it was adopted."""
@@ -93,6 +96,22 @@ class Found(NamedTuple):
         if self.skip is None and self.real is not None and os.path.realpath(self.path) != self.real:
             return Skip.MOVED.value
         return self.reason
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[Source, int]]:
+        """Open it as one envelope, of which nothing may be left over; give its mode, too.
+
+        Below a folder it is what was seen there: a link that came in its place is not followed.
+        """
+        folder = None if self.folder is None else self.folder.descriptor
+        descriptor = open_regular(self.path, follow=self.named, folder=folder)
+        try:
+            status = os.fstat(descriptor)
+            source = file_source(descriptor, 0, self.path, exact=True)
+            source.stamp = stamp_of(status)
+            yield source, stat.S_IMODE(status.st_mode) & 0o777
+        finally:
+            os.close(descriptor)
 
 
 def files_below(

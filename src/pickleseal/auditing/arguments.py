@@ -65,6 +65,7 @@ def _extension(width: int) -> Step:
         if code <= 0:
             raise Fault("an extension code is out of range")
         walk.record.note(f"it looks up extension code {code}")
+        walk.record.coded = True
         walk.stack.append(COMPUTED)
 
     return read

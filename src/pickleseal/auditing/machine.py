@@ -44,6 +44,7 @@ class Trace(NamedTuple):
     that this was a bound of the walk's own. `ended` is true where STOP was reached. `protocol`
     is the highest that the stream declares. `wrapped_arrays` counts joblib's arrays that were
     passed over, and `given` what only its reader could give: objects by persistent ids, buffers.
+    `coded` tells whether it looks up names by extension codes, which each process gives its own.
     """
 
     names: tuple[Name, ...]
@@ -55,6 +56,7 @@ class Trace(NamedTuple):
     protocol: int
     wrapped_arrays: int
     given: int
+    coded: bool
 
 
 def trace(cursor: Cursor, *, joblib: bool = False) -> Trace:
@@ -82,6 +84,7 @@ def trace(cursor: Cursor, *, joblib: bool = False) -> Trace:
         record.protocol,
         record.arrays,
         record.given,
+        record.coded,
     )
 
 

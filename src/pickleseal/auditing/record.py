@@ -21,12 +21,14 @@ class Record:
     """What a trace has come upon; an array of objects adds to that of the stream around it.
 
     `special`: gives what to do at a call of the global of a name, where its arguments tell more.
-    `wrappers` are joblib's wrappers of arrays among the names. `given` counts what only the reader
-    could give: objects by their persistent ids, and buffers beside the stream.
+    `wrappers` are joblib's wrappers of arrays among the names. `coded` tells whether a name is
+    looked up by an extension code. `given` counts what only the reader could give: objects by their
+    persistent ids, and buffers beside the stream.
     """
 
     __slots__ = (
-        "_special", "arrays", "beyond", "given", "names", "opcodes", "protocol", "wrappers",
+        "_special", "arrays", "beyond", "coded", "given", "names", "opcodes", "protocol",
+        "wrappers",
     )  # fmt: skip
 
     def __init__(self, special: "Callable[[str, str], Special | None]") -> None:
@@ -34,6 +36,7 @@ class Record:
         self.names: dict[tuple[str, str], Global] = {}
         self.wrappers: set[object] = set()
         self.beyond: dict[str, None] = {}
+        self.coded = False
         self.opcodes = 0
         self.protocol = 0
         self.arrays = 0

@@ -21,7 +21,7 @@ from pickleseal.cli.output import (
 )
 from pickleseal.cli.progress import tracked
 from pickleseal.errors import shown
-from pickleseal.extracting import Extracted, Outcome, extract_all, extract_file, write_new
+from pickleseal.extracting import Extracted, Outcome, extract_all, extract_file
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.sources import find_keyring
 from pickleseal.walk import files_below
@@ -90,13 +90,13 @@ def _extract_one(
 ) -> int:
     if output == "-" and as_json:
         raise click.UsageError("--json and --output - would both be printed")
-    data = extract_file(path, keyring=ring, context=context)
+    plain = extract_file(path, keyring=ring, context=context)
     if output == "-":
         sys.stdout.flush()
-        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.write(plain.data)
         sys.stdout.buffer.flush()
         return FINE
-    write_new(output, data, like=path)
+    plain.write_new(output)
     if as_json:
         print_json({"files": [_plain(Extracted(path, Outcome.EXTRACTED, output))]})
     else:

@@ -90,7 +90,8 @@ def forget(contexts: tuple[str, ...], *, everything: bool, file: str | None, as_
     if everything == bool(contexts):
         raise click.UsageError("name contexts, or give --all")
     found = _file(file)
-    wanted = list(found.read()) if everything else [normalize_context(c) for c in contexts]
+    held = found.read()  # before a lock is laid beside what may be no file of pins
+    wanted = list(held) if everything else [normalize_context(c) for c in contexts]
     gone = found.forget(wanted)
     missing = [context for context in wanted if context not in gone]
     if as_json:

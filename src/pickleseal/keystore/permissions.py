@@ -1,7 +1,7 @@
 """Who else can reach a key: the checks on files and folders, made before a byte is read.
 
 They are those that OpenSSH's StrictModes makes, and they hold on POSIX systems. Windows has
-no modes; there nothing is checked (SECURITY.md says so).
+no modes; there nothing is checked (SECURITY.md says so). Files of pins are held to them, too.
 """
 
 import os
@@ -23,7 +23,7 @@ _FLAGS = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
-_ELSEWHERE = "keep the keyring in a folder of your own"
+_ELSEWHERE = "keep it in a folder of your own"
 _KUBERNETES = (
     "(If others may have read a key, make a new one. In Kubernetes set defaultMode: 0400, or, for"
     " a container that is not root, fsGroup, defaultMode: 0440 and PICKLESEAL_GROUP_READ=1)"
@@ -104,11 +104,11 @@ def folder_faults(folder: Path, *, above: bool = False) -> Iterator[Fault]:
             continue
         yield Fault(
             place,
-            f"has mode {stat.S_IMODE(status.st_mode):04o}: others can replace the keys in or"
+            f"has mode {stat.S_IMODE(status.st_mode):04o}: others can replace what lies in or"
             " below it",
             # What belongs to another user, such as root's /tmp, is not ours to mend.
             f"chmod go-w {quoted(place)}" if status.st_uid == os.geteuid() else _ELSEWHERE,
-            "(or keep the keyring elsewhere)" if status.st_mode & stat.S_ISVTX else "",
+            "(or keep it elsewhere)" if status.st_mode & stat.S_ISVTX else "",
         )
 
 
@@ -176,7 +176,7 @@ def _owner_faults(status: os.stat_result, path: Path, *, mend: str) -> Iterator[
     if status.st_uid not in (0, os.geteuid()):
         yield Fault(
             path,
-            f"belongs to the user with id {status.st_uid}, who can change the keys there",
+            f"belongs to the user with id {status.st_uid}, who can change what lies there",
             mend,
             "(if it is yours: what another user put there is not to be trusted)",
         )

@@ -42,7 +42,8 @@ def _of_heap(length: int) -> memoryview:
     numpy = sys.modules["numpy"]
     memory = numpy.empty(length + envelope.ALIGNMENT, numpy.uint8)
     start = -memory.__array_interface__["data"][0] % envelope.ALIGNMENT
-    return memoryview(memory)[start : start + length]
+    # Not a part of a view: the object behind a view has to be of exactly its size, too.
+    return memoryview(memory[start : start + length])
 
 
 def _mapped(length: int) -> memoryview:
