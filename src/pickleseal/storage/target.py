@@ -140,8 +140,11 @@ def _write_file(
     size = sum(len(piece) for piece in _padded(segments))
     if size < threads.MIN_LEAVES * tree.LEAF_SIZE or not _PARALLEL:
         os.lseek(descriptor, start, os.SEEK_SET)
-        for chunk in _chunks(head, segments, finish, suite):
-            _write_all(descriptor, chunk)
+        if size <= tree.LEAF_SIZE:  # one call to the system
+            _write_all(descriptor, join(head, segments, finish, suite))
+        else:
+            for chunk in _chunks(head, segments, finish, suite):
+                _write_all(descriptor, chunk)
         return body + size + envelope.TAG_SIZE
 
     def write_leaf(number: int, leaf: list[memoryview]) -> bytes:
@@ -202,7 +205,7 @@ def _replacing(
     `exclusive`: what is there already, or is by then, stays, and TargetError is raised.
     """
     # A replaced link would break DVC, git-annex and Kubernetes mounts.
-    real = _own_place(path) if exclusive else os.path.realpath(path)
+    real = _own_place(path) if exclusive else _place(path)
     if exclusive and os.path.lexists(real):
         raise _there(path)
     replaced = None
@@ -255,6 +258,11 @@ def _create(temporary: str, path: str, mode: int) -> int:
     except OSError as error:
         # With the name that the caller gave, not one that nobody ever wrote.
         raise OSError(error.errno, error.strerror, path) from None
+
+
+def _place(path: str) -> str:
+    """Give where the file that a path leads to lies; links among its folders may stay."""
+    return os.path.realpath(path) if os.path.islink(path) else os.path.abspath(path)
 
 
 def _own_place(path: str) -> str:
