@@ -25,6 +25,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 TO = "\N{EN DASH}"
 _NONE = TO
 _NARROW = 130
+_SMALL = "iris KNN"
 
 
 def seconds(value: float) -> str:
@@ -120,8 +121,11 @@ def _table(title: str) -> Table:
 
 def _say_unmeasured(case: CaseResult, console: Console) -> None:
     for reason, rows in _unmeasured(case.rows).items():
-        names = ", ".join(BY_NAME[name].label for name in rows)
-        console.print(f"  [dim]not measured: {names}: {reason}[/dim]", highlight=False)
+        console.print(f"  [dim]not measured: {_labels(rows)}: {reason}[/dim]", highlight=False)
+
+
+def _labels(ways: Iterable[str]) -> str:
+    return "; ".join(BY_NAME[way].label for way in ways)  # names have commas
 
 
 def _unmeasured(rows: Iterable[Row]) -> dict[str, list[str]]:
@@ -340,15 +344,25 @@ def _page_goals(results: Results) -> list[str]:
         [goal.what, goal_text(goal, goal.at_most), goal_text(goal, goal.got), verdict(goal)]
         for goal in results.goals
     ]
-    return ["What was aimed at:", _markdown(["", "at most", "got", ""], rows)] if rows else []
+    if not rows:
+        return []
+    parts = ["What was aimed at:", _markdown(["", "at most", "got", ""], rows)]
+    if any(goal.what.startswith(_SMALL) and goal.reached is False for goal in results.goals):
+        parts.append(
+            f"That {_SMALL} does not reach its aim is due to the fixed cost: the head of a small"
+            " object takes as long as that of a large one."
+        )
+    return parts
 
 
 def _page_unmeasured(results: Results) -> list[str]:
-    lines = []
+    cases: dict[tuple[str, str], list[str]] = {}
     for case in results.cases:
-        for reason, names in _unmeasured(case.rows).items():
-            shown = ", ".join(BY_NAME[name].label for name in names)
-            lines.append(f"- {case.title}: {shown}: {reason}.")
+        for reason, ways in _unmeasured(case.rows).items():
+            cases.setdefault((_labels(ways), reason), []).append(case.title)
+    lines = [
+        f"- {shown}: {reason} ({'; '.join(where)})." for (shown, reason), where in cases.items()
+    ]
     lines += [
         f"- peak memory: {BY_NAME[r.way].label}: {r.reason}." for r in results.memory if r.reason
     ]

@@ -233,6 +233,19 @@ def test_codes_of_copyreg_are_adopted_without_a_list_of_names(ring: Keyring) -> 
         copyreg.remove_extension("fractions", "Fraction", 0xF0)
 
 
+@pytest.mark.parametrize("wrong", ["it.pkl", Path("it.pkl")])
+def test_extract_takes_no_path_and_names_what_does(wrong: Any, ring: Keyring) -> None:
+    with pytest.raises(TypeError, match=f"not {type(wrong).__name__}.*pickleseal extract"):
+        extract(wrong, keyring=ring)
+
+
+def test_an_array_file_is_called_by_its_name(ring: Keyring) -> None:
+    file = io.BytesIO()
+    np.save(file, np.arange(3))
+    with pytest.raises(AdoptionError, match="it is a NumPy file"):
+        adopt_bytes(file.getvalue(), keyring=ring)
+
+
 def test_adopting_takes_bytes_alone(ring: Keyring) -> None:
     call: Any = adopt_bytes
     for raw in ("text", None, 7, [b"x"]):

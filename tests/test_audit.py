@@ -160,6 +160,15 @@ def test_several_objects_in_one_file_are_all_judged(models: Path, ring: Keyring)
     assert "3 of 3" in result["broken"].reason
 
 
+def test_bytes_behind_an_envelope_are_no_object(models: Path, ring: Keyring) -> None:
+    signed_dump(1, models / "it", keyring=ring)
+    with open(models / "it", "ab") as file:
+        file.write(b"\n")
+    finding = found(models, keyring=ring)["it"]
+    assert finding.verdict is Verdict.MALFORMED
+    assert finding.reason == "1 byte follows the end of the envelope, which belongs to nothing"
+
+
 def test_a_context_other_than_expected_and_a_time_that_is_over(models: Path, ring: Keyring) -> None:
     signed_dump(1, models / "fraud", keyring=ring, context="fraud/v3")
     signed_dump(1, models / "prices", keyring=ring, context="prices/v1")
@@ -479,9 +488,13 @@ def test_findings_come_one_after_the_other_and_the_report_has_all(
     for number in range(5):
         signed_dump(number, models / str(number), keyring=ring)
     audited = audit(models, keyring=ring)
+    assert repr(audited) == f"<Audit of {models}: iterate over it, or call report()>"
     assert isinstance(audited, Iterator)
     first = next(audited)
     report = audited.report()
+    assert repr(report) == (
+        f"<Report of {models}: 0 errors, 0 warnings, 0 notes, 5 with nothing to do>"
+    )
     assert report.findings[0] is first
     assert len(report.findings) == 5
     assert report.roots == (str(models),)

@@ -181,13 +181,17 @@ def test_verify_enforces_a_context(model: Path, ring: Path) -> None:
 def test_verify_and_inspect_do_not_wait_on_a_pipe_or_take_a_folder(
     ring: Path, tmp_path: Path
 ) -> None:
-    places = [tmp_path]
-    if hasattr(os, "mkfifo"):
-        os.mkfifo(tmp_path / "fifo")
-        places.append(tmp_path / "fifo")
-    for place in places:
-        for command in ("verify", "inspect"):
-            assert run(command, place, "--keyring", ring).returncode == 1
+    (tmp_path / "my models").mkdir()
+    for command in ("verify", "inspect"):
+        done = run(command, "my models", "--keyring", ring, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "my models is a folder: name its files, or see pickleseal audit 'my models'" in (
+            done.stdout + done.stderr
+        )
+        if hasattr(os, "mkfifo"):
+            (tmp_path / "fifo").unlink(missing_ok=True)
+            os.mkfifo(tmp_path / "fifo")
+            assert run(command, tmp_path / "fifo", "--keyring", ring).returncode == 1
 
 
 # --- inspect ---------------------------------------------------------------------------------
@@ -253,6 +257,55 @@ def test_colour_is_for_terminals_that_want_it(model: Path, ring: Path) -> None:
     refused = {"FORCE_COLOR": "1", "NO_COLOR": "1"}
     colours = run("verify", model, "--keyring", ring, env=refused).stdout
     assert "\x1b[3" not in colours
+
+
+def test_a_pipe_gets_a_line_for_each_message_and_nobody_gets_blanks_at_the_ends_of_lines(
+    model: Path, ring: Path, tmp_path: Path
+) -> None:
+    stranger = tmp_path / "stranger.pkl"
+    signed_dump(1, stranger, keyring=Keyring(Key.generate()))
+    for arguments in (
+        ("verify", model, stranger),
+        ("inspect", stranger),
+        ("keys", "list"),
+        ("reseal", model, stranger),
+        ("extract", "--to", tmp_path / "plain", stranger),
+        ("audit", model, stranger),
+    ):
+        command = (*arguments, "--keyring", ring)
+        piped = run(*command, env={"COLUMNS": "40"}).stdout.splitlines()
+        drawn = run(*command, env={"COLUMNS": "40", "FORCE_COLOR": "1", "NO_COLOR": "1"})
+        folded = re.sub("\x1b[^m]*m", "", drawn.stdout).splitlines()
+        assert len(piped) < len(folded), arguments
+        assert all(len(line) <= 40 for line in folded), arguments
+        assert not [line for line in (*piped, *folded) if line != line.rstrip()]
+        assert "".join("".join(folded).split()) == "".join("".join(piped).split())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX only")
+@pytest.mark.parametrize("seconds", [0, 0.6])
+def test_a_bar_is_drawn_for_work_that_takes_a_while_alone(seconds: float) -> None:
+    code = (
+        "import time; from pickleseal.cli.progress import tracked\n"
+        f"def work():\n for n in range(3):\n  yield n\n  time.sleep({seconds})\n"
+        "print(*tracked(work(), 'Auditing', lambda: 3))"
+    )
+    ours, theirs = os.openpty()
+    with open(ours, "rb", buffering=0) as terminal:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            check=True,
+            env={**os.environ, "TERM": "xterm"},
+        )
+        os.write(theirs, b"the end\n")
+        os.close(theirs)
+        drawn = b""
+        while b"the end" not in drawn:
+            drawn += terminal.read(4096)
+    assert done.stdout == b"0 1 2\n"
+    assert (b"Auditing" in drawn) == bool(seconds)
 
 
 def test_a_reader_that_goes_away_is_no_traceback(model: Path, ring: Path) -> None:

@@ -187,7 +187,30 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(models: Path, ring: 
     assert target.read_text() == "the old one"
 
 
+def test_each_file_has_its_advice_and_what_says_more_stands_there_alone(
+    models: Path, ring: Path
+) -> None:
+    for name in ("a.pkl", "b.pkl"):
+        (models / name).write_bytes(pickle.dumps([1]))
+    (models / "many.pkl").write_bytes(pickle.dumps([1]) * 2)
+    text = run("audit", models, "--keyring", ring).stdout
+    assert "nobody vouches for it" not in text  # what they are stands behind each of them
+    assert text.index("b.pkl") < text.index("→ if you made it, seal it as it is: pickleseal adopt")
+    many = text[text.index("unsealed, data only  1 file") :]
+    assert many.index("many.pkl") < many.index("→ if you made it, load it where you trust it")
+
+
 # --- lists -----------------------------------------------------------------------------------
+
+
+def test_what_a_list_says_of_itself_is_what_it_holds(
+    models: Path, ring: Path, tmp_path: Path
+) -> None:
+    arm(models)
+    signed_dump(1, models / "strange.pkl", keyring=Keyring(Key.generate()))
+    (models / "text").write_text("no artifact")
+    done = run("audit", models, "--keyring", ring, "--inventory", tmp_path / "the.list")
+    assert ("listed 4 objects, 1 of them an error (not 1 that cannot be listed) in") in done.stderr
 
 
 def test_a_list_is_written_and_compared_with(models: Path, ring: Path, tmp_path: Path) -> None:

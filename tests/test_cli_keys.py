@@ -91,6 +91,8 @@ def test_the_story_of_a_ring_from_its_first_key_to_a_revocation(
     # The list was sealed by the key that is revoked now, so its own digest must vouch for it.
     only = ("reseal", models, "--keyring", ring, "--only-digests", listed)
     assert done_json(*only, code=1)["error"]["kind"] == "RevokedKeyError"
+    told = run("reseal", *(models / f"{n}.pkl" for n in (0, 1)), "--keyring", ring).stderr
+    assert told == "2 files: 2 sealed by the primary already\n"
     again = done_json(*only, "--sha256", sha256)
     assert {file["outcome"] for file in again["files"]} == {"already", "resealed"}
     for number in range(20):

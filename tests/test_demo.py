@@ -1,6 +1,8 @@
 """The demo keeps what it promises, in real processes."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +26,11 @@ def test_the_demo_goes_as_promised(ring_directory: Path) -> None:
     assert outcome["mark_after_refusals"] is False
     assert outcome["mark_after_plain_pickle"] is True
     assert len(set(outcome["verdicts"].values())) == 5
-    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    terminal = {**os.environ, "COLUMNS": "60", "FORCE_COLOR": "1", "NO_COLOR": "1"}
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=terminal)
+    text = re.sub("\x1b[^m]*m", "", shown.stdout)
     for refusal in outcome["refusals"]:
-        assert refusal["error"] in shown.stdout
+        assert refusal["error"] in text
+    # What does not fit is folded to where it begins.
+    for line in text.rpartition("All as promised")[0].splitlines():
+        assert not line or line.startswith(" "), line

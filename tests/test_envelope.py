@@ -1,6 +1,10 @@
 """Where each field of an envelope stands, and which heads no envelope has."""
 
+import gzip
+import pickle
 import struct
+import zlib
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import pytest
@@ -65,6 +69,37 @@ def start(
 def head_of(lengths: Sequence[int], metadata: bytes = b"{}") -> tuple[Fixed, bytearray]:
     head = pack_head(Suite.BLAKE3, KEY_ID, metadata, lengths)
     return head.fixed, bytearray(head_bytes(head))
+
+
+# --- what is no envelope ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("obj", [[1, 2], {"a": 1}, pickle.Pickler, slice(1), OrderedDict(a=1)])
+def test_what_looks_like_a_pickle_could_be_adopted(obj: object, protocol: int) -> None:
+    with pytest.raises(NotSealedError, match=r"a plain, unsealed pickle.*pickleseal adopt"):
+        parse_fixed(pickle.dumps(obj, protocol)[:64])
+
+
+@pytest.mark.parametrize(
+    "start",
+    [gzip.compress(b"x"), *(zlib.compress(b"x", level) for level in (0, 1, 6, 9)), b"BZh9"],
+)
+def test_what_is_compressed_could_be_adopted(start: bytes) -> None:
+    with pytest.raises(NotSealedError, match=r"looks like.*pickleseal adopt"):
+        parse_fixed(start)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        *(b"import os\n", b"PK\x03\x04", b"\x93NUMPY", b"x = 1\n", b"cat\ndog\npig\nquail\n"),
+        *(b"# A title\n", b"(see below)", b"[1]", b"{}", b"N.", b"\x80\x00", b"\0" * 64),
+    ],
+)
+def test_nobody_is_told_to_adopt_what_is_no_pickle(start: bytes) -> None:
+    with pytest.raises(NotSealedError, match=r"Nothing was unpickled\.$"):
+        parse_fixed(start)
 
 
 # --- layout ----------------------------------------------------------------------------------

@@ -129,6 +129,37 @@ def test_what_is_no_envelope_is_raised(tmp_path: Path, ring: Keyring, path: Path
     assert not (tmp_path / "mark").exists()
 
 
+def test_a_folder_and_what_follows_an_envelope_are_told_as_what_they_are(
+    path: Path, ring: Keyring
+) -> None:
+    with pytest.raises(NotSealedError, match=r"is a folder\. Name a file in it"):
+        inspect(path.parent, keyring=ring)
+    whole = path.read_bytes()
+    for size in (0, 1 << 20):
+        signed_dump(bytes(size), path, keyring=ring)
+        for more, text in (
+            (b"\n", "1 byte follows the end of the envelope, which belongs to nothing"),
+            (b"ab", "2 bytes follow the end of the envelope, which belong to nothing"),
+            (whole, "another sealed object follows: open the file, and load one after the other"),
+        ):
+            with open(path, "ab") as file:
+                file.write(more)
+            with pytest.raises(MalformedError, match=text):
+                verify(path, keyring=ring)
+            os.truncate(path, path.stat().st_size - len(more))
+
+
+def test_the_size_of_what_is_no_pickle_is_not_told_as_that_of_one(
+    path: Path, ring: Keyring, tmp_path: Path
+) -> None:
+    from pickleseal.inventory import Inventory
+    from pickleseal.stocktaking import write_inventory
+
+    assert ": pickle " in dict(inspect(path, keyring=ring).rows())["size"]
+    write_inventory(Inventory(1, ()), str(tmp_path / "list"), keyring=ring)
+    assert ": content " in dict(inspect(tmp_path / "list", keyring=ring).rows())["size"]
+
+
 def test_verify_enforces_a_context_that_is_given(path: Path, ring: Keyring) -> None:
     with pytest.raises(ContextError):
         verify(path, keyring=ring, context="spam")

@@ -62,6 +62,12 @@ def test_a_key_is_listed_once() -> None:
         Keyring(key, key)
 
 
+def test_a_ring_tells_how_many_keys_it_has() -> None:
+    key = Key.generate()
+    assert "1 key," in repr(Keyring(key))
+    assert "2 keys," in repr(Keyring(key, Key.generate()))
+
+
 def test_a_key_of_another_suite_than_the_head_names_is_refused() -> None:
     key = Key.generate(Suite.SHA256)
     with pytest.raises(MalformedError):

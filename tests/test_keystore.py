@@ -436,6 +436,30 @@ def test_the_argument_comes_first_then_the_variables_then_the_users_own(
     assert find_keyring(ring) is ring
 
 
+@pytest.mark.parametrize(
+    ("directory", "error"),
+    [
+        ("", KeyringError),
+        ("pickleseal-key-1.2", KeyringError),
+        (None, TypeError),
+        (b"ring", TypeError),
+    ],
+)
+def test_what_names_no_folder_is_told_and_is_not_the_current_folder(
+    directory: Any, error: type[Exception], ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ring_directory)
+    with pytest.raises(error, match=r"empty|key line|takes the path of a directory, not"):
+        open_keyring(directory)
+
+
+def test_a_missing_key_file_is_told_with_the_ring_to_mend(ring_directory: Path) -> None:
+    (file,) = ring_directory.glob("*.key")
+    file.unlink()
+    with pytest.raises(KeyringError, match=f"--reason lost --keyring {ring_directory}"):
+        open_keyring(ring_directory)
+
+
 @posix
 def test_a_tilde_in_an_argument_is_the_home_directory(
     ring_directory: Path, monkeypatch: pytest.MonkeyPatch

@@ -647,3 +647,35 @@ def test_a_context_that_cannot_be_sealed_is_refused(context: str) -> None:
 def test_a_context_is_text(context: Any) -> None:
     with pytest.raises(TypeError):
         normalize_context(context)
+
+
+class Frozen(dict[str, Any]):
+    """A mapping that can be hashed, and equals another as its values do."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, True), (0.0, -0.0), (True, 1.0)])
+def test_an_info_that_equals_one_before_is_written_as_it_is(before: Any, after: Any) -> None:
+    for value in (before, after):
+        data = Metadata(content="pickle", info=Frozen(x=value)).encode()
+        assert json.dumps(value) in data.decode()
+
+
+@pytest.mark.parametrize("name", ["created", "serial", "expires"])
+def test_a_count_that_equals_one_before_is_still_no_count(name: str) -> None:
+    one: Any = 1
+    Metadata(content="pickle", **{name: one}).encode()
+    other: Any
+    for other in (True, 1.0):
+        with pytest.raises(MetadataError):
+            Metadata(content="pickle", **{name: other}).encode()
+
+
+def test_what_is_read_can_be_changed_in_a_copy_and_not_for_others() -> None:
+    data = b'{"content":"pickle","info":{"a":[1]},"origins":{"std":["x"]},"versions":{"a":"1"}}'
+    copy: Any = Metadata.decode(data).copy()
+    copy.info["a"].append(2)
+    copy.versions["b"] = copy.origins["dist"] = ()
+    assert Metadata.decode(data).encode() == data

@@ -169,7 +169,8 @@ def test_the_warning_for_scikit_learn_is_one_that_filters_on_its_own_warning_cat
     with pytest.warns(InconsistentVersionWarning) as caught:
         signed_loads(sealed_with({"scikit-learn": "0.1"}, ring), keyring=ring)
     assert isinstance(caught[0].message, VersionMismatchWarning)
-    assert "scikit-learn" in str(caught[0].message)
+    assert "scikit-learn 0.1 then, " in str(caught[0].message)
+    assert caught[0].category.__name__ == "VersionMismatchWarning"
 
 
 def test_the_warning_for_another_package_is_not_scikit_learns(ring: Keyring) -> None:

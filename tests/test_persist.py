@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import pickleseal
@@ -127,8 +128,17 @@ def test_info_that_cannot_be_sealed_is_a_value_error_before_anything_is_written(
 
 @pytest.mark.parametrize("info", [["a"], "text", 7])
 def test_info_is_a_table(info: Any, ring: Keyring) -> None:
-    with pytest.raises(MetadataError):
+    with pytest.raises(MetadataError, match="info: it must be a dict"):
         signed_dumps(1, keyring=ring, info=info)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(None, "type NoneType, which info does not take$"), (np.float32(1), r"\(give its .tolist")],
+)
+def test_what_info_does_not_take_is_told(value: Any, told: str, ring: Keyring) -> None:
+    with pytest.raises(MetadataError, match=told):
+        signed_dumps(1, keyring=ring, info={"a": value})
 
 
 def test_arguments_of_another_kind_are_misuse(ring: Keyring) -> None:
@@ -138,7 +148,8 @@ def test_arguments_of_another_kind_are_misuse(ring: Keyring) -> None:
     cases: list[tuple[type[Exception], Callable[[], Any]]] = [
         (ValueError, lambda: call(1, keyring=ring, pickler="dill")),
         (ValueError, lambda: call(1, 99, keyring=ring)),
-        (TypeError, lambda: call(1, "5", keyring=ring)),
+        (TypeError, lambda: call(1, "zstd", keyring=ring)),
+        (TypeError, lambda: call(1, 5.0, keyring=ring)),
         (TypeError, lambda: call(1, keyring=ring, context=b"x")),
         (TypeError, lambda: load(data, keyring=ring, context=7)),
         (ValueError, lambda: load(data, keyring=ring, on_mismatch="maybe")),
@@ -149,6 +160,20 @@ def test_arguments_of_another_kind_are_misuse(ring: Keyring) -> None:
     for error, act in cases:
         with pytest.raises(error):
             act()
+
+
+def test_what_was_meant_by_an_argument_in_another_place_is_told(ring: Keyring) -> None:
+    call: Any = signed_dumps
+    with pytest.raises(TypeError, match="None, not str: compress= is a keyword"):
+        call(1, "zstd", keyring=ring)
+
+
+@pytest.mark.parametrize("wrong", ["abc", "ps2:", "ps3:" + "0" * 64, "ps2:" + "G" * 64])
+def test_what_names_no_content_is_told_before_anything_is_read(
+    wrong: str, ring: Keyring, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="expect takes ps1: or ps2: and 64 hexadecimal digits"):
+        signed_load(tmp_path / "none", keyring=ring, expect=wrong)
 
 
 @pytest.mark.parametrize(

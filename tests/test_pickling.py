@@ -2,6 +2,7 @@
 
 import abc
 import collections
+import contextlib
 import copyreg
 import datetime as dt
 import enum
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import types
 import typing
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -318,6 +320,25 @@ def test_what_pickle_cannot_pickle_raises_what_pickle_raises(protocol: int, ring
             pickle.dumps(obj, protocol)
         with pytest.raises(plain.type):
             signed_dumps(obj, protocol, keyring=ring)
+
+
+def test_it_is_told_what_pickles_a_function_of_ones_own(ring: Keyring) -> None:
+    def local() -> None: ...
+
+    class Broken:
+        def __reduce__(self) -> Any:
+            raise AttributeError("something else")
+
+    for obj, notes in ((lambda: None, 1), (local, 1), (Broken(), 0)):
+        with pytest.raises((AttributeError, pickle.PicklingError)) as caught:
+            signed_dumps(obj, keyring=ring)
+        assert len(getattr(caught.value, "__notes__", ())) == notes
+    of_main = b"c__main__\nNoSuchName\n."
+    for raw, notes in ((of_main, 1), (zlib.compress(of_main), 1), (b"cpickle\nNoSuchName\n.", 0)):
+        data = adopt_bytes(raw, keyring=ring)
+        with pytest.raises(AttributeError) as missing:
+            signed_loads(data, keyring=ring)
+        assert len(getattr(missing.value, "__notes__", ())) == notes
 
 
 # --- buffers beside the stream ---------------------------------------------------------------
@@ -627,7 +648,7 @@ def test_a_stream_that_is_no_pickle_is_an_unpickling_error(ring: Keyring) -> Non
 
 def test_what_was_not_sealed_as_a_pickle_is_not_unpickled(ring: Keyring) -> None:
     data = crafted(ring, Metadata("inventory"), pickle.dumps(Marking("of another content")))
-    with pytest.raises(PolicyError):
+    with pytest.raises(PolicyError, match="it is an inventory and no object"):
         signed_loads(data, keyring=ring)
     assert "of another content" not in marks
 
@@ -821,3 +842,34 @@ def test_what_a_class_raises_while_unpickling_passes_through(ring: Keyring) -> N
     data = adopt_bytes(b"cbuiltins\nint\n(Vno number\ntR.", keyring=ring)
     with pytest.raises(ValueError, match="no number"):
         signed_loads(data, keyring=ring)
+
+
+class SaysItIsImmutable(type):
+    __flags__ = 1 << 8
+
+
+class Changing(metaclass=SaysItIsImmutable):
+    pass
+
+
+def test_a_class_that_only_says_that_nobody_can_change_it_is_looked_at_anew(
+    ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    obj = Changing()
+    assert isinstance(round_trip(obj, ring), Changing)
+    monkeypatch.setattr(sys.modules[__name__], "the_one", obj, raising=False)
+    monkeypatch.setattr(Changing, "__reduce__", lambda _: "the_one")
+    assert round_trip(obj, ring) is obj
+
+
+class Text(str):
+    __slots__ = ()
+
+
+def test_a_dump_of_names_of_a_kind_of_text_does_not_matter_to_the_next(
+    ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched, contextlib.suppress(ValueError):
+        patched.setattr(round_trip, "__module__", Text(__name__))
+        signed_dumps(round_trip, keyring=ring)
+    assert round_trip([round_trip, Text("x")], ring) == [round_trip, Text("x")]

@@ -22,6 +22,7 @@ from sklearn.datasets import load_iris
 from sklearn.neighbors import KNeighborsClassifier
 from watching import Mark, nothing_unpickled
 
+import pickleseal
 from pickleseal import (
     ExpiredError,
     Key,
@@ -93,9 +94,16 @@ def test_a_load_remembers_the_highest_serial_and_refuses_a_lower_one(
     assert load(old, ring, pins=pins) == 3
     assert load(new, ring, pins=pins) == 4
     assert load(new, ring, pins=pins) == 4
-    with nothing_unpickled(), pytest.raises(RollbackError):
+    with nothing_unpickled(), pytest.raises(RollbackError) as caught:
         load(old, ring, pins=pins)
+    assert f"pickleseal pins forget {CONTEXT} --pins {pins}" in str(caught.value)
     assert PinFile(pins).read()[CONTEXT].serial == 4
+
+
+@pytest.mark.parametrize("wrong", [True, 5, b"pins.json"])
+def test_pins_are_the_path_of_a_file(wrong: Any, ring: Keyring) -> None:
+    with pytest.raises(TypeError, match=f"the path of a file, not {type(wrong).__name__}"):
+        load(b"", ring, pins=wrong)
 
 
 def test_without_pins_nothing_is_written(ring: Keyring, tmp_path: Path) -> None:
@@ -290,6 +298,7 @@ def test_the_audit_tells_what_lies_below_a_pin(ring: Keyring, tmp_path: Path) ->
     load(sealed("new", ring, serial=2), ring, pins=pins)
     (finding,) = audit(folder, keyring=ring, pins=pins)
     assert finding.verdict is Verdict.ROLLED_BACK
+    assert f"--pins {pins}" in finding.reason
     (finding,) = audit(folder, keyring=ring)
     assert finding.verdict is Verdict.SEALED
     before = pins.read_bytes()
@@ -669,6 +678,18 @@ def test_what_a_compressed_file_is_expanded_with_is_no_planted_file(
     refused = load_in(folder, model, ring_directory, options=options)
     assert refused == ("PolicyError" if codec.MODULE.startswith("backports") else "loaded")
     assert not (folder / "mark").exists()
+
+
+def test_what_lies_beside_pickleseal_itself_may_be_imported(
+    tmp_path: Path, ring_directory: Path
+) -> None:
+    model, folder = tmp_path / "model", tmp_path / "packages"
+    model.write_bytes(adopt_bytes(of_joblib([1], 3), keyring=ring_directory))
+    for package in (joblib, pickleseal):
+        path = Path(str(package.__file__)).parent
+        shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("__pycache__"))
+    assert load_in(folder, model, ring_directory) == "loaded"
+    assert load_in(folder, model, ring_directory, options=", installed_only=True") == "PolicyError"
 
 
 def test_a_joblib_of_ones_own_reads_its_files_once_it_is_imported(

@@ -69,6 +69,11 @@ def test_an_envelope_is_good_until_its_second_begins_and_not_in_it(expires: int)
             check_expiry(metadata, now)
 
 
+def test_it_is_told_when_a_time_was_over() -> None:
+    with pytest.raises(ExpiredError, match="it expired at 2023-11-14 22:13:20 UTC"):
+        check_expiry(Metadata(content="pickle", expires=1_700_000_000), 1.8e9)
+
+
 def test_an_envelope_that_expires_at_zero_is_over() -> None:
     """Zero is a time and not the lack of one."""
     with pytest.raises(ExpiredError):

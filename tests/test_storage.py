@@ -1,8 +1,10 @@
 """Reading and writing: every kind of file, on systems with and without parallel I/O."""
 
+import gc
 import gzip
 import io
 import os
+import pickle
 import socket
 import stat
 import subprocess
@@ -295,6 +297,27 @@ def test_a_stream_that_breaks_its_own_rules_is_misuse(
 def test_what_cannot_be_written_to_is_misuse(file: Any, ring: Keyring) -> None:
     with pytest.raises(TypeError):
         signed_dump(1, file, keyring=ring)
+
+
+def test_a_file_that_is_open_for_something_else_is_told_before_it_is_touched(
+    ring: Keyring, tmp_path: Path
+) -> None:
+    path = tmp_path / "it"
+    signed_dump(SMALL, path, keyring=ring)
+    before = path.read_bytes()
+    with open(path, encoding="ascii") as file, pytest.raises(TypeError, match="'rb'"):
+        signed_load(file, keyring=ring)  # type: ignore[arg-type]
+    with open(path, "r+", encoding="ascii") as file, pytest.raises(TypeError, match="'wb'"):
+        signed_dump(1, file, keyring=ring)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="'wb'"):
+        signed_dump(1, io.StringIO(), keyring=ring)  # type: ignore[arg-type]
+    with open(path, "rb") as file, pytest.raises(io.UnsupportedOperation, match="'wb'"):
+        signed_dump(1, file, keyring=ring)
+    with open(path, "ab") as file, pytest.raises(io.UnsupportedOperation, match="'rb'"):
+        signed_load(file, keyring=ring)
+    with pytest.raises(TargetError, match="the path of the file is empty"):
+        signed_dump(1, "", keyring=ring)
+    assert path.read_bytes() == before
 
 
 def test_what_a_stream_raises_passes_through(ring: Keyring) -> None:
@@ -609,3 +632,49 @@ def test_a_buffer_that_another_thread_changes_meanwhile_makes_no_file_that_does_
     finally:
         over.set()
         thread.join()
+
+
+@pytest.mark.parametrize("numpy", ["None", "types.ModuleType('numpy')", "mock.MagicMock()"])
+def test_a_numpy_that_is_barred_or_not_all_there_does_not_matter(
+    numpy: str, ring_directory: Path, tmp_path: Path
+) -> None:
+    signed_dump([pickle.PickleBuffer(bytearray(100_000))], tmp_path / "it", keyring=ring_directory)
+    code = (
+        "import sys, types, pickleseal\n"
+        "from unittest import mock\n"
+        f"sys.modules['numpy'] = {numpy}\n"
+        f"ring, path = {str(ring_directory)!r}, {str(tmp_path / 'it')!r}\n"
+        "(loaded,) = pickleseal.signed_load(path, keyring=ring)\n"
+        "assert loaded == bytes(100_000)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_leftover_of_the_heap_lies_beside_what_is_loaded(ring: Keyring) -> None:
+    data = signed_dumps(np.ones(100_000), keyring=ring)
+    for _ in range(20):
+        left = np.full(100_008, -1)  # as much as the array with what is beside it
+        del left
+        owner: Any = signed_loads(data, keyring=ring)
+        while True:
+            below = getattr(owner, "base", getattr(owner, "obj", None))
+            if below is None:
+                break
+            owner = below
+        beside = bytes(memoryview(owner).cast("B")).replace(np.float64(1).tobytes(), b"")
+        assert not any(beside)
+
+
+def test_an_error_while_bytes_are_hashed_leaves_nothing_that_the_collector_trips_over(
+    ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> bytes:
+        raise MemoryError("as if there were none")
+
+    monkeypatch.setattr("pickleseal.tree.leaf_digest", broken)
+    for _ in range(20):
+        try:
+            signed_dumps(np.zeros(3 << 17), keyring=ring)
+        except MemoryError as error:
+            error.itself = error  # type: ignore[attr-defined]
+    gc.collect()

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import pickleseal
-from pickleseal import Inspection, Key, Keyring, Suite
+from pickleseal import Inspection, Key, Keyring, Metadata, Suite
 
 ring = Keyring(Key.generate(), Key.generate(Suite.SHA256))
 assert_type(pickleseal.signed_dumps({"a": 1}, keyring=ring, context="c", info={"a": 1}), bytes)
 assert_type(pickleseal.dumps(1, 5, fix_imports=True, buffer_callback=None), bytes)
 assert_type(pickleseal.signed_loads(b"", keyring=ring, on_mismatch="raise"), Any)
 assert_type(pickleseal.inspect("it", keyring="keys", header_only=True), Inspection)
+assert_type(pickleseal.inspect("it").metadata, Metadata | None)
 assert_type(pickleseal.verify(Path("it"), keyring=Path("keys")), Inspection)
 assert_type(pickleseal.open_keyring("keys", group_read=True), Keyring)
 assert_type(pickleseal.adopt_bytes(b"", keyring=ring), bytes)

@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     )
     from pickleseal.auditing.report import Report
     from pickleseal.inspection import Inspection, Status, inspect, verify
+    from pickleseal.metadata import Metadata
     from pickleseal.resealing import reseal
     from pickleseal.watching import Sighting, Watch, watch
 
@@ -95,6 +96,7 @@ _LATER = {
     ),
     "auditing.report": ("Report",),
     "inspection": ("Inspection", "Status", "inspect", "verify"),
+    "metadata": ("Metadata",),
     "resealing": ("reseal",),
     "watching": ("Sighting", "Watch", "watch"),
 }
@@ -112,7 +114,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for one that is ther
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOMS})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
 
 
 __all__ = [
@@ -137,6 +139,7 @@ __all__ = [
     "KeyringError",
     "Level",
     "MalformedError",
+    "Metadata",
     "MetadataError",
     "NoKeyError",
     "NotSealedError",

@@ -1,5 +1,6 @@
 """Pickles that exist already: into an envelope as they are, and out of one as they were."""
 
+import os
 import time
 from _compat_pickle import REVERSE_IMPORT_MAPPING, REVERSE_NAME_MAPPING
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _OTHERS = {
     b"PK\x03\x04": "a zip archive, such as torch and numpy write",
-    b"\x93NUMPY": "a file of numpy's",
+    b"\x93NUMPY": "a NumPy file",
     b"ZF": "a file of joblib's from before 0.10, whose arrays lie in files beside it",
 }
 _NOT_ONE = "load it where you trust it, with what wrote it, and write it with signed_dump"
@@ -176,6 +177,11 @@ def extract(
     file its very bytes, which may be joblib's. Raises a SealError for an envelope that
     `signed_load` would refuse, PolicyError for one whose buffers its maker kept elsewhere.
     """
+    if isinstance(envelope, str | os.PathLike):
+        raise TypeError(
+            f"extract takes the bytes of an envelope, not {type(envelope).__name__}:"
+            " Path(...).read_bytes(), or pickleseal extract"
+        )
     return extract_from(
         persist.memory_source(envelope),
         keyring=keyring,

@@ -4,6 +4,7 @@ All here is arithmetic on bytes that nobody has vouched for yet. docs/reference/
 "Layout", is the rule.
 """
 
+import re
 import struct
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Self
@@ -109,25 +110,43 @@ class Head(NamedTuple):
     raw: tuple[int, ...]
 
 
-_KNOWN_STARTS = (
-    (b"\x80", "it looks like a plain, unsealed pickle"),
-    (b"\x1f\x8b", "it looks like a gzip file"),
-    (b"PK", "it looks like a zip file"),
-    (b"\x78", "it looks like a zlib-compressed joblib file"),
-    (b"BZh", "it looks like a bzip2 file"),
-    (b"\xfd7zXZ", "it looks like an xz file"),
-    (b"\x93NUMPY", "it looks like a NumPy .npy file"),
+_ADOPTED = (
+    (rb"\x80[\x02-\x05]", "it looks like a plain, unsealed pickle"),
+    # Older protocols do not tell: these are beginnings that no text is likely to have.
+    (rb"[\]}]q\x00|\([ldt]p0\n", "it looks like a plain, unsealed pickle"),
+    (
+        rb"\(?[ci][\w.]+\n\w[\w.]*\n(?:[()]|p\d+\n|q[\x00-\x08])",
+        "it looks like a plain, unsealed pickle",
+    ),
+    (rb"\x1f\x8b", "it looks like a gzip file"),
+    (rb"\x78[\x01\x5e\x9c\xda]", "it looks like a zlib-compressed joblib file"),
+    (rb"BZh", "it looks like a bzip2 file"),
+    (rb"\xfd7zXZ", "it looks like an xz file"),
+    (rb"\x04\x22\x4d\x18", "it looks like an lz4 file"),
+)
+_OTHERS = (
+    (rb"PK\x03\x04", "it looks like a zip file"),
+    (rb"\x93NUMPY", "it looks like a NumPy .npy file"),
 )
 
 
 def _not_sealed(start: bytes) -> NotSealedError:
-    guess = next((text for prefix, text in _KNOWN_STARTS if start.startswith(prefix)), None)
-    return NotSealedError(
-        "not sealed: this is no pickleseal envelope"
-        + (f" ({guess})" if guess else "")
-        + ". Nothing was unpickled. If you wrote it yourself, seal it as it is with: pickleseal"
-        " adopt"
-    )
+    message = "not sealed: this is no pickleseal envelope"
+    hint = ""
+    for known in (_ADOPTED, _OTHERS):
+        guess = next((text for pattern, text in known if re.match(pattern, start)), None)
+        if guess is not None:
+            message += f" ({guess})"
+            if known is _ADOPTED:
+                hint = " If you wrote it yourself, seal it as it is with: pickleseal adopt"
+    return NotSealedError(f"{message}. Nothing was unpickled.{hint}")
+
+
+def left_over(count: int) -> str:
+    """Say that bytes follow the end of an envelope."""
+    what = "byte follows" if count == 1 else "bytes follow"
+    belongs = "belongs" if count == 1 else "belong"
+    return f"{count} {what} the end of the envelope, which {belongs} to nothing"
 
 
 def parse_fixed(start: bytes) -> Fixed:

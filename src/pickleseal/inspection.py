@@ -3,11 +3,10 @@
 import os
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from pickleseal import envelope, opening, seal, storage
+from pickleseal import envelope, opening, policy, seal, storage
 from pickleseal.errors import KeyringError, MalformedError, SealError, shown
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.sources import find_keyring
@@ -78,7 +77,8 @@ class Inspection(NamedTuple):
         rows.append((by, f"key {self.key_id}, suite {self.suite}"))
         if metadata is not None:
             rows += _metadata_rows(metadata)
-        rows.append(("size", _size_text(self.size, self.codec, self.segments)))
+        what = "pickle" if metadata is not None and metadata.content == "pickle" else "content"
+        rows.append(("size", _size_text(self.size, self.codec, self.segments, what)))
         if self.digest:
             rows.append(("digest", self.digest))
         return rows
@@ -237,7 +237,7 @@ def _metadata_rows(metadata: Metadata) -> list[tuple[str, str]]:
     rows = [
         ("class", metadata.class_name),
         ("context", metadata.context),
-        ("created", _time_text(metadata.created)),
+        ("created", None if metadata.created is None else policy.time_text(metadata.created)),
         ("expires", _expiry_text(metadata.expires)),
         ("serial", None if metadata.serial is None else str(metadata.serial)),
         ("content", _content_text(metadata)),
@@ -257,20 +257,11 @@ def _content_text(metadata: Metadata) -> str:
     return text + (", adopted" if metadata.source == "adopted" else "")
 
 
-def _time_text(seconds: int | None) -> str | None:
+def _expiry_text(seconds: int | None) -> str | None:
     if seconds is None:
         return None
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds} seconds after 1970"
-
-
-def _expiry_text(seconds: int | None) -> str | None:
-    text = _time_text(seconds)
-    if text is None or seconds is None or time.time() < seconds:
-        return text
-    return f"{text}, which is over: a load refuses it"
+    over = ", which is over: a load refuses it" if time.time() >= seconds else ""
+    return policy.time_text(seconds) + over
 
 
 def _count_text(count: int) -> str:
@@ -303,10 +294,10 @@ def _external_text(external: External | None) -> str | None:
     return external and f"{_count_text(external.buffers)}, {external.size:,} bytes, kept elsewhere"
 
 
-def _size_text(size: int, codec: str, segments: tuple[int, ...]) -> str:
+def _size_text(size: int, codec: str, segments: tuple[int, ...], what: str) -> str:
     if not segments:
         return f"{size:,} bytes"
     packed = "" if codec == "stored" else f", by {codec} from {sum(segments):,}"
-    return f"{size:,} bytes{packed}: pickle {segments[0]:,}" + (
+    return f"{size:,} bytes{packed}: {what} {segments[0]:,}" + (
         f", {_count_text(len(segments) - 1)} {sum(segments[1:]):,}" if segments[1:] else ""
     )

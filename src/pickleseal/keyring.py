@@ -174,7 +174,9 @@ class Keyring:
             )
 
     def __repr__(self) -> str:
-        return f"<Keyring: {self.name}, {len(self.entries)} keys, primary {self.primary}>"
+        count = len(self.entries)
+        keys = f"{count} key{'' if count == 1 else 's'}"
+        return f"<Keyring: {self.name}, {keys}, primary {self.primary}>"
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a Keyring is not pickled: it holds secrets")

@@ -108,10 +108,12 @@ class Metadata(NamedTuple):
 
     def encode(self) -> bytes:
         """Give the canonical JSON, or raise MetadataError for what cannot stand in it."""
+        if self.info is not None:  # the caller's own: what equals another may be written otherwise
+            return _encode(self)
         try:
             versions, origins = _hashable(self.versions), _hashable(self.origins)
             return _encoded(*self._replace(versions=versions, origins=origins))
-        except (TypeError, AttributeError):  # it cannot be a key: an info, or what must be refused
+        except (TypeError, AttributeError):  # it cannot be a key, and must be refused
             return _encode(self)
 
     @classmethod
@@ -141,6 +143,8 @@ def _mapping(items: Any) -> Any:  # noqa: ANN401 - the way back
 
 def _encode(metadata: Metadata) -> bytes:
     fields = _to_fields(metadata)
+    if metadata.info is not None and not isinstance(metadata.info, Mapping):
+        raise MetadataError("info: it must be a dict")  # as its caller calls it
     fault = _schema_fault(fields)
     if fault:
         raise MetadataError(fault)
@@ -337,8 +341,8 @@ def _info_fault(value: object, depth: int = 2) -> str | None:
     if isinstance(value, float):
         return None if math.isfinite(value) else "a float is not finite"
     if not isinstance(value, Mapping | list | tuple):
-        hint = " (give its .item())" if hasattr(value, "item") else ""
-        return f"a value is of type {type(value).__name__}, which JSON does not have{hint}"
+        hint = " (give its .tolist())" if hasattr(value, "tolist") else ""
+        return f"a value is of type {type(value).__name__}, which info does not take{hint}"
     if depth > _MAX_DEPTH:
         return f"it is nested deeper than {_MAX_DEPTH} levels, the metadata themselves being one"
     if isinstance(value, Mapping):

@@ -39,10 +39,12 @@ def read_fixed(source: Source, *, max_bytes: int | None = None) -> envelope.Fixe
                 f"cut off: it should take {total} bytes, and there are {source.size}"
             )
         if source.exact and source.size > total:
-            raise MalformedError(
-                f"{source.size - total} bytes follow the end of the envelope, which belong to"
-                " nothing"
-            )
+            source.skip(total - envelope.FIXED_SIZE)
+            if source.pull(len(envelope.MAGIC)) == envelope.MAGIC:
+                raise MalformedError(
+                    "another sealed object follows: open the file, and load one after the other"
+                )
+            raise MalformedError(envelope.left_over(source.size - total))
     policy.check_size(total, max_bytes)
     return fixed
 

@@ -66,14 +66,26 @@ def check_own_import(module: str, *, installed_only: bool) -> None:
     """Return if pickleseal itself may import `module` to read a file that somebody gave it.
 
     One that is loaded runs nothing any more, and is refused only where installed ones alone are
-    taken. Raises PolicyError for a local file, of which nothing has run yet.
+    taken; and so is one that lies beside pickleseal itself, which who can write there could change.
+    Raises PolicyError for another local file, of which nothing has run yet.
     """
-    if (installed_only or module not in sys.modules) and is_local(module):
+    if not installed_only and (module in sys.modules or _lies_beside_us(module)):
+        return
+    if is_local(module):
         raise PolicyError(
             f"to read it, pickleseal needs the module {shown(module)}, and a local file of that"
             " name would be run in its place. Rename that file, or run where it is not found. (If"
             f" that is where your packages are installed, name its folder in {VARIABLE})"
         )
+
+
+def _lies_beside_us(module: str) -> bool:
+    spec = _search(module)
+    if not isinstance(spec, ModuleSpec):
+        return False
+    places = [spec.origin] if spec.origin else spec.submodule_search_locations or ()
+    ours = _folder_of(os.path.join(os.path.dirname(__file__), "__init__.py"))
+    return {_folder_of(place) for place in places} == {ours}
 
 
 def of_modules(modules: Iterable[str]) -> Mapping[str, tuple[str, ...]]:

@@ -94,4 +94,6 @@ def _scikit_learn_warning() -> type[VersionMismatchWarning]:
 
         __str__ = Exception.__str__
 
+    # Python shows a warning by the name of its class.
+    SealedVersionWarning.__name__ = SealedVersionWarning.__qualname__ = "VersionMismatchWarning"
     return SealedVersionWarning

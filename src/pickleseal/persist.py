@@ -53,7 +53,7 @@ def signed_dump(
     file: a path (str or os.PathLike), written atomically; or a binary file object, or
         any object with `write`, which is left open.
     protocol: pickle's, 0 to 5, or -1 for the highest. Default: 5, whose large buffers are
-        written uncopied.
+        not copied whole.
     fix_imports, buffer_callback: as in pickle. Buffers that the callback takes out lie
         outside the envelope and are bound to it.
     keyring: a Keyring or the path of a keyring's directory. Default: what PICKLESEAL_KEYRING
@@ -65,7 +65,7 @@ def signed_dump(
     expires: when loads begin to refuse it: a datetime with a time zone, or a timedelta from now.
         Default: never.
     info: facts of your own, such as metrics, kept in the sealed header: a dict of JSON
-        values, read by `inspect` without unpickling.
+        values without null, read by `inspect` without unpickling.
     pickler: "pickle", or "cloudpickle" for lambdas and what `__main__` defines.
     compress: "zstd", or a level from 1 (fast) to 22 (small), or ("zstd", level). "zstd" and True
         are level 3. Default: no compression, which is the fastest way for arrays.
@@ -76,7 +76,7 @@ def signed_dump(
     file, OSError where it cannot be written, and what pickling raises. On any error a path is as
     it was before.
 
-    The layout is in docs/reference/format.md.
+    The layout is laid down in the written format.
     """
     head, segments = _seal(
         obj,
@@ -155,8 +155,8 @@ def signed_load(
         was sealed for one is refused.
     min_serial: refuse a file whose serial is lower, or that has none. Default: any.
     pins: the path of a file that remembers, for each context, the highest serial that was loaded
-        and its content, and so refuses an older one; it is written when the load is done
-        (docs/reference/pins.md has the rules). Default: what PICKLESEAL_PINS names, else none.
+        and its content, and so refuses an older one; it is written when the load is
+        done. Default: what PICKLESEAL_PINS names, else none.
     max_age: refuse a file that was sealed longer ago (a timedelta). Default: any.
     expect: the one content to accept, `ps<suite>:` and 64 hexadecimal digits, as `inspect` tells
         it. Default: any.
@@ -171,10 +171,10 @@ def signed_load(
         bound.
 
     Raises a SealError, which is a pickle.UnpicklingError, for all that is refused (its
-    subclasses tell why: docs/reference/errors.md), KeyringError where there is no key, OSError
+    subclasses in pickleseal.errors tell why), KeyringError where there is no key, OSError
     where the file cannot be read, and what the object's own classes raise while unpickling.
 
-    The order of the checks is in docs/reference/format.md, "Reading".
+    The order of the checks is laid down in the written format, "Reading".
     """
     demands = _demands(
         context=context,
@@ -450,7 +450,7 @@ class _Demands(NamedTuple):
         opening.check_head(head, context=self.context)
         policy.check_age(metadata, self.max_age, time.time())
         policy.check_serial(metadata, self.min_serial)
-        pin_rules.check_head(metadata, self._pin(metadata))
+        pin_rules.check_head(metadata, self._pin(metadata), self._pins_path())
         policy.check_imports(metadata, self.allowed)
         policy.check_origins(
             metadata, is_local=origins.is_local, installed_only=self.installed_only
@@ -473,8 +473,11 @@ class _Demands(NamedTuple):
             return None
         found = pin_rules.Pin.of(metadata, digest)
         pin = self._pin(metadata)
-        pin_rules.check_whole(found, pin)
+        pin_rules.check_whole(found, pin, metadata.context, self._pins_path())
         return found if found is not None and pin_rules.is_newer(found, pin) else None
+
+    def _pins_path(self) -> str | None:
+        return None if self.pins is None else str(self.pins.path)
 
     def _pin(self, metadata: md.Metadata) -> pin_rules.Pin | None:
         if self.pins is None or metadata.context is None:
@@ -500,11 +503,12 @@ def _demands(
     if max_bytes is not None:
         policy.check_kind("max_bytes", max_bytes, int)
     if expect is not None:
-        policy.check_kind("expect", expect, str)
+        policy.check_expected(expect)
     if installed_only is not False and installed_only is not True:
         raise TypeError(f"installed_only takes True or False, not {type(installed_only).__name__}")
     if on_mismatch not in ("warn", "raise", "ignore"):
         raise ValueError(f"on_mismatch must be 'warn', 'raise' or 'ignore', not {on_mismatch!r}")
+    pin_file = pinning.find_pins(pins)
     if pins is not None and context is None:
         raise ValueError("pins go by context: name the context, too")
     if max_age is not None and not isinstance(max_age, timedelta):
@@ -512,7 +516,7 @@ def _demands(
     return _Demands(
         None if context is None else md.normalize_context(context),
         min_serial,
-        pinning.find_pins(pins),
+        pin_file,
         None if max_age is None else max_age.total_seconds(),
         expect,
         None if allow is None else policy.Allowed.of(allow),

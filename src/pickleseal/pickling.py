@@ -68,6 +68,10 @@ def dump(
     """
     if protocol is None:
         protocol = _OUT_OF_BAND_PROTOCOL
+    if not hasattr(protocol, "__index__"):
+        kind = type(protocol).__name__
+        hint = ": compress= is a keyword" if kind == "str" else ""
+        raise TypeError(f"protocol takes a whole number or None, not {kind}{hint}")
     if protocol < 0:
         protocol = HIGHEST_PROTOCOL
     if pickler not in _WRITERS:
@@ -79,7 +83,12 @@ def dump(
     writer, recorder = _WRITERS[pickler](
         file, protocol, fix_imports=fix_imports, buffer_callback=taken.take if beside else None
     )
-    writer.dump(obj)
+    try:
+        writer.dump(obj)
+    except (PicklingError, AttributeError) as error:
+        if pickler == "pickle" and any(part in str(error) for part in _NOT_BY_NAME):
+            error.add_note(_CLOUDPICKLE)
+        raise
     stream = memoryview(file.data)
     names = frozenset(recorder.names)
     if protocol <= _NAMED_BY_WALK_PROTOCOL:
@@ -115,9 +124,7 @@ def restore(
     if head.metadata.content == "joblib":
         return _restore_joblib(payload, check, installed_only=installed_only)
     if head.metadata.content != "pickle":
-        raise PolicyError(
-            f"its content is {shown(head.metadata.content)}, which is not loaded as a pickle"
-        )
+        raise PolicyError("it is an inventory and no object: see pickleseal audit --baseline")
     stream, *beside = opening.segments(payload, installed_only=installed_only)
     source: Sequence[Any] = beside
     if head.metadata.external is not None:
@@ -138,6 +145,10 @@ def restore(
     if next(left, None) is not None:
         raise MalformedError("the pickle does not use all of its buffers")
     return obj
+
+
+_NOT_BY_NAME = ("<lambda>", "<locals>")
+_CLOUDPICKLE = 'pickler="cloudpickle" saves lambdas, and what a script or notebook defines'
 
 
 class _Sink:
@@ -261,12 +272,21 @@ _find_class = pickle.Unpickler.find_class
 _NameCheck = Callable[..., None]
 
 
+def _note_on(error: AttributeError, module: str) -> None:
+    if module == "__main__":
+        error.add_note(_CLOUDPICKLE)
+
+
 class _Unpickler(pickle.Unpickler):
     check: _NameCheck
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as in pickle
         self.check(module, name)
-        return _find_class(self, module, name)
+        try:
+            return _find_class(self, module, name)
+        except AttributeError as error:
+            _note_on(error, module)
+            raise
 
 
 class _UnpicklerOfPython2(_Unpickler):
@@ -274,7 +294,11 @@ class _UnpicklerOfPython2(_Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as in pickle
         self.check(module, name, of_python_2=True)
-        return _find_class(self, *today_of(module, name))
+        try:
+            return _find_class(self, *today_of(module, name))
+        except AttributeError as error:
+            _note_on(error, module)
+            raise
 
 
 def _kind_for(start: bytes | memoryview, *, fix_imports: bool) -> type[_Unpickler]:
@@ -339,7 +363,11 @@ def _restore_joblib(payload: Verified, check: _NameCheck, *, installed_only: boo
     class Unpickler(numpy_pickle.NumpyUnpickler):  # type: ignore[misc,unused-ignore]
         def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as in pickle
             check(module, name, of_python_2=self.proto <= _LAST_PROTOCOL_OF_PYTHON_2)
-            found = super().find_class(module, name)
+            try:
+                found = super().find_class(module, name)
+            except AttributeError as error:
+                _note_on(error, module)
+                raise
             return Wrapper if found is numpy_pickle.NumpyArrayWrapper else found
 
         def load_build(self) -> None:
@@ -480,6 +508,8 @@ class _Recorder:
             module = pickle.whichmodule(obj, name)  # type: ignore[attr-defined]
         if not isinstance(module, str):
             return
+        if type(module) is not str or type(name) is not str:
+            module, name = str.__str__(module), str.__str__(name)
         if "." in name:
             parent, _, last = name.rpartition(".")
             # A path that leads back to the module is written as its last step alone.
@@ -498,12 +528,13 @@ def _kind_of(cls: Any) -> int:  # noqa: ANN401 - any class, seen as an object wi
     kind = _PLAIN_WITH_DICT if cls.__dictoffset__ else _PLAIN
     if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__:
         kind = _OWN
-    if all(base.__flags__ & _IMMUTABLE for base in cls.__mro__):
+    if all(_flags_of(base) & _IMMUTABLE for base in cls.__mro__):
         kind = _lasting_kinds[cls] = _PLAIN if _is_of_numpy(cls) else kind
     return kind
 
 
 _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
+_flags_of = type.__dict__["__flags__"].__get__  # not what a metaclass says
 
 
 def _is_of_numpy(cls: Any) -> bool:  # noqa: ANN401 - as above

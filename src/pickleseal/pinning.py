@@ -54,7 +54,8 @@ class PinFile(NamedTuple):
         try:
             with locked(self._lock()):
                 held = self.read()
-                pins.check_whole(found, held.get(context))  # another may have been loaded meanwhile
+                # Another one may have been loaded meanwhile.
+                pins.check_whole(found, held.get(context), context, str(self.path))
                 if pins.is_newer(found, held.get(context)):
                     self._write({**held, context: found})
         except OSError as error:
@@ -86,11 +87,12 @@ class PinFile(NamedTuple):
 
 def find_pins(given: str | os.PathLike[str] | None = None) -> PinFile | None:
     """Give the file of pins to use: the one given, or the one that PICKLESEAL_PINS names."""
-    path = variables.pins() if given is None else os.fspath(given)
+    path = variables.pins() if given is None else given
     if path is None:
         return None
+    path = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(path, str):
-        raise TypeError("pins= takes a str or os.PathLike[str]")
+        raise TypeError(f"pins takes the path of a file, not {type(given).__name__}")
     if not path:
         raise PinsError("the path of the file of pins is empty: is a variable not set?")
     given_path = os.path.expanduser(path)

@@ -5,6 +5,7 @@ docs/reference/pins.md is the rule. Pure: texts and metadata in, judgements out.
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
@@ -17,7 +18,6 @@ FORMAT = "pickleseal-pins-1"
 
 _DIGEST = re.compile(r"ps[12]:[0-9a-f]{64}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_FORGET = "If that is right, make it forget: pickleseal pins forget CONTEXT --pins FILE"
 
 
 class Pin(NamedTuple):
@@ -38,24 +38,29 @@ class Pin(NamedTuple):
         return cls(metadata.serial, digest, metadata_digest(metadata))
 
 
-def check_head(metadata: Metadata, pin: Pin | None) -> None:
-    """Return if a genuine head is not of an artifact that is older than the pin, if any."""
+def check_head(metadata: Metadata, pin: Pin | None, path: str | None) -> None:
+    """Return if a genuine head is not of an artifact that is older than the pin, if any.
+
+    `path`: of the file of pins, to be named.
+    """
     if pin is None:
         return
     if metadata.serial is None:
         raise RollbackError(
             f"it has no serial, and serial {pin.serial} of this context was loaded before."
-            f" {_FORGET}"
+            f" {_way_out(metadata.context, path)}"
         )
     if metadata.serial < pin.serial:
         raise RollbackError(
             f"its serial is {metadata.serial}, and serial {pin.serial} of this context was loaded"
-            f" before: an older one was put in its place. {_FORGET}"
+            f" before: an older one was put in its place. {_way_out(metadata.context, path)}"
         )
 
 
-def check_whole(found: Pin | None, pin: Pin | None) -> None:
+def check_whole(found: Pin | None, pin: Pin | None, context: str | None, path: str | None) -> None:
     """Return if a whole artifact is not another one of the pin's serial.
+
+    `context` and `path`, of the file of pins, are named where it is.
 
     One that was sealed anew is the same: its content is, or, under a key of another suite, where
     the same content has another name, its metadata are. Those alone do not tell another content.
@@ -68,8 +73,16 @@ def check_whole(found: Pin | None, pin: Pin | None) -> None:
         return
     raise RollbackError(
         f"its serial {found.serial} was loaded before, with another content: one of the two is not"
-        f" what it should be. {_FORGET}"
+        f" what it should be. {_way_out(context, path)}"
     )
+
+
+def _way_out(context: str | None, path: str | None) -> str:
+    """Give the command for a pin that is no longer right, as a shell takes it."""
+    where = shlex.quote(path) if path and path.isprintable() else "FILE"
+    named = context is not None and context.isprintable() and not context.startswith("-")
+    what = shlex.quote(context) if context and named else "CONTEXT"
+    return f"If that is right, make it forget: pickleseal pins forget {what} --pins {where}"
 
 
 def is_newer(found: Pin, pin: Pin | None) -> bool:

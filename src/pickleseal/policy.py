@@ -1,7 +1,11 @@
 """What a reader asks of a genuine envelope before it is unpickled. Pure judgements."""
 
+import operator
+import re
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import NamedTuple, Self
 
 from pickleseal.errors import ContextError, ExpiredError, PolicyError, RollbackError, shown
@@ -28,7 +32,15 @@ def check_context(sealed: str | None, expected: str | None) -> None:
 def check_expiry(metadata: Metadata, now: float) -> None:
     """Return if the envelope's time, if it has one, is not over at `now` (Unix seconds)."""
     if metadata.expires is not None and now >= metadata.expires:
-        raise ExpiredError("its time is over: it was sealed to expire before now")
+        raise ExpiredError(f"it expired at {time_text(metadata.expires)}")
+
+
+def time_text(seconds: int) -> str:
+    """Give a time in Unix seconds as people read it."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} seconds after 1970"
 
 
 def check_age(metadata: Metadata, max_age: float | None, now: float) -> None:
@@ -61,10 +73,25 @@ def check_digest(digest: str, expected: str | None) -> None:
         raise PolicyError(f"its content is {digest}, and the load expects {shown(expected)}")
 
 
+def check_expected(expected: object) -> None:
+    """Return if an argument is the name of a content."""
+    check_kind("expect", expected, str)
+    if not _DIGEST.fullmatch(str(expected)):
+        raise ValueError("expect takes ps1: or ps2: and 64 hexadecimal digits")
+
+
+_DIGEST = re.compile(r"ps[12]:[0-9a-f]{64}", re.ASCII)
+
+
 def check_kind(name: str, value: object, kind: type[int] | type[str]) -> None:
     """Return if an argument of a load is of its kind: True and False are no numbers."""
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise _wrong(name, "a whole number" if kind is int else "a text", value)
+    if kind is str and isinstance(value, str):
+        return
+    if kind is int and not isinstance(value, bool):
+        with suppress(TypeError):
+            operator.index(value)  # type: ignore[arg-type]  # numpy has whole numbers too
+            return
+    raise _wrong(name, "a whole number" if kind is int else "a text", value)
 
 
 def _wrong(name: str, kind: str, value: object) -> TypeError:
@@ -207,8 +234,8 @@ class Drift(NamedTuple):
     here: str | None
 
     def __str__(self) -> str:
-        here = f"is {self.here}" if self.here else "is not installed"
-        return f"{shown(self.package)} was {shown(self.sealed)} and here {here}"
+        here = f"{self.here} here" if self.here else "not installed here"
+        return f"{shown(self.package)} {shown(self.sealed)} then, {here}"
 
 
 def drifts(sealed: Mapping[str, str], here: Mapping[str, str | None]) -> list[Drift]:

@@ -55,6 +55,9 @@ class Audit:
         self._found.append(finding)
         return finding
 
+    def __repr__(self) -> str:
+        return f"<Audit of {', '.join(self._roots)}: iterate over it, or call report()>"
+
     def files(self) -> Iterator[Found]:
         """Walk through all that is audited once more, and look at nothing: to count it."""
         return self._chosen.files(self._roots)
@@ -175,7 +178,8 @@ def audit(
     )
     pin_file = find_pins(pins)
     remembered = {} if pin_file is None else pin_file.read()
-    wants = Wants(ring, contexts, imports, digests or listed is not None, remembered)
+    pins_path = None if pin_file is None else str(pin_file.path)
+    wants = Wants(ring, contexts, imports, digests or listed is not None, remembered, pins_path)
     where = None if baseline is None else os.fspath(baseline)
     chosen = Chosen(Globs.of(include, here) if include else None, Globs.of(exclude, here))
     return Audit(names, wants, listed, where, chosen)

@@ -40,7 +40,7 @@ class Wants(NamedTuple):
     `ring` is None where there is no key. `contexts` are pairs of globs for paths and what such a
     file must be sealed for, a name or a beginning and `*`; the first that fits counts.
     `imports`: walk through the pickles of sealed files too. `digests`: hash what is unsealed.
-    `pins`: for each context what loads remember of it.
+    `pins`: for each context what loads remember of it; `pins_path` is where they do.
     """
 
     ring: Keyring | None
@@ -48,6 +48,7 @@ class Wants(NamedTuple):
     imports: bool = False
     digests: bool = False
     pins: Mapping[str, pin_rules.Pin] = MappingProxyType({})
+    pins_path: str | None = None
 
     def context_for(self, path: str) -> str | None:
         """Give what a file must be sealed for, or None for anything."""
@@ -124,6 +125,8 @@ class _Judged(NamedTuple):
     facts: Inspection | None
     end: int
     contents: Contents | None = None
+    stray: bool = False
+    """It is no envelope, but bytes behind one."""
 
 
 def _sealed(file: storage.RegularFile, wants: Wants) -> Finding:
@@ -133,9 +136,11 @@ def _sealed(file: storage.RegularFile, wants: Wants) -> Finding:
     if len(judged) == 1:
         return _told(file, judged[0])
     worst = max(judged, key=lambda one: _SEALED[one.verdict][0])
-    reason = f"{len(judged)} objects, one behind the other: a load by path refuses it"
-    if worst.reason:
-        reason = f"object {judged.index(worst) + 1} of {len(judged)}: {worst.reason}"
+    reason, count = worst.reason, sum(not one.stray for one in judged)
+    if not reason:
+        reason = f"{count} objects, one behind the other: a load by path refuses it"
+    elif count > 1 and not worst.stray:
+        reason = f"object {judged.index(worst) + 1} of {count}: {reason}"
     contents = max((one.contents for one in judged if one.contents), default=None, key=_grade_in)
     finding = _told(file, worst._replace(reason=reason, contents=contents))
     envelopes = tuple(one.facts for one in judged if one.facts is not None)
@@ -175,9 +180,8 @@ def _judge(file: storage.RegularFile, offset: int, wants: Wants) -> _Judged:
         fixed = opening.read_fixed(source)
         data = opening.read_head(source, fixed)
     except NotSealedError:
-        spare = file.size - offset
-        reason = f"{spare} bytes follow the end of the envelope, which belong to nothing"
-        return _Judged(Verdict.MALFORMED, reason, None, file.size)
+        reason = envelope.left_over(file.size - offset)
+        return _Judged(Verdict.MALFORMED, reason, None, file.size, stray=True)
     except MalformedError as error:
         return _Judged(Verdict.MALFORMED, str(error), None, file.size)
     end = offset + fixed.total_size
@@ -212,8 +216,9 @@ def _judge(file: storage.RegularFile, offset: int, wants: Wants) -> _Judged:
             policy.check_context(head.metadata.context, wanted)
         policy.check_expiry(head.metadata, time.time())
         pin = wants.pins.get(head.metadata.context or "")
-        pin_rules.check_head(head.metadata, pin)
-        pin_rules.check_whole(pin_rules.Pin.of(head.metadata, digest), pin)
+        pin_rules.check_head(head.metadata, pin, wants.pins_path)
+        found = pin_rules.Pin.of(head.metadata, digest)
+        pin_rules.check_whole(found, pin, head.metadata.context, wants.pins_path)
     except SealError as error:
         return _Judged(_verdict_of(error, Verdict.BAD_BODY), str(error), facts, end, contents)
     reason = "it is an inventory, and no load takes it" * (head.metadata.content == CONTENT)

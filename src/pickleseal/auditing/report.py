@@ -76,8 +76,13 @@ class Report(NamedTuple):
         }
 
     def __repr__(self) -> str:
-        levels = ", ".join(f"{count} {level.label}" for level, count in self.levels.items())
-        return f"<Report: {', '.join(self.roots)}: {levels}>"
+        levels = ", ".join(
+            f"{count} {level.label}{'' if count == 1 else 's'}"
+            for level, count in self.levels.items()
+            if level
+        )
+        fine = f"{self.levels[Level.NONE]} with nothing to do"
+        return f"<Report of {', '.join(self.roots)}: {levels}, {fine}>"
 
     def _repr_html_(self) -> str:
         """Show it in a notebook: what is worth knowing, the gravest first."""

@@ -309,8 +309,13 @@ def _write_list(report: Report, path: str, ring: Keyring, context: str | None) -
         raise CouldNotRun(f"{what}: no list was written")
     listed = Inventory(report.started, items)
     sha256 = write_inventory(listed, path, keyring=ring, context=context)
-    refused = sum(finding.level is Level.ERROR for finding in report.findings)
-    but = f" (not {refused:,} that need attention)" if refused else ""
+    grave = [
+        f for f in report.findings if f.level > Level.NOTE and f.verdict is not Verdict.MISSING
+    ]
+    left_out = sum(not items_of(finding) for finding in grave)
+    errors = sum(f.level is Level.ERROR and bool(items_of(f)) for f in grave)
+    but = f", {errors:,} of them {'an error' if errors == 1 else 'errors'}" if errors else ""
+    but += f" (not {left_out:,} that cannot be listed)" if left_out else ""
     print_lines(
         [
             [(f"listed {counted(len(items), 'object')}{but} in {shown(path)}", "bold")],

@@ -18,7 +18,7 @@ from pickleseal.auditing.findings import Verdict
 from pickleseal.auditing.report import Report
 from pickleseal.cli.findings import findings_text
 from pickleseal.cli.options import common
-from pickleseal.cli.output import CHECK_FAILED, FINE, console, guarded, print_json
+from pickleseal.cli.output import CHECK_FAILED, FINE, guarded, print_json, print_lines
 from pickleseal.errors import shown
 from pickleseal.inspection import inspect
 from pickleseal.keyring import Keyring
@@ -294,45 +294,36 @@ class _Story:
     """The demo on a terminal; a quiet one says nothing."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._console = console()
-        self._console.quiet = quiet
+        self._quiet = quiet
 
     def chapter(self, number: str, title: str) -> None:
-        self._console.print()
+        self._line()
         self._line((f" {number} ", "bold reverse"), (f" {title}", "bold"))
 
     def say(self, text: str) -> None:
         self._line((f"    {text}", "cyan"))
 
     def fact(self, name: str, text: str) -> None:
-        from rich.padding import Padding  # noqa: PLC0415 - only where something is shown
-        from rich.text import Text  # noqa: PLC0415 - as above
-
-        fact = Text.assemble((f"{name:<10}", "dim"), shown(text))
-        self._console.print(Padding(fact, (0, 0, 0, 4)))
+        self._line((f"    {name:<10}", "dim"), (shown(text), ""))
 
     def verdict(self, good: bool, text: str) -> None:  # noqa: FBT001 - what it says
         mark = ("    ✓ ", "bold green") if good else ("    ✗ ", "bold red")
         self._line(mark, (shown(text), "green" if good else "red"))
 
     def aside(self, text: str) -> None:
-        from rich.padding import Padding  # noqa: PLC0415 - as above
-        from rich.text import Text  # noqa: PLC0415 - as above
-
-        self._console.print(Padding(Text(shown(text), "dim"), (0, 0, 0, 6)))
+        self._line((f"      {shown(text)}", "dim"))
 
     def findings(self, report: Report) -> None:
         for line in findings_text(report, most=None):
             self._line(("    ", ""), *line)
 
     def end(self, good: bool) -> None:  # noqa: FBT001 - as above
-        self._console.print()
+        self._line()
         if good:
             self._line(("All as promised: your model loads, and nothing else does.", "bold green"))
         else:
             self._line(("Something did not go as promised: see above.", "bold red"))
 
     def _line(self, *parts: tuple[str, str]) -> None:
-        from rich.text import Text  # noqa: PLC0415 - as above
-
-        self._console.print(Text.assemble(*parts))
+        if not self._quiet:
+            print_lines([list(parts)])

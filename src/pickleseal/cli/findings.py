@@ -62,10 +62,10 @@ def summary(report: Report) -> Line:
 
 
 def _groups(findings: Iterable[Finding]) -> list[list[Finding]]:
-    """Put together what is of one kind, the gravest kinds first."""
-    groups: dict[tuple[Verdict, str], list[Finding]] = {}
+    """Put together what is of one kind, with one advice, the gravest kinds first."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
-        groups.setdefault((finding.verdict, _kind(finding)), []).append(finding)
+        groups.setdefault((_kind(finding), _general(finding)), []).append(finding)
     return sorted(groups.values(), key=lambda group: -_weight(group[0]))
 
 
@@ -87,12 +87,13 @@ def _group(group: list[Finding], most: int | None) -> Iterator[Line]:
     mark, style = _MARKS[first.level]
     yield []
     yield [(f"  {_kind(first)}", style), (f"  {_files(len(group))}", "dim")]
-    shared = {finding.reason for finding in group}
-    if len(shared) == 1 and len(group) > 1 and first.reason:
+    # What each file has to tell of itself says more than what all of them have in common.
+    told = len(group) > 1 and all(f.contents is None and f.reason == first.reason for f in group)
+    if told and first.reason:
         yield [(f"    {shown(first.reason)}", "")]
     for finding in group[:most]:
         line = [(f"  {mark} ", style), (shown(finding.path), "bold")]
-        detail = _detail(finding, told=len(shared) == 1 and len(group) > 1)
+        detail = _detail(finding, told=told)
         if not detail:
             yield line
         elif finding.level < Level.ERROR:
@@ -102,11 +103,9 @@ def _group(group: list[Finding], most: int | None) -> Iterator[Line]:
             yield [(f"      {shown(detail)}", "")]
     if most is not None and len(group) > most:
         yield [(f"    and {len(group) - most:,} more: --html FILE shows all", "dim")]
-    advice = {_general(finding) for finding in group}
-    if len(group) == 1:
-        advice = {first.advice}
-    for text in sorted(advice - {""}):
-        yield [(f"    → {text}", "dim")]
+    advice = first.advice if len(group) == 1 else _general(first)
+    if advice:
+        yield [(f"    → {advice}", "dim")]
 
 
 def _general(finding: Finding) -> str:

@@ -3,7 +3,14 @@
 import click
 
 from pickleseal.cli.options import common
-from pickleseal.cli.output import CHECK_FAILED, FINE, guarded, print_json, print_rows
+from pickleseal.cli.output import (
+    CHECK_FAILED,
+    FINE,
+    check_no_folder,
+    guarded,
+    print_json,
+    print_rows,
+)
 from pickleseal.inspection import Status
 from pickleseal.inspection import inspect as inspect_file
 
@@ -33,6 +40,7 @@ def inspect(path: str, *, header_only: bool, keyring: str | None, as_json: bool)
       pickleseal inspect model.pkl
       pickleseal inspect --header-only --json huge.pkl
     """
+    check_no_folder(path)
     found = inspect_file(path, keyring=keyring, header_only=header_only)
     if as_json:
         print_json(found.to_dict())

@@ -9,7 +9,7 @@ import click
 from pickleseal.cli.keygen import day, limits_of, named, plain
 from pickleseal.cli.lazy import LazyGroup
 from pickleseal.cli.options import SUITES, Day, changing, common, note
-from pickleseal.cli.output import FINE, console, guarded, print_json, print_rows
+from pickleseal.cli.output import FINE, Line, guarded, print_json, print_lines, print_rows
 from pickleseal.errors import KeyringError, shown
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.changes import change_roster, kept_as, like_primary
@@ -60,9 +60,6 @@ def list_keys(*, keyring: str | None, as_json: bool) -> int:
       pickleseal keys list
       pickleseal keys list --keyring keys --json
     """
-    from rich.padding import Padding  # noqa: PLC0415 - only where something is shown
-    from rich.text import Text  # noqa: PLC0415 - as above
-
     ring = find_keyring(keyring)
     entries = sorted(ring.entries.values(), key=lambda e: (e.id != ring.primary, e.created or 0))
     if as_json:
@@ -75,19 +72,14 @@ def list_keys(*, keyring: str | None, as_json: bool) -> int:
             }
         )
         return FINE
-    terminal = console()
-    terminal.print(Text(shown(ring.name), "italic"), soft_wrap=True)
-    heading = f"{'key':<32}  {'state':<15}  {'suite':<6}  created"
-    terminal.print(Text(heading, "bold"), soft_wrap=True)
+    lines: list[Line] = [[(shown(ring.name), "italic")]]
+    lines.append([(f"{'key':<32}  {'state':<15}  {'suite':<6}  created", "bold")])
     for entry in entries:
-        line = Text.assemble(
-            f"{entry.id}  ",
-            (f"{_state(ring, entry):<15}", _STYLES[entry.state]),
-            f"  {entry.suite.name:<6}  {day(entry.created)}",
-        )
-        terminal.print(line, soft_wrap=True)
-        for remark in _remarks(entry):
-            terminal.print(Padding(Text(shown(remark), "dim"), (0, 0, 0, 2)))
+        state = (f"{_state(ring, entry):<15}", _STYLES[entry.state])
+        rest = f"  {entry.suite.name:<6}  {day(entry.created)}"
+        lines.append([(f"{entry.id}  ", ""), state, (rest.rstrip(), "")])
+        lines += [[(f"  {shown(remark)}", "dim")] for remark in _remarks(entry)]
+    print_lines(lines)
     return FINE
 
 

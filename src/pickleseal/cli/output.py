@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +15,7 @@ from pickleseal.errors import PicklesealError, SealError, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 FINE = 0
 CHECK_FAILED = 1
@@ -60,20 +62,17 @@ def print_rows(rows: Iterable[tuple[str, str]], *, styles: dict[str, str] | None
     Texts are folded on a terminal alone: elsewhere a path stays in one piece.
     """
     listed = list(rows)
+    width = max((len(name) for name, _ in listed), default=0)
     if not _is_terminal(sys.stdout):
-        width = max((len(name) for name, _ in listed), default=0)
         for name, text in listed:
             click.echo(f"{name:<{width}}  {shown(text)}".rstrip())
         return
-    from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    terminal = console()
     for name, text in listed:
-        table.add_row(Text(name, style="bold"), Text(shown(text), (styles or {}).get(name, "")))
-    console().print(table)
+        before = Text(f"{name:<{width}}  ", "bold")
+        _fold(terminal, before, Text(shown(text), (styles or {}).get(name, "")))
 
 
 Line = list[tuple[str, str]]
@@ -92,14 +91,22 @@ def print_lines(lines: Iterable[Line], *, stderr: bool = False) -> None:
         else:
             write_out(plain)
         return
-    from rich.padding import Padding  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
     terminal = console(stderr=stderr)
     for line in lines:
         text = Text.assemble(*line)
         indent = len(text.plain) - len(text.plain.lstrip(" "))
-        terminal.print(Padding(text[indent:], (0, 0, 0, indent), expand=False) if text else "")
+        _fold(terminal, Text(" " * indent), text[indent:])
+
+
+def _fold(terminal: "Console", before: "Text", text: "Text") -> None:
+    """Print a text behind another, folded to where it begins, without blanks at the ends."""
+    for part in text.wrap(terminal, max(terminal.width - before.cell_len, 1)):
+        line = before + part
+        line.rstrip()
+        terminal.print(line, soft_wrap=True)
+        before = before.blank_copy(" " * before.cell_len)
 
 
 def _is_terminal(stream: Any) -> bool:  # noqa: ANN401 - what sys has, None too
@@ -125,6 +132,15 @@ def describe(error: BaseException) -> dict[str, str]:
 
 class CouldNotRun(Exception):  # noqa: N818 - it says what came of a command
     """A command could not do what it was asked for, and nothing was found out."""
+
+
+def check_no_folder(path: str) -> None:
+    """Return if a path, of which one file was meant, is no folder."""
+    if os.path.isdir(path):
+        audit = (
+            f"pickleseal audit {shlex.quote(path)}" if path.isprintable() else "pickleseal audit"
+        )
+        raise CouldNotRun(f"{path} is a folder: name its files, or see {audit}")
 
 
 def guarded(command: _Command) -> _Command:

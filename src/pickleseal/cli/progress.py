@@ -1,13 +1,16 @@
 """A bar for long work, on a terminal only."""
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import TypeVar
 
 from pickleseal.cli.output import console
 
 _Item = TypeVar("_Item")
+
+_PATIENCE = 0.5
+"""Seconds of work without a bar, which would only flash up for less."""
 
 
 def tracked(items: Iterable[_Item], title: str, total: Callable[[], int]) -> Iterator[_Item]:
@@ -24,6 +27,9 @@ def tracked(items: Iterable[_Item], title: str, total: Callable[[], int]) -> Ite
 
     # A passphrase is asked for while the first is worked on, and a bar would hide the question.
     work = iter(items)
-    first = list(islice(work, 1))
-    yield from first
-    yield from track(work, title, total(), len(first), console=terminal, transient=True)
+    begun = None
+    for done, item in enumerate(work, 1):
+        yield item
+        begun = begun or time.monotonic()
+        if time.monotonic() - begun >= _PATIENCE:
+            yield from track(work, title, total(), done, console=terminal, transient=True)

@@ -10,10 +10,11 @@ from pickleseal.cli.output import (
     COULD_NOT_RUN,
     FINE,
     INTERRUPTED,
-    console,
+    Line,
     describe,
     guarded,
     print_json,
+    print_lines,
 )
 from pickleseal.cli.progress import tracked
 from pickleseal.errors import shown
@@ -105,22 +106,21 @@ def reseal(
 
 
 def _show(done: list[Resealed], *, dry_run: bool) -> None:
-    from rich.padding import Padding  # noqa: PLC0415 - only where something is shown
-    from rich.text import Text  # noqa: PLC0415 - as above
-
-    words = {Outcome.RESEALED: "would be resealed"} if dry_run else {}
-    terminal = console()
+    words = {Outcome.ALREADY: "sealed by the primary already"}
+    if dry_run:
+        words[Outcome.RESEALED] = "would be resealed"
+    lines: list[Line] = []
     for one in done:
         if one.outcome not in _STYLES:
             continue
         mark, style = _STYLES[one.outcome]
         word = words.get(one.outcome, one.outcome.value)
-        line = Text.assemble((f"{mark} {word}", style), (f"  {shown(one.path)}", "bold"))
-        terminal.print(line, soft_wrap=True)
+        lines.append([(f"{mark} {word}", style), (f"  {shown(one.path)}", "bold")])
         if one.reason is not None:
             reason = describe(one.error)["message"] if one.error else one.reason
             reason = reason.removeprefix(f"{shown(one.path)}: ")
-            terminal.print(Padding(Text(shown(reason)), (0, 0, 0, 2)))
+            lines.append([(f"  {shown(reason)}", "")])
+    print_lines(lines)
     counts = Counter(one.outcome for one in done)
     parts = [f"{counts[kind]} {words.get(kind, kind.value)}" for kind in Outcome if counts[kind]]
     files = "1 file" if len(done) == 1 else f"{len(done)} files"

@@ -1,5 +1,6 @@
 """`pickleseal verify`: do the seals of these files hold?"""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import click
@@ -9,11 +10,14 @@ from pickleseal.cli.output import (
     CHECK_FAILED,
     COULD_NOT_RUN,
     FINE,
-    console,
+    CouldNotRun,
+    Line,
+    check_no_folder,
     describe,
     guarded,
     kind_of,
     print_json,
+    print_lines,
 )
 from pickleseal.errors import SealError, shown
 from pickleseal.inspection import Inspection
@@ -66,8 +70,9 @@ def verify(
 
 def _verify(path: str, ring: Keyring, context: str | None) -> _Outcome:
     try:
+        check_no_folder(path)
         return _Outcome(path, verify_file(path, keyring=ring, context=context), None)
-    except (SealError, OSError) as error:
+    except (SealError, OSError, CouldNotRun) as error:
         return _Outcome(path, None, error)
 
 
@@ -80,28 +85,23 @@ def _plain(outcome: _Outcome) -> dict[str, object]:
 
 
 def _show(outcomes: list[_Outcome]) -> None:
-    from rich.padding import Padding  # noqa: PLC0415 - only where something is shown
-    from rich.text import Text  # noqa: PLC0415 - as above
-
-    terminal = console()
-    for outcome in outcomes:
-        line = Text()
-        if outcome.found is not None:
-            line.append("✓ whole", "green")
-            line.append(f"  {shown(outcome.path)}", "bold")
-            terminal.print(line, soft_wrap=True)
-            terminal.print(Padding(Text(_facts(outcome.found), "dim"), (0, 0, 0, 2)))
-        elif outcome.error is not None:
-            kind = kind_of(outcome.error) if outcome.code == CHECK_FAILED else "unreadable"
-            line.append(f"✗ {kind}", "bold red")
-            line.append(f"  {shown(outcome.path)}", "bold")
-            terminal.print(line, soft_wrap=True)
-            terminal.print(Padding(Text(_reason(outcome.error)), (0, 0, 0, 2)))
+    print_lines(line for outcome in outcomes for line in _lines(outcome))
     whole = sum(outcome.code == FINE for outcome in outcomes)
     refused = sum(outcome.code == CHECK_FAILED for outcome in outcomes)
     unreadable = len(outcomes) - whole - refused
     summary = f"{len(outcomes)} checked: {whole} whole, {refused} refused"
     click.echo(summary + (f", {unreadable} unreadable" if unreadable else ""), err=True)
+
+
+def _lines(outcome: _Outcome) -> Iterator[Line]:
+    path = (f"  {shown(outcome.path)}", "bold")
+    if outcome.found is not None:
+        yield [("✓ whole", "green"), path]
+        yield [(f"  {_facts(outcome.found)}", "dim")]
+    elif outcome.error is not None:
+        kind = kind_of(outcome.error) if outcome.code == CHECK_FAILED else "unreadable"
+        yield [(f"✗ {kind}", "bold red"), path]
+        yield [(f"  {_reason(outcome.error)}", "")]
 
 
 def _facts(found: Inspection) -> str:

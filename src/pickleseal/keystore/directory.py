@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pickleseal.errors import KeyringError, shown
 from pickleseal.keyring import Keyring
-from pickleseal.keys import MAX_LINE, Key, KeyLine, outline
+from pickleseal.keys import MAX_LINE, PREFIX, Key, KeyLine, outline
 from pickleseal.keystore import permissions, variables
 from pickleseal.keystore.lines import Ask, Opener
 from pickleseal.locking import locked
@@ -36,8 +36,8 @@ def open_keyring(
 ) -> Keyring:
     """Read the keyring in a directory, after checking that nobody else can change it.
 
-    `directory`: its path. `group_read`: take key files that their group may read (mode
-    0640 or 0440), as a Kubernetes secret with fsGroup has them; default: whether
+    `directory`: its path (`~` is your home). `group_read`: take key files that their group may
+    read (mode 0640 or 0440), as a Kubernetes secret with fsGroup has them; default: whether
     PICKLESEAL_GROUP_READ is 1. `min_epoch`: refuse a keyring.json that was changed fewer times
     than this, such as one put back from a backup; default: PICKLESEAL_MIN_EPOCH, or 0.
     `passphrase`: a function that gives the passphrase of keys behind one, called when such a key
@@ -48,9 +48,22 @@ def open_keyring(
     """
     if passphrase is not None and not callable(passphrase):
         raise TypeError("passphrase= takes a function that gives it, not the passphrase itself")
-    return read_keyring(
-        Path(directory), Opener(passphrase), group_read=group_read, min_epoch=min_epoch
-    )
+    folder = Path(checked_path(directory, "open_keyring takes the path of a directory"))
+    return read_keyring(folder, Opener(passphrase), group_read=group_read, min_epoch=min_epoch)
+
+
+def checked_path(given: str | os.PathLike[str], takes: str) -> str:
+    """Give the path of a ring that a caller named; `takes` says what else could stand there."""
+    path = os.fspath(given) if isinstance(given, os.PathLike) else given
+    if not isinstance(path, str):
+        raise TypeError(f"{takes}, not {type(given).__name__}")
+    if not path:
+        raise KeyringError("the path of the keyring is empty: is a variable not set?")
+    if path.startswith(PREFIX):
+        raise KeyringError(
+            "a keyring is named by the path of its directory, and this is a key line"
+        )
+    return os.path.expanduser(path)
 
 
 def read_keyring(
@@ -131,6 +144,7 @@ def read_line(folder: Path, key_id: str, *, group_read: bool | None = None) -> K
         raise KeyringError(
             f"the key file {_name(folder, key_id)} is missing, and keyring.json lists it: put it"
             f" back from a backup, or, if it is lost: pickleseal keys revoke {key_id} --reason lost"
+            f" --keyring {permissions.quoted(folder)}"
         ) from None
     except OSError as error:
         raise KeyringError(

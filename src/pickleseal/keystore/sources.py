@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from pickleseal.errors import KeyringError, NoKeyError, shown
 from pickleseal.keyring import Keyring
-from pickleseal.keys import PREFIX, Key, KeyLine
+from pickleseal.keys import Key, KeyLine
 from pickleseal.keystore import variables
-from pickleseal.keystore.directory import INDEX, open_keyring, read_keyring
+from pickleseal.keystore.directory import INDEX, checked_path, open_keyring, read_keyring
 from pickleseal.keystore.lines import Opener, check_foreign
 
 _Stamp = tuple[object, ...]
@@ -92,14 +92,7 @@ def user_directory() -> str:
 def _checked_path(given: str | os.PathLike[str]) -> str:
     if isinstance(given, Key):
         raise TypeError("keyring= takes a Keyring or a directory's path; wrap it: Keyring(key)")
-    path = os.fspath(given)
-    if not isinstance(path, str):
-        raise TypeError(f"keyring= takes a Keyring or a path, not {type(given).__name__}")
-    if not path:
-        raise KeyringError("the path of the keyring is empty: is a variable not set?")
-    if path.startswith(PREFIX):
-        raise KeyringError("keyring= takes the path of a directory, and this is a key line")
-    return os.path.expanduser(path)
+    return checked_path(given, "keyring= takes a Keyring or a path")
 
 
 def _variable_lines() -> KeyLine | None:

@@ -41,6 +41,17 @@ def text_path(path: Path) -> str:
     return text
 
 
+def check_binary(file: object, mode: str) -> None:
+    """Return if a file object is not one of Python's own for text; `mode` is what it should be."""
+    if isinstance(file, io.TextIOBase):
+        raise open_as_text(mode)
+
+
+def open_as_text(mode: str) -> TypeError:
+    """Give the refusal of a file object for text."""
+    return TypeError(f"the file is open as text: open it in binary mode, such as '{mode}'")
+
+
 def real_file(file: Any) -> BinaryIO | None:  # noqa: ANN401 - any object
     """Give a file object back if it is a regular file and nothing lies between, else None."""
     kinds = (io.BufferedReader, io.BufferedRandom, io.BufferedWriter)

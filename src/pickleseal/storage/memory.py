@@ -30,18 +30,23 @@ def fresh(length: int) -> memoryview:
     if not length:
         return memoryview(bytearray())
     try:
-        if length < _HEAP_SIZE and "numpy" in sys.modules:
-            return _of_heap(length)
-        return _mapped(length)
+        return (_of_heap(length) if length < _HEAP_SIZE else None) or _mapped(length)
     except (OSError, OverflowError, MemoryError):
         raise PolicyError(f"there is no memory for a segment of {length} bytes") from None
 
 
-def _of_heap(length: int) -> memoryview:
-    # Python itself gives writable memory only after it has cleared it.
-    numpy = sys.modules["numpy"]
-    memory = numpy.empty(length + envelope.ALIGNMENT, numpy.uint8)
+def _of_heap(length: int) -> memoryview | None:
+    """Give memory that NumPy allocates, None where it is not there, or not all of it yet."""
+    # Python itself gives writable memory only after it has cleared it. Not getattr: a module that
+    # is to be loaded at its first use would be loaded by that.
+    try:
+        numpy = object.__getattribute__(sys.modules.get("numpy"), "__dict__")
+        empty, byte = numpy["empty"], numpy["uint8"]
+    except (AttributeError, KeyError):
+        return None
+    memory = empty(length + envelope.ALIGNMENT, byte)
     start = -memory.__array_interface__["data"][0] % envelope.ALIGNMENT
+    memory[:start] = memory[start + length :] = 0  # what stood there is nobody's business
     # Not a part of a view: the object behind a view has to be of exactly its size, too.
     return memoryview(memory[start : start + length])
 

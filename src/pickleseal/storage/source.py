@@ -16,6 +16,8 @@ from pickleseal.storage.files import (
     Path,
     Readable,
     Stamp,
+    check_binary,
+    open_as_text,
     read_at,
     real_file,
     stamp_of,
@@ -59,6 +61,9 @@ class Source(Protocol):
     def pull(self, size: int) -> bytes:
         """Give the next bytes, fewer than `size` only where the input ends."""
 
+    def skip(self, size: int) -> None:
+        """Pass over the next bytes."""
+
     def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
         """Give the segments of these lengths, which come next."""
 
@@ -82,7 +87,10 @@ def open_source(file: Path | Readable) -> Iterator[Source]:
             source.stamp = stamp
             yield source
         return
+    check_binary(file, "rb")
     real = real_file(file)
+    if real is not None and not real.readable():
+        raise io.UnsupportedOperation("the file is not open for reading: open it with 'rb'")
     if real is not None and _PARALLEL:
         start = real.tell()
         source = file_source(real.fileno(), start, _name_of(file), exact=False)
@@ -108,6 +116,10 @@ class MemorySource:
         data = self._data[self.position : self.position + size]
         self.position += len(data)
         return data
+
+    def skip(self, size: int) -> None:
+        """Pass over the next bytes."""
+        self.position += size
 
     def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
         """Give the segments of these lengths, which come next."""
@@ -164,6 +176,10 @@ class FileSource:
             data += chunk
         self.position += len(data)
         return bytes(data)
+
+    def skip(self, size: int) -> None:
+        """Pass over the next bytes."""
+        self.position += size
 
     def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
         """Give the segments of these lengths, which come next."""
@@ -230,6 +246,11 @@ class StreamSource:
         data = bytearray(size)
         return bytes(data[: self._fill(memoryview(data))])
 
+    def skip(self, size: int) -> None:
+        """Pass over the next bytes."""
+        for start in range(0, size, tree.LEAF_SIZE):
+            self.pull(min(size - start, tree.LEAF_SIZE))
+
     def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
         """Give the segments of these lengths, which come next."""
         segments, paddings = allocate(lengths)
@@ -278,7 +299,7 @@ class StreamSource:
         if data is None:
             raise BlockingIOError("the stream does not wait for its data: make it blocking")
         if isinstance(data, str):
-            raise TypeError("the file is open as text: open it in binary mode, such as 'rb'")
+            raise open_as_text("rb")
         if len(data) > len(target):
             raise ValueError("read gave more than it was asked for")
         target[: len(data)] = data
@@ -367,8 +388,10 @@ def _is_bytes(file: object) -> bool:
 
 def _not_regular(path: str) -> NotSealedError:
     error = NotSealedError(
-        "not sealed: this path is no regular file (a folder, a pipe or a device). To read one"
-        " envelope from a pipe, open it and pass the file object"
+        "not sealed: this path is a folder. Name a file in it, or see pickleseal audit"
+        if os.path.isdir(path)
+        else "not sealed: this path is no regular file (a pipe or a device). To read one envelope"
+        " from a pipe, open it and pass the file object"
     )
     error.source = path
     return error

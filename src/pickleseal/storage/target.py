@@ -14,6 +14,7 @@ from pickleseal.storage.files import (
     Path,
     Stamp,
     Writable,
+    check_binary,
     real_file,
     stamp_of,
     text_path,
@@ -38,14 +39,15 @@ def join(head: bytes, segments: Sequence[memoryview], finish: Finish, suite: Sui
     size = sum(map(len, pieces))
     if len(segments) == 1:
         return b"".join([head, *pieces, finish(threads.leaf_digests(suite, pieces, size))])
-    # A copy of the buffers is hashed, and given: another thread may change them meanwhile. A
-    # BytesIO neither copies the bytes that it alone holds, nor those that it gives at the end.
-    file = io.BytesIO(b"".join([head, *pieces, bytes(envelope.TAG_SIZE)]))
-    with file.getbuffer() as view:
-        body = view[len(head) : len(head) + size]
-        with body:
-            tag = finish(threads.leaf_digests(suite, [body], size))
-    file.seek(len(head) + size)
+    # A copy of the buffers is hashed, and given: another thread may change them meanwhile.
+    data = b"".join([head, *pieces, bytes(envelope.TAG_SIZE)])
+    body = memoryview(data)[len(head) : len(head) + size]
+    tag = finish(threads.leaf_digests(suite, [body], size))
+    # A BytesIO copies neither the bytes that it alone holds, nor those that it gives at the end.
+    # It has no view on it when the hash fails: see _Sink in pickling.
+    file = io.BytesIO(data)
+    del body, data
+    file.seek(-envelope.TAG_SIZE, io.SEEK_END)
     file.write(tag)
     return file.getvalue()
 
@@ -78,7 +80,10 @@ def write(
         ) as descriptor:
             _write_file(descriptor, 0, head, segments, finish, suite)
         return
+    check_binary(file, "wb")
     real = real_file(file)
+    if real is not None and not real.writable():
+        raise io.UnsupportedOperation("the file is not open for writing: open it with 'wb'")
     if real is not None and _writes_anywhere(real.fileno()):
         real.flush()
         real.seek(_write_file(real.fileno(), real.tell(), head, segments, finish, suite))
@@ -204,6 +209,8 @@ def _replacing(
     may be the owner, of the one it replaces; a new one has what the umask gives.
     `exclusive`: what is there already, or is by then, stays, and TargetError is raised.
     """
+    if not path:
+        raise TargetError("the path of the file is empty")
     # A replaced link would break DVC, git-annex and Kubernetes mounts.
     real = _own_place(path) if exclusive else _place(path)
     if exclusive and os.path.lexists(real):
