@@ -12,8 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple, Self
 
 from pickleseal.storage import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Source
-from pickleseal.storage.files import stamp_of
-from pickleseal.storage.source import file_source, open_regular
+from pickleseal.storage.source import open_path
 
 BACKUP_SUFFIX = ".unsealed"
 """What a file is called by, after its name, that stands as it was before it was adopted."""
@@ -104,14 +103,8 @@ class Found(NamedTuple):
         Below a folder it is what was seen there: a link that came in its place is not followed.
         """
         folder = None if self.folder is None else self.folder.descriptor
-        descriptor = open_regular(self.path, follow=self.named, folder=folder)
-        try:
-            status = os.fstat(descriptor)
-            source = file_source(descriptor, 0, self.path, exact=True)
-            source.stamp = stamp_of(status)
+        with open_path(self.path, follow=self.named, folder=folder) as (source, status):
             yield source, stat.S_IMODE(status.st_mode) & 0o777
-        finally:
-            os.close(descriptor)
 
 
 def files_below(

@@ -24,12 +24,12 @@ class RegularFile:
 
     def __init__(self, path: str, *, follow: bool, folder: int | None = None) -> None:
         self.path = path
-        self._descriptor = open_regular(path, follow=follow, folder=folder)
+        self._descriptor, status = open_regular(path, follow=follow, folder=folder)
+        self.size = status.st_size
+        self.stamp = stamp_of(status)
         try:
-            status = os.fstat(self._descriptor)
-            self.size = status.st_size
-            self.stamp = stamp_of(status)
-            self._start = self._at(0, _START_SIZE)
+            # What is small is read in one go.
+            self._start = self._at(0, self.size if self.size <= WHOLE_SIZE else _START_SIZE)
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -49,9 +49,8 @@ class RegularFile:
     def envelope(self, offset: int) -> Source:
         """Give the envelope that begins at an offset; what follows it is left alone."""
         if offset == 0 and self.size <= WHOLE_SIZE:
-            rest = self._at(len(self._start), self.size - len(self._start))
-            return MemorySource(self._start + rest, self.path, exact=False)
-        return file_source(self._descriptor, offset, self.path, exact=False)
+            return MemorySource(self._start, self.path, exact=False)
+        return file_source(self._descriptor, offset, self.size, self.path, exact=False)
 
     def whole(self) -> memoryview:
         """Give all of it, in memory that nobody else can change; fewer bytes where it shrinks."""

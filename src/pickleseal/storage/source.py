@@ -80,11 +80,7 @@ def open_source(file: Path | Readable) -> Iterator[Source]:
     as fast as its path.
     """
     if isinstance(file, str | os.PathLike):
-        path = text_path(file)
-        with _opened(path) as descriptor:
-            stamp = stamp_of(os.fstat(descriptor))  # before the first byte is read
-            source = file_source(descriptor, 0, path, exact=True)
-            source.stamp = stamp
+        with open_path(text_path(file)) as (source, _):
             yield source
         return
     check_binary(file, "rb")
@@ -93,11 +89,29 @@ def open_source(file: Path | Readable) -> Iterator[Source]:
         raise io.UnsupportedOperation("the file is not open for reading: open it with 'rb'")
     if real is not None and _PARALLEL:
         start = real.tell()
-        source = file_source(real.fileno(), start, _name_of(file), exact=False)
-        yield source
-        real.seek(start + source.position)
+        size = os.fstat(real.fileno()).st_size
+        held = file_source(real.fileno(), start, size, _name_of(file), exact=False)
+        yield held
+        real.seek(start + held.position)
         return
     yield StreamSource(file)
+
+
+@contextmanager
+def open_path(
+    path: str, *, follow: bool = True, folder: int | None = None
+) -> Iterator[tuple["Source", os.stat_result]]:
+    """Open a path as one envelope, of which nothing may be left over; give what it was, too.
+
+    `follow`, `folder`: as for `open_regular`.
+    """
+    descriptor, status = open_regular(path, follow=follow, folder=folder)
+    try:
+        source = file_source(descriptor, 0, status.st_size, path, exact=True)
+        source.stamp = stamp_of(status)
+        yield source, status
+    finally:
+        os.close(descriptor)
 
 
 class MemorySource:
@@ -330,10 +344,13 @@ class _Gaps:
 
 
 def file_source(
-    descriptor: int, start: int, name: str | None, *, exact: bool
+    descriptor: int, start: int, size: int, name: str | None, *, exact: bool
 ) -> MemorySource | FileSource | StreamSource:
-    """Give the envelope that begins at an offset of a regular file; small ones are read at once."""
-    left = max(os.fstat(descriptor).st_size - start, 0)
+    """Give the envelope that begins at an offset of a regular file; small ones are read at once.
+
+    `size` is that of the whole file, in bytes.
+    """
+    left = max(size - start, 0)
     if not _PARALLEL:
         os.lseek(descriptor, start, os.SEEK_SET)
         return StreamSource(io.FileIO(descriptor, closefd=False), left, name=name, exact=exact)
@@ -343,17 +360,10 @@ def file_source(
     return MemorySource(source.pull(left), name, exact=exact)
 
 
-@contextmanager
-def _opened(path: str) -> Iterator[int]:
-    descriptor = open_regular(path)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def open_regular(path: str, *, follow: bool = True, folder: int | None = None) -> int:
-    """Open a regular file and nothing else; give its descriptor.
+def open_regular(
+    path: str, *, follow: bool = True, folder: int | None = None
+) -> tuple[int, os.stat_result]:
+    """Open a regular file and nothing else; give its descriptor, and what it is.
 
     `follow`: a link at the end of the path is followed. Without it the path is one that was just
     seen to be a regular file, and is opened at once. `folder`: the descriptor of the folder that it
@@ -368,8 +378,9 @@ def open_regular(path: str, *, follow: bool = True, folder: int | None = None) -
         descriptor = os.open(path, flags)
     else:
         descriptor = os.open(os.path.basename(path), flags, dir_fd=folder)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode):
+        return descriptor, status
     os.close(descriptor)
     raise _not_regular(path)
 
