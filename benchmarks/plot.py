@@ -123,7 +123,7 @@ def _groups(results: Results) -> Iterable[_Group]:
 
 def _range(ratios: Sequence[float]) -> tuple[float, float]:
     """Give the ends of the scale: powers of two around all ratios, with room for the labels."""
-    low = 2.0 ** math.floor(math.log2(min(0.5, *ratios, 1) / 1.25))
+    low = 2.0 ** math.floor(math.log2(min(0.5, *ratios, 1) / 1.7))
     high = 2.0 ** math.ceil(math.log2(max(2.0, *ratios, 1) * 1.1))
     return low, high
 
