@@ -1,5 +1,6 @@
 """What a seal says and a load asks: serials and pins, times, names, places, one exact content."""
 
+import importlib
 import io
 import json
 import os
@@ -22,7 +23,6 @@ from sklearn.datasets import load_iris
 from sklearn.neighbors import KNeighborsClassifier
 from watching import Mark, nothing_unpickled
 
-import pickleseal
 from pickleseal import (
     ExpiredError,
     Key,
@@ -680,16 +680,42 @@ def test_what_a_compressed_file_is_expanded_with_is_no_planted_file(
     assert not (folder / "mark").exists()
 
 
+def beside_pickleseal(folder: Path, package: str) -> None:
+    """Copy pickleseal and a package of what it needs into one folder."""
+    for name in ("pickleseal", package):
+        path = Path(importlib.import_module(name).__path__[0])
+        shutil.copytree(path, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+@pytest.mark.parametrize("package", ["joblib", codec.MODULE.partition(".")[0]])
 def test_what_lies_beside_pickleseal_itself_may_be_imported(
+    package: str, tmp_path: Path, ring_directory: Path
+) -> None:
+    model, folder = tmp_path / "model", tmp_path / "packages"
+    if package == "joblib":
+        model.write_bytes(adopt_bytes(of_joblib([1], 3), keyring=ring_directory))
+    else:
+        signed_dump([1] * 1000, model, keyring=ring_directory, compress="zstd")
+    beside_pickleseal(folder, package)
+    assert load_in(folder, model, ring_directory) == "loaded"
+    strict = load_in(folder, model, ring_directory, options=", installed_only=True")
+    # The standard library has its own from Python 3.14 on.
+    assert strict == ("loaded" if package == "compression" else "PolicyError")
+
+
+def test_a_module_beside_pickleseal_vouches_for_none_whose_name_ends_alike(
     tmp_path: Path, ring_directory: Path
 ) -> None:
     model, folder = tmp_path / "model", tmp_path / "packages"
-    model.write_bytes(adopt_bytes(of_joblib([1], 3), keyring=ring_directory))
-    for package in (joblib, pickleseal):
-        path = Path(str(package.__file__)).parent
-        shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("__pycache__"))
-    assert load_in(folder, model, ring_directory) == "loaded"
-    assert load_in(folder, model, ring_directory, options=", installed_only=True") == "PolicyError"
+    signed_dump([1] * 1000, model, keyring=ring_directory, compress="zstd")
+    beside_pickleseal(folder, "joblib")
+    (folder / "zstd.py").touch()
+    cwd = planted(tmp_path / "planted", codec.MODULE)
+    (cwd / codec.MODULE.partition(".")[0] / "__init__.py").touch()
+    first = f"sys; sys.path.insert(1, {str(folder)!r}); import json"
+    refused = load_in(cwd, model, ring_directory, first=first)
+    assert refused == ("PolicyError" if codec.MODULE.startswith("backports") else "loaded")
+    assert not (cwd / "mark").exists()
 
 
 def test_a_joblib_of_ones_own_reads_its_files_once_it_is_imported(

@@ -678,3 +678,15 @@ def test_an_error_while_bytes_are_hashed_leaves_nothing_that_the_collector_trips
         except MemoryError as error:
             error.itself = error  # type: ignore[attr-defined]
     gc.collect()
+
+
+def test_a_path_leads_where_the_system_says_also_behind_a_link_to_a_folder(
+    ring: Keyring, tmp_path: Path
+) -> None:
+    (tmp_path / "far/deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("far/deep")
+    signed_dump(1, f"{tmp_path}/link/../it", keyring=ring)
+    target.write_whole(f"{tmp_path}/link/../new", b"x", exclusive=True)
+    assert signed_load(tmp_path / "far/it", keyring=ring) == 1
+    assert (tmp_path / "far/new").read_bytes() == b"x"
+    assert not (tmp_path / "it").exists()

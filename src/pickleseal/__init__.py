@@ -44,6 +44,7 @@ from pickleseal.errors import (
 from pickleseal.keyring import Keyring
 from pickleseal.keys import Key
 from pickleseal.keystore.directory import open_keyring
+from pickleseal.metadata import Metadata
 from pickleseal.persist import (
     dump,
     dumps,
@@ -78,7 +79,6 @@ if TYPE_CHECKING:
     )
     from pickleseal.auditing.report import Report
     from pickleseal.inspection import Inspection, Status, inspect, verify
-    from pickleseal.metadata import Metadata
     from pickleseal.resealing import reseal
     from pickleseal.watching import Sighting, Watch, watch
 
@@ -96,7 +96,6 @@ _LATER = {
     ),
     "auditing.report": ("Report",),
     "inspection": ("Inspection", "Status", "inspect", "verify"),
-    "metadata": ("Metadata",),
     "resealing": ("reseal",),
     "watching": ("Sighting", "Watch", "watch"),
 }

@@ -80,7 +80,8 @@ def check_own_import(module: str, *, installed_only: bool) -> None:
 
 
 def _lies_beside_us(module: str) -> bool:
-    spec = _search(module)
+    name = module.partition(".")[0]
+    spec = _spec_of(sys.modules[name]) if name in sys.modules else _search(name)
     if not isinstance(spec, ModuleSpec):
         return False
     places = [spec.origin] if spec.origin else spec.submodule_search_locations or ()

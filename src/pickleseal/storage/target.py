@@ -212,7 +212,7 @@ def _replacing(
     if not path:
         raise TargetError("the path of the file is empty")
     # A replaced link would break DVC, git-annex and Kubernetes mounts.
-    real = _own_place(path) if exclusive else _place(path)
+    real = _own_place(path) if exclusive else os.path.realpath(path)
     if exclusive and os.path.lexists(real):
         raise _there(path)
     replaced = None
@@ -267,14 +267,10 @@ def _create(temporary: str, path: str, mode: int) -> int:
         raise OSError(error.errno, error.strerror, path) from None
 
 
-def _place(path: str) -> str:
-    """Give where the file that a path leads to lies; links among its folders may stay."""
-    return os.path.realpath(path) if os.path.islink(path) else os.path.abspath(path)
-
-
 def _own_place(path: str) -> str:
     """Give where a path itself lies, and not what it leads to if it is a link."""
-    folder, name = os.path.split(os.path.abspath(path))
+    # Not abspath: behind a link to a folder, ".." leads out of the folder that it leads to.
+    folder, name = os.path.split(path)
     return os.path.join(os.path.realpath(folder), name)
 
 
