@@ -703,6 +703,33 @@ def test_what_lies_beside_pickleseal_itself_may_be_imported(
     assert strict == ("loaded" if package == "compression" else "PolicyError")
 
 
+@pytest.mark.parametrize(("named", "answer"), [("site", "taken"), ("", "refused")])
+def test_a_namespace_lies_beside_pickleseal_if_all_else_of_it_is_installed(
+    named: str, answer: str, tmp_path: Path
+) -> None:
+    folder, other = tmp_path / "packages", tmp_path / "site"
+    beside_pickleseal(folder, "joblib")
+    for place in (folder, other):
+        (place / "spread").mkdir(parents=True)
+    code = f"""
+import sys
+sys.path[1:1] = [{str(folder)!r}, {str(other)!r}]
+from pickleseal import PolicyError, origins
+try: origins.check_own_import("spread.part", installed_only=False)
+except PolicyError: print("refused")
+else: print("taken")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PICKLESEAL_SITE": str(tmp_path / named) if named else ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == [answer], done.stderr
+
+
 def test_a_module_beside_pickleseal_vouches_for_none_whose_name_ends_alike(
     tmp_path: Path, ring_directory: Path
 ) -> None:

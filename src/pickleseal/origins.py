@@ -84,9 +84,15 @@ def _lies_beside_us(module: str) -> bool:
     spec = _spec_of(sys.modules[name]) if name in sys.modules else _search(name)
     if not isinstance(spec, ModuleSpec):
         return False
-    places = [spec.origin] if spec.origin else spec.submodule_search_locations or ()
     ours = _folder_of(os.path.join(os.path.dirname(__file__), "__init__.py"))
-    return {_folder_of(place) for place in places} == {ours}
+    if spec.origin:
+        return _folder_of(spec.origin) == ours
+    portions = list(spec.submodule_search_locations or ())
+    others = [portion for portion in portions if _folder_of(portion) != ours]
+    # A namespace may be spread over a folder of ours and site folders: no other may have a part.
+    return len(others) < len(portions) and (
+        not others or _of_portions(name, others) is not Origin.LOCAL
+    )
 
 
 def of_modules(modules: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
