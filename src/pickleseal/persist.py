@@ -374,7 +374,7 @@ def _seal(
         versions=packages.versions_of(told.modules),
         imports=told.imports,
         imports_omitted=told.omitted,
-        origins=origins_of(told.modules),
+        origins=origins_of(told),
         external=pickled.external,
         info=info,
     )
@@ -391,8 +391,10 @@ class Told(NamedTuple):
 
     imports: tuple[tuple[str, str], ...] | None
     omitted: int | None
-    modules: frozenset[str]
-    """The top-level ones."""
+    modules: tuple[str, ...]
+    """The top-level ones, sorted."""
+    has_room: bool
+    """Whether there is room, and a spelling, for where the modules come from."""
 
 
 def told_of(names: pickling.Names) -> Told:
@@ -401,18 +403,19 @@ def told_of(names: pickling.Names) -> Told:
 
 
 def _told_of(names: pickling.Names) -> Told:
-    modules = frozenset(policy.modules_of(names))
+    modules = tuple(sorted(policy.modules_of(names)))
+    has_room = md.fits_origins(modules)
     if md.fits_imports(names):
-        return Told(tuple(sorted(names)), None, modules)
-    return Told(None, len(names), modules)
+        return Told(tuple(sorted(names)), None, modules, has_room)
+    return Told(None, len(names), modules, has_room)
 
 
 _kept_told_of = functools.lru_cache(32)(_told_of)
 
 
-def origins_of(modules: frozenset[str]) -> Mapping[str, tuple[str, ...]] | None:
-    """Give where top-level modules come from, as it goes into an envelope."""
-    return (md.fits_origins(modules) and origins.of_modules(modules)) or None
+def origins_of(told: Told) -> Mapping[str, tuple[str, ...]] | None:
+    """Give where the modules come from now, as it goes into an envelope."""
+    return (told.has_room and origins.of_modules(told.modules)) or None
 
 
 def expiry(expires: datetime | timedelta | None, created: int) -> int | None:

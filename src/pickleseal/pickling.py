@@ -459,23 +459,21 @@ class _Recorder:
         self._protocol = protocol
         self._dispatch_table = dispatch_table
         self._kinds = _lasting_kinds.copy()
-        for cls in self._kinds.keys() & dispatch_table.keys():
-            self._kinds[cls] = _ODD
+        if not self._kinds.keys().isdisjoint(dispatch_table):
+            self._kinds.update((cls, _ODD) for cls in dispatch_table if cls in self._kinds)
         self._kinds[type] = self._kinds[types.FunctionType] = _NAMED
 
     def reduce(self, obj: Any) -> Any:  # noqa: ANN401 - any object, any reduce value
         """Give an object's reduce value, or NotImplemented where the pickler may ask for it."""
         cls = type(obj)
-        kind = self._kinds.get(cls)
-        if kind is None:
-            kind = self._first_of(cls)
+        kind = self._kinds.get(cls) or self._first_of(cls)
         if kind == _PLAIN:
-            return NotImplemented
-        if kind == _PLAIN_WITH_DICT and "__reduce_ex__" not in obj.__dict__:
             return NotImplemented
         if kind == _NAMED:
             if cls is not type or obj not in _SINGLETON_TYPES:
                 self._note(obj, obj.__qualname__)
+            return NotImplemented
+        if kind == _PLAIN_WITH_DICT and "__reduce_ex__" not in obj.__dict__:
             return NotImplemented
         if kind == _ODD:
             return self._reduce_each(obj, cls)
@@ -504,6 +502,9 @@ class _Recorder:
     def _note(self, obj: Any, name: str) -> None:  # noqa: ANN401 - any object
         # As pickle.whichmodule has it: the attribute, and only without one a search.
         module = getattr(obj, "__module__", None)
+        if type(module) is str and type(name) is str and "." not in name:
+            self.names.add((module, name))
+            return
         if module is None:
             module = pickle.whichmodule(obj, name)  # type: ignore[attr-defined]
         if not isinstance(module, str):
@@ -525,10 +526,11 @@ def _kind_of(cls: Any) -> int:  # noqa: ANN401 - any class, seen as an object wi
         return _NAMED
     if cls.__getattribute__ is not object.__getattribute__:
         return _ODD
-    kind = _PLAIN_WITH_DICT if cls.__dictoffset__ else _PLAIN
     if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__:
         kind = _OWN
-    if all(_flags_of(base) & _IMMUTABLE for base in cls.__mro__):
+    else:
+        kind = _PLAIN_WITH_DICT if cls.__dictoffset__ else _PLAIN
+    if _flags_of(cls) & _IMMUTABLE and all(_flags_of(base) & _IMMUTABLE for base in cls.__mro__):
         kind = _lasting_kinds[cls] = _PLAIN if _is_of_numpy(cls) else kind
     return kind
 

@@ -127,7 +127,7 @@ def accept(
     `leaves` are the digests of the body's leaves as they were read into `segments` and
     `paddings`; nobody else may be able to write to that memory. Raises BadSealError.
     """
-    padded = not any(any(zeros) for zeros in paddings)
+    padded = not any(map(any, paddings))
     content = check_body(head, leaves, tag, padded=padded)
     return Verified(Payload(head, list(segments), content))
 
