@@ -183,7 +183,6 @@ def test_the_encoding_is_the_one_that_the_source_names() -> None:
         b"# coding: utf-7\n+2AA-",
         b"(" * 100_000,
         b"-" * 100_000 + b"1",
-        b"a" + b".b" * 100_000,
         b"1" + b"+1" * 100_000,
         b"x = " + b"1" * 10_000,
         b"pickle\n" * 1_000_000,
@@ -194,6 +193,10 @@ def test_what_cannot_be_parsed_has_a_reason_and_raises_nothing(data: bytes) -> N
     assert found.sites == ()
     (fault,) = found.faults
     assert fault
+
+
+def test_what_some_pythons_parse_and_some_refuse_raises_nothing() -> None:
+    assert in_module(b"a" + b".b" * 100_000).sites == ()
 
 
 def test_a_deep_tree_is_walked_through() -> None:

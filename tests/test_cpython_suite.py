@@ -205,11 +205,12 @@ NOT_IN_MODULE = {
 }
 NOT_IN_FILES = {
     "test_clear_pickler_memo": MEMO,
+    "test_clear_unpickler_memo": MEMO,
     "test_pickle_invalid_reducer_override": NO_CLASSES,
     "test_priming_pickler_memo": MEMO,
     "test_priming_unpickler_memo": MEMO,
 }
-NOT_YET_EVERYWHERE = {"test_pickle_invalid_reducer_override"}
+NOT_YET_EVERYWHERE = {"test_clear_unpickler_memo", "test_pickle_invalid_reducer_override"}
 """Listed tests that a release of one of the supported Pythons may lack."""
 
 _left_out: list[Any] = []
@@ -253,7 +254,14 @@ class TestExtracted(
 if hasattr(pickletester, "AbstractPicklingErrorTests"):  # since Python 3.13
 
     class TestSealedErrors(Sealed, pickletester.AbstractPicklingErrorTests, unittest.TestCase):
-        pass
+        def dumps(self, obj: Any, protocol: int | None = None, **keywords: Any) -> bytes:
+            try:
+                return super().dumps(obj, protocol, **keywords)
+            except (pickle.PicklingError, AttributeError) as error:
+                # pickle has notes of its own from Python 3.14 on, and ours is one more.
+                with contextlib.suppress(AttributeError, ValueError):
+                    error.__notes__.remove(pickling._CLOUDPICKLE)
+                raise
 
 
 @without(NOT_IN_MODULE)
@@ -280,5 +288,4 @@ def test_each_test_left_out_exists_and_fails(
     result = unittest.TestResult()
     type(cls.__name__, (cls,), {name: function})(name).run(result)
     assert result.testsRun == 1
-    assert not result.skipped
     assert not result.wasSuccessful(), f"it passes, so it need not be left out because {reason}"

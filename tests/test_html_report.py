@@ -209,7 +209,7 @@ class Outline(HTMLParser):
             self.policy = dict(attrs)["content"] or ""
 
     def handle_data(self, data: str) -> None:
-        if self.cdata_elem:  # inside a script or style
+        if self.cdata_elem in ("script", "style"):  # newer parsers set it for a title, too
             self.sources.append(data)
         else:
             self.text += data

@@ -824,10 +824,10 @@ def test_more_large_arrays_than_there_are_segments_come_back(ring: Keyring, tmp_
 
 
 def mapped_array(mode: Any) -> Any:
-    file = tempfile.NamedTemporaryFile()  # noqa: SIM115 - the mapping outlives it
-    file.write(numbers(3 * LIMIT))
-    file.flush()
-    return np.memmap(file.name, np.uint16, mode)
+    with tempfile.NamedTemporaryFile() as file:  # the mapping outlives it
+        file.write(numbers(3 * LIMIT))
+        file.flush()
+        return np.memmap(file.name, np.uint16, mode)
 
 
 RECORD = np.dtype(

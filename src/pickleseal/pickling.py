@@ -441,6 +441,9 @@ _NAMED = 4
 _ODD = 5
 """From elsewhere, or it has to be asked for anew each time."""
 
+_SHORTENED = sys.version_info < (3, 14)
+"""Whether a path that leads back to its own module is written as its last step alone."""
+
 _lasting_kinds: dict[type, int] = {}
 """The kinds of classes that nobody can change, such as those of numpy."""
 
@@ -502,7 +505,7 @@ class _Recorder:
     def _note(self, obj: Any, name: str) -> None:  # noqa: ANN401 - any object
         # As pickle.whichmodule has it: the attribute, and only without one a search.
         module = getattr(obj, "__module__", None)
-        if type(module) is str and type(name) is str and "." not in name:
+        if type(module) is str and type(name) is str and not ("." in name and _SHORTENED):
             self.names.add((module, name))
             return
         if module is None:
@@ -511,9 +514,8 @@ class _Recorder:
             return
         if type(module) is not str or type(name) is not str:
             module, name = str.__str__(module), str.__str__(name)
-        if "." in name:
+        if "." in name and _SHORTENED:
             parent, _, last = name.rpartition(".")
-            # A path that leads back to the module is written as its last step alone.
             within = sys.modules.get(module)
             with contextlib.suppress(AttributeError):
                 if operator.attrgetter(parent)(within) is within:

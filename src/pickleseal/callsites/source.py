@@ -17,8 +17,8 @@ REFUSALS = (SyntaxError, ValueError, RecursionError, MemoryError)
 def decoded(data: bytes) -> str:
     """Give the text of a Python file in the encoding that it names, or raise one of REFUSALS."""
     first = (line + b"\n" for line in data.split(b"\n", 2)[:2])
-    encoding, _ = tokenize.detect_encoding(first.__next__)
     try:
+        encoding, _ = tokenize.detect_encoding(first.__next__)
         return data.decode(encoding)
     except LookupError as error:
         raise ValueError(str(error)) from None

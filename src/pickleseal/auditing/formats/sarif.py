@@ -367,7 +367,7 @@ def _location(path: str) -> _Json:
     """Give where a path is, every byte of its name kept: what is no URI is percent-encoded."""
     path = os.path.normpath(path)
     if os.path.isabs(path):
-        return {"uri": pathlib.PurePath(path).as_uri()}
+        return {"uri": pathlib.Path(path).as_uri()}
     return {"uri": quote(os.fsencode(path.replace(os.sep, "/"))), "uriBaseId": _ROOT}
 
 
