@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -98,6 +99,14 @@ def test_keygen_in_a_folder_open_to_others_could_not_run(tmp_path: Path) -> None
         assert done.returncode == 2
         assert as_json(done)["error"]["kind"] == "KeyPermissionError"
         assert not list(tmp_path.rglob("*.key"))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="this system has no modes")
+def test_the_mode_of_what_is_no_folder_is_not_to_be_changed() -> None:
+    done = run("keygen", "--keyring", os.devnull)
+    assert done.returncode == 2
+    assert f"{os.devnull} is no folder" in done.stderr
+    assert "chmod" not in done.stderr
 
 
 # --- keys ------------------------------------------------------------------------------------
@@ -201,18 +210,34 @@ def test_inspect_tells_three_states_apart(model: Path, ring: Path, tmp_path: Pat
     data = bytearray(model.read_bytes())
     data[-40] ^= 1
     (tmp_path / "body.pkl").write_bytes(data)
+    other = tmp_path / "other"
+    create_key(other, now=0)
     cases = [
         ((model, "--keyring", ring), "whole", 0),
         ((model, "--keyring", ring, "--header-only"), "header", 0),
         ((tmp_path / "body.pkl", "--keyring", ring), "header", 1),
         ((tmp_path / "body.pkl", "--keyring", ring, "--header-only"), "header", 0),
-        ((model,), "unverified", 1),
+        ((model,), "unverified", 2),
+        ((model, "--keyring", tmp_path / "nowhere"), "unverified", 2),
+        ((model, "--keyring", other), "unverified", 1),
     ]
     for arguments, status, code in cases:
         done = run("inspect", "--json", *arguments)
         assert (as_json(done)["status"], done.returncode) == (status, code)
         assert run("inspect", *arguments).returncode == code
     assert "UNVERIFIED" in run("inspect", model).stdout
+
+
+def test_inspect_tells_what_it_can_and_exits_as_verify_does_where_a_key_stays_locked(
+    model: Path, ring: Path
+) -> None:
+    env = {"PICKLESEAL_NEW_PASSPHRASE": "correct horse battery"}
+    assert run("keys", "protect", "--keyring", ring, env=env).returncode == 0
+    for command in ("verify", "inspect"):
+        assert run(command, model, "--keyring", ring).returncode == 2
+    told = as_json(run("inspect", model, "--keyring", ring, "--json"))
+    assert "PICKLESEAL_PASSPHRASE" in told["problem"]
+    assert told["metadata"]["context"] == "fraud/v3"
 
 
 def test_inspect_of_what_is_no_envelope_or_not_there(tmp_path: Path) -> None:
@@ -341,6 +366,52 @@ def test_wrong_usage_could_not_run(arguments: tuple[str, ...]) -> None:
     assert not done.stdout
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [(("verfy", "x"), "verify"), (("keys", "rotat"), "rotate"), (("keys", "exprt"), "export")],
+)
+def test_a_command_like_the_one_that_was_typed_is_named(typed: tuple[str, ...], meant: str) -> None:
+    done = run(*typed)
+    assert done.returncode == 2
+    assert done.stderr.count(f"Did you mean '{meant}'?") == 1
+    assert "Did you mean" not in run("nonsense").stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX only")
+def test_sigterm_leaves_nothing_half_written(ring: Path, model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "plain.pkl").write_bytes(pickle.dumps(1))
+    signed_dump(1, folder / "sealed.pkl", keyring=ring)
+    assert run("keys", "rotate", "--keyring", ring).returncode == 0
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    code = (
+        "import os, signal\n"
+        "def told_to_end(act):\n"
+        "    def acts(*arguments, **options):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        return act(*arguments, **options)\n"
+        "    return acts\n"
+        "os.fsync, os.unlink = told_to_end(os.fsync), told_to_end(os.unlink)\n"
+        "from pickleseal.cli import main\n"
+        "main()\n"
+    )
+    for command in (
+        ("adopt", folder / "plain.pkl", "--yes"),
+        ("reseal", folder / "sealed.pkl"),
+        ("extract", model, "--context", "fraud/v3", "--to", folder),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, (*command, "--keyring", ring))],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 143, command
+        assert "Traceback" not in done.stderr
+        assert {path: path.read_bytes() for path in folder.iterdir()} == before, command
+
+
 def test_the_installed_command_is_the_same() -> None:
     script = Path(sys.executable).with_name("pickleseal")
     done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
@@ -359,6 +430,11 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("heavy: []\n")
+
+
+def test_no_line_of_the_list_of_pins_commands_is_cut_off() -> None:
+    done = run("pins", "--help", env={"COLUMNS": "80"})
+    assert "..." not in done.stdout.partition("Commands:")[2]
 
 
 @pytest.mark.parametrize("group", [cli, keys], ids=["pickleseal", "pickleseal keys"])

@@ -515,7 +515,85 @@ def test_a_list_that_is_none_exits_with_2(
 def test_a_name_in_a_context_is_that_of_the_file_without_its_ending(
     path: str, context: str
 ) -> None:
-    assert context_of(path, "m/{name}") == context
+    assert context_of(path, path, "m/{name}") == context
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "context"),
+    [
+        ("lay/v1/model.pkl.gz", "lay", "m/v1/model"),
+        ("lay/v1/model.pkl", "lay/", "m/v1/model"),
+        ("/a/lay/model.pkl", "/a/lay", "m/model"),
+        ("lay/v1/model.pkl", "lay/v1/model.pkl", "m/model"),
+        ("./{name}/b.pkl", ".", "m/{name}/b"),
+    ],
+)
+def test_a_path_in_a_context_begins_below_what_was_named(
+    path: str, root: str, context: str
+) -> None:
+    assert context_of(path, root, "m/{path}") == context
+
+
+@pytest.mark.parametrize("context", ["m/{Name}", "m/{name", "name}", "{{name}}", "{name}{}", "{"])
+def test_another_brace_in_a_context_is_refused_before_anything_is_sealed(
+    models: Path, ring_directory: Path, context: str
+) -> None:
+    command = ("adopt", models, "--yes", "--context", context, "--keyring", ring_directory)
+    done = run(*command)
+    assert done.returncode == 2
+    assert "{name}" in done.stderr
+    assert "{path}" in done.stderr
+    assert not list(models.rglob("*.unsealed"))
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> Path:
+    """Give a folder of two files of the same name."""
+    folder = tmp_path / "lay"
+    for version in ("v1", "v2"):
+        (folder / version).mkdir(parents=True)
+        (folder / version / "model.pkl").write_bytes(pickle.dumps(version))
+    return folder
+
+
+def test_files_of_the_same_name_are_told_apart_by_their_paths(
+    versions: Path, ring_directory: Path
+) -> None:
+    command = ("adopt", versions, "--yes", "--keyring", ring_directory, "--context")
+    refused = run(*command, "m/{name}")
+    assert refused.returncode == 1
+    assert "{path}" in refused.stdout + refused.stderr
+    assert run(*command, "m/{path}").returncode == 0
+    for version in ("v1", "v2"):
+        path = versions / version / "model.pkl"
+        loaded = signed_load(path, keyring=ring_directory, context=f"m/{version}/model")
+        assert loaded == version
+    assert run(*command, "m/{path}").returncode == 0, "begun again, it goes on"
+
+
+def test_a_context_that_has_the_path_already_is_not_told_to_take_it(
+    versions: Path, ring_directory: Path
+) -> None:
+    (versions / "v1" / "model.joblib").write_bytes(pickle.dumps(1))
+    found = survey([str(versions)], keyring=open_keyring(ring_directory), context="{path}")
+    reasons = [one.reason for one in told_apart(found, "{path}") if one.reason]
+    assert len(reasons) == 2
+    assert not [reason for reason in reasons if "{path}" in reason]
+
+
+def test_what_each_file_would_be_sealed_for_is_shown_before_it_is(
+    versions: Path, ring_directory: Path
+) -> None:
+    command = ("adopt", versions, "--dry-run", "--keyring", ring_directory, "--context")
+    assert re.findall("for '(.*)'", run(*command, "m/{path}").stdout) == [
+        "m/v1/model",
+        "m/v2/model",
+    ]
+    assert "for '" not in run(*command, "m/model").stdout
+    asked = run("adopt", versions, "--context", "m/{path}", "--keyring", ring_directory)
+    assert "for 'm/v1/model'" in asked.stderr, "a person sees it before saying yes"
+    listed = as_json(run(*command, "m/{path}", "--json"))["files"]
+    assert [one["context"] for one in listed] == ["m/v1/model", "m/v2/model"]
 
 
 def test_files_that_would_be_sealed_for_the_same_name_are_all_refused(
@@ -577,6 +655,8 @@ def test_what_is_sealed_for_something_else_is_refused(
     keyring = open_keyring(ring_directory)
     (found,) = survey([str(path)], keyring=keyring, context=context)
     assert found.outcome is Outcome.REFUSED
+    assert "for 'm'" in found.reason
+    assert "extract it to another folder" in found.reason
     (found,) = survey([str(path)], keyring=keyring, context="m")
     assert found.outcome is Outcome.ALREADY
 
@@ -637,6 +717,22 @@ def test_nothing_in_the_other_folder_is_overwritten(
     assert {one.outcome for one in done.values()} == {Outcome.FAILED}
     assert everything_below(to) == before
     assert (to / "2.pkl").is_symlink()
+
+
+def test_an_empty_name_of_another_folder_is_not_the_current_one(
+    models: Path, ring_directory: Path, tmp_path: Path
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    for command in (("adopt", "--yes"), ("extract",)):
+        for option in ("--to", "--output") if command == ("extract",) else ("--to",):
+            done = run(
+                *(*command, models / "sealed.pkl", option, "", "--keyring", ring_directory),
+                cwd=here,
+            )
+            assert done.returncode == 2
+            assert "is a variable not set?" in done.stderr
+    assert not list(here.iterdir())
 
 
 def test_two_folders_whose_files_have_the_same_names_do_not_overwrite_each_other(
@@ -787,6 +883,28 @@ def test_another_backup_is_never_overwritten(models: Path, ring_directory: Path)
     done = adopted([models / f"{number}.pkl" for number in range(3)], ring_directory)
     assert {one.outcome for one in done.values()} == {Outcome.FAILED}
     assert everything_below(models) == before
+
+
+def test_a_dry_run_tells_what_is_in_the_way_as_the_run_does(
+    models: Path, ring_directory: Path, tmp_path: Path
+) -> None:
+    (models / "0.pkl.unsealed").write_text("mine")
+    to = tmp_path / "to"
+    to.mkdir()
+    (to / "0.pkl").write_text("mine")
+    names = (models / "0.pkl", models / "1.pkl")
+    for place in ((), ("--to", to)):
+        command = ("adopt", *names, *place, "--json", "--keyring", ring_directory)
+        dry, real = run(*command, "--dry-run"), run(*command, "--yes")
+        assert dry.returncode == real.returncode == 2
+        (would_fail, ready), (failed, adopted) = as_json(dry)["files"], as_json(real)["files"]
+        assert would_fail["outcome"] == failed["outcome"] == "failed"
+        assert would_fail["reason"] == failed["reason"]
+        assert "is there already" in failed["reason"]
+        assert (ready["outcome"], adopted["outcome"]) == ("ready", "adopted")
+        (models / "1.pkl").write_bytes((models / "1.pkl.unsealed").read_bytes())
+    done = run("adopt", models / "0.pkl", "--no-backup", "--dry-run", "--keyring", ring_directory)
+    assert done.returncode == 0
 
 
 def test_a_run_that_was_cut_off_between_backup_and_seal_goes_on(
@@ -979,8 +1097,14 @@ def test_what_other_programs_read_is_left_alone(tmp_path: Path, ring_directory: 
     for name in (*others, "data/output.pkl", "data/other.dat", "data/left.pkl"):
         (folder / name).write_bytes(plain)
     (folder / "shelf.dir").write_text("'a', (0, 5)\n")
-    done = run("adopt", folder, "--yes", "--exclude", "left*", "--keyring", ring_directory)
+    done = run(
+        *("adopt", folder, "--yes", "--json", "--exclude", "left*"), *("--keyring", ring_directory)
+    )
     assert done.returncode == 0
+    reasons = {os.path.basename(one["path"]): one.get("reason") for one in as_json(done)["files"]}
+    assert reasons["left.pkl"] == "it is excluded"
+    assert "another program" in reasons[".git"]
+    assert "another program" in reasons["shelf.dat"]
     for name in (*others, "data/left.pkl"):
         assert (folder / name).read_bytes() == plain
     assert is_sealed(folder / "data/output.pkl")

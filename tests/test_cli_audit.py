@@ -159,6 +159,8 @@ def test_no_report_or_list_takes_the_place_of_a_model(
         assert done.returncode == 2, outputs
         assert "sealed" not in done.stdout  # said before the work
     assert [path.read_bytes() for path in (model, plain, listed)] == before
+    for target, said in ((model, "a sealed file"), (plain, "a pickle"), (listed, "a sealed list")):
+        assert said in run("audit", models, "--keyring", ring, "--html", target).stderr
     again = ("--html", tmp_path / "a", "--inventory", listed)
     for _ in range(2):  # an old report or list may be replaced
         assert run("audit", model, "--keyring", ring, *again).returncode == 0
@@ -227,6 +229,35 @@ def test_a_list_is_written_and_compared_with(models: Path, ring: Path, tmp_path:
     assert done.returncode == 1
     found = {Path(f["path"]).name: f for f in as_json(done)["findings"]}
     assert found["0.pkl"]["verdict"] == found["0.pkl"]["change"] == "missing"
+
+
+def test_a_baseline_for_another_context_is_told_with_the_option_that_names_it(
+    models: Path, ring: Path, tmp_path: Path
+) -> None:
+    listed = tmp_path / "the.list"
+    audit = ("audit", models, "--keyring", ring)
+    written = ("--inventory", listed, "--inventory-context", "lists")
+    assert run(*audit, *written).returncode == 0
+    for more in ((), ("--baseline-context", "others")):
+        done = run(*audit, "--baseline", listed, *more)
+        assert done.returncode == 2
+        assert "'lists'" in done.stderr
+        assert "--baseline-context" in done.stderr
+        assert "--context" not in done.stderr
+    done = run(*audit, "--baseline", listed, "--baseline-context", "lists")
+    assert done.returncode == 0
+
+
+def test_a_list_in_whose_place_another_comes_is_told_of(
+    models: Path, ring: Path, tmp_path: Path
+) -> None:
+    listed = tmp_path / "the.list"
+    command = ("audit", models, "--keyring", ring, "--inventory", listed)
+    listed.write_text("no list")
+    for older in (False, True):
+        done = run(*command)
+        assert done.returncode == 0
+        assert ("older list" in done.stderr) is older
 
 
 def test_a_good_list_does_not_give_way_to_a_slip_of_the_hand(

@@ -311,6 +311,28 @@ def test_a_stream_that_takes_nothing_exits_with_2(sealed: Path, ring_directory: 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+def test_a_terminal_gets_no_plain_file(sealed: Path, ring_directory: Path) -> None:
+    command = (
+        *("extract", sealed / "plain.pkl", "--output", "-", "--context", "m/1"),
+        *("--keyring", ring_directory),
+    )
+    ours, theirs = os.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "pickleseal", *map(str, command)],
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.write(theirs, b"the end")
+    assert os.read(ours, 4096) == b"the end"
+    os.close(theirs)
+    os.close(ours)
+    assert done.returncode == 2
+    assert "redirect it" in done.stderr
+
+
 # --- what cannot run -------------------------------------------------------------------------
 
 
@@ -383,7 +405,7 @@ def test_a_disk_that_is_full_leaves_nothing_half_written(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_what_is_there_when_it_is_stopped_is_whole(
     ring_directory: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -399,7 +421,7 @@ def test_what_is_there_when_it_is_stopped_is_whole(
         while not (to / "010.pkl").exists():
             assert worker.poll() is None
         worker.send_signal(number)
-    assert worker.returncode == (130 if number is signal.SIGINT else -number)
+    assert worker.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(number, -number)
     files = sorted(path.name for path in to.iterdir())
     whole = [name for name in files if not name.startswith(storage.TEMPORARY_PREFIX)]
     assert 10 <= len(whole) < 200

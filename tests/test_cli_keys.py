@@ -139,7 +139,12 @@ def test_a_revoked_primary_leaves_a_hint_how_to_go_on(ring: Path) -> None:
     assert done.returncode == 0
     assert "keys rotate" in done.stdout
     assert run("keys", "show", "--keyring", ring).returncode == 2
-    assert run("keys", "rotate", "--keyring", ring).returncode == 0
+    done = run("audit", ring, "--inventory", ring / "list", "--keyring", ring)
+    assert f"keys rotate --keyring {ring}" in done.stderr
+    done = run("keys", "rotate", "--keyring", ring)
+    assert done.returncode == 0
+    assert "--only-digests" in done.stdout, "a plain reseal would refuse all that is revoked"
+    assert "--only-digests" not in run("keys", "rotate", "--keyring", ring).stdout
 
 
 # --- protection ------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ import joblib.numpy_pickle
 import numpy as np
 import pytest
 
-from pickleseal import storage
+from pickleseal import Key, Keyring, Suite, signed_dumps, storage
 from pickleseal.auditing import archives, layers, views
 from pickleseal.auditing.containers import look
 from pickleseal.auditing.findings import Contents, Grade
@@ -387,6 +387,29 @@ def test_a_compressed_pickle_is_seen(packer: str) -> None:
     contents = seen(PACKERS[packer](PLAIN))
     assert contents.kind == f"{packer} > pickle, protocol 4"
     assert (contents.grade, contents.reasons) == (Grade.DATA, ())
+
+
+NOT_CHECKED = "it is a sealed file that something else packed, and its seal was not checked"
+SEALED = signed_dumps([1], keyring=Keyring(Key.generate(Suite.BLAKE3)))
+
+
+@packers
+@pytest.mark.parametrize("name", ["it.pkl.gz", "it"])
+def test_a_compressed_sealed_file_is_told_as_what_it_is(packer: str, name: str) -> None:
+    for data in (SEALED, SEALED * 2):
+        contents = look(Memory(PACKERS[packer](data)), name=name)
+        assert contents is not None
+        assert contents.kind == f"{packer} > sealed file"
+        assert (contents.grade, contents.pickles) == (Grade.UNKNOWN, 0)
+        assert contents.reasons == (NOT_CHECKED,)
+
+
+def test_a_sealed_file_in_an_archive_takes_nothing_back_of_what_lies_beside_it() -> None:
+    for beside, grade in ((PLAIN, Grade.UNKNOWN), (ARMED_4, Grade.BEYOND)):
+        contents = seen(zipped({"sealed.pkl": SEALED, "plain.pkl": beside}))
+        assert contents.grade is grade
+        assert f"sealed.pkl: {NOT_CHECKED}" in contents.reasons
+    assert look(Memory(SEALED[:8] + PLAIN), name="it") is None
 
 
 @packers

@@ -95,6 +95,14 @@ def test_what_is_compressed_could_be_adopted(start: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "start", [b"\x1f\x8b", b"BZh9", b"\xfd7zXZ", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd"]
+)
+def test_what_is_compressed_could_be_sealed_inside(start: bytes) -> None:
+    with pytest.raises(NotSealedError, match=r"If it is sealed inside, decompress it first\."):
+        parse_fixed(start)
+
+
+@pytest.mark.parametrize(
     "start",
     [
         *(b"import os\n", b"PK\x03\x04", b"\x93NUMPY", b"x = 1\n", b"cat\ndog\npig\nquail\n"),

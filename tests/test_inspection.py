@@ -24,6 +24,7 @@ from pickleseal import (
     inspect,
     signed_dump,
     signed_dumps,
+    signed_load,
     verify,
 )
 
@@ -134,19 +135,69 @@ def test_a_folder_and_what_follows_an_envelope_are_told_as_what_they_are(
 ) -> None:
     with pytest.raises(NotSealedError, match=r"is a folder\. Name a file in it"):
         inspect(path.parent, keyring=ring)
-    whole = path.read_bytes()
     for size in (0, 1 << 20):
         signed_dump(bytes(size), path, keyring=ring)
         for more, text in (
             (b"\n", "1 byte follows the end of the envelope, which belongs to nothing"),
             (b"ab", "2 bytes follow the end of the envelope, which belong to nothing"),
-            (whole, "another sealed object follows: open the file, and load one after the other"),
         ):
             with open(path, "ab") as file:
                 file.write(more)
             with pytest.raises(MalformedError, match=text):
                 verify(path, keyring=ring)
             os.truncate(path, path.stat().st_size - len(more))
+
+
+@pytest.fixture(params=[1, 1 << 18], ids=["small", "large"])
+def days(request: pytest.FixtureRequest, path: Path, ring: Keyring) -> Path:
+    """Give a file of three sealed objects."""
+    with path.open("wb") as file:
+        for day in ("mon", "tue", "wed"):
+            signed_dump(day * request.param, file, keyring=ring, context=day)
+    return path
+
+
+def test_all_objects_of_a_file_are_verified_and_counted(days: Path, ring: Keyring) -> None:
+    with nothing_unpickled():
+        for act in (inspect, verify):
+            found = act(days, keyring=ring)
+            told = (found, *found.others)
+            assert [one.metadata and one.metadata.context for one in told] == ["mon", "tue", "wed"]
+            assert {one.status for one in told} == {Status.WHOLE}
+            assert sum(one.size for one in told) == days.stat().st_size
+            assert len(found.to_dict()["others"]) == 2
+            assert dict(found.rows())["objects"].startswith("3 objects, one behind the other: a")
+    assert [one.status for one in inspect(days, keyring=ring, header_only=True).others] == [
+        Status.HEADER,
+        Status.HEADER,
+    ]
+    with pytest.raises(MalformedError, match="another sealed object follows"):
+        signed_load(days, keyring=ring, context="mon")
+    with pytest.raises(ContextError, match="object 2: "):
+        verify(days, keyring=ring, context="mon")
+
+
+def test_one_bad_object_makes_a_file_of_several_bad(days: Path, ring: Keyring) -> None:
+    data = days.read_bytes()
+    second = inspect(days, keyring=ring).size
+    third = len(data) - inspect(days, keyring=ring).others[1].size
+    for at, number, status in (
+        (len(data) - 1, 3, Status.HEADER),
+        (second + 70, 2, Status.UNVERIFIED),
+    ):
+        broken = bytearray(data)
+        broken[at] ^= 1
+        days.write_bytes(broken)
+        with pytest.raises(BadSealError, match=f"object {number}: the seal does not hold"):
+            verify(days, keyring=ring)
+        found = inspect(days, keyring=ring)
+        assert found.status is status
+        assert f"object {number} of 3: the seal does not hold" in str(found.problem)
+    for changed, number in ((data[:-1], 3), (data + b"more", 3), (data[: third + 20], 3)):
+        days.write_bytes(changed)
+        for act in (inspect, verify):
+            with pytest.raises(MalformedError, match=f"object {number}: "):
+                act(days, keyring=ring)
 
 
 def test_the_size_of_what_is_no_pickle_is_not_told_as_that_of_one(

@@ -673,9 +673,17 @@ def test_a_count_that_equals_one_before_is_still_no_count(name: str) -> None:
             Metadata(content="pickle", **{name: other}).encode()
 
 
-def test_what_is_read_can_be_changed_in_a_copy_and_not_for_others() -> None:
+def test_what_is_bound_that_equals_one_before_is_still_no_count() -> None:
+    Metadata(content="pickle", external=External(1, 5, "0" * 64)).encode()
+    counts: list[Any] = [True, 1.0]
+    for count in counts:
+        with pytest.raises(MetadataError):
+            Metadata(content="pickle", external=External(count, 5, "0" * 64)).encode()
+
+
+def test_what_is_read_can_be_changed_and_not_for_others() -> None:
     data = b'{"content":"pickle","info":{"a":[1]},"origins":{"std":["x"]},"versions":{"a":"1"}}'
-    copy: Any = Metadata.decode(data).copy()
+    copy: Any = Metadata.decode(data)
     copy.info["a"].append(2)
     copy.versions["b"] = copy.origins["dist"] = ()
     assert Metadata.decode(data).encode() == data

@@ -173,6 +173,41 @@ def test_whatever_does_not_verify_stays_as_it_is(
     assert sorted(os.listdir(models)) == ["deep", "empty", "list.pkl", "notes.txt"]
 
 
+def test_a_file_that_is_read_only_is_sealed_anew_all_the_same(
+    models: Path, ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = rotate(ring_directory)
+    path = models / "list.pkl"
+    path.chmod(0o444)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    with pytest.raises(PermissionError):
+        signed_dump(1, path, keyring=ring_directory)
+    reseal(path, keyring=ring_directory)
+    assert sealed_by(path) == new
+
+
+def test_a_file_of_several_objects_is_refused_and_told_what_to_do(
+    models: Path, ring_directory: Path
+) -> None:
+    path = models / "list.pkl"
+    with path.open("ab") as file:
+        signed_dump(3, file, keyring=ring_directory)
+    before = path.read_bytes()
+    rotate(ring_directory)
+    with pytest.raises(MalformedError, match=r"list\.pkl: it has several sealed objects, one "):
+        reseal(path, keyring=ring_directory)
+    done = list(reseal_all([str(models)], keyring=open_keyring(ring_directory)))
+    assert outcomes(done, models)["list.pkl"] == "refused"
+    assert outcomes(done, models)["deep/array.pkl"] == "resealed"
+    assert path.read_bytes() == before
+    path.write_bytes(before + b"more")
+    with pytest.raises(MalformedError, match="several sealed objects"):
+        reseal(path, keyring=ring_directory)
+    path.write_bytes(before[:-1])
+    with pytest.raises(MalformedError, match="several sealed objects"):
+        reseal(path, keyring=ring_directory)
+
+
 def test_an_envelope_whose_time_is_over_is_not_sealed_anew(
     ring_directory: Path, tmp_path: Path
 ) -> None:

@@ -41,7 +41,7 @@ from pickleseal.walk import BACKUP_SUFFIX, Found, Skip, files_below, is_not_your
 _LINE = re.compile(r"\\?([0-9a-fA-F]{64}) [ *].+")
 _SMALL = 1 << 20
 _LEFT_ALONE = frozenset((Skip.LINK, Skip.SPECIAL, Skip.LEFTOVER, Skip.EXCLUDED))
-_NAME = "{name}"
+_PLACEHOLDER = re.compile(r"\{(name|path)\}")
 _PACKED = frozenset((".gz", ".bz2", ".xz", ".lzma", ".lz4", ".zst", ".z"))
 NO_GLOBS = Globs()
 
@@ -122,29 +122,65 @@ def read_digests(text: str) -> frozenset[str]:
     return frozenset(digests)
 
 
-def context_of(path: str, context: str | None) -> str | None:
-    """Give what a file is sealed for: the context, with its own name for each `{name}` in it."""
-    return None if context is None else _named(path, context)
+def has_placeholder(context: str | None) -> bool:
+    """Tell whether each file is sealed for something of its own. Raises ValueError for another {}.
+
+    `{name}` stands for a file's name without its ending, `{path}` for its folders below the path
+    that was named as well.
+    """
+    if context is None:
+        return False
+    rest = _PLACEHOLDER.sub("", context)
+    if "{" in rest or "}" in rest:
+        raise ValueError(
+            "a context has no { or } but those of {name}, a file's name without its ending, and of"
+            " {path}, which has the file's folders below PATH before it"
+        )
+    return rest != context
+
+
+def context_of(path: str, root: str, context: str | None) -> str | None:
+    """Give what a file is sealed for, its own name or path in the place of each placeholder.
+
+    `root` is the path that was named: the file's own, or that of a folder above it.
+    """
+    return None if context is None else _filled(path, root, context)
 
 
 def told_apart(found: Iterable[Surveyed], context: str | None) -> list[Surveyed]:
     """Give what a survey came upon, but refuse files that would be sealed for the same name.
 
-    A load could not tell one of them from the other. Where there is no `{name}` in the context,
+    A load could not tell one of them from the other. Where there is no placeholder in the context,
     somebody wants them to be sealed for the same.
     """
     listed = list(found)
-    if context is None or _NAME not in context:
+    if context is None or not has_placeholder(context):
         return listed
     taken = (Outcome.READY, Outcome.ALREADY)
-    names = {one.path: _named(one.path, context) for one in listed if one.outcome in taken}
+    names = {
+        one.path: _filled(one.path, one.root, context) for one in listed if one.outcome in taken
+    }
     counts = Counter(names.values())
     return [
-        one._replace(outcome=Outcome.REFUSED, reason=_same(names[one.path]))
+        one._replace(outcome=Outcome.REFUSED, reason=_same(names[one.path], context))
         if one.outcome is Outcome.READY and counts[names[one.path]] > 1
         else one
         for one in listed
     ]
+
+
+def unhindered(
+    found: Iterable[Surveyed], *, keyring: Keyring, place: Place, context: str | None = None
+) -> Iterator[Surveyed]:
+    """Give what a survey came upon, but fail those files whose place is taken by another file."""
+    for one in found:
+        try:
+            if one.outcome is Outcome.READY:
+                _check_place(one, keyring, place, context)
+        except (PicklesealError, OSError, MemoryError) as error:
+            yield one._replace(outcome=Outcome.FAILED, reason=_reason(error))
+        else:
+            yield one
 
 
 def files_to_adopt(paths: Iterable[str], exclude: Globs = NO_GLOBS) -> Iterator[Found]:
@@ -167,7 +203,8 @@ def survey(
     the paths of files that may reach beyond data. `digests`: the SHA-256 of the files that may be
     adopted at all; None: all may. `exclude`: files and folders that are left alone.
     """
-    wants = _Wants(keyring, context, frozenset(map(os.path.realpath, accepted)), digests)
+    accepted_paths = frozenset(map(os.path.realpath, accepted))
+    wants = _Wants(keyring, context, accepted_paths, digests, exclude)
     seen: set[str] = set()
     for root in paths:
         for found in files_to_adopt([root], exclude):
@@ -198,13 +235,16 @@ def adopt_all(
             yield Adopted(found.path, found.outcome, reason=found.reason)
             continue
         try:
-            yield _adopted(found, keyring, place, context_of(found.path, context))
+            yield _adopted(found, keyring, place, context_of(found.path, found.root, context))
         except (PicklesealError, OSError, MemoryError) as error:
             yield Adopted(found.path, Outcome.FAILED, reason=_reason(error))
 
 
-def _named(path: str, context: str) -> str:
-    return normalize_context(context.replace(_NAME, _stem(path)))
+def _filled(path: str, root: str, context: str) -> str:
+    name = _stem(path)
+    inside = "" if path == root else os.path.dirname(os.path.relpath(path, root))
+    parts = {"name": name, "path": "/".join([*filter(None, inside.split(os.sep)), name])}
+    return normalize_context(_PLACEHOLDER.sub(lambda match: parts[match[1]], context))
 
 
 def _stem(path: str) -> str:
@@ -213,8 +253,9 @@ def _stem(path: str) -> str:
     return os.path.splitext(stem)[0] if ending in _PACKED else stem
 
 
-def _same(name: str) -> str:
-    return f"another file would be sealed for '{shown(name)}' too: give each a name of its own"
+def _same(name: str, context: str) -> str:
+    way = "" if "{path}" in context else ", or, where their folders differ, write {path} in it"
+    return f"another file would be sealed for '{shown(name)}' too: give each its own context{way}"
 
 
 class _Wants(NamedTuple):
@@ -224,12 +265,15 @@ class _Wants(NamedTuple):
     context: str | None
     beyond: frozenset[str]
     digests: frozenset[str] | None
+    exclude: Globs
 
 
 def _surveyed(found: Found, root: str, wants: _Wants) -> Surveyed:
     skip = found.reason_to_skip()
     if skip is not None:
         outcome = Outcome.SKIPPED if found.skip in _LEFT_ALONE else Outcome.FAILED
+        if found.skip is Skip.EXCLUDED and not wants.exclude.fit(found.path):
+            skip = "another program makes and reads it: such files and folders are left alone"
         return Surveyed(found.path, root, outcome, skip)
     try:
         folder = None if found.folder is None else found.folder.descriptor
@@ -245,7 +289,7 @@ def _surveyed(found: Found, root: str, wants: _Wants) -> Surveyed:
 def _looked_at(file: storage.RegularFile, found: Found, root: str, wants: _Wants) -> Surveyed:
     path = found.path
     if _is_envelope(file):
-        reason = _fault_of_sealed(file, wants)
+        reason = _fault_of_sealed(file, root, wants)
         return Surveyed(path, root, Outcome.REFUSED if reason else Outcome.ALREADY, reason)
     if _is_backup(file):
         return Surveyed(path, root, Outcome.SKIPPED, "it is what a file was before it was adopted")
@@ -272,7 +316,8 @@ def _looked_at(file: storage.RegularFile, found: Found, root: str, wants: _Wants
     # Few bytes may be a text as well as a pickle; whoever names them says which.
     contents = contents or _contents_of(judgement)
     reason = _objection(contents, accepted=os.path.realpath(path) in wants.beyond)
-    context_of(path, wants.context)  # a name that no context can hold is told before the question
+    # What no context can hold is told before the question.
+    context_of(path, root, wants.context)
     outcome = Outcome.REFUSED if reason else Outcome.READY
     return Surveyed(path, root, outcome, reason, contents, sha256, judgement)
 
@@ -325,7 +370,7 @@ def _is_envelope(file: storage.RegularFile) -> bool:
     return file.read(0, len(envelope.MAGIC)) == envelope.MAGIC
 
 
-def _fault_of_sealed(file: storage.RegularFile, wants: _Wants) -> str:
+def _fault_of_sealed(file: storage.RegularFile, root: str, wants: _Wants) -> str:
     """Say why an envelope that is there already is not what adopting would make, or nothing."""
     source = file.envelope(0)
     source.exact = True  # as for a load: nothing may follow it
@@ -337,11 +382,14 @@ def _fault_of_sealed(file: storage.RegularFile, wants: _Wants) -> str:
     except SealError as error:
         return f"it is sealed already, and no load takes it: {_reason(error)}"
     sealed = head.metadata
-    wanted = context_of(file.path, wants.context)
+    wanted = context_of(file.path, root, wants.context)
     if sealed.content == CONTENT or sealed.context == wanted:
         return ""
     told = f"'{shown(sealed.context)}'" if sealed.context else "nothing in particular"
-    return f"it is sealed already, for {told}: extract it first, if it is to be for something else"
+    return (
+        f"it is sealed already, for {told}: to change that, extract it to another folder, and adopt"
+        " it there"
+    )
 
 
 def _is_anothers(path: str) -> bool:
@@ -417,8 +465,7 @@ def _keep(backup: str, real: str, raw: memoryview, stamp: Stamp) -> bool:
     Raises TargetError where another file has that name.
     """
     if os.path.lexists(backup):
-        if not _holds(backup, raw):
-            raise _in_the_way(backup)
+        _check_backup(backup, hashlib.sha256(raw).hexdigest())
         return False
     try:
         os.link(real, backup)
@@ -440,10 +487,26 @@ def _drop(backup: str, real: str, stamp: Stamp) -> None:
             os.unlink(backup)
 
 
-def _holds(path: str, raw: memoryview) -> bool:
+def _check_place(found: Surveyed, keyring: Keyring, place: Place, context: str | None) -> None:
+    """Return if nothing else lies where a file's envelope or the file itself is to go."""
+    if place.folder is not None:
+        target = place.target(found)
+        if os.path.lexists(target):
+            _there(found, target, keyring, context_of(found.path, found.root, context))
+    elif place.backup and os.path.lexists(found.real + BACKUP_SUFFIX):
+        _check_backup(found.real + BACKUP_SUFFIX, found.sha256)
+
+
+def _check_backup(backup: str, sha256: str | None) -> None:
+    """Return if what has the second name of a file is that file, from a run that was cut off."""
+    if not _holds(backup, sha256):
+        raise _in_the_way(backup)
+
+
+def _holds(path: str, sha256: str | None) -> bool:
     try:
         with storage.RegularFile(path, follow=False) as file:
-            return file.sha256() == hashlib.sha256(raw).hexdigest()
+            return file.sha256() == sha256
     except NotSealedError:
         return False
 

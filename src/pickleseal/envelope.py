@@ -110,36 +110,33 @@ class Head(NamedTuple):
     raw: tuple[int, ...]
 
 
-_ADOPTED = (
-    (rb"\x80[\x02-\x05]", "it looks like a plain, unsealed pickle"),
+_ADOPT = " If you wrote it yourself, seal it as it is with: pickleseal adopt"
+_UNPACK = " If it is sealed inside, decompress it first."
+_EITHER = f"{_UNPACK} If not, and you wrote it yourself, seal it as it is with: pickleseal adopt"
+_PLAIN = "it looks like a plain, unsealed pickle"
+_KNOWN = (
+    (rb"\x80[\x02-\x05]", _PLAIN, _ADOPT),
     # Older protocols do not tell: these are beginnings that no text is likely to have.
-    (rb"[\]}]q\x00|\([ldt]p0\n", "it looks like a plain, unsealed pickle"),
-    (
-        rb"\(?[ci][\w.]+\n\w[\w.]*\n(?:[()]|p\d+\n|q[\x00-\x08])",
-        "it looks like a plain, unsealed pickle",
-    ),
-    (rb"\x1f\x8b", "it looks like a gzip file"),
-    (rb"\x78[\x01\x5e\x9c\xda]", "it looks like a zlib-compressed joblib file"),
-    (rb"BZh", "it looks like a bzip2 file"),
-    (rb"\xfd7zXZ", "it looks like an xz file"),
-    (rb"\x04\x22\x4d\x18", "it looks like an lz4 file"),
+    (rb"[\]}]q\x00|\([ldt]p0\n", _PLAIN, _ADOPT),
+    (rb"\(?[ci][\w.]+\n\w[\w.]*\n(?:[()]|p\d+\n|q[\x00-\x08])", _PLAIN, _ADOPT),
+    (rb"\x1f\x8b", "it looks like a gzip file", _EITHER),
+    (rb"\x78[\x01\x5e\x9c\xda]", "it looks like a zlib-compressed joblib file", _ADOPT),
+    (rb"BZh", "it looks like a bzip2 file", _EITHER),
+    (rb"\xfd7zXZ", "it looks like an xz file", _EITHER),
+    (rb"\x04\x22\x4d\x18", "it looks like an lz4 file", _EITHER),
+    (rb"\x28\xb5\x2f\xfd", "it looks like a zstd file", _UNPACK),
+    (rb"PK\x03\x04", "it looks like a zip file", ""),
+    (rb"\x93NUMPY", "it looks like a NumPy .npy file", ""),
 )
-_OTHERS = (
-    (rb"PK\x03\x04", "it looks like a zip file"),
-    (rb"\x93NUMPY", "it looks like a NumPy .npy file"),
-)
+"""Beginnings of what is no envelope: what it is taken for, and what to do about it."""
 
 
 def _not_sealed(start: bytes) -> NotSealedError:
     message = "not sealed: this is no pickleseal envelope"
-    hint = ""
-    for known in (_ADOPTED, _OTHERS):
-        guess = next((text for pattern, text in known if re.match(pattern, start)), None)
-        if guess is not None:
-            message += f" ({guess})"
-            if known is _ADOPTED:
-                hint = " If you wrote it yourself, seal it as it is with: pickleseal adopt"
-    return NotSealedError(f"{message}. Nothing was unpickled.{hint}")
+    for pattern, guess, hint in _KNOWN:
+        if re.match(pattern, start):
+            return NotSealedError(f"{message} ({guess}). Nothing was unpickled.{hint}")
+    return NotSealedError(f"{message}. Nothing was unpickled.")
 
 
 def left_over(count: int) -> str:

@@ -1,8 +1,9 @@
 """inspect and verify: what an envelope says of itself, and how much of that is vouched for."""
 
+import functools
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -32,9 +33,13 @@ class Inspection(NamedTuple):
 
     `status` tells how much of the rest is vouched for, and `problem` why it is not more.
     `metadata` is None where not even a claim could be read; `digest` names the content of a
-    whole envelope. `size` is that of the whole file, `segments` are those of the pickle and its
+    whole envelope. `size` is that of the whole envelope, `segments` are those of the pickle and its
     buffers before they were compressed; `codec` is "stored" or "zstd". Sizes are in bytes, times
     in Unix seconds.
+
+    Where a path has several envelopes, one behind the other, `others` are those after the first.
+    `status` and `problem` are then those of the one that is the least vouched for, and all else is
+    of the first.
     """
 
     status: Status
@@ -47,6 +52,7 @@ class Inspection(NamedTuple):
     segments: tuple[int, ...]
     metadata: Metadata | None
     digest: str | None
+    others: tuple["Inspection", ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Give all of it as plain dicts and lists, ready for JSON, without what is not known."""
@@ -62,6 +68,7 @@ class Inspection(NamedTuple):
             "segments": list(self.segments),
             "digest": self.digest,
             "metadata": metadata,
+            "others": [other.to_dict() for other in self.others] or None,
         }
         return {name: value for name, value in fields.items() if value is not None}
 
@@ -73,6 +80,8 @@ class Inspection(NamedTuple):
             rows.append(("problem", shown(self.problem)))
         if self.file:
             rows.append(("file", shown(self.file)))
+        if self.others:
+            rows.append(("objects", f"{self.objects_text()}; all below is of the first"))
         by = "claims to be by" if self.status is Status.UNVERIFIED else "sealed by"
         rows.append((by, f"key {self.key_id}, suite {self.suite}"))
         if metadata is not None:
@@ -82,6 +91,10 @@ class Inspection(NamedTuple):
         if self.digest:
             rows.append(("digest", self.digest))
         return rows
+
+    def objects_text(self) -> str:
+        """Say how many sealed objects the file has, where it has several."""
+        return f"{len(self.others) + 1} objects, one behind the other: a load by path refuses it"
 
     def _repr_html_(self) -> str:
         """Show it in a notebook: a table in which every text is escaped."""
@@ -101,7 +114,8 @@ class Inspection(NamedTuple):
 def inspect(file: File, *, keyring: Ring = None, header_only: bool = False) -> Inspection:
     """Tell what an envelope says of itself and how much of that is vouched for; unpickle nothing.
 
-    file: a path or a binary file object, as for `signed_load`.
+    file: a path, of which all envelopes are looked at; or a binary file object, as for
+        `signed_load`.
     keyring: a Keyring or the path of a keyring's directory. Default: as for `signed_load`.
         Without the key it still tells what the file claims, marked as unverified.
     header_only: read the head and not the body, for huge files. Default False.
@@ -109,20 +123,31 @@ def inspect(file: File, *, keyring: Ring = None, header_only: bool = False) -> I
     Returns an Inspection. Raises NotSealedError or MalformedError for what is no envelope, OSError
     where the file cannot be read; a seal that does not hold is told, not raised (`verify` raises).
     """
-    with storage.open_source(file) as source, opening.naming(source.name):
+    return told(file, keyring=keyring, header_only=header_only)[0]
+
+
+def told(
+    file: File, *, keyring: Ring, header_only: bool
+) -> tuple[Inspection, SealError | KeyringError | None]:
+    """Do as `inspect` does, and give the error that its `problem` is the text of, too."""
+    ring = functools.cache(lambda: find_keyring(keyring))
+
+    def look(source: storage.Source) -> _Told:
         fixed = opening.read_fixed(source)
         data = opening.read_head(source, fixed)
         try:
-            head = seal.open_head(fixed, data, find_keyring(keyring))
+            head = seal.open_head(fixed, data, ring())
         except (SealError, KeyringError) as error:
-            return claims(fixed, data, source.name, str(error))
+            return claims(fixed, data, source.name, str(error)), error
         if header_only:
-            return of_head(head, source.name, None)
+            return of_head(head, source.name, None), None
         try:
             payload = opening.read_body(source, head)
         except SealError as error:
-            return of_head(head, source.name, str(error))
-    return of_whole(payload.head, source.name, payload.digest)
+            return of_head(head, source.name, str(error)), error
+        return of_whole(payload.head, source.name, payload.digest), None
+
+    return _all_of(file, look)
 
 
 def verify(
@@ -134,12 +159,15 @@ def verify(
 ) -> Inspection:
     """Return the facts of an envelope whose seal holds over every byte, or raise; unpickle nothing.
 
-    file, keyring, max_bytes: as for `signed_load`.
+    file: a path, whose envelopes must all hold if it has several, though a load of the path would
+        refuse it (the Inspection tells); or a binary file object, as for `signed_load`.
+    keyring, max_bytes: as for `signed_load`.
     context: what the file must have been sealed for. Default: any; the Inspection tells.
 
     Returns an Inspection of status WHOLE. Raises a SealError for all that is refused, KeyringError
     where there is no key, OSError where the file cannot be read.
     """
+    ring = functools.cache(lambda: find_keyring(keyring))
 
     def check(head: seal.AuthenticHead) -> None:
         opening.check_head(
@@ -147,11 +175,40 @@ def verify(
             context=head.metadata.context if context is None else normalize_context(context),
         )
 
-    with storage.open_source(file) as source, opening.naming(source.name):
-        payload = opening.read(
-            source, lambda: find_keyring(keyring), check=check, max_bytes=max_bytes
-        )
-    return of_whole(payload.head, source.name, payload.digest)
+    def look(source: storage.Source) -> _Told:
+        payload = opening.read(source, ring, check=check, max_bytes=max_bytes)
+        return of_whole(payload.head, source.name, payload.digest), None
+
+    return _all_of(file, look)[0]
+
+
+_Told = tuple[Inspection, SealError | KeyringError | None]
+
+
+def _all_of(file: File, look: Callable[[storage.Source], _Told]) -> _Told:
+    """Look at each envelope of a path, or at the next one of a file object; give one answer."""
+    answers: list[_Told] = []
+    with storage.open_envelopes(file) as sources:
+        for source in sources:
+            try:
+                with opening.naming(source.name):
+                    answers.append(look(source))
+            except SealError as error:
+                if answers:
+                    error.args = (f"object {len(answers) + 1}: {error.args[0]}",)
+                raise
+    if len(answers) == 1:
+        return answers[0]
+    first, *others = [found for found, _ in answers]
+    number, (worst, why) = min(
+        enumerate(answers, 1), key=lambda answer: _ORDER.index(answer[1][0].status)
+    )
+    problem = worst.problem and f"object {number} of {len(answers)}: {worst.problem}"
+    joined = first._replace(status=worst.status, problem=problem, others=tuple(others))
+    return joined, why
+
+
+_ORDER = tuple(Status)  # what is vouched for the least comes first
 
 
 def claims(fixed: envelope.Fixed, data: bytes, name: str | None, problem: str) -> Inspection:
@@ -161,7 +218,7 @@ def claims(fixed: envelope.Fixed, data: bytes, name: str | None, problem: str) -
     try:
         head = envelope.parse_head(fixed, data[: fixed.head_size])
         segments = head.raw
-        metadata = Metadata.decode(head.metadata).copy()
+        metadata = Metadata.decode(head.metadata)
     except MalformedError:
         pass  # a forged head may claim nothing that can be read
     return Inspection(

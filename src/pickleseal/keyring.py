@@ -3,6 +3,7 @@
 Pure rules; where a ring is kept is the business of `keystore`.
 """
 
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import NoReturn, Self
 
@@ -109,15 +110,22 @@ class Keyring:
         if self.primary is None:
             way = "keys rotate" if self.entries else "keygen"
             raise KeyringError(
-                f"{self.name} has no key to seal with: make one with pickleseal {way}"
+                f"{self.name} has no key to seal with: make one with pickleseal {way}{self._option}"
             )
         entry = self.entries[self.primary]
         if entry.sign_until is not None and now >= entry.sign_until:
             raise KeyringError(
                 f"the time of key {entry.id} to seal is over, and it is the primary of"
-                f" {self.name}: make a new one with pickleseal keys rotate"
+                f" {self.name}: make a new one with pickleseal keys rotate{self._option}"
             )
         return entry
+
+    @property
+    def _option(self) -> str:
+        """Give the option by which a command finds this ring, if it is in a directory."""
+        if self.directory is None or not self.directory.isprintable():
+            return ""
+        return f" --keyring {shlex.quote(self.directory)}"
 
     def opening_key(self, key_id: bytes, suite: Suite) -> Key:
         """Give the one key that an envelope's head names by id (16 bytes) and suite.

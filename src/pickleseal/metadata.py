@@ -108,8 +108,8 @@ class Metadata(NamedTuple):
 
     def encode(self) -> bytes:
         """Give the canonical JSON, or raise MetadataError for what cannot stand in it."""
-        if self.info is not None:  # the caller's own: what equals another may be written otherwise
-            return _encode(self)
+        if self.info is not None or self.external is not None:
+            return _encode(self)  # what equals another may be of another kind further in
         try:
             versions, origins = _hashable(self.versions), _hashable(self.origins)
             return _encoded(*self._replace(versions=versions, origins=origins))
@@ -118,11 +118,8 @@ class Metadata(NamedTuple):
 
     @classmethod
     def decode(cls, data: bytes) -> "Metadata":
-        """Read canonical JSON; any other spelling of the same fields is MalformedError.
-
-        What it holds is given to others too: whoever might change it needs a `copy`.
-        """
-        return _read(data)
+        """Read canonical JSON; any other spelling of the same fields is MalformedError."""
+        return decode_shared(data).copy()
 
     def copy(self) -> "Metadata":
         """Give the same with tables of its own."""
@@ -165,7 +162,8 @@ def _encoded(*fields: Any) -> bytes:  # noqa: ANN401 - those of Metadata
 
 
 @functools.lru_cache(_KEPT)
-def _read(data: bytes) -> Metadata:
+def decode_shared(data: bytes) -> Metadata:
+    """Do as `Metadata.decode`, but what it gives is given to others too, and must not change."""
     try:
         fields = _load(data.decode())
         canonical = isinstance(fields, dict) and _dump(fields).encode() == data

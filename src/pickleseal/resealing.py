@@ -5,6 +5,7 @@ alone that an inventory lists, content and metadata alike: a thief of the key ca
 listed, and gains nothing by it, and can seal nothing else.
 """
 
+import itertools
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from pickleseal import opening, seal, storage
 from pickleseal.errors import (
+    MalformedError,
     NotSealedError,
     PicklesealError,
     PolicyError,
@@ -189,7 +191,11 @@ def _reseal(
     opening_ring = ring if readmitted is None else readmitted.ring
     path, named = found.path, found.named
     with found.opened() as (source, _), opening.naming(source.name):
-        fixed = opening.read_fixed(source)
+        try:
+            fixed = opening.read_fixed(source)
+        except MalformedError:
+            _check_single(found)
+            raise
         head = seal.open_head(fixed, opening.read_head(source, fixed), opening_ring)
         metadata = head.metadata
         if metadata.content == CONTENT and not named:
@@ -216,3 +222,14 @@ def _reseal(
             seen=source.stamp,
         )
     return Resealed(path, Outcome.RESEALED, head.key.id, payload.digest)
+
+
+def _check_single(found: Found) -> None:
+    """Return unless a file has several envelopes, one behind the other; then it is refused."""
+    folder = None if found.folder is None else found.folder.descriptor
+    with storage.RegularFile(found.path, follow=found.named, folder=folder) as file:
+        if len(list(itertools.islice(file.envelopes(), 2))) > 1:
+            raise MalformedError(
+                "it has several sealed objects, one behind the other, and only a file of one is"
+                " sealed anew: load them from an open file, and dump them into a new one"
+            )

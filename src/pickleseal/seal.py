@@ -11,7 +11,7 @@ from pickleseal import envelope, mac, tree
 from pickleseal.errors import BadSealError, MalformedError
 from pickleseal.keyring import Keyring
 from pickleseal.keys import Key
-from pickleseal.metadata import Metadata
+from pickleseal.metadata import Metadata, decode_shared
 
 
 class AuthenticHead(NamedTuple):
@@ -108,7 +108,7 @@ def open_head(fixed: envelope.Fixed, data: bytes, keyring: Keyring) -> Authentic
             " or made by somebody without the key"
         ) from None
     parsed = envelope.parse_head(fixed, head)
-    metadata = Metadata.decode(parsed.metadata)
+    metadata = decode_shared(parsed.metadata)
     if metadata.external is not None and fixed.segments != 1:
         raise MalformedError("an envelope with external buffers has one segment")
     keyring.check_binding(key, metadata.context)

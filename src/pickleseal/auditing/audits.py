@@ -9,13 +9,12 @@ from pickleseal.auditing.baselines import compare, covers
 from pickleseal.auditing.examining import Wants, examine
 from pickleseal.auditing.findings import Finding
 from pickleseal.auditing.report import Report, Ring
-from pickleseal.errors import NoKeyError, PolicyError
+from pickleseal.errors import ContextError, NoKeyError, PolicyError, shown
 from pickleseal.globs import Globs
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.sources import find_keyring
 from pickleseal.metadata import normalize_context
 from pickleseal.pinning import find_pins
-from pickleseal.policy import check_context
 from pickleseal.stocktaking import Read, read_inventory
 from pickleseal.version import __version__
 from pickleseal.walk import Found, Skip, files_below
@@ -165,7 +164,7 @@ def audit(
             listed = read_inventory(baseline, keyring=ring, sha256=baseline_sha256)
             wanted = None if baseline_context is None else normalize_context(baseline_context)
             # A key that is bound to some contexts has no say in what lies in others.
-            check_context(listed.context, wanted)
+            _check_context(listed.context, wanted)
     if listed is not None and not covers(listed.inventory, names):
         raise PolicyError(
             "the baseline lists nothing at or below what is to be audited: run the audit from the"
@@ -183,6 +182,19 @@ def audit(
     where = None if baseline is None else os.fspath(baseline)
     chosen = Chosen(Globs.of(include, here) if include else None, Globs.of(exclude, here))
     return Audit(names, wants, listed, where, chosen)
+
+
+def _check_context(sealed: str | None, wanted: str | None) -> None:
+    """Return if a baseline is sealed for what the caller named, both None included."""
+    if sealed != wanted:
+        what, names = (
+            "no context" if one is None else f"the context '{shown(one)}'"
+            for one in (sealed, wanted)
+        )
+        raise ContextError(
+            f"the list is sealed for {what}, and the audit names {names}. If it is the list that"
+            " you mean, name that: baseline_context= in Python, --baseline-context of the command"
+        )
 
 
 def _ring(keyring: Keyring | Path | None) -> Keyring | None:

@@ -7,12 +7,13 @@ any of them comes upon counts. A name's ending only raises suspicion.
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from pickleseal import envelope
 from pickleseal.auditing import archives, arrays, layers, streams
 from pickleseal.auditing.findings import Contents, Grade
 from pickleseal.auditing.grades import grade, gravest
 from pickleseal.auditing.machine import Trace
 from pickleseal.auditing.views import FAR, Bounds, Bytes, View, Whole
-from pickleseal.errors import shown
+from pickleseal.errors import PolicyError, shown
 
 __all__ = ["Bytes", "look"]
 
@@ -21,6 +22,7 @@ _ENDINGS = frozenset((
     "pkl", "pickle", "joblib", "sav", "dill", "cloudpickle", "pt", "pth", "npy", "npz",
     "skops",
 ))  # fmt: skip
+_SEAL_NOT_CHECKED = "it is a sealed file that something else packed, and its seal was not checked"
 _REASONS = 50  # told of one file at most
 _PACKED_ENDINGS = frozenset(("gz", "bz2", "xz", "lzma", "zst", "zstd", "lz4", "z"))
 _TEXT = bytes(byte for byte in range(256) if byte >= 32 or byte in b"\t\n\f\r")
@@ -34,6 +36,8 @@ _OTHERS = (
 
 def look(data: Bytes, *, name: str = "") -> Contents | None:
     """Tell what a file holds, without unpickling any of it; None: no pickle in any dress.
+
+    A sealed file inside is told, and not held against its seal.
 
     `name` is its path.
     """
@@ -70,6 +74,7 @@ class _Looking:
         self._traces: dict[Trace, None] = {}
         self._beyond: dict[str, None] = {}
         self._unread: dict[str, None] = {}
+        self._sealed: dict[str, None] = {}
         self._opened = ""
 
     def at(self, view: View, name: str, place: _Place) -> bool:
@@ -97,7 +102,10 @@ class _Looking:
             known = True
             members = archives.zip_members(view, self._bounds, place.known)
             found = self._members(members, "zip", place) or found
-        if likely and not (known or found or start.startswith(_OTHERS) or _is_text(start)):
+        if place.kinds and start.startswith(envelope.MAGIC):
+            self._kinds[" > ".join((*place.kinds, "sealed file"))] = None
+            _tell(self._sealed, place.members + _SEAL_NOT_CHECKED)
+        elif likely and not (known or found or start.startswith(_OTHERS) or _is_text(start)):
             self._miss(place, "it is named like a pickle, and cannot be followed")
         return found
 
@@ -105,17 +113,18 @@ class _Looking:
         """Give what was come upon, with its grade; None for nothing."""
         bounds = [f"{clause}, and the rest was not looked at" for clause in self._bounds.hit]
         self._unread = dict.fromkeys((*bounds, *self._unread))
-        if not self._traces and not self._unread:
+        if not (self._traces or self._unread or self._sealed):
             return None
         worst, names, reasons = grade(self._traces)
         beyond = Grade.BEYOND if self._beyond else Grade.DATA
         unread = Grade.UNREADABLE if self._unread else Grade.DATA
-        worst = gravest((worst, beyond, unread))
+        unknown = Grade.UNKNOWN if self._sealed else Grade.DATA
+        worst = gravest((worst, beyond, unread, unknown))
         kind = _joined(list(self._kinds)) or self._opened or "unknown"
         told = (*self._unread, *reasons)
         if worst is Grade.BEYOND:
             told = (*self._beyond, *reasons, *self._unread)
-        told = tuple(dict.fromkeys(told))
+        told = tuple(dict.fromkeys((*told, *self._sealed)))
         if len(told) > _REASONS:
             told = (*told[:_REASONS], "there is more of such")
         return Contents(kind, worst, self._number, names, told)
@@ -133,6 +142,9 @@ class _Looking:
         try:
             inner = layers.Expanded(view, 0, layer, self._bounds)
             holds = bool(inner.read(0, 1))
+        except PolicyError as error:
+            self._miss(inside, str(error))
+            return True, False
         except ImportError as error:
             package = (error.name or layer.name).partition(".")[0]
             self._miss(inside, f"{package} is not there to unpack it: install pickleseal[audit]")

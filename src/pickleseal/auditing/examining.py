@@ -298,7 +298,7 @@ def _unsealed(file: storage.RegularFile, wants: Wants) -> Finding:
         file.path,
         Verdict.UNSEALED,
         grade_of(Level.WARNING, contents),
-        f"{contents.kind}: nobody vouches for it; {_GRADES[contents.grade]}{_because(contents)}",
+        f"{contents.kind}: nobody vouches for it; {_judgement_of(contents)}",
         _advice_on(contents, file.path),
         size=file.size,
         contents=contents,
@@ -306,11 +306,25 @@ def _unsealed(file: storage.RegularFile, wants: Wants) -> Finding:
     )
 
 
+def _judgement_of(contents: Contents) -> str:
+    if _holds_sealed(contents):
+        return contents.reasons[0]
+    return f"{_GRADES[contents.grade]}{_because(contents)}"
+
+
+def _holds_sealed(contents: Contents) -> bool:
+    """Tell whether it is only for a sealed file inside that it is not known to be data."""
+    unknown = any(name.grade is Grade.UNKNOWN for name in contents.names)
+    return contents.grade is Grade.UNKNOWN and not unknown
+
+
 def _advice_on(contents: Contents, path: str) -> str:
     if path.endswith(BACKUP_SUFFIX) and os.path.exists(path.removesuffix(BACKUP_SUFFIX)):
         return "it is what a file was before it was adopted: delete it, when all works"
     if contents.grade in _UNSEALED:
         return _UNSEALED[contents.grade]
+    if _holds_sealed(contents):
+        return _UNPACK_IT
     inside_others = contents.kind.startswith(_NOT_ADOPTED) or contents.pickles != 1
     return _DUMP_IT if inside_others else _SEAL_IT
 
@@ -335,6 +349,7 @@ _SEAL_IT = "if you made it, seal it as it is: pickleseal adopt"
 _DUMP_IT = (
     "if you made it, load it where you trust it, and write it again with pickleseal.signed_dump"
 )
+_UNPACK_IT = "unpack it and audit what it holds; signed_dump itself makes files smaller: compress="
 _NOT_ADOPTED = ("zip", "tar", "numpy object array", "zstd", "deflate")
 _UNSEALED = {
     Grade.BEYOND: "do not load it, unless you know who made it and why it names these",

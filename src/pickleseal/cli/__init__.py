@@ -2,14 +2,17 @@
 
 import io
 import os
+import signal
 import sys
+import threading
+from types import FrameType
 from typing import NoReturn
 
 import click
 
 from pickleseal import __version__
 from pickleseal.cli.lazy import LazyGroup
-from pickleseal.cli.output import COULD_NOT_RUN, INTERRUPTED, print_json
+from pickleseal.cli.output import COULD_NOT_RUN, INTERRUPTED, TERMINATED, print_json
 
 _COMMANDS = {
     "adopt": ("adopt", "adopt", "Seal pickles and joblib files that exist already, as they are."),
@@ -53,6 +56,7 @@ def cli() -> None:
       1  a check failed: a file was refused
       2  it could not run: no key, no such file, wrong usage
       130  it was interrupted
+      143  it was told to end (SIGTERM)
 
     To see all of it at work, run `pickleseal demo`.
     """
@@ -63,6 +67,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a mark that cannot be shown is no failure
+    _clean_up_when_terminated()
     try:
         code = cli.main(standalone_mode=False)
         if sys.stdout is not None:
@@ -82,3 +87,17 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = COULD_NOT_RUN
     sys.exit(code)
+
+
+def _clean_up_when_terminated() -> None:
+    """Let SIGTERM end the command as Ctrl-C does: what was begun to be written is removed."""
+    if os.name != "posix" or threading.current_thread() is not threading.main_thread():
+        return
+
+    def end(number: int, _: FrameType | None) -> NoReturn:
+        # `timeout` sends a second one at once, which would end the cleaning.
+        signal.signal(number, signal.SIG_IGN)
+        sys.exit(TERMINATED)
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)

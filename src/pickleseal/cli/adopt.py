@@ -14,13 +14,16 @@ from pickleseal.adopting import (
     Place,
     Surveyed,
     adopt_all,
+    context_of,
     files_to_adopt,
+    has_placeholder,
     read_digests,
     survey,
     told_apart,
+    unhindered,
 )
 from pickleseal.auditing.findings import Grade
-from pickleseal.cli.options import common
+from pickleseal.cli.options import common, not_empty
 from pickleseal.cli.output import (
     CHECK_FAILED,
     COULD_NOT_RUN,
@@ -60,13 +63,15 @@ _TROUBLE = {
     "--context",
     metavar="TEXT",
     help="What to seal the files for; {name} in it stands for each file's name without its ending,"
-    " as fraud in fraud.pkl and fraud.pkl.gz. Default: nothing.",
+    " as fraud in fraud.pkl and fraud.pkl.gz, and {path} for its folders below PATH as well, as"
+    " v1/fraud. Default: nothing.",
 )
 @click.option(
     "--to",
     "folder",
     metavar="DIR",
     type=click.Path(file_okay=False),
+    callback=not_empty,
     help="Write the envelopes here, in folders as the files lie in. Default: in their places.",
 )
 @click.option("--no-backup", is_flag=True, help="Keep no NAME.unsealed beside each envelope.")
@@ -119,14 +124,14 @@ def adopt(
     \b
     Examples:
       pickleseal adopt --context fraud/v3 model.pkl
-      pickleseal adopt models/ --context 'models/{name}' --dry-run
+      pickleseal adopt models/ --context 'models/{path}' --dry-run
       pickleseal adopt models/ --to sealed/
       pickleseal adopt models/ --digests known.sha256 --yes
     """
+    own_contexts = _checked(context)
     ring = find_keyring(keyring)
     ring.sealing_entry(now=time.time())
-    if context is not None:
-        normalize_context(context)
+    place = Place(folder, not no_backup)
     listed = None if digests is None else _read_list(digests)
     found: list[Surveyed] = []
     done: list[Adopted] = []
@@ -140,14 +145,15 @@ def adopt(
         found.extend(tracked(looks, "Looking", total))
         _check_accepted(accept, found)
         found = told_apart(found, context)
+        found = list(unhindered(found, keyring=ring, place=place, context=context))
         if not as_json:
-            print_lines(_survey_lines(found, each=dry_run), stderr=not dry_run)
+            each = dry_run or (own_contexts and not yes)
+            told = context if own_contexts else None
+            print_lines(_survey_lines(found, told, each=each), stderr=not dry_run)
         ready = [one for one in found if one.outcome is Outcome.READY]
         if ready and not dry_run:
             _ask(len(ready), len(found), context, yes=yes, as_json=as_json)
-            work = adopt_all(
-                ready, keyring=ring, place=Place(folder, not no_backup), context=context
-            )
+            work = adopt_all(ready, keyring=ring, place=place, context=context)
             done.extend(tracked(work, "Sealing", lambda: len(ready)))
     except KeyboardInterrupt:
         stopped = True
@@ -157,7 +163,7 @@ def adopt(
                 "primary": ring.primary,
                 "dry_run": dry_run,
                 "interrupted": stopped,
-                "files": _plain(found, done),
+                "files": _plain(found, done, context),
             }
         )
     else:
@@ -170,6 +176,17 @@ def adopt(
     if Outcome.FAILED in outcomes or not found:
         return COULD_NOT_RUN
     return CHECK_FAILED if Outcome.REFUSED in outcomes else FINE
+
+
+def _checked(context: str | None) -> bool:
+    """Tell whether each file is sealed for something of its own, if it can be sealed for it."""
+    try:
+        own_contexts = has_placeholder(context)
+    except ValueError as error:
+        raise click.UsageError(f"--context: {error}") from None
+    if context is not None:
+        normalize_context(context)
+    return own_contexts
 
 
 def _check_accepted(accept: Iterable[str], found: Iterable[Surveyed]) -> None:
@@ -201,11 +218,16 @@ def _ask(count: int, seen: int, context: str | None, *, yes: bool, as_json: bool
         raise CouldNotRun("nothing was sealed")
 
 
-def _survey_lines(found: Sequence[Surveyed], *, each: bool) -> list[Line]:
+def _survey_lines(found: Sequence[Surveyed], context: str | None, *, each: bool) -> list[Line]:
     """Tell what is left alone and why, and what is ready to be adopted: by grade, with its names.
 
-    `each`: tell each file that is ready, too.
+    `each`: tell each file that is ready, too. `context`: tell what each is to be sealed for.
     """
+
+    def of_file(one: Surveyed) -> Line:
+        wanted = context_of(one.path, one.root, context)
+        return [(f"  {shown(one.path)}", ""), (f"  for '{shown(wanted)}'" if wanted else "", "dim")]
+
     lines = _trouble_lines(found)
     for grade, (label, style) in _GRADES.items():
         of_grade = [
@@ -217,11 +239,11 @@ def _survey_lines(found: Sequence[Surveyed], *, each: bool) -> list[Line]:
             lines.append([(f"{label}  ", style), (counted(len(of_grade), "file"), "bold")])
         if grade is Grade.BEYOND:  # each of them was accepted by its name
             for one in of_grade:
-                lines.append([(f"  {shown(one.path)}", "")])
+                lines.append(of_file(one))
                 lines += [[(f"    {text}", "dim")] for text in _why(one)]
             continue
         if each:
-            lines += [[(f"  {shown(one.path)}", "")] for one in of_grade]
+            lines += map(of_file, of_grade)
         if grade is Grade.UNKNOWN:
             lines += _by_name(of_grade)
     return lines
@@ -291,7 +313,9 @@ def _summarize(found: Sequence[Surveyed], done: Sequence[Adopted], *, dry_run: b
         click.echo("the files as they were lie beside theirs as NAME.unsealed", err=True)
 
 
-def _plain(found: Sequence[Surveyed], done: Sequence[Adopted]) -> list[dict[str, object]]:
+def _plain(
+    found: Sequence[Surveyed], done: Sequence[Adopted], context: str | None
+) -> list[dict[str, object]]:
     acts = {one.path: one for one in done}
     listed = []
     for one in found:
@@ -300,6 +324,9 @@ def _plain(found: Sequence[Surveyed], done: Sequence[Adopted]) -> list[dict[str,
             "path": one.path,
             "outcome": (act or one).outcome.value,
             "reason": (act or one).reason,
+            "context": context_of(one.path, one.root, context)
+            if one.outcome is Outcome.READY
+            else None,
             "sha256": one.sha256,
             "target": act and act.target,
             "backup": act and act.backup,

@@ -12,7 +12,7 @@ from pickleseal import storage
 from pickleseal.auditing.audits import audit as audit_paths
 from pickleseal.auditing.baselines import items_of
 from pickleseal.auditing.examining import Wants, examine
-from pickleseal.auditing.findings import Level, Verdict
+from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.auditing.formats.plain import to_json, to_jsonl
 from pickleseal.auditing.report import Report
 from pickleseal.cli.findings import findings_text, summary
@@ -245,13 +245,24 @@ def _check_outputs(files: list[str], inventory: str | None, roots: tuple[str, ..
         if not os.path.exists(target):
             continue
         finding = examine(Found(target), Wants(None))
-        content = finding.envelope.metadata if finding.envelope else None
-        is_list = content is not None and content.content == CONTENT
-        if finding.verdict is not Verdict.NO_ARTIFACT and not (is_list and target == inventory):
-            raise CouldNotRun(
-                f"{target} is not overwritten: it is {finding.verdict.value}, and no report of an"
-                " audit. Name another file"
-            )
+        is_old_list = target == inventory and _is_list(finding)
+        if finding.verdict is not Verdict.NO_ARTIFACT and not is_old_list:
+            raise CouldNotRun(f"{target} is not overwritten: {_what(finding)}. Name another file")
+
+
+def _is_list(finding: Finding) -> bool:
+    metadata = finding.envelope.metadata if finding.envelope else None
+    return metadata is not None and metadata.content == CONTENT
+
+
+def _what(finding: Finding) -> str:
+    """Say what a file is that no report may take the place of."""
+    if finding.verdict is Verdict.UNREADABLE:
+        return "it cannot be read"
+    if finding.verdict is Verdict.UNSEALED:
+        return "it holds a pickle or an array, and no report of an audit"
+    kind = "list" if _is_list(finding) else "file"
+    return f"it is a sealed {kind}, and no report of an audit"
 
 
 def _same(one: str, other: str) -> bool:
@@ -308,6 +319,7 @@ def _write_list(report: Report, path: str, ring: Keyring, context: str | None) -
         what = f"{len(unread)} could not be read" if unread else "there is no artifact to list"
         raise CouldNotRun(f"{what}: no list was written")
     listed = Inventory(report.started, items)
+    older = os.path.exists(path) and _is_list(examine(Found(path), Wants(None)))
     sha256 = write_inventory(listed, path, keyring=ring, context=context)
     grave = [
         f for f in report.findings if f.level > Level.NOTE and f.verdict is not Verdict.MISSING
@@ -319,6 +331,7 @@ def _write_list(report: Report, path: str, ring: Keyring, context: str | None) -
     print_lines(
         [
             [(f"listed {counted(len(items), 'object')}{but} in {shown(path)}", "bold")],
+            *([[("it took the place of an older list", "yellow")]] if older else []),
             [(f"SHA-256 {sha256}", "")],
             [("keep the list and its SHA-256 apart from the key", "dim")],
         ],

@@ -6,7 +6,7 @@ from collections import Counter
 
 import click
 
-from pickleseal.cli.options import common
+from pickleseal.cli.options import common, not_empty
 from pickleseal.cli.output import (
     CHECK_FAILED,
     COULD_NOT_RUN,
@@ -40,10 +40,14 @@ _TROUBLE = {
     "folder",
     metavar="DIR",
     type=click.Path(file_okay=False),
+    callback=not_empty,
     help="Write the plain files here, in folders as the envelopes lie in.",
 )
 @click.option(
-    "--output", metavar="FILE", help="Write the plain file of the one PATH here; '-' is stdout."
+    "--output",
+    metavar="FILE",
+    callback=not_empty,
+    help="Write the plain file of the one PATH here; '-' is stdout, if that is no terminal.",
 )
 @click.option(
     "--context",
@@ -90,6 +94,10 @@ def _extract_one(
 ) -> int:
     if output == "-" and as_json:
         raise click.UsageError("--json and --output - would both be printed")
+    if output == "-" and sys.stdout.isatty():
+        raise click.UsageError(
+            "a plain file is not for a terminal: redirect it, as in --output - > plain.pkl"
+        )
     plain = extract_file(path, keyring=ring, context=context)
     if output == "-":
         sys.stdout.flush()

@@ -5,14 +5,15 @@ import click
 from pickleseal.cli.options import common
 from pickleseal.cli.output import (
     CHECK_FAILED,
+    COULD_NOT_RUN,
     FINE,
     check_no_folder,
     guarded,
     print_json,
     print_rows,
 )
-from pickleseal.inspection import Status
-from pickleseal.inspection import inspect as inspect_file
+from pickleseal.errors import KeyringError
+from pickleseal.inspection import Status, told
 
 _STYLES = {
     Status.UNVERIFIED: "bold red",
@@ -33,7 +34,8 @@ def inspect(path: str, *, header_only: bool, keyring: str | None, as_json: bool)
     The status says how much of that is vouched for: "whole", every byte; "header", what the
     file says of itself, but not its body; "unverified", nothing, such as without the key.
 
-    The exit code is 0 where all that was asked for is vouched for, 1 where it is not.
+    The exit code is 0 where all that was asked for is vouched for, 1 where it is not, 2 where that
+    cannot be told: there is no key, or the keyring cannot be used.
 
     \b
     Examples:
@@ -41,10 +43,12 @@ def inspect(path: str, *, header_only: bool, keyring: str | None, as_json: bool)
       pickleseal inspect --header-only --json huge.pkl
     """
     check_no_folder(path)
-    found = inspect_file(path, keyring=keyring, header_only=header_only)
+    found, error = told(path, keyring=keyring, header_only=header_only)
     if as_json:
         print_json(found.to_dict())
     else:
         print_rows(found.rows(), styles={"status": _STYLES[found.status], "problem": "red"})
+    if isinstance(error, KeyringError):
+        return COULD_NOT_RUN
     asked = Status.HEADER if header_only else Status.WHOLE
     return FINE if found.status is asked else CHECK_FAILED

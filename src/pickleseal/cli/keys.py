@@ -145,7 +145,8 @@ def rotate(
       pickleseal keys rotate --note "winter" --sign-until 2027-06-30
     """
     directory = keyring_directory(keyring)
-    old = current_roster(directory).primary
+    found = current_roster(directory)
+    old = found.primary
     made = rotate_key(
         directory,
         suite=None if suite is None else SUITES[suite],
@@ -158,6 +159,9 @@ def rotate(
         print_json({**plain(made), "keyring": str(directory)})
         return FINE
     before = [("before", f"{old}, retired: it opens only")] if old is not None else []
+    all_revoked = all(entry.state is State.REVOKED for entry in found.entries.values())
+    only = " --only-digests INVENTORY" if all_revoked else ""
+    moved = "what it lists" if all_revoked else "old files"
     print_rows(
         [
             ("key", made.entry.id),
@@ -165,7 +169,10 @@ def rotate(
             *before,
             ("file", str(made.path)),
             ("keep", "a new backup of the folder"),
-            ("next", f"pickleseal reseal{named(keyring, directory)} PATH..., to move old files"),
+            (
+                "next",
+                f"pickleseal reseal{named(keyring, directory)}{only} PATH..., to move {moved}",
+            ),
         ],
         styles={"key": "green"},
     )

@@ -36,6 +36,18 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(f"pickleseal.cli.{room}"), name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was typed; where there is none, name the one most like it."""
+        names = self.list_commands(ctx)
+        if args[0] not in names and not ctx.resilient_parsing:
+            from difflib import get_close_matches  # noqa: PLC0415 - only for a typing error
+
+            for alike in get_close_matches(args[0], names, n=1):
+                ctx.fail(f"No such command '{args[0]}'. Did you mean '{alike}'?")
+        return super().resolve_command(ctx, args)
+
     def format_commands(
         self,
         ctx: click.Context,  # noqa: ARG002 - click's own

@@ -35,6 +35,17 @@ class Day(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return int(day.timestamp())
 
 
+def not_empty(
+    ctx: click.Context,  # noqa: ARG001 - click's own
+    param: click.Parameter,  # noqa: ARG001 - click's own
+    value: str | None,
+) -> str | None:
+    """Give the path that an option has, and refuse one that a variable left empty."""
+    if value == "":
+        raise click.BadParameter("it is empty: is a variable not set?")
+    return value
+
+
 _with_json = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document, errors too."
 )

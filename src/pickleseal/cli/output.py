@@ -21,6 +21,7 @@ FINE = 0
 CHECK_FAILED = 1
 COULD_NOT_RUN = 2
 INTERRUPTED = 130
+TERMINATED = 143
 
 _Command = TypeVar("_Command", bound=Callable[..., int])
 

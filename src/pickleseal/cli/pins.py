@@ -78,7 +78,7 @@ def list_pins(*, file: str | None, as_json: bool) -> int:
 @_with_file
 @guarded
 def forget(contexts: tuple[str, ...], *, everything: bool, file: str | None, as_json: bool) -> int:
-    """Forget the pins of contexts, so that a lower serial is loaded again.
+    """Forget the pins of contexts, to load lower serials.
 
     It is needed where a file was sealed with too high a serial by mistake, and where an older
     version is to be put back on purpose. The exit code is 1 where a context has no pin.

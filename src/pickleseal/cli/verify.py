@@ -110,6 +110,7 @@ def _facts(found: Inspection) -> str:
     if metadata is not None:
         facts += [f"context {metadata.context}"] if metadata.context else []
         facts += [metadata.class_name] if metadata.class_name else []
+    facts += [found.objects_text()] if found.others else []
     return shown(", ".join(facts))
 
 

@@ -142,8 +142,9 @@ def read_line(folder: Path, key_id: str, *, group_read: bool | None = None) -> K
         return _read_line(key_path(folder, key_id), group_read=may_group)
     except FileNotFoundError:
         raise KeyringError(
-            f"the key file {_name(folder, key_id)} is missing, and keyring.json lists it: put it"
-            f" back from a backup, or, if it is lost: pickleseal keys revoke {key_id} --reason lost"
+            f"the key file {_name(folder, key_id)} is missing, and keyring.json lists it: if it was"
+            " not copied with the others, copy it, or put it back from a backup. If it is lost:"
+            f" pickleseal keys revoke {key_id} --reason lost"
             f" --keyring {permissions.quoted(folder)}"
         ) from None
     except OSError as error:

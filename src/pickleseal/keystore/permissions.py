@@ -102,6 +102,9 @@ def folder_faults(folder: Path, *, above: bool = False) -> Iterator[Fault]:
         sticky = may_be_sticky and status.st_mode & stat.S_ISVTX and status.st_uid == 0
         if sticky or not _writable_by_others(status, place):
             continue
+        if not stat.S_ISDIR(status.st_mode):
+            yield Fault(place, "is no folder, and others can change it", _ELSEWHERE)
+            continue
         yield Fault(
             place,
             f"has mode {stat.S_IMODE(status.st_mode):04o}: others can replace what lies in or"

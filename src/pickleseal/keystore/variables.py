@@ -50,6 +50,8 @@ def group_read() -> bool:
 
 def _absolute(variable: str) -> str | None:
     path = os.environ.get(variable)
+    if path == "":
+        raise KeyringError(f"{variable} is set and empty: unset it, or fill it")
     if path is not None and not os.path.isabs(path):
         raise KeyringError(f"{variable} must be an absolute path, and it is '{shown(path)}'")
     return path

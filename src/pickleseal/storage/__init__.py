@@ -7,7 +7,7 @@ front to back. Nothing here knows a key or judges a byte.
 
 from pickleseal.storage.expansion import compressed, expanded
 from pickleseal.storage.files import Path, Readable, Writable
-from pickleseal.storage.regular import RegularFile
+from pickleseal.storage.regular import RegularFile, open_envelopes
 from pickleseal.storage.source import Body, MemorySource, Source, open_source
 from pickleseal.storage.target import (
     TEMPORARY_PREFIX,
@@ -32,6 +32,7 @@ __all__ = [
     "compressed",
     "expanded",
     "join",
+    "open_envelopes",
     "open_source",
     "write",
     "write_whole",

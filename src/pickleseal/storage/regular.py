@@ -3,10 +3,21 @@
 import hashlib
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
-from pickleseal.storage.files import stamp_of
-from pickleseal.storage.source import WHOLE_SIZE, MemorySource, Source, file_source, open_regular
+from pickleseal import envelope
+from pickleseal.errors import SealError
+from pickleseal.storage.files import Path, Readable, stamp_of, text_path
+from pickleseal.storage.source import (
+    WHOLE_SIZE,
+    MemorySource,
+    Source,
+    file_source,
+    open_regular,
+    open_source,
+)
 
 _START_SIZE = 1 << 16
 _CHUNK_SIZE = 1 << 20
@@ -46,11 +57,30 @@ class RegularFile:
             return self._start[offset : offset + size]
         return self._at(offset, size)
 
-    def envelope(self, offset: int) -> Source:
-        """Give the envelope that begins at an offset; what follows it is left alone."""
+    def envelope(self, offset: int, *, exact: bool = False) -> Source:
+        """Give the envelope that begins at an offset; what follows it is left alone.
+
+        `exact`: nothing may follow it.
+        """
         if offset == 0 and self.size <= WHOLE_SIZE:
-            return MemorySource(self._start, self.path, exact=False)
-        return file_source(self._descriptor, offset, self.size, self.path, exact=False)
+            return MemorySource(self._start, self.path, exact=exact)
+        return file_source(self._descriptor, offset, self.size, self.path, exact=exact)
+
+    def envelopes(self) -> Iterator[Source]:
+        """Give the envelopes that follow one another, at least one; nothing may follow the last."""
+        offset = 0
+        while (end := self._next_envelope(offset)) is not None:
+            yield self.envelope(offset)
+            offset = end
+        yield self.envelope(offset, exact=True)
+
+    def _next_envelope(self, offset: int) -> int | None:
+        try:
+            fixed = envelope.parse_fixed(self.read(offset, envelope.FIXED_SIZE))
+        except SealError:
+            return None
+        end = offset + fixed.total_size
+        return end if self.read(end, len(envelope.MAGIC)) == envelope.MAGIC else None
 
     def whole(self) -> memoryview:
         """Give all of it, in memory that nobody else can change; fewer bytes where it shrinks."""
@@ -78,6 +108,17 @@ class RegularFile:
         with _POSITION:
             os.lseek(self._descriptor, offset, os.SEEK_SET)
             return os.read(self._descriptor, size)
+
+
+@contextmanager
+def open_envelopes(file: Path | Readable) -> Iterator[Iterator[Source]]:
+    """Open as `open_source` does, and give all envelopes of a path, of a file object the next."""
+    if isinstance(file, str | os.PathLike):
+        with RegularFile(text_path(file), follow=True) as opened:
+            yield opened.envelopes()
+    else:
+        with open_source(file) as source:
+            yield iter((source,))
 
 
 _POSITION = threading.Lock()  # where there is no pread, the position is shared

@@ -306,7 +306,9 @@ class StreamSource:
             count = self._readinto(target)
             if count is None:
                 raise BlockingIOError("the stream does not wait for its data: make it blocking")
-            if not 0 <= count <= len(target):
+            if count < 0:
+                raise ValueError(f"readinto gave {count}, which is no number of bytes")
+            if count > len(target):
                 raise ValueError("readinto gave more than it was asked for")
             return int(count)
         data = cast("Callable[[int], Any]", self._read)(len(target))

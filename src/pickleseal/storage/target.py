@@ -1,10 +1,11 @@
 """Where an envelope is written to: bytes, a path, or any stream."""
 
+import errno
 import io
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from pickleseal import envelope, tree
@@ -27,6 +28,8 @@ TEMPORARY_SUFFIX = ".tmp"
 """What a file that a killed process left half-written is named like, in the target's folder."""
 
 _PARALLEL = hasattr(os, "pwritev")
+_EFFECTIVE = os.access in os.supports_effective_ids
+_MOST_LINKS = 40  # as many as the system follows
 
 _ZEROS = memoryview(bytes(envelope.ALIGNMENT))
 
@@ -69,7 +72,8 @@ def write(
     `head`: the bytes it begins with. `segments`: the body, not yet padded. `finish` makes
     the tag that closes it from the leaf digests. `durable`: wait until a path's file and
     name are on disk. `seen`: replace a path only if it leads to the file that had this
-    stamp, unchanged; TargetError if not. `mode`: that of a new file, less the umask.
+    stamp, unchanged; TargetError if not. Without it a file that this user may not write to
+    is not replaced: PermissionError. `mode`: that of a new file, less the umask.
     `exclusive`: replace nothing; TargetError where a path has anything, a link too. On any error
     a path is as it was, and a stream has no valid end.
     """
@@ -100,6 +104,7 @@ def write(
 def write_whole(path: str, data: bytes, *, mode: int = 0o666, exclusive: bool = False) -> None:
     """Write a whole file, atomically and durably; a new one has a mode, less the umask.
 
+    A file that this user may not write to is not replaced: PermissionError.
     `exclusive`: replace nothing; TargetError where a path has anything, a link too.
     """
     with _replacing(path, durable=True, seen=None, mode=mode, exclusive=exclusive) as descriptor:
@@ -212,7 +217,7 @@ def _replacing(
     if not path:
         raise TargetError("the path of the file is empty")
     # A replaced link would break DVC, git-annex and Kubernetes mounts.
-    real = _own_place(path) if exclusive else os.path.realpath(path)
+    real = _place_of(path, follow=not exclusive)
     if exclusive and os.path.lexists(real):
         raise _there(path)
     replaced = None
@@ -228,34 +233,35 @@ def _replacing(
             )
         if seen is not None and stamp_of(status) != seen:
             raise _changed(path)
+        if seen is None and not os.access(real, os.W_OK, effective_ids=_EFFECTIVE):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), path)
         replaced = status
     folder = os.path.dirname(real)
     temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}{TEMPORARY_SUFFIX}")
-    descriptor = -1
-    # From before the file is there: an interrupt may come at any point.
-    try:
+    with _synced(folder) if durable else nullcontext():
+        descriptor = -1
+        # From before the file is there: an interrupt may come at any point.
         try:
-            # What takes a private file's place is private from its first byte.
-            descriptor = _create(temporary, path, mode if replaced is None else 0o600)
-            yield descriptor
-            if replaced is not None and hasattr(os, "fchmod"):
-                _be_like(descriptor, replaced)
-            if durable:
-                os.fsync(descriptor)
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
-        _check_unchanged(real, path, seen)
-        if exclusive:
-            _put_new(temporary, real, path)
-        else:
-            os.replace(temporary, real)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-    if durable and hasattr(os, "O_DIRECTORY"):
-        _sync_folder(folder)
+            try:
+                # What takes a private file's place is private from its first byte.
+                descriptor = _create(temporary, path, mode if replaced is None else 0o600)
+                yield descriptor
+                if replaced is not None and hasattr(os, "fchmod"):
+                    _be_like(descriptor, replaced)
+                if durable:
+                    os.fsync(descriptor)
+            finally:
+                if descriptor >= 0:
+                    os.close(descriptor)
+            _check_unchanged(real, path, seen)
+            if exclusive:
+                _put_new(temporary, real, path)
+            else:
+                os.replace(temporary, real)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
 
 
 def _create(temporary: str, path: str, mode: int) -> int:
@@ -267,11 +273,28 @@ def _create(temporary: str, path: str, mode: int) -> int:
         raise OSError(error.errno, error.strerror, path) from None
 
 
-def _own_place(path: str) -> str:
-    """Give where a path itself lies, and not what it leads to if it is a link."""
-    # Not abspath: behind a link to a folder, ".." leads out of the folder that it leads to.
-    folder, name = os.path.split(path)
-    return os.path.join(os.path.realpath(folder), name)
+def _place_of(path: str, *, follow: bool) -> str:
+    """Give where a path leads, or raise what `open` does where no file can be written.
+
+    `follow`: a link at its end is followed. Without it the link itself is the place.
+    """
+    place = path
+    for _ in range(_MOST_LINKS):
+        bare = place.rstrip(os.sep)
+        # Not abspath: behind a link to a folder, ".." leads out of the folder that it leads to.
+        folder, name = os.path.split(bare)
+        try:
+            # realpath passes over a folder that is not there, and over a file in its place.
+            os.stat(os.path.join(folder, os.curdir))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from None
+        if bare != place and not os.path.isdir(place):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        place = os.path.join(os.path.realpath(folder), name)
+        if not (follow and os.path.islink(place)):
+            return place
+        place = os.path.join(os.path.dirname(place), os.readlink(place))
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
 
 def _put_new(temporary: str, real: str, path: str) -> None:
@@ -285,7 +308,8 @@ def _put_new(temporary: str, real: str, path: str) -> None:
             raise _there(path) from None
         os.replace(temporary, real)
         return
-    os.unlink(temporary)
+    with suppress(OSError):  # the file is there by now
+        os.unlink(temporary)
 
 
 def _there(path: str) -> TargetError:
@@ -317,9 +341,25 @@ def _be_like(descriptor: int, replaced: os.stat_result) -> None:
     os.fchmod(descriptor, mode)
 
 
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+@contextmanager
+def _synced(folder: str) -> Iterator[None]:
+    """Wait at the end until the names in a folder are on disk, if all went well."""
+    if not hasattr(os, "O_DIRECTORY"):
+        yield
+        return
     try:
-        os.fsync(descriptor)
+        # Now: once the file has its name, it is too late for an error. Who may not read the folder
+        # cannot wait for it, and must not believe that he did.
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        reason = f"{error.strerror}; the folder must be readable, unless durable=False"
+        raise OSError(error.errno, reason, folder) from None
+    try:
+        yield
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # this file system has none
+                raise
     finally:
         os.close(descriptor)
