@@ -233,6 +233,26 @@ def test_codes_of_copyreg_are_adopted_without_a_list_of_names(ring: Keyring) -> 
         copyreg.remove_extension("fractions", "Fraction", 0xF0)
 
 
+@pytest.mark.parametrize(
+    ("raw", "obj"),
+    [
+        (b"\x80\x02\x8c\x08builtins\x8c\x03int\x93.", int),
+        (b"\x8c\x08builtins\x8c\x03int\x93.", int),
+        (b"\x80\x02c__builtin__\nset\n\x8c\x08builtins\x8c\x03int\x93\x86.", (set, int)),
+        (b"cbuiltins\nset\n\x80\x04\x8c\x08builtins\x8c\x03int\x93\x86.", (set, int)),
+        (b"\x80\x04\x80\x02\x80\x04\x8c\x08builtins\x8c\x03int\x93.", int),
+    ],
+)
+def test_what_mixes_protocols_is_adopted_without_a_list_of_names(
+    raw: bytes, obj: object, ring: Keyring
+) -> None:
+    data = adopt_bytes(raw, keyring=ring)
+    metadata = inspect(io.BytesIO(data), keyring=ring).metadata
+    assert metadata is not None
+    assert metadata.imports is None
+    assert signed_loads(data, keyring=ring) == pickle.loads(raw) == obj
+
+
 @pytest.mark.parametrize("wrong", ["it.pkl", Path("it.pkl")])
 def test_extract_takes_no_path_and_names_what_does(wrong: Any, ring: Keyring) -> None:
     with pytest.raises(TypeError, match=f"not {type(wrong).__name__}.*pickleseal extract"):

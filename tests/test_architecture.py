@@ -14,6 +14,7 @@ PACKAGE = Path(pickleseal.__file__).parent
 
 FLOORS = [
     {"errors", "suite", "version", "globs"},
+    {"origins"},
     {
         "mac",
         "tree",
@@ -29,7 +30,6 @@ FLOORS = [
         "keys",
         "opcodes",
         "packages",
-        "origins",
         "unpacking",
         "callsites",
         "callsites.functions",

@@ -18,8 +18,9 @@ import pytest
 from pickleseal import errors, origins
 from pickleseal.origins import Origin, of_modules, origin_of
 
-# Asks for each name of the command line, after importing those that begin with "+". What
-# pickleseal itself imports is not imported first: some of the planted files would be run by that.
+# Asks for each name of the command line, after importing those that begin with "+"; of those that
+# begin with "?" it asks for the first part that is local. What pickleseal itself imports is not
+# imported first: some of the planted files would be run by that.
 ASK = f"""
 import importlib, importlib.util, json, sys
 def load(name, file):
@@ -33,7 +34,10 @@ answers = {{}}
 for name in sys.argv[1:]:
     if name.startswith("+"):
         importlib.import_module(name[1:])
-    answers[name] = origins.origin_of(name.lstrip("+"))
+    if name.startswith("?"):
+        answers[name] = origins.first_local(name[1:], loaded_too=False)
+    else:
+        answers[name] = origins.origin_of(name.lstrip("+"))
 print(json.dumps(answers))
 """
 
@@ -274,7 +278,7 @@ class Environment(NamedTuple):
 
     def install(self, name: str, text: str = "") -> None:
         path = self.site / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text(text)
 
 
@@ -390,6 +394,113 @@ def test_a_namespace_is_local_if_one_of_its_folders_is(plain: Environment) -> No
         "spread": "local",
         "+spread": "local",
     }
+
+
+# --- what lies in a package ----------------------------------------------------------------------
+
+SPREAD = "__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n"
+
+
+def test_a_file_in_the_place_of_an_installed_part_of_a_package_is_local(plain: Environment) -> None:
+    plain.install("spread/__init__.py", SPREAD)
+    plain.install("spread/whole/__init__.py")
+    mark = planted(plain.beside / "spread", "part")
+    assert plain.at(plain.beside).ask("spread", "?spread.part", "?spread.part.more") == {
+        "spread": "dist",
+        "?spread.part": "spread.part",
+        "?spread.part.more": "spread.part",
+    }
+    assert plain.at(plain.beside).ask("?spread.whole") == {"?spread.whole": None}
+    assert not mark.exists()
+    assert plain.at(plain.beside).ask("+spread.part") == {"+spread.part": "dist"}
+    assert mark.exists()
+
+
+@pytest.mark.parametrize("kind", RUNNABLE)
+def test_a_project_has_a_part_of_a_namespace_and_nothing_in_place_of_what_is_installed(
+    kind: str, plain: Environment
+) -> None:
+    project = plain.beside / "project"
+    plain.install("project.pth", f"{project}\n")
+    for name in ("one.py", "deep/one.py", "deep/sub/__init__.py"):
+        plain.install(f"spread/{name}")
+    marks = [planted(project / "spread", name, kind) for name in ("one", "own")]
+    marks += [planted(project / "spread" / "deep", name, kind) for name in ("one", "sub", "own")]
+    here = plain.at(project)
+    for name, local in (
+        ("spread", None),
+        ("spread.one", "spread.one"),
+        ("spread.own", None),
+        ("spread.deep", None),
+        ("spread.deep.one", "spread.deep.one"),
+        ("spread.deep.sub.more", "spread.deep.sub"),
+        ("spread.deep.own", None),
+        ("spread.no_such_module", None),
+    ):
+        assert here.ask(f"?{name}") == {f"?{name}": local}
+        # From elsewhere the site folder comes first.
+        assert plain.python.ask(f"?{name}") == {f"?{name}": None}
+    assert not any(mark.exists() for mark in marks)
+
+
+def test_a_package_in_the_place_of_an_installed_namespace_is_local(plain: Environment) -> None:
+    project = plain.beside / "project"
+    plain.install("project.pth", f"{project}\n")
+    plain.install("spread/deep/one.py")
+    mark = planted(project, "spread", "package")
+    assert plain.at(project).ask("spread", "?spread.deep") == {
+        "spread": "local",
+        "?spread.deep": "spread",
+    }
+    assert not mark.exists()
+
+
+def test_what_lies_in_a_package_that_is_edited_is_part_of_it(plain: Environment) -> None:
+    source = plain.beside / "project" / "src"
+    planted(source, "edited", "package")
+    planted(source / "edited", "inner", "package")
+    planted(source / "edited" / "inner", "deep")
+    planted(source / "edited" / "spread", "deep")
+    plain.install("edited.pth", f"{source}\n")
+    assert plain.python.ask("?edited.inner.deep", "?edited.spread.deep") == {
+        "?edited.inner.deep": None,
+        "?edited.spread.deep": None,
+    }
+
+
+def test_where_a_package_leads_to_a_folder_of_no_distribution_its_parts_are_local(
+    plain: Environment,
+) -> None:
+    other = plain.beside / "other"
+    mark = planted(other, "part")
+    plain.install("leads/__init__.py", f"__path__.append({str(other)!r})\n")
+    assert plain.python.ask("?leads.part") == {"?leads.part": "leads.part"}
+    assert not mark.exists()
+    named = plain.python._replace(env=((origins.VARIABLE, other),))
+    assert named.ask("?leads.part") == {"?leads.part": None}
+
+
+def test_what_a_finder_of_a_program_makes_is_not_local(plain: Environment) -> None:
+    plain.install(
+        "makes.py",
+        """
+import importlib.util, sys, types
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "makes.made":
+            return importlib.util.spec_from_loader(name, Finder)
+    @staticmethod
+    def create_module(spec): return None
+    @staticmethod
+    def exec_module(module): pass
+sys.meta_path.append(Finder)
+sys.modules["makes.by_hand"] = types.ModuleType("makes.by_hand")
+__path__ = []
+""",
+    )
+    for name in ("makes.made", "makes.by_hand"):
+        assert plain.python.ask(f"?{name}") == {f"?{name}": None}
 
 
 # --- editable installs -------------------------------------------------------------------------
@@ -832,3 +943,21 @@ def test_no_loaded_module_of_this_process_is_said_to_be_of_somewhere_else() -> N
     for name in [name for name in sys.modules if "." not in name]:
         origin = origin_of(name)
         assert origin is None or checks[origin](name), (name, origin)
+
+
+def test_no_loaded_part_of_a_package_of_this_process_is_said_to_be_local() -> None:
+    import pandas as pd
+    import scipy.stats
+    import sklearn.ensemble
+
+    assert pd.DataFrame
+    assert scipy.stats
+    assert sklearn.ensemble
+    inner = [name for name, module in list(sys.modules.items()) if "." in name and module]
+    judged = {name: origins.first_local(name, loaded_too=True) for name in inner}
+    assert len(judged) > 500
+    assert {
+        name: local
+        for name, local in judged.items()
+        if local and not origins.is_local(name.partition(".")[0])
+    } == {}

@@ -573,7 +573,7 @@ def test_a_local_module_that_is_loaded_is_refused_where_installed_ones_alone_are
 
 @pytest.mark.parametrize(
     ("options", "judged"),
-    [({}, ["socketserver"]), ({"installed_only": True}, ["socketserver", "os"])],
+    [({}, ["socketserver"]), ({"installed_only": True}, ["socketserver", "os.path", "os"])],
 )
 def test_a_module_is_judged_once_and_under_the_name_that_is_looked_up(
     options: Any, judged: list[str], ring: Keyring, monkeypatch: pytest.MonkeyPatch
@@ -873,3 +873,50 @@ def test_a_dump_of_names_of_a_kind_of_text_does_not_matter_to_the_next(
         patched.setattr(round_trip, "__module__", Text(__name__))
         signed_dumps(round_trip, keyring=ring)
     assert round_trip([round_trip, Text("x")], ring) == [round_trip, Text("x")]
+
+
+class AllAlike(type):
+    """Takes classes that have the same bases for the same."""
+
+    def __eq__(cls, other: object) -> bool:
+        return isinstance(other, AllAlike) and cls.__bases__ == other.__bases__
+
+    def __hash__(cls) -> int:
+        return hash(cls.__bases__)
+
+
+class WithoutName(metaclass=AllAlike):
+    pass
+
+
+class WithName(metaclass=AllAlike):
+    def __reduce__(self) -> str:
+        return "the_one"
+
+
+def test_classes_that_equal_each_other_are_told_apart(
+    ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = WithName()
+    monkeypatch.setattr(sys.modules[__name__], "the_one", named, raising=False)
+    for objects in ([WithoutName(), named], [named, WithoutName()]):
+        assert named in round_trip(objects, ring)
+
+
+class WithoutDict:
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        raise RuntimeError("not configured")
+
+    def __getstate__(self) -> Any:
+        return None
+
+
+class WithoutDictBelow(WithoutDict):
+    def __init__(self) -> None:
+        self.a = 1
+
+
+def test_a_dict_that_is_a_property_is_not_asked_for(ring: Keyring) -> None:
+    assert isinstance(round_trip(WithoutDict(), ring), WithoutDict)
+    assert isinstance(round_trip(WithoutDictBelow(), ring), WithoutDictBelow)

@@ -1,9 +1,11 @@
 """What a seal says and a load asks: serials and pins, times, names, places, one exact content."""
 
+import copyreg
 import importlib
 import io
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -524,6 +526,18 @@ def test_one_exact_content_is_loaded_and_no_other(ring: Keyring, tmp_path: Path)
         signed_load(path, keyring=ring, expect=other)
 
 
+def test_a_code_of_copyreg_that_was_used_before_is_asked_of_allow_again(ring: Keyring) -> None:
+    copyreg.add_extension("fractions", "Fraction", 0xF0)
+    try:
+        data = adopt_bytes(b"\x80\x02\x82\xf0.", keyring=ring)
+        assert signed_loads(data, keyring=ring) is Fraction
+        assert pickle.loads(b"\x80\x02\x82\xf0.") is Fraction
+        with pytest.raises(PolicyError, match=r"fractions\.Fraction"):
+            signed_loads(data, keyring=ring, allow=["decimal"])
+    finally:
+        copyreg.remove_extension("fractions", "Fraction", 0xF0)
+
+
 # --- places ----------------------------------------------------------------------------------
 
 PLANTED = """
@@ -643,6 +657,35 @@ def test_a_module_of_ones_own_is_loaded_unless_installed_ones_alone_are_taken(
     assert load_in(folder, model, ring_directory) == "loaded"
     strict = ", installed_only=True"
     assert load_in(folder, model, ring_directory, options=strict) == "PolicyError"
+
+
+@pytest.mark.parametrize("options", ["", ", installed_only=True"])
+def test_a_part_of_a_package_planted_in_place_of_an_installed_one_does_not_run(
+    options: str, tmp_path: Path, ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, work, model = tmp_path / "site", tmp_path / "work", tmp_path / "model"
+    for folder in (site / "spread", work / "spread"):
+        folder.mkdir(parents=True)
+    spread = "__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n"
+    (site / "spread" / "__init__.py").write_text(spread)
+    (site / "spread" / "part.py").write_text("class Fraction: pass\n")
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("PICKLESEAL_SITE", str(site))
+    code = (
+        f"import spread.part as p, pickleseal; pickleseal.signed_dump(p.Fraction, {str(model)!r})"
+    )
+    environment = {**os.environ, "PICKLESEAL_KEYRING": str(ring_directory)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    (work / "spread" / "part.py").write_text(PLANTED)
+    assert load_in(work, model, ring_directory, options=options) == "loaded"
+    (site / "spread" / "part.py").unlink()
+    assert load_in(work, model, ring_directory, options=options) == "PolicyError"
+    first = "spread"  # loaded already, and its part is not
+    assert load_in(work, model, ring_directory, options=options, first=first) == "PolicyError"
+    assert not (work / "mark").exists()
+    bare = [sys.executable, "-c", "import spread.part"]
+    subprocess.run(bare, cwd=work, env=environment, check=True)
+    assert (work / "mark").exists()
 
 
 def of_joblib(obj: object, compress: Any) -> bytes:

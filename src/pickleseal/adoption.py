@@ -263,7 +263,7 @@ def _check_end(
 
 
 def _names_of_pickle(raw: memoryview, walk: "Trace") -> frozenset[tuple[str, str]] | None:
-    if walk.coded:
+    if walk.coded or walk.protocol != opcodes.protocol_of(raw):
         return None
     if walk.protocol <= _LAST_OLD_PROTOCOL:
         # Old protocols spell names in ways of their own, and the walk gives those of today.

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pickleseal import origins
 from pickleseal.errors import MalformedError
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def expand(frame: memoryview, target: memoryview) -> None:
 
 
 def _zstd() -> "ModuleType":
+    origins.check_own_import(MODULE)
     if sys.version_info >= (3, 14):
         from compression import zstd  # noqa: PLC0415 - few files are compressed
     else:

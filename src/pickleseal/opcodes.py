@@ -11,6 +11,7 @@ from pickleseal.errors import MalformedError
 PROTO = 0x80
 GLOBAL = ord("c")
 INST = ord("i")
+STACK_GLOBAL = 0x93
 FRAME = 0x95
 BINBYTES8 = 0x8E
 BYTEARRAY8 = 0x96
@@ -74,9 +75,14 @@ def protocol_of(start: bytes | memoryview) -> int:
 
 
 def global_names(stream: memoryview) -> frozenset[tuple[str, str]]:
-    """Give the module and name of each global of a stream of protocol 0 to 3, as it spells them."""
+    """Give the module and name of each global of a stream of protocol 0 to 3, as it spells them.
+
+    Raises MalformedError for an opcode of later protocols that takes them from the stack.
+    """
     names = set()
     for code, start, end in walk(stream):
+        if code == STACK_GLOBAL:
+            raise MalformedError(f"byte {start} of the pickle is an opcode of protocol 4")
         if code in (GLOBAL, INST):
             module, name = bytes(stream[start + 1 : end - 1]).decode().split("\n")
             names.add((module, name))

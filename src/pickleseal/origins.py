@@ -1,10 +1,11 @@
-"""Where a top-level module comes from, or would come from if it were imported now.
+"""Where a module comes from, or would come from if it were imported now.
 
-Nothing is imported to answer that. What counts is the folder in which an import finds a module, not
-what the folder holds.
+What counts is the folder in which an import finds a module, not what the folder holds. Nothing is
+imported to answer that, but for what lies in a package, which alone knows where it looks for that.
 """
 
 import functools
+import importlib
 import io
 import os
 import sys
@@ -62,37 +63,111 @@ def is_local(module: str) -> bool:
     return origin_of(module) is Origin.LOCAL
 
 
-def check_own_import(module: str, *, installed_only: bool) -> None:
-    """Return if pickleseal itself may import `module` to read a file that somebody gave it.
+def first_local(module: str, *, loaded_too: bool, beside_us: bool = False) -> str | None:
+    """Give the outermost part of a dotted name that an import finds in a local file, None if none.
+
+    loaded_too: judge what is loaded, too, which runs nothing any more.
+    beside_us: what lies beside pickleseal itself is not local: who can write there could change
+        pickleseal.
+
+    A package on the way is imported after it was judged. Raises what that raises.
+    """
+    parts = module.split(".")
+    if not all(parts):  # an import of it fails, and may run something first
+        return module
+    for count in range(1, len(parts) + 1):
+        name = ".".join(parts[:count])
+        package = importlib.import_module(".".join(parts[: count - 1])) if count > 1 else None
+        if name in sys.modules and not loaded_too:
+            continue
+        local = is_local(name) if package is None else _is_local_in(package, name)
+        if local and not (beside_us and _lies_beside_us(name, package)):
+            return name
+    return None
+
+
+def check_own_import(module: str, *, installed_only: bool = False) -> None:
+    """Return if pickleseal itself may import `module`, which it left until it was needed.
 
     One that is loaded runs nothing any more, and is refused only where installed ones alone are
     taken; and so is one that lies beside pickleseal itself, which who can write there could change.
     Raises PolicyError for another local file, of which nothing has run yet.
     """
-    if not installed_only and (module in sys.modules or _lies_beside_us(module)):
+    if module in sys.modules and not installed_only:
         return
-    if is_local(module):
+    try:
+        found = first_local(module, loaded_too=installed_only, beside_us=not installed_only)
+    except ImportError:
+        return  # it is not installed: whoever needs it says so
+    if found is not None:
         raise PolicyError(
-            f"to read it, pickleseal needs the module {shown(module)}, and a local file of that"
-            " name would be run in its place. Rename that file, or run where it is not found. (If"
-            f" that is where your packages are installed, name its folder in {VARIABLE})"
+            f"pickleseal needs the module {shown(found)} here, and a local file of that name would"
+            " be run in its place. Rename that file, or run where it is not found. (If that is"
+            f" where your packages are installed, name its folder in {VARIABLE})"
         )
 
 
-def _lies_beside_us(module: str) -> bool:
-    name = module.partition(".")[0]
-    spec = _spec_of(sys.modules[name]) if name in sys.modules else _search(name)
-    if not isinstance(spec, ModuleSpec):
+def _lies_beside_us(name: str, package: ModuleType | None) -> bool:
+    spec = _found(name, package)
+    ours = _root_of("pickleseal", os.path.join(os.path.dirname(__file__), "__init__.py"))
+    places = _places_of(spec)
+    others = [place for place in places if _root_of(name, place) != ours]
+    if len(others) == len(places):
         return False
-    ours = _folder_of(os.path.join(os.path.dirname(__file__), "__init__.py"))
-    if spec.origin:
-        return _folder_of(spec.origin) == ours
-    portions = list(spec.submodule_search_locations or ())
-    others = [portion for portion in portions if _folder_of(portion) != ours]
     # A namespace may be spread over a folder of ours and site folders: no other may have a part.
-    return len(others) < len(portions) and (
-        not others or _of_portions(name, others) is not Origin.LOCAL
-    )
+    if package is None:
+        return not others or _of_portions(name, others) is not Origin.LOCAL
+    return not any(_is_local_place(package, name, place, portion=True) for place in others)
+
+
+def _is_local_in(package: ModuleType, name: str) -> bool:
+    """Tell whether an import finds a module of a package, which is not local, in a local file."""
+    spec = _found(name, package)
+    portion = isinstance(spec, ModuleSpec) and spec.origin is None
+    return any(_is_local_place(package, name, place, portion=portion) for place in _places_of(spec))
+
+
+def _is_local_place(package: ModuleType, name: str, place: str, *, portion: bool) -> bool:
+    folder = _folder_of(place)
+    if _is_inside(folder, {*_std_folders(), *_site_folders(), *_frozen_folders()}):
+        return False
+    above = _spec_of(package)
+    homes = _places_of(above)
+    if isinstance(above, ModuleSpec) and above.origin is not None:
+        if _is_inside(folder, [_real(os.path.dirname(home)) for home in homes]):
+            return False
+        homes = []
+    if folder in map(_real, homes) or _root_of(name, place) in _added_folders():
+        # A project may have a part of a package that is installed, but not what is in it.
+        return _is_installed_too(name, portion=portion)
+    return not (_is_redirected(name, place) or _is_redirected_portion(name, place))
+
+
+def _found(name: str, package: ModuleType | None) -> object:
+    """Give the spec of a module that is loaded, or that an import would find."""
+    if name in sys.modules:
+        return _spec_of(sys.modules[name])
+    return _search(name, None if package is None else getattr(package, "__path__", ()))
+
+
+def _places_of(spec: object) -> list[str]:
+    """Give where a module lies: a file, or the folders of a namespace package.
+
+    None for what was made by hand, or by a finder that does not tell: by code that ran already.
+    """
+    if not isinstance(spec, ModuleSpec):
+        return []
+    if spec.origin is not None and spec.has_location:
+        return [spec.origin]
+    return list(spec.submodule_search_locations or ())
+
+
+def _root_of(name: str, place: str) -> str:
+    """Give the folder from which the parts of a dotted name lead to the place where it lies."""
+    folder = _folder_of(place)
+    for _ in range(name.count(".")):
+        folder = os.path.dirname(folder)
+    return folder
 
 
 def of_modules(modules: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
@@ -121,12 +196,15 @@ def _unloaded(name: str) -> Origin | None:
     return found
 
 
-def _search(name: str) -> object:
-    """Give the spec that the first finder that has one gives, as an import does."""
+def _search(name: str, path: Iterable[str] | None = None) -> object:
+    """Give the spec that the first finder that has one gives, as an import does.
+
+    `path`: where the package looks that the module is of.
+    """
     for finder in sys.meta_path:
         # This one imports setuptools when it is asked for distutils, and has nothing else.
         find = None if _is_setuptools_hook(finder) else getattr(finder, "find_spec", None)
-        spec = None if find is None else find(name, None, None)
+        spec = None if find is None else find(name, path, None)
         if spec is not None:
             return spec
     return None
@@ -155,7 +233,7 @@ def _judge(name: str, spec: object) -> Origin:
         return Origin.STD
     if spec.origin is None:
         return _of_portions(name, spec.submodule_search_locations or ())
-    origin = _of_folder(name, _folder_of(spec.origin))
+    origin = _of_folder(name, _folder_of(spec.origin), portion=False)
     if origin is Origin.LOCAL and _is_redirected(name, spec.origin):
         return Origin.DIST
     return origin
@@ -174,7 +252,7 @@ def _of_portions(name: str, portions: Iterable[str]) -> Origin:
     """Judge a namespace package: each folder that it is spread over can be imported from."""
     found = set()
     for portion in portions:
-        origin = _of_folder(name, _folder_of(portion))
+        origin = _of_folder(name, _folder_of(portion), portion=True)
         if origin is Origin.LOCAL and _is_redirected_portion(name, portion):
             origin = Origin.DIST
         found.add(origin)
@@ -183,12 +261,12 @@ def _of_portions(name: str, portions: Iterable[str]) -> Origin:
     return Origin.DIST if Origin.DIST in found else Origin.STD
 
 
-def _of_folder(name: str, folder: str) -> Origin:
+def _of_folder(name: str, folder: str, *, portion: bool) -> Origin:
     if folder in _std_folders() or _is_inside(folder, _frozen_folders()):
         return Origin.STD
     if folder in _own_site_folders():
         return Origin.DIST
-    if _hides_another(name, folder):
+    if _hides_another(name, folder, portion=portion):
         return Origin.LOCAL
     if folder in _named_folders():
         return Origin.DIST
@@ -197,8 +275,10 @@ def _of_folder(name: str, folder: str) -> Origin:
     return Origin.DIST if folder in _added_folders() else Origin.LOCAL
 
 
-def _hides_another(name: str, folder: str) -> bool:
+def _hides_another(name: str, folder: str, *, portion: bool) -> bool:
     """Tell whether what lies in a folder stands before a module that does not belong there.
+
+    `portion`: it is a part of a namespace package, which hides no other part.
 
     A folder that holds a project or packages can come first on sys.path, for many reasons. What is
     of the standard library is no part of either; what is installed is no part of a project.
@@ -206,7 +286,7 @@ def _hides_another(name: str, folder: str) -> bool:
     named = _named_folders()
     if name in sys.stdlib_module_names and _is_inside(folder, named):
         return True
-    return folder in _added_folders() - named and _is_installed_too(name)
+    return folder in _added_folders() - named and _is_installed_too(name, portion=portion)
 
 
 def _is_inside(folder: str, others: Iterable[str]) -> bool:
@@ -329,11 +409,20 @@ def _path_lines(folder: str) -> Iterator[str]:
 
 
 @functools.cache
-def _is_installed_too(name: str) -> bool:
+def _is_installed_too(name: str, *, portion: bool) -> bool:
     if name in sys.stdlib_module_names:
         return True
-    spec = PathFinder.find_spec(name, [*_std_folders(), *_site_folders()])
-    return spec is not None and spec.loader is not None
+    *packages, _ = name.split(".")
+    folders = (*_std_folders(), *_site_folders())
+    spec = PathFinder.find_spec(name, [os.path.join(folder, *packages) for folder in folders])
+    if spec is None or spec.loader is not None:
+        return spec is not None
+    # An editable install may leave a folder of data behind, which is no namespace package.
+    return not portion and any(map(_holds_modules, spec.submodule_search_locations or ()))
+
+
+def _holds_modules(folder: str) -> bool:
+    return any(file.endswith(".py") for _, _, files in os.walk(folder) for file in files)
 
 
 @functools.cache

@@ -464,9 +464,12 @@ class _Demands(NamedTuple):
                 raise VersionMismatchError(_describe(metadata, drifts))
 
     def check_module(self, metadata: md.Metadata, module: str) -> None:
-        """Judge a top-level module that is about to be imported: files may come meanwhile."""
+        """Judge a module that is about to be imported: files may come meanwhile."""
         policy.check_origin(
-            module, metadata, is_local=origins.is_local, installed_only=self.installed_only
+            module,
+            metadata,
+            first_local=functools.partial(origins.first_local, loaded_too=self.installed_only),
+            installed_only=self.installed_only,
         )
 
     def check_whole(self, metadata: md.Metadata, digest: str) -> pin_rules.Pin | None:

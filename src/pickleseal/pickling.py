@@ -113,13 +113,14 @@ def restore(
     """Unpickle a verified payload, the only way that pickleseal ever unpickles.
 
     The keywords are pickle's, and `allow`: the names that it may refer to, None for any;
-    `check_module`: asked of each top-level module that is not loaded yet; `installed_only`: of
-    those that are loaded too, and of what is imported here to read the payload. Raises PolicyError
+    `check_module`: asked of each module that is not loaded yet; `installed_only`: of those that
+    are loaded too, and of what is imported here to read the payload. Raises PolicyError
     for a name that the sealed imports do not list or `allow` does not have, or for `buffers` other
     than those bound; MalformedError where the stream or a buffer is left over; what a class raises
     passes through.
     """
     head = payload.head
+    copyreg.clear_extension_cache()  # what is in it would be given without being asked for
     check = _name_check(head.metadata, allow, check_module, loaded_too=installed_only)
     if head.metadata.content == "joblib":
         return _restore_joblib(payload, check, installed_only=installed_only)
@@ -336,10 +337,8 @@ def _name_check(
         if of_python_2:
             module, _ = today_of(module, name)
         if check_module is not None and module not in known:
-            top = module.partition(".")[0]
-            if top not in known:
-                check_module(top)
-            judged.update((module, top))
+            check_module(module)
+            judged.add(module)
 
     return check
 
@@ -484,7 +483,10 @@ class _Recorder:
         return self._looked_at(obj, reduced) if isinstance(reduced, str) else reduced
 
     def _first_of(self, cls: type) -> int:
-        """Tell what is known of a class that is met for the first time, and keep it."""
+        """Tell what is known of a class that is met for the first time, and keep it if may be."""
+        meta: Any = type(cls)
+        if meta.__eq__ is not type.__eq__ or meta.__hash__ is not type.__hash__:
+            return _ODD  # what is known of it would be given for another one
         kind = self._kinds[cls] = _ODD if cls in self._dispatch_table else _kind_of(cls)
         return kind
 
@@ -530,11 +532,21 @@ def _kind_of(cls: Any) -> int:  # noqa: ANN401 - any class, seen as an object wi
         return _ODD
     if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__:
         kind = _OWN
+    elif cls.__dictoffset__:
+        kind = _PLAIN_WITH_DICT if _has_plain_dict(cls) else _ODD
     else:
-        kind = _PLAIN_WITH_DICT if cls.__dictoffset__ else _PLAIN
+        kind = _PLAIN
     if _flags_of(cls) & _IMMUTABLE and all(_flags_of(base) & _IMMUTABLE for base in cls.__mro__):
         kind = _lasting_kinds[cls] = _PLAIN if _is_of_numpy(cls) else kind
     return kind
+
+
+def _has_plain_dict(cls: type) -> bool:
+    """Tell whether to read `__dict__` of an object of the class runs no code of the class."""
+    for base in cls.__mro__:
+        if "__dict__" in base.__dict__:
+            return isinstance(base.__dict__["__dict__"], types.GetSetDescriptorType)
+    return True
 
 
 _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
@@ -569,6 +581,7 @@ def _cloudpickle_writer(
     fix_imports: bool,  # noqa: ARG001 - cloudpickle has no old names to fix
     buffer_callback: BufferCallback | None,
 ) -> tuple[pickle.Pickler, _Recorder]:
+    origins.check_own_import("cloudpickle")
     import cloudpickle  # noqa: PLC0415 - only for those who ask for it
 
     class Writer(cloudpickle.Pickler):  # type: ignore[misc,unused-ignore]

@@ -193,14 +193,23 @@ def check_origins(
 
 
 def check_origin(
-    module: str, metadata: Metadata, *, is_local: Callable[[str], bool], installed_only: bool
+    module: str,
+    metadata: Metadata,
+    *,
+    first_local: Callable[[str], str | None],
+    installed_only: bool,
 ) -> None:
-    """Return if a top-level module may be imported, as far as where it comes from goes."""
+    """Return if a module may be imported, as far as where it and its packages come from goes.
+
+    `first_local` gives the outermost part of its name that is neither of the standard library nor
+    of an installed distribution, or None.
+    """
     origins = metadata.origins or {}
-    kind = next((kind for kind in _INSTALLED if module in origins.get(kind, ())), None)
-    if (kind is None and not installed_only) or not is_local(module):
-        return
-    raise _not_installed(module) if kind is None else _planted(module, kind)
+    top = module.partition(".")[0]
+    kind = next((kind for kind in _INSTALLED if top in origins.get(kind, ())), None)
+    local = None if kind is None and not installed_only else first_local(module)
+    if local is not None:
+        raise _not_installed(local) if kind is None else _planted(local, kind)
 
 
 def _planted(module: str, kind: str) -> PolicyError:

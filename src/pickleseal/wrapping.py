@@ -8,8 +8,7 @@ import os
 import unicodedata
 from typing import TYPE_CHECKING, NoReturn
 
-from cryptography.exceptions import InvalidTag
-
+from pickleseal import origins
 from pickleseal.errors import KeyringError, WrongPassphraseError
 from pickleseal.keys import Form, Key, KeyLine, Outline, decode, encode, line_of, outline
 
@@ -61,6 +60,7 @@ class Passphrase:
         Keys of one ring share a salt where they can: one derivation then opens them all.
         """
         # Few rings are behind a passphrase, and each import would wait for these two.
+        origins.check_own_import("cryptography")
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
         from cryptography.hazmat.primitives.kdf.scrypt import Scrypt  # noqa: PLC0415
 
@@ -141,6 +141,8 @@ def _fields(found: Outline) -> tuple[bytes, int, bytes]:
 
 def _open(box: "AESGCM", sealed: bytes, found: Outline) -> KeyLine | None:
     # It returns and never raises, so that no frame of a traceback holds the secret.
+    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as in `Passphrase.box`
+
     data = line_of(found.suite, Form.SCRYPT, (*found.fields[:2], ""), found.id).encode("ascii")
     try:
         secret = box.decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], data)

@@ -115,6 +115,8 @@ def _proto(walk: Walk) -> None:
     protocol = walk.cursor.take(1)[0]
     if protocol > _HIGHEST_PROTOCOL:
         raise Fault(f"there is no protocol {protocol}")
+    if walk.protocol not in (0, protocol):
+        walk.record.coded = True
     walk.protocol = protocol
     walk.record.protocol = max(walk.record.protocol, protocol)
 

@@ -44,7 +44,8 @@ class Trace(NamedTuple):
     that this was a bound of the walk's own. `ended` is true where STOP was reached. `protocol`
     is the highest that the stream declares. `wrapped_arrays` counts joblib's arrays that were
     passed over, and `given` what only its reader could give: objects by persistent ids, buffers.
-    `coded` tells whether it looks up names by extension codes, which each process gives its own.
+    `coded` tells whether it may look up other names than it spells: by extension codes, which each
+    process gives its own, or since it declares one protocol after another.
     """
 
     names: tuple[Name, ...]

@@ -21,8 +21,8 @@ class Record:
     """What a trace has come upon; an array of objects adds to that of the stream around it.
 
     `special`: gives what to do at a call of the global of a name, where its arguments tell more.
-    `wrappers` are joblib's wrappers of arrays among the names. `coded` tells whether a name is
-    looked up by an extension code. `given` counts what only the reader could give: objects by their
+    `wrappers` are joblib's wrappers of arrays among the names. `coded` is as in
+    `machine.Trace`. `given` counts what only the reader could give: objects by their
     persistent ids, and buffers beside the stream.
     """
 
