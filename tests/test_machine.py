@@ -144,8 +144,12 @@ def test_memo_indices_of_very_many_digits_are_told_apart() -> None:
     assert names(b"Vos\np" + one + b"Vx\np" + two + b"g" + one + b"Vsystem\n\x93.") == {OS}
 
 
-NO_QUIRK_ANY_MORE = {"a hexadecimal INT", "a hexadecimal LONG"}
-"""What the unpicklers refuse from Python 3.14 on. The walk goes by those that do not."""
+REFUSED_SINCE = {
+    "a hexadecimal INT": (3, 14),
+    "a hexadecimal LONG": (3, 14),
+    "a frame that is too long": (3, 15),
+}
+"""From which Python on the unpicklers refuse a quirk. The walk goes by those that do not."""
 
 
 def test_what_the_quirks_look_up_is_what_the_unpicklers_do() -> None:
@@ -153,7 +157,7 @@ def test_what_the_quirks_look_up_is_what_the_unpicklers_do() -> None:
     hold_against_truth(streams)
     for (quirk, (_, wanted)), readers in zip(QUIRKS.items(), truth(streams), strict=True):
         looks = {(module, name) for found, _ in readers.values() for module, name in found}
-        refused = sys.version_info >= (3, 14) and quirk in NO_QUIRK_ANY_MORE
+        refused = sys.version_info >= REFUSED_SINCE.get(quirk, (4,))
         assert looks == (set() if refused else wanted), quirk
 
 

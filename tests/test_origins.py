@@ -934,7 +934,7 @@ def test_no_loaded_module_of_this_process_is_said_to_be_of_somewhere_else() -> N
         # CPython's own tests, and what they load, are no part of that list.
         Origin.STD: lambda name: (
             name in {*sys.stdlib_module_names, "sitecustomize"}
-            or name.startswith("_sysconfig")
+            or name.startswith(("_sysconfig", "_missing_stdlib"))
             or "test" in name
         ),
         Origin.DIST: lambda name: name not in sys.stdlib_module_names or name == "distutils",

@@ -64,7 +64,8 @@ def load(data: bytes, ring: Keyring, **keywords: Any) -> Any:
 
 
 def test_a_serial_at_or_above_the_floor_is_loaded(ring: Keyring) -> None:
-    for serial, floor in ((7, 7), (7, 0), (0, 0), (MAX_INTEGER, MAX_INTEGER)):
+    numbers: list[tuple[Any, Any]] = [(7, 7), (7, 0), (0, 0), (MAX_INTEGER, MAX_INTEGER)]
+    for serial, floor in (*numbers, (np.int64(7), np.uint8(7))):
         assert load(sealed("x", ring, serial=serial), ring, min_serial=floor) == "x"
 
 

@@ -124,7 +124,7 @@ def adopt_bytes(
         judge(data),
         keyring=keyring,
         context=context,
-        serial=serial,
+        serial=persist.serial_of(serial),
         expires=expires,
         info=info,
     )

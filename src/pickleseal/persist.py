@@ -1,13 +1,14 @@
 """signed_dump, signed_dumps, signed_load, signed_loads, and pickle's own names beside them."""
 
 import functools
+import operator
 import os
 import sys
 import time
 import warnings
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, SupportsIndex, cast
 
 from pickleseal import codec, opening, origins, packages, pickling, pinning, policy, seal, storage
 from pickleseal import metadata as md
@@ -370,7 +371,7 @@ def _seal(
         context=sealed_for,
         created=created,
         expires=expiry(expires, created),
-        serial=serial,
+        serial=serial_of(serial),
         versions=packages.versions_of(told.modules),
         imports=told.imports,
         imports_omitted=told.omitted,
@@ -416,6 +417,16 @@ _kept_told_of = functools.lru_cache(32)(_told_of)
 def origins_of(told: Told) -> Mapping[str, tuple[str, ...]] | None:
     """Give where the modules come from now, as it goes into an envelope."""
     return (told.has_room and origins.of_modules(told.modules)) or None
+
+
+def serial_of(serial: SupportsIndex | None) -> int | None:
+    """Give a serial as a plain int: numpy has whole numbers too."""
+    if serial is None or isinstance(serial, int):
+        return serial
+    try:
+        return operator.index(serial)
+    except TypeError:
+        return cast("int", serial)  # and so it is refused with the other metadata
 
 
 def expiry(expires: datetime | timedelta | None, created: int) -> int | None:

@@ -79,6 +79,8 @@ _LEFT_OUT = {
     "storage_options": "storage_options is left out: open the file yourself, and hand it over",
 }
 _ZSTD_ALONE = "it compresses with zstd alone"
+_PACKED = (".z", ".gz", ".bz2", ".xz", ".lzma", ".zip", ".tar", ".zst")
+_ENDING = "the ending of a path does not make it compress, and it compresses with zstd alone"
 
 
 class _Written(NamedTuple):
@@ -141,12 +143,14 @@ def _call_instead(
     if len(values) > len(rule.takes) or not given.keys() >= set(rule.leading):
         return None, [f"{mention.function} takes other arguments: write {target}(...) by hand"]
     texts, remarks = [], []
+    by_ending = not rule.alike and not given.keys() & {"compress", "compression"}
     for name in rule.leading:
         value = given.pop(name)
         if name == rule.file:
             value = _path_of(value, mention)
             if _is_address(value):
                 return None, [f"open the address yourself, and hand the file object to {target}"]
+            by_ending = by_ending and _is_to_be_packed(value)
         texts.append(written.argument(value))
     for name, value in given.items():
         if name == "compress":
@@ -157,6 +161,9 @@ def _call_instead(
             texts.append(f"{name}={written.argument(value)}")
         elif not _says_nothing(name, value):
             remarks.append(_LEFT_OUT.get(name, f"{name} is left out: {target} does not take it"))
+    if by_ending and rule.kind is Kind.DUMP:
+        texts.append('compress="zstd"')
+        remarks.append(_ENDING)
     return _call(rule, texts), remarks
 
 
@@ -200,6 +207,13 @@ def _path_of(file: ast.expr, mention: Mention) -> ast.expr:
 
 def _is_address(value: ast.expr) -> bool:
     return isinstance(value, ast.Constant) and isinstance(value.value, str) and "://" in value.value
+
+
+def _is_to_be_packed(value: ast.expr) -> bool:
+    """Tell whether a path has an ending by which joblib or pandas would compress the file."""
+    if not isinstance(value, ast.Constant) or not isinstance(value.value, str):
+        return False
+    return value.value.lower().endswith(_PACKED)
 
 
 def _says_nothing(name: str, value: ast.expr) -> bool:
