@@ -468,6 +468,14 @@ def test_what_lies_in_a_package_that_is_edited_is_part_of_it(plain: Environment)
     }
 
 
+def test_a_package_by_a_link_has_its_parts(plain: Environment) -> None:
+    planted(plain.beside / "store" / "linked", "part")
+    planted(plain.beside / "store" / "linked" / "deep", "part")
+    (plain.site / "linked").symlink_to(plain.beside / "store" / "linked")
+    names = ("?linked.part", "?linked.deep.part")
+    assert plain.python.ask(*names) == dict.fromkeys(names)
+
+
 def test_where_a_package_leads_to_a_folder_of_no_distribution_its_parts_are_local(
     plain: Environment,
 ) -> None:

@@ -753,6 +753,7 @@ def test_a_namespace_lies_beside_pickleseal_if_all_else_of_it_is_installed(
     beside_pickleseal(folder, "joblib")
     for place in (folder, other):
         (place / "spread").mkdir(parents=True)
+        (place / "spread" / "part.py").touch()
     code = f"""
 import sys
 sys.path[1:1] = [{str(folder)!r}, {str(other)!r}]
@@ -770,6 +771,14 @@ else: print("taken")
         check=False,
     )
     assert done.stdout.split() == [answer], done.stderr
+
+
+def test_a_folder_of_data_stands_for_no_module(tmp_path: Path, ring_directory: Path) -> None:
+    model, work = tmp_path / "model", tmp_path / "work"
+    model.write_bytes(adopt_bytes(of_joblib([1], 3), keyring=ring_directory))
+    for name in ("joblib", "lz4", codec.MODULE.partition(".")[0]):
+        (work / name).mkdir(parents=True)
+    assert load_in(work, model, ring_directory) == "loaded"
 
 
 def test_a_module_beside_pickleseal_vouches_for_none_whose_name_ends_alike(

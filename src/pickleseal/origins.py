@@ -11,7 +11,13 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
-from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
+from importlib.machinery import (
+    BuiltinImporter,
+    FrozenImporter,
+    ModuleSpec,
+    PathFinder,
+    all_suffixes,
+)
 from types import ModuleType
 from typing import Any
 
@@ -78,7 +84,8 @@ def first_local(module: str, *, loaded_too: bool, beside_us: bool = False) -> st
     for count in range(1, len(parts) + 1):
         name = ".".join(parts[:count])
         package = importlib.import_module(".".join(parts[: count - 1])) if count > 1 else None
-        if name in sys.modules and not loaded_too:
+        is_last = count == len(parts)
+        if name in sys.modules and not loaded_too and (is_last or not _is_namespace(name)):
             continue
         local = is_local(name) if package is None else _is_local_in(package, name)
         if local and not (beside_us and _lies_beside_us(name, package)):
@@ -99,12 +106,24 @@ def check_own_import(module: str, *, installed_only: bool = False) -> None:
         found = first_local(module, loaded_too=installed_only, beside_us=not installed_only)
     except ImportError:
         return  # it is not installed: whoever needs it says so
-    if found is not None:
+    if found is not None and not _is_data(found):
         raise PolicyError(
             f"pickleseal needs the module {shown(found)} here, and a local file of that name would"
             " be run in its place. Rename that file, or run where it is not found. (If that is"
             f" where your packages are installed, name its folder in {VARIABLE})"
         )
+
+
+def _is_namespace(name: str) -> bool:
+    spec = _spec_of(sys.modules[name])
+    return isinstance(spec, ModuleSpec) and spec.origin is None
+
+
+def _is_data(name: str) -> bool:
+    """Tell whether a top-level name is that of a folder that has no module in it to run."""
+    spec = None if "." in name else _found(name, None)
+    is_folder = isinstance(spec, ModuleSpec) and spec.origin is None
+    return is_folder and not any(map(_holds_modules, _places_of(spec)))
 
 
 def _lies_beside_us(name: str, package: ModuleType | None) -> bool:
@@ -129,8 +148,8 @@ def _is_local_in(package: ModuleType, name: str) -> bool:
 
 def _is_local_place(package: ModuleType, name: str, place: str, *, portion: bool) -> bool:
     folder = _folder_of(place)
-    if _is_inside(folder, {*_std_folders(), *_site_folders(), *_frozen_folders()}):
-        return False
+    if _is_of_installers(folder):
+        return _root_of(name, place) in _started_in() - _site_folders()
     above = _spec_of(package)
     homes = _places_of(above)
     if isinstance(above, ModuleSpec) and above.origin is not None:
@@ -139,7 +158,7 @@ def _is_local_place(package: ModuleType, name: str, place: str, *, portion: bool
         homes = []
     if folder in map(_real, homes) or _root_of(name, place) in _added_folders():
         # A project may have a part of a package that is installed, but not what is in it.
-        return _is_installed_too(name, portion=portion)
+        return _is_installed_too(name, portion=portion, but=os.path.realpath(place))
     return not (_is_redirected(name, place) or _is_redirected_portion(name, place))
 
 
@@ -295,6 +314,12 @@ def _is_inside(folder: str, others: Iterable[str]) -> bool:
 
 
 @functools.cache
+def _is_of_installers(folder: str) -> bool:
+    """Tell whether a folder lies in one that Python or an installer puts modules into."""
+    return _is_inside(folder, {*_std_folders(), *_site_folders(), *_frozen_folders()})
+
+
+@functools.cache
 def _folder_of(place: str) -> str:
     """Give the real folder that a module lies in: its file, its `__init__`'s folder, or a portion.
 
@@ -408,21 +433,27 @@ def _path_lines(folder: str) -> Iterator[str]:
                 yield line.rstrip()
 
 
+_ENDINGS = tuple(all_suffixes())
+
+
 @functools.cache
-def _is_installed_too(name: str, *, portion: bool) -> bool:
+def _is_installed_too(name: str, *, portion: bool, but: str = "") -> bool:
+    """Tell whether an installer or Python has a module of the name, in another place than `but`."""
     if name in sys.stdlib_module_names:
         return True
     *packages, _ = name.split(".")
     folders = (*_std_folders(), *_site_folders())
     spec = PathFinder.find_spec(name, [os.path.join(folder, *packages) for folder in folders])
-    if spec is None or spec.loader is not None:
-        return spec is not None
+    if spec is None or but in map(os.path.realpath, _places_of(spec)):
+        return False
+    if spec.loader is not None:
+        return True
     # An editable install may leave a folder of data behind, which is no namespace package.
     return not portion and any(map(_holds_modules, spec.submodule_search_locations or ()))
 
 
 def _holds_modules(folder: str) -> bool:
-    return any(file.endswith(".py") for _, _, files in os.walk(folder) for file in files)
+    return any(file.endswith(_ENDINGS) for _, _, files in os.walk(folder) for file in files)
 
 
 @functools.cache
