@@ -54,6 +54,8 @@ LATE = {
         "from pickleseal.keystore.providers.aws_kms import connect; connect('arn:x', 'x')",
     ),
     "cloudpickle": Late("cloudpickle", "pickleseal.signed_dumps(1, pickler='cloudpickle')"),
+    "a lock": Late("fcntl", "pickleseal.signed_dump(1, open('x', 'wb'))"),
+    "a notebook": Late("html", "pickleseal.inspect('../model')._repr_html_()"),
     "a page": Late(
         "jinja2",
         "from pickleseal.auditing.formats.html import html; html(pickleseal.audit('.').report())",

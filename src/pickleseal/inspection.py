@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from pickleseal import envelope, opening, policy, seal, storage
+from pickleseal import envelope, opening, origins, policy, seal, storage
 from pickleseal.errors import KeyringError, MalformedError, SealError, shown
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.sources import find_keyring
@@ -98,6 +98,7 @@ class Inspection(NamedTuple):
 
     def _repr_html_(self) -> str:
         """Show it in a notebook: a table in which every text is escaped."""
+        origins.check_own_import("html")
         from html import escape  # noqa: PLC0415 - for notebooks alone
 
         colour = _STATUS_COLOUR[self.status]

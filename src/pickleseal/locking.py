@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pickleseal import origins
+
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
@@ -27,6 +29,7 @@ def locked(path: Path) -> Iterator[None]:
 
 def _wait_for(descriptor: int) -> None:
     try:
+        origins.check_own_import("fcntl")
         import fcntl  # noqa: PLC0415 - POSIX only
     except ImportError:
         import msvcrt  # noqa: PLC0415 - Windows only
@@ -39,6 +42,7 @@ def _wait_for(descriptor: int) -> None:
 def _let_go(descriptor: int) -> None:
     """Let others have the lock, though a forked process may hold the file open."""
     with suppress(ImportError):
+        origins.check_own_import("fcntl")
         import fcntl  # noqa: PLC0415 - POSIX only
 
         fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -123,7 +123,8 @@ def _is_data(name: str) -> bool:
     """Tell whether a top-level name is that of a folder that has no module in it to run."""
     spec = None if "." in name else _found(name, None)
     is_folder = isinstance(spec, ModuleSpec) and spec.origin is None
-    return is_folder and not any(map(_holds_modules, _places_of(spec)))
+    local = [place for place in _places_of(spec) if _of_portions(name, [place]) is Origin.LOCAL]
+    return is_folder and not any(map(_holds_modules, local))
 
 
 def _lies_beside_us(name: str, package: ModuleType | None) -> bool:
