@@ -18,7 +18,6 @@ from pickleseal.keys import PREFIX
 from pickleseal.keystore.permissions import checked_program
 
 if TYPE_CHECKING:
-    origins.check_own_import("subprocess")
     import subprocess
 
 TIME_LIMIT = 60
