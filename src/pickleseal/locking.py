@@ -42,7 +42,6 @@ def _wait_for(descriptor: int) -> None:
 def _let_go(descriptor: int) -> None:
     """Let others have the lock, though a forked process may hold the file open."""
     with suppress(ImportError):
-        origins.check_own_import("fcntl")
         import fcntl  # noqa: PLC0415 - POSIX only
 
         fcntl.flock(descriptor, fcntl.LOCK_UN)
