@@ -252,9 +252,6 @@ def good() -> Iterator[Vector]:
     yield Vector(
         "good-imports", "ok", sealed(names, [b"cbuiltins\nlen\n."]), "a name that is listed"
     )
-    origins = {"std": ("builtins",), "dist": ("no_such_module", "numpy_"), "local": ("a", "b.c")}
-    placed = Metadata(content="pickle", origins={k: tuple(sorted(v)) for k, v in origins.items()})
-    yield Vector("good-origins", "ok", sealed(placed, [ONE]), "where modules came from")
     for name, packed in (("plain", ONE), ("zlib", zlib.compress(ONE))):
         of_joblib = Metadata(content="joblib", source="adopted", raw_size=len(ONE))
         comment = "a file of joblib's, as it was"
@@ -523,13 +520,6 @@ METADATA = {
     "imports-an-object": b'{"content":"pickle","imports":{}}',
     "imports-of-three": b'{"content":"pickle","imports":[["a","b","c"]]}',
     "imports-and-a-count": b'{"content":"pickle","imports":[],"imports_omitted":0}',
-    "origins-a-list": b'{"content":"pickle","origins":[]}',
-    "origins-of-another-kind": b'{"content":"pickle","origins":{"site":["a"]}}',
-    "origins-of-none": b'{"content":"pickle","origins":{"std":[]}}',
-    "origins-unsorted": b'{"content":"pickle","origins":{"std":["b","a"]}}',
-    "origins-twice": b'{"content":"pickle","origins":{"std":["a","a"]}}',
-    "origins-of-two-kinds": b'{"content":"pickle","origins":{"dist":["a"],"std":["a"]}}',
-    "origins-of-numbers": b'{"content":"pickle","origins":{"std":[1]}}',
     "joblib-without-a-size": b'{"content":"joblib"}',
     "raw-size-of-a-pickle": b'{"content":"pickle","raw_size":4}',
     "versions-a-number": b'{"content":"pickle","versions":{"python":3}}',

@@ -285,16 +285,6 @@ def is_imports(value: object) -> bool:
     return pairs and all(a < b for a, b in pairwise(value))
 
 
-def is_origins(value: object) -> bool:
-    if not isinstance(value, dict) or not set(value) <= {"std", "dist", "local"}:
-        return False
-    lists = value.values()
-    texts = all(isinstance(names, list) and names and all(map(is_text, names)) for names in lists)
-    if not texts or any(not a < b for names in lists for a, b in pairwise(names)):
-        return False
-    return len({name for names in lists for name in names}) == sum(map(len, lists))
-
-
 def is_external(value: object) -> bool:
     if not isinstance(value, dict) or set(value) != {"count", "bytes", "digest"}:
         return False
@@ -313,7 +303,6 @@ FIELDS = {
     "imports": is_imports,
     "imports_omitted": is_count,
     "info": is_info,
-    "origins": is_origins,
     "raw_size": is_count,
     "serial": is_count,
     "source": lambda value: value in ("dumped", "adopted"),

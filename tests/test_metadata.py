@@ -20,7 +20,6 @@ from pickleseal.metadata import (
     MAX_IMPORTS_SIZE,
     MAX_INTEGER,
     MAX_SIZE,
-    ORIGINS,
     SOURCES,
     External,
     Metadata,
@@ -56,12 +55,6 @@ contexts = (
     .filter(lambda text: len(text.encode()) <= MAX_CONTEXT_SIZE)
 )
 imports = st.sets(st.tuples(texts, texts), max_size=8).map(lambda pairs: tuple(sorted(pairs)))
-origins = st.dictionaries(texts, st.sampled_from(ORIGINS), max_size=8).map(
-    lambda kinds: {
-        kind: tuple(sorted(name for name, of in kinds.items() if of == kind))
-        for kind in set(kinds.values())
-    }
-)
 optional = {
     "source": st.sampled_from(SOURCES),
     "class_name": texts,
@@ -84,7 +77,6 @@ any_metadata = (
     | st.fixed_dictionaries({"content": contents, "imports": imports})
     | st.fixed_dictionaries({"content": contents, "imports_omitted": counts})
     | st.fixed_dictionaries({"content": st.just("joblib"), "raw_size": counts})
-    | st.fixed_dictionaries({"content": contents, "origins": origins})
 ).map(lambda fields: Metadata(**fields))
 
 
@@ -149,7 +141,6 @@ def test_every_field_worked_out_by_hand() -> None:
         serial=3,
         versions={"python": "3.11.4", "numpy": "2"},
         imports=(("a", "B"), ("a", "C")),
-        origins={"std": ("c", "d"), "local": ("a",)},
         raw_size=4,
         external=External(2, 10, DIGEST),
         info={"z": 1.5, "a": [True, -0.0, 1e100, '"']},
@@ -158,7 +149,7 @@ def test_every_field_worked_out_by_hand() -> None:
         '{"class":"a.B","content":"joblib","context":"é","created":1,"expires":2,'
         f'"external":{{"bytes":10,"count":2,"digest":"{DIGEST}"}},'
         '"imports":[["a","B"],["a","C"]],"info":{"a":[true,-0.0,1e+100,"\\""],"z":1.5},'
-        '"origins":{"local":["a"],"std":["c","d"]},"raw_size":4,"serial":3,"source":"adopted","versions":{"numpy":"2","python":"3.11.4"}}'
+        '"raw_size":4,"serial":3,"source":"adopted","versions":{"numpy":"2","python":"3.11.4"}}'
     ).encode()
     assert metadata.encode() == expected
     assert Metadata.decode(expected) == metadata
@@ -431,17 +422,6 @@ def test_there_is_always_a_content() -> None:
         Metadata.decode(canonical({"source": "dumped"}))
 
 
-@pytest.mark.parametrize(
-    "origins",
-    [
-        {"site": ("a",)}, {"std": ()}, {"std": ("b", "a")}, {"std": ("a", "a")}, {"std": (1,)},
-        {"std": ("a",), "dist": ("a",)}, {"std": ("\n",)}, {"std": 1}, [], "std",
-    ],
-)  # fmt: skip
-def test_origins_are_sorted_lists_of_modules_each_in_one(origins: Any) -> None:
-    refused_both_ways(Metadata(content="pickle", origins=origins), {"origins": origins})
-
-
 def test_joblib_content_says_how_large_it_is_and_nothing_else_does() -> None:
     refused_both_ways(Metadata(content="pickle", raw_size=1), {"raw_size": 1})
     refused_both_ways(Metadata(content="joblib"), {"content": "joblib"})
@@ -682,8 +662,8 @@ def test_what_is_bound_that_equals_one_before_is_still_no_count() -> None:
 
 
 def test_what_is_read_can_be_changed_and_not_for_others() -> None:
-    data = b'{"content":"pickle","info":{"a":[1]},"origins":{"std":["x"]},"versions":{"a":"1"}}'
+    data = b'{"content":"pickle","info":{"a":[1]},"versions":{"a":"1"}}'
     copy: Any = Metadata.decode(data)
     copy.info["a"].append(2)
-    copy.versions["b"] = copy.origins["dist"] = ()
+    copy.versions["b"] = ()
     assert Metadata.decode(data).encode() == data

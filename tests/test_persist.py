@@ -183,7 +183,6 @@ def test_what_names_no_content_is_told_before_anything_is_read(
         *(("max_bytes", value) for value in ("1000000", 1e6, True)),
         *(("expect", value) for value in (5, b"ps2:", True)),
         *(("allow", value) for value in (5, "numpy", [5], [None], ["numpy", b"scipy"])),
-        *(("installed_only", value) for value in ("no", 0, 1, None)),
         *(("max_age", value) for value in (3600, "1 day", True)),
     ],
 )

@@ -560,41 +560,6 @@ def test_a_name_of_python_2_is_allowed_by_that_of_today_and_is_the_one_that_is_l
     assert plain == commands.getoutput
 
 
-def test_a_local_module_that_is_loaded_is_refused_where_installed_ones_alone_are_taken(
-    ring: Keyring,
-) -> None:
-    # Too many names to list them all, and a module that was not there when it was sealed.
-    metadata = Metadata("pickle", imports_omitted=1, origins={"std": ("collections",)})
-    data = crafted(ring, metadata, pickle.dumps([Plain(), collections.OrderedDict()]))
-    assert type(signed_loads(data, keyring=ring)[0]) is Plain
-    with pytest.raises(PolicyError):
-        signed_loads(data, keyring=ring, installed_only=True)
-
-
-@pytest.mark.parametrize(
-    ("options", "judged"),
-    [({}, ["socketserver"]), ({"installed_only": True}, ["socketserver", "os.path", "os"])],
-)
-def test_a_module_is_judged_once_and_under_the_name_that_is_looked_up(
-    options: Any, judged: list[str], ring: Keyring, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "SocketServer", types.ModuleType("SocketServer"))
-    monkeypatch.delitem(sys.modules, "socketserver", raising=False)
-    of_old = b"\x80\x02cSocketServer\nTCPServer\n0cSocketServer\nUDPServer\n0"
-    stream = of_old + b"cos.path\njoin\n0cos\ngetcwd\n."
-    asked: list[str] = []
-    pickling.restore(
-        payload_of(crafted(ring, Metadata("pickle"), stream), ring),
-        fix_imports=True,
-        encoding="ASCII",
-        errors="strict",
-        buffers=None,
-        check_module=asked.append,
-        **options,
-    )
-    assert asked == judged
-
-
 def test_imports_that_were_left_out_are_not_enforced(ring: Keyring) -> None:
     data = crafted(ring, Metadata("pickle", imports_omitted=1), pickle.dumps(Plain()))
     assert type(signed_loads(data, keyring=ring)) is Plain

@@ -12,6 +12,24 @@ A key is made once, with `pickleseal keygen`. `dump`, `dumps`, `load` and `loads
 own signatures, for frameworks that take a module like pickle.
 """
 
+import os
+import sys
+
+# `python -m pickleseal` needs nothing of the working directory, which Python has put first on
+# sys.path: a json.py there would be imported below. While Python looks for what -m names, "-m" is
+# the first argument. The folder that has this package itself stays.
+if (
+    sys.argv[:1] == ["-m"]
+    and sys.orig_argv[-len(sys.argv) :][:1] in (["pickleseal"], ["-mpickleseal"])
+    and not sys.flags.safe_path
+):
+    try:
+        _here = os.getcwd()
+    except OSError:  # it is gone, and -m has put nothing there
+        _here = ""
+    if sys.path[0] == _here != os.path.dirname(__path__[0]):
+        del sys.path[0]
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -155,7 +155,6 @@ def seal_adopted(
         serial=serial,
         imports=told and told.imports,
         imports_omitted=told and told.omitted,
-        origins=told and persist.origins_of(told),
         raw_size=found.raw_size,
         info=info,
     )

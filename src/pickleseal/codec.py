@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pickleseal import origins
 from pickleseal.errors import MalformedError
 
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 CHUNK_SIZE = 4 << 20
 """What a frame holds; the last one of a segment may hold less."""
 DEFAULT_LEVEL = 3
-MODULE = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
-"""What this room imports: `opening.segments` asks first whether that is a local file."""
 
 _LEVELS = range(1, 23)
 # A frame that zstd's own tools skip: the segment as a whole is a file that they can read.
@@ -119,7 +116,6 @@ def expand(frame: memoryview, target: memoryview) -> None:
 
 
 def _zstd() -> "ModuleType":
-    origins.check_own_import(MODULE)
     if sys.version_info >= (3, 14):
         from compression import zstd  # noqa: PLC0415 - few files are compressed
     else:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from pickleseal import envelope, opening, origins, policy, seal, storage
+from pickleseal import envelope, opening, policy, seal, storage
 from pickleseal.errors import KeyringError, MalformedError, SealError, shown
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.sources import find_keyring
@@ -98,7 +98,6 @@ class Inspection(NamedTuple):
 
     def _repr_html_(self) -> str:
         """Show it in a notebook: a table in which every text is escaped."""
-        origins.check_own_import("html")
         from html import escape  # noqa: PLC0415 - for notebooks alone
 
         colour = _STATUS_COLOUR[self.status]
@@ -286,8 +285,6 @@ def _plain(metadata: Metadata) -> dict[str, Any]:
         fields["external"] = metadata.external._asdict()
     if metadata.imports is not None:
         fields["imports"] = [list(pair) for pair in metadata.imports]
-    if metadata.origins is not None:
-        fields["origins"] = {kind: list(names) for kind, names in metadata.origins.items()}
     return fields
 
 
@@ -301,7 +298,6 @@ def _metadata_rows(metadata: Metadata) -> list[tuple[str, str]]:
         ("content", _content_text(metadata)),
         ("versions", _pairs_text(metadata.versions)),
         ("imports", _imports_text(metadata)),
-        ("origins", _origins_text(metadata.origins)),
         ("external", _external_text(metadata.external)),
         ("info", _pairs_text(metadata.info)),
     ]
@@ -337,15 +333,6 @@ def _imports_text(metadata: Metadata) -> str | None:
     if metadata.imports_omitted is not None:
         return f"{metadata.imports_omitted}, too many to list"
     return "not recorded"
-
-
-def _origins_text(origins: Mapping[str, tuple[str, ...]] | None) -> str | None:
-    if not origins:
-        return None
-    return "; ".join(f"{_ORIGINS[kind]}: {', '.join(names)}" for kind, names in origins.items())
-
-
-_ORIGINS = {"std": "standard library", "dist": "installed", "local": "local"}
 
 
 def _external_text(external: External | None) -> str | None:

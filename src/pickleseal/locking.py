@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pickleseal import origins
-
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
@@ -29,7 +27,6 @@ def locked(path: Path) -> Iterator[None]:
 
 def _wait_for(descriptor: int) -> None:
     try:
-        origins.check_own_import("fcntl")
         import fcntl  # noqa: PLC0415 - POSIX only
     except ImportError:
         import msvcrt  # noqa: PLC0415 - Windows only

@@ -10,7 +10,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from itertools import chain
 from typing import Any, NamedTuple
@@ -24,9 +24,7 @@ MAX_INTEGER = (1 << 53) - 1
 
 CONTENTS = ("pickle", "joblib", "inventory")
 SOURCES = ("dumped", "adopted")
-ORIGINS = ("dist", "local", "std")
 
-_MAX_ORIGINS_SIZE = 4 << 10
 _MAX_DEPTH = 4
 _PAIRS = {list, tuple}
 _KEPT = 32
@@ -101,7 +99,6 @@ class Metadata(NamedTuple):
     versions: Mapping[str, str] | None = None
     imports: tuple[tuple[str, str], ...] | None = None
     imports_omitted: int | None = None
-    origins: Mapping[str, tuple[str, ...]] | None = None
     raw_size: int | None = None
     external: External | None = None
     info: Mapping[str, Any] | None = None
@@ -111,8 +108,8 @@ class Metadata(NamedTuple):
         if self.info is not None or self.external is not None:
             return _encode(self)  # what equals another may be of another kind further in
         try:
-            versions, origins = _hashable(self.versions), _hashable(self.origins)
-            return _encoded(*self._replace(versions=versions, origins=origins))
+            versions: Any = None if self.versions is None else tuple(self.versions.items())
+            return _encoded(*self._replace(versions=versions))
         except (TypeError, AttributeError):  # it cannot be a key, and must be refused
             return _encode(self)
 
@@ -125,17 +122,8 @@ class Metadata(NamedTuple):
         """Give the same with tables of its own."""
         return self._replace(
             versions=None if self.versions is None else dict(self.versions),
-            origins=None if self.origins is None else dict(self.origins),
             info=None if self.info is None else deepcopy(self.info),
         )
-
-
-def _hashable(mapping: Any) -> Any:  # noqa: ANN401 - a mapping, for its items
-    return None if mapping is None else tuple(mapping.items())
-
-
-def _mapping(items: Any) -> Any:  # noqa: ANN401 - the way back
-    return None if items is None else dict(items)
 
 
 def _encode(metadata: Metadata) -> bytes:
@@ -157,8 +145,9 @@ def _encode(metadata: Metadata) -> bytes:
 @functools.lru_cache(_KEPT, typed=True)  # True and 1.0 equal 1, and neither is a count
 def _encoded(*fields: Any) -> bytes:  # noqa: ANN401 - those of Metadata
     metadata = Metadata(*fields)
-    versions, origins = _mapping(metadata.versions), _mapping(metadata.origins)
-    return _encode(metadata._replace(versions=versions, origins=origins))
+    if metadata.versions is not None:
+        metadata = metadata._replace(versions=dict(metadata.versions))
+    return _encode(metadata)
 
 
 @functools.lru_cache(_KEPT)
@@ -202,12 +191,6 @@ def fits_imports(names: frozenset[tuple[str, str]]) -> bool:
     return len(text.encode()) + escapes + len('["",""],') * len(names) <= MAX_IMPORTS_SIZE
 
 
-def fits_origins(modules: Iterable[str]) -> bool:
-    """Tell whether the names of modules have room and a spelling in metadata."""
-    text = "".join(modules)
-    return len(text.encode("utf-8", "replace")) <= _MAX_ORIGINS_SIZE and not _FORBIDDEN.search(text)
-
-
 def _to_fields(metadata: Metadata) -> dict[str, Any]:
     fields = {
         name: value for name, value in zip(_NAMES, metadata, strict=True) if value is not None
@@ -226,8 +209,6 @@ def _from_fields(fields: dict[str, Any]) -> dict[str, Any]:
         fields["class_name"] = fields.pop("class")
     if "imports" in fields:
         fields["imports"] = tuple((module, name) for module, name in fields["imports"])
-    if "origins" in fields:
-        fields["origins"] = {kind: tuple(names) for kind, names in fields["origins"].items()}
     if "external" in fields:
         external = fields["external"]
         fields["external"] = External(external["count"], external["bytes"], external["digest"])
@@ -291,25 +272,6 @@ def _imports_fault(value: object) -> str | None:
     return _text_fault("".join(texts))
 
 
-def _origins_fault(value: object) -> str | None:
-    if not isinstance(value, Mapping):
-        return "it must be an object"
-    if not value.keys() <= set(ORIGINS):
-        return f"its names must be of {', '.join(ORIGINS)}"
-    told: list[str] = []
-    for names in value.values():
-        if not isinstance(names, list | tuple) or not names:
-            return "each origin must be a list of modules"
-        if any(type(name) is not str for name in names):
-            return "each module must be text"
-        if list(names) != sorted(set(names)):
-            return "the modules of an origin must be sorted, each one once"
-        told += names
-    if len(set(told)) < len(told):
-        return "a module has one origin"
-    return _text_fault("".join(told))
-
-
 def _external_fault(value: object) -> str | None:
     if isinstance(value, Mapping) and value.keys() == {"count", "bytes", "digest"}:
         digest = value["digest"]
@@ -365,7 +327,6 @@ _FIELDS: Mapping[str, Callable[[Any], str | None]] = {
     "imports": _imports_fault,
     "imports_omitted": _count_fault,
     "info": _info_fault,
-    "origins": _origins_fault,
     "raw_size": _count_fault,
     "serial": _count_fault,
     "source": lambda value: None if value in SOURCES else "it is not a known source",

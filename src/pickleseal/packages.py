@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
-from pickleseal import origins
 from pickleseal.errors import VersionMismatchWarning
 
 PYTHON = "python"
@@ -85,7 +84,6 @@ def _installed(module: str) -> bool:
 
 @functools.cache
 def _scikit_learn_warning() -> type[VersionMismatchWarning]:
-    origins.check_own_import("sklearn")
     from sklearn.exceptions import InconsistentVersionWarning  # noqa: PLC0415 - takes a second
 
     class SealedVersionWarning(VersionMismatchWarning, InconsistentVersionWarning):  # type: ignore[misc,unused-ignore]

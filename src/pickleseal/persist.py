@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, SupportsIndex, cast
 
-from pickleseal import codec, opening, origins, packages, pickling, pinning, policy, seal, storage
+from pickleseal import codec, opening, packages, pickling, pinning, policy, seal, storage
 from pickleseal import metadata as md
 from pickleseal import pins as pin_rules
 from pickleseal.errors import MetadataError, VersionMismatchError, shown
@@ -140,7 +140,6 @@ def signed_load(
     max_age: timedelta | None = None,
     expect: str | None = None,
     allow: Iterable[str] | None = None,
-    installed_only: bool = False,
     on_mismatch: OnMismatch = "warn",
     max_bytes: int | None = None,
 ) -> Any:  # noqa: ANN401 - what was sealed
@@ -163,9 +162,6 @@ def signed_load(
         it. Default: any.
     allow: what the pickle may refer to: modules, with all below them ("sklearn"), and single names
         ("builtins.set"), as `inspect` lists them. Default: what was recorded when it was sealed.
-    installed_only: refuse an object that needs a module that is neither of the standard library nor
-        of an installed distribution, loaded already or not. Default False: those alone are refused
-        that were installed when it was sealed, and are local now.
     on_mismatch: what to do where Python or a package differs from the version sealed with:
         "warn" (default), "raise", or "ignore".
     max_bytes: refuse an envelope of more bytes, or one that would expand to more. Default: no
@@ -184,7 +180,6 @@ def signed_load(
         max_age=max_age,
         expect=expect,
         allow=allow,
-        installed_only=installed_only,
         on_mismatch=on_mismatch,
         max_bytes=max_bytes,
     )
@@ -219,7 +214,6 @@ def signed_loads(
     max_age: timedelta | None = None,
     expect: str | None = None,
     allow: Iterable[str] | None = None,
-    installed_only: bool = False,
     on_mismatch: OnMismatch = "warn",
     max_bytes: int | None = None,
 ) -> Any:  # noqa: ANN401 - what was sealed
@@ -235,7 +229,6 @@ def signed_loads(
         max_age=max_age,
         expect=expect,
         allow=allow,
-        installed_only=installed_only,
         on_mismatch=on_mismatch,
         max_bytes=max_bytes,
     )
@@ -375,7 +368,6 @@ def _seal(
         versions=packages.versions_of(told.modules),
         imports=told.imports,
         imports_omitted=told.omitted,
-        origins=origins_of(told),
         external=pickled.external,
         info=info,
     )
@@ -394,8 +386,6 @@ class Told(NamedTuple):
     omitted: int | None
     modules: tuple[str, ...]
     """The top-level ones, sorted."""
-    has_room: bool
-    """Whether there is room, and a spelling, for where the modules come from."""
 
 
 def told_of(names: pickling.Names) -> Told:
@@ -405,18 +395,12 @@ def told_of(names: pickling.Names) -> Told:
 
 def _told_of(names: pickling.Names) -> Told:
     modules = tuple(sorted(policy.modules_of(names)))
-    has_room = md.fits_origins(modules)
     if md.fits_imports(names):
-        return Told(tuple(sorted(names)), None, modules, has_room)
-    return Told(None, len(names), modules, has_room)
+        return Told(tuple(sorted(names)), None, modules)
+    return Told(None, len(names), modules)
 
 
 _kept_told_of = functools.lru_cache(32)(_told_of)
-
-
-def origins_of(told: Told) -> Mapping[str, tuple[str, ...]] | None:
-    """Give where the modules come from now, as it goes into an envelope."""
-    return (told.has_room and origins.of_modules(told.modules)) or None
 
 
 def serial_of(serial: SupportsIndex | None) -> int | None:
@@ -455,7 +439,6 @@ class _Demands(NamedTuple):
     max_age: float | None
     expect: str | None
     allowed: policy.Allowed | None
-    installed_only: bool
     on_mismatch: OnMismatch
 
     def check_head(self, head: seal.AuthenticHead) -> None:
@@ -466,22 +449,10 @@ class _Demands(NamedTuple):
         policy.check_serial(metadata, self.min_serial)
         pin_rules.check_head(metadata, self._pin(metadata), self._pins_path())
         policy.check_imports(metadata, self.allowed)
-        policy.check_origins(
-            metadata, is_local=origins.is_local, installed_only=self.installed_only
-        )
         if self.on_mismatch == "raise":
             drifts = _drifts(metadata)
             if drifts:
                 raise VersionMismatchError(_describe(metadata, drifts))
-
-    def check_module(self, metadata: md.Metadata, module: str) -> None:
-        """Judge a module that is about to be imported: files may come meanwhile."""
-        policy.check_origin(
-            module,
-            metadata,
-            first_local=functools.partial(origins.first_local, loaded_too=self.installed_only),
-            installed_only=self.installed_only,
-        )
 
     def check_whole(self, metadata: md.Metadata, digest: str) -> pin_rules.Pin | None:
         """Judge what is whole, before it is unpickled; give its pin if that is to be noted."""
@@ -510,7 +481,6 @@ def _demands(
     max_age: timedelta | None,
     expect: str | None,
     allow: Iterable[str] | None,
-    installed_only: bool,
     on_mismatch: OnMismatch,
     max_bytes: int | None,
 ) -> _Demands:
@@ -521,8 +491,6 @@ def _demands(
         policy.check_kind("max_bytes", max_bytes, int)
     if expect is not None:
         policy.check_expected(expect)
-    if installed_only is not False and installed_only is not True:
-        raise TypeError(f"installed_only takes True or False, not {type(installed_only).__name__}")
     if on_mismatch not in ("warn", "raise", "ignore"):
         raise ValueError(f"on_mismatch must be 'warn', 'raise' or 'ignore', not {on_mismatch!r}")
     pin_file = pinning.find_pins(pins)
@@ -537,7 +505,6 @@ def _demands(
         None if max_age is None else max_age.total_seconds(),
         expect,
         None if allow is None else policy.Allowed.of(allow),
-        installed_only,
         on_mismatch,
     )
 
@@ -578,8 +545,6 @@ def _restore(
         errors=errors,
         buffers=given,
         allow=demands.allowed,
-        check_module=lambda module: demands.check_module(metadata, module),
-        installed_only=demands.installed_only,
     )
     if found is not None and demands.pins is not None and metadata.context is not None:
         demands.pins.note(metadata.context, found)

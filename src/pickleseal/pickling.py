@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from pickleseal import opcodes, opening, origins, unpacking
+from pickleseal import opcodes, opening, unpacking
 from pickleseal.errors import MalformedError, PolicyError, shown
 from pickleseal.metadata import External, Metadata
 from pickleseal.policy import Allowed, today_of
@@ -107,26 +107,22 @@ def restore(
     errors: str,
     buffers: Iterable[Any] | None,
     allow: Allowed | None = None,
-    check_module: Callable[[str], None] | None = None,
-    installed_only: bool = False,
 ) -> Any:  # noqa: ANN401 - what was pickled
     """Unpickle a verified payload, the only way that pickleseal ever unpickles.
 
-    The keywords are pickle's, and `allow`: the names that it may refer to, None for any;
-    `check_module`: asked of each module that is not loaded yet; `installed_only`: of those that
-    are loaded too, and of what is imported here to read the payload. Raises PolicyError
-    for a name that the sealed imports do not list or `allow` does not have, or for `buffers` other
-    than those bound; MalformedError where the stream or a buffer is left over; what a class raises
-    passes through.
+    The keywords are pickle's, and `allow`: the names that it may refer to, None for any.
+    Raises PolicyError for a name that the sealed imports do not list or `allow` does not have, or
+    for `buffers` other than those bound; MalformedError where the stream or a buffer is left
+    over; what a class raises passes through.
     """
     head = payload.head
     copyreg.clear_extension_cache()  # what is in it would be given without being asked for
-    check = _name_check(head.metadata, allow, check_module, loaded_too=installed_only)
+    check = _name_check(head.metadata, allow)
     if head.metadata.content == "joblib":
-        return _restore_joblib(payload, check, installed_only=installed_only)
+        return _restore_joblib(payload, check)
     if head.metadata.content != "pickle":
         raise PolicyError("it is an inventory and no object: see pickleseal audit --baseline")
-    stream, *beside = opening.segments(payload, installed_only=installed_only)
+    stream, *beside = opening.segments(payload)
     source: Sequence[Any] = beside
     if head.metadata.external is not None:
         source = _checked_external(head.metadata.external, buffers)
@@ -308,20 +304,12 @@ def _kind_for(start: bytes | memoryview, *, fix_imports: bool) -> type[_Unpickle
     return _UnpicklerOfPython2 if old else _Unpickler
 
 
-def _name_check(
-    metadata: Metadata,
-    allow: Allowed | None,
-    check_module: Callable[[str], None] | None,
-    *,
-    loaded_too: bool,
-) -> _NameCheck:
+def _name_check(metadata: Metadata, allow: Allowed | None) -> _NameCheck:
     """Give what refuses a name that a pickle asks for and may not have.
 
     `of_python_2`: the name is looked up as it is called today, and both spellings may be allowed.
     """
     listed = None if metadata.imports is None else frozenset(metadata.imports)
-    judged: set[str] = set()
-    known = judged if loaded_too else sys.modules
 
     def check(module: str, name: str, *, of_python_2: bool = False) -> None:
         if listed is not None and (module, name) not in listed:
@@ -334,26 +322,15 @@ def _name_check(
             raise PolicyError(
                 f"it refers to {shown(module)}.{shown(name)}, which allow does not have"
             )
-        if of_python_2:
-            module, _ = today_of(module, name)
-        if check_module is not None and module not in known:
-            check_module(module)
-            judged.add(module)
 
     return check
 
 
-_OF_JOBLIB = ("joblib", "numpy", "lz4", "bz2", "lzma")
-"""What joblib content is read with: imported here, by `unpacking`, or by joblib at once."""
-
-
-def _restore_joblib(payload: Verified, check: _NameCheck, *, installed_only: bool) -> Any:  # noqa: ANN401 - as restore
+def _restore_joblib(payload: Verified, check: _NameCheck) -> Any:  # noqa: ANN401 - as restore
     """Load a file of joblib's from memory: unpacked by us, read by joblib."""
-    packed, *beside = opening.segments(payload, installed_only=installed_only)
+    packed, *beside = opening.segments(payload)
     if beside:
         raise MalformedError("joblib content has one segment")
-    for module in _OF_JOBLIB:
-        origins.check_own_import(module, installed_only=installed_only)
     from joblib import numpy_pickle  # noqa: PLC0415 - only for files that were adopted
 
     data = unpacking.expand(packed, payload.head.metadata.raw_size or 0)
@@ -581,7 +558,6 @@ def _cloudpickle_writer(
     fix_imports: bool,  # noqa: ARG001 - cloudpickle has no old names to fix
     buffer_callback: BufferCallback | None,
 ) -> tuple[pickle.Pickler, _Recorder]:
-    origins.check_own_import("cloudpickle")
     import cloudpickle  # noqa: PLC0415 - only for those who ask for it
 
     class Writer(cloudpickle.Pickler):  # type: ignore[misc,unused-ignore]

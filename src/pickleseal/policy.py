@@ -3,7 +3,7 @@
 import operator
 import re
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple, Self
@@ -164,69 +164,6 @@ def modules_of(names: Iterable[tuple[str, str]]) -> set[str]:
 
 
 _MOST_TOLD = 5
-_INSTALLED = ("dist", "std")
-
-
-def check_origins(
-    metadata: Metadata, *, is_local: Callable[[str], bool], installed_only: bool
-) -> None:
-    """Return if no module that was installed is a local one now: nothing of it has run yet.
-
-    `is_local` tells of a top-level module whether it is neither of the standard library nor
-    of an installed distribution. `installed_only`: refuse every local module.
-    """
-    for kind, modules in (metadata.origins or {}).items():
-        if kind in _INSTALLED:
-            for module in modules:
-                if is_local(module):
-                    raise _planted(module, kind)
-    if not installed_only:
-        return
-    if metadata.imports is None and metadata.origins is None:
-        raise PolicyError(
-            "it does not list the modules that it needs, and the load takes installed ones alone"
-        )
-    needed = modules_of(metadata.imports or ()).union(*(metadata.origins or {}).values())
-    for module in sorted(needed):
-        if is_local(module):
-            raise _not_installed(module)
-
-
-def check_origin(
-    module: str,
-    metadata: Metadata,
-    *,
-    first_local: Callable[[str], str | None],
-    installed_only: bool,
-) -> None:
-    """Return if a module may be imported, as far as where it and its packages come from goes.
-
-    `first_local` gives the outermost part of its name that is neither of the standard library nor
-    of an installed distribution, or None.
-    """
-    origins = metadata.origins or {}
-    top = module.partition(".")[0]
-    kind = next((kind for kind in _INSTALLED if top in origins.get(kind, ())), None)
-    local = None if kind is None and not installed_only else first_local(module)
-    if local is not None:
-        raise _not_installed(local) if kind is None else _planted(local, kind)
-
-
-def _planted(module: str, kind: str) -> PolicyError:
-    what = "of the standard library" if kind == "std" else "installed"
-    return PolicyError(
-        f"the module {shown(module)} was {what} when it was sealed, and here a local file of"
-        " that name would be run in its place. Rename that file, or run where it is not"
-        " found. (If that is where your packages are installed, name its folder in"
-        " PICKLESEAL_SITE)"
-    )
-
-
-def _not_installed(module: str) -> PolicyError:
-    return PolicyError(
-        f"it needs the module {shown(module)}, which is not installed but local, and the load"
-        " takes installed ones alone"
-    )
 
 
 def check_size(size: int, max_bytes: int | None) -> None:

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
-from pickleseal import origins
 from pickleseal.errors import MalformedError, PicklesealError
 
 PIECE = 1 << 20
@@ -58,28 +57,24 @@ class _Method(NamedTuple):
 
 
 def _bz2() -> _Decoder:
-    origins.check_own_import("bz2")
     import bz2  # noqa: PLC0415 - few files are compressed, and each program imports this room
 
     return bz2.BZ2Decompressor()
 
 
 def _lzma() -> _Decoder:
-    origins.check_own_import("lzma")
     import lzma  # noqa: PLC0415 - as above
 
     return lzma.LZMADecompressor(lzma.FORMAT_ALONE, _MEMORY)
 
 
 def _xz() -> _Decoder:
-    origins.check_own_import("lzma")
     import lzma  # noqa: PLC0415 - as above
 
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, _MEMORY)
 
 
 def _lz4() -> _Decoder:
-    origins.check_own_import("lz4")
     try:
         import lz4.frame  # noqa: PLC0415 - few have it, and few files need it
     except ImportError:

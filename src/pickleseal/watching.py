@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from types import FrameType, TracebackType
 from typing import Literal, NamedTuple, Self
 
-from pickleseal import origins
 from pickleseal.errors import BareLoadError, BareLoadWarning, shown
 from pickleseal.pickling import restore
 
@@ -188,7 +187,6 @@ def _below(module: str, modules: tuple[str, ...]) -> bool:
 
 
 def _logging() -> Report:
-    origins.check_own_import("logging")
     import logging  # noqa: PLC0415 - takes milliseconds, and not every program has it
 
     logger = logging.getLogger("pickleseal")

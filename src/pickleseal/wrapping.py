@@ -8,7 +8,6 @@ import os
 import unicodedata
 from typing import TYPE_CHECKING, NoReturn
 
-from pickleseal import origins
 from pickleseal.errors import KeyringError, WrongPassphraseError
 from pickleseal.keys import Form, Key, KeyLine, Outline, decode, encode, line_of, outline
 
@@ -60,7 +59,6 @@ class Passphrase:
         Keys of one ring share a salt where they can: one derivation then opens them all.
         """
         # Few rings are behind a passphrase, and each import would wait for these two.
-        origins.check_own_import("cryptography")
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
         from cryptography.hazmat.primitives.kdf.scrypt import Scrypt  # noqa: PLC0415
 

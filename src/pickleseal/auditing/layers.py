@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
-from pickleseal import origins
 from pickleseal.auditing.views import CHUNK, FAR, Bounds, View
 
 _MEMORY = 256 << 20  # what a decoder of xz or lzma may take, in bytes: xz -9 takes 65 MiB
@@ -295,7 +294,6 @@ def _behind_zero(view: View, offset: int) -> int:
 def _bzip2(view: View, offset: int) -> Stream | None:
     if view.read(offset, 3) != b"BZh":
         return None
-    origins.check_own_import("bz2")
     import bz2  # noqa: PLC0415 - few files are compressed
 
     return Stream(bz2.BZ2Decompressor(), offset, errors=(OSError, ValueError))
@@ -313,7 +311,6 @@ def _lzma(view: View, offset: int) -> Stream | None:
         start = view.read(offset, _HEAD)
     if start.startswith(b"LZIP"):
         return _lzip(start, offset)
-    origins.check_own_import("lzma")
     import lzma  # noqa: PLC0415 - as above
 
     if start.startswith(b"\xfd7zXZ\0"):
@@ -354,7 +351,6 @@ def _raw_lzma(
 
     A dictionary that is too large is needed only by what is as long.
     """
-    origins.check_own_import("lzma")
     import lzma  # noqa: PLC0415 - as above
 
     lc, lp, pb = coding
@@ -378,10 +374,8 @@ def _zstd(view: View, offset: int) -> Stream | None:
     if start != b"\x28\xb5\x2f\xfd":
         return _skipped(view, offset, start)
     if sys.version_info >= (3, 14):
-        origins.check_own_import("compression.zstd")
         from compression import zstd  # noqa: PLC0415 - as above
     else:
-        origins.check_own_import("backports.zstd")
         from backports import zstd  # noqa: PLC0415 - as above
     return Stream(zstd.ZstdDecompressor(), offset, errors=(zstd.ZstdError,))
 
@@ -390,7 +384,6 @@ def _lz4(view: View, offset: int) -> Stream | None:
     start = view.read(offset, 4)
     if start != b"\x04\x22\x4d\x18":
         return _skipped(view, offset, start)
-    origins.check_own_import("lz4")
     import lz4.frame  # noqa: PLC0415 - few have it, and few files need it
 
     return Stream(lz4.frame.LZ4FrameDecompressor(), offset, errors=(RuntimeError, ValueError))

@@ -4,14 +4,12 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from pickleseal import origins
 from pickleseal.auditing.findings import Finding, Level
 from pickleseal.errors import shown
 
 
 def notebook(findings: Sequence[Finding], roots: Sequence[str], started: int) -> str:
     """Give findings as a small table: those that are worth knowing, the gravest first."""
-    origins.check_own_import("html")
     from html import escape  # noqa: PLC0415 - for notebooks alone
 
     def text(value: str) -> str:

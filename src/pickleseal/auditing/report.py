@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pickleseal import origins
 from pickleseal.auditing.findings import Finding, Level, Verdict
 
 if TYPE_CHECKING:
@@ -93,7 +92,6 @@ class Report(NamedTuple):
 
     def to_pandas(self) -> "pd.DataFrame":
         """Give a pandas DataFrame with a row for each finding. Raises ImportError without it."""
-        origins.check_own_import("pandas")
         import pandas as pd  # noqa: PLC0415 - for those who have it
 
         frame = pd.DataFrame([_row(finding) for finding in self.findings], columns=_COLUMNS)

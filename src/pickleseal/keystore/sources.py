@@ -9,7 +9,6 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from pickleseal import origins
 from pickleseal.errors import KeyringError, NoKeyError, shown
 from pickleseal.keyring import Keyring
 from pickleseal.keys import Key, KeyLine
@@ -85,7 +84,6 @@ def keyring_directory(given: str | os.PathLike[str] | None = None) -> Path:
 
 def user_directory() -> str:
     """Give the path of the user's own keyring, whether there is one or not."""
-    origins.check_own_import("platformdirs")
     import platformdirs  # noqa: PLC0415 - only where nothing else names a ring
 
     return os.path.join(platformdirs.user_data_dir("pickleseal", appauthor=False), "keyring")

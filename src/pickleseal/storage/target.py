@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
-from pickleseal import envelope, origins, tree
+from pickleseal import envelope, tree
 from pickleseal.errors import TargetError, shown
 from pickleseal.storage import threads
 from pickleseal.storage.files import (
@@ -193,7 +193,6 @@ def _put_all(file: Any, put: Callable[[Any], Any], data: bytes) -> None:  # noqa
 def _writes_anywhere(descriptor: int) -> bool:
     """Tell whether writes go where they are told: in append mode they all go to the end."""
     try:
-        origins.check_own_import("fcntl")
         import fcntl  # noqa: PLC0415 - POSIX only
     except ImportError:
         return False

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from pickleseal import origins
 from pickleseal.auditing.findings import Contents, Finding, Grade, Level, Verdict
 from pickleseal.auditing.notebook import cut, moment, summary, title, visible
 from pickleseal.auditing.report import Report
@@ -20,7 +19,6 @@ from pickleseal.inspection import Inspection, Status
 
 def html(report: Report) -> str:
     """Give the report as one HTML page, which loads nothing and runs no text of a finding."""
-    origins.check_own_import("jinja2")
     from jinja2 import (  # noqa: PLC0415 - for this form alone
         Environment,
         PackageLoader,

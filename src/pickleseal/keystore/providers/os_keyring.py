@@ -7,7 +7,6 @@ Service, KWallet) and how well it keeps a secret is the business of that package
 
 from typing import TYPE_CHECKING
 
-from pickleseal import origins
 from pickleseal.errors import KeyringError, shown
 from pickleseal.keys import PREFIX, Key, KeyLine
 
@@ -86,7 +85,6 @@ def _write(place: str, key_id: str, line: KeyLine) -> str | None:
 
 
 def _package() -> "ModuleType":
-    origins.check_own_import("keyring")
     try:
         import keyring  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:
