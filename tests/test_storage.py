@@ -1,5 +1,6 @@
 """Reading and writing: every kind of file, on systems with and without parallel I/O."""
 
+import contextlib
 import errno
 import gc
 import gzip
@@ -254,6 +255,94 @@ def test_a_writer_may_keep_what_it_was_given(ring: Keyring) -> None:
     signed_dump(array, least, keyring=ring)
     array[:] = 0
     assert signed_loads(b"".join(least.chunks), keyring=ring)[1] == 1
+
+
+class Keeping:
+    """A stream that keeps the memory it is given to write to, in some way."""
+
+    def __init__(self, data: bytes, keep: Any) -> None:
+        self.file = io.BytesIO(data)
+        self.kept: list[Any] = []
+        self.keep = keep
+
+    def readinto(self, target: Any) -> int:
+        self.kept.append(self.keep(target))
+        return self.file.readinto(target)
+
+
+@pytest.mark.parametrize("compress", [None, 3])
+@pytest.mark.parametrize(
+    "keep",
+    [lambda view: view, lambda view: view[:], memoryview, lambda view: np.frombuffer(view, "u1")],
+    ids=["itself", "a slice", "another view", "an array"],
+)
+def test_a_stream_that_keeps_what_it_was_given_does_not_reach_what_is_loaded(
+    keep: Any, compress: Any, ring: Keyring
+) -> None:
+    array = np.arange(1 << 19)
+    data = signed_dumps(array, keyring=ring, compress=compress)
+    stream: Any = Keeping(data, keep)
+    again = signed_load(stream, keyring=ring)
+    for view in stream.kept:
+        with contextlib.suppress(ValueError):  # it was released
+            view[:] = b"\xff" * len(view) if isinstance(view, memoryview) else 255
+    assert same(again, array)
+
+
+def test_what_a_stream_was_given_is_released(ring: Keyring) -> None:
+    stream: Any = Keeping(signed_dumps(np.arange(1 << 18), keyring=ring), lambda view: view)
+    signed_load(stream, keyring=ring)
+    for view in stream.kept:
+        with pytest.raises(ValueError, match="released"):
+            bytes(view)
+
+
+class InNameAlone:
+    """A stream whose `readinto` does not work."""
+
+    def __init__(self, data: bytes, error: type[Exception], works: int = 0) -> None:
+        self.file = io.BytesIO(data)
+        self.error = error
+        self.works = works
+        self.asked = 0
+
+    def readinto(self, target: Any) -> int:
+        self.asked += 1
+        if self.asked > self.works:
+            raise self.error("not here")
+        return self.file.readinto(target)
+
+    def read(self, size: int = -1) -> bytes:
+        return self.file.read(size)
+
+
+@pytest.mark.parametrize("error", [io.UnsupportedOperation, TypeError, NotImplementedError])
+def test_a_stream_with_a_readinto_in_name_alone_is_read(
+    error: type[Exception], ring: Keyring
+) -> None:
+    array = np.arange(1 << 18)
+    stream = InNameAlone(signed_dumps(array, keyring=ring), error)
+    assert same(signed_load(stream, keyring=ring), array)
+    assert stream.asked == 1
+
+
+@pytest.mark.parametrize("error", [io.UnsupportedOperation, TypeError, NotImplementedError])
+def test_an_error_of_a_readinto_that_worked_or_of_the_only_way_passes_through(
+    error: type[Exception], ring: Keyring
+) -> None:
+    data = signed_dumps(1, keyring=ring)
+    with pytest.raises(error, match="not here"):
+        signed_load(InNameAlone(data, error, works=1), keyring=ring)
+    alone: Any = InNameAlone(data, error)
+    alone.read = None
+    with pytest.raises(error, match="not here"):
+        signed_load(alone, keyring=ring)
+
+
+@pytest.mark.parametrize("error", [OSError, ValueError, AttributeError, MemoryError])
+def test_another_error_of_readinto_passes_through(error: type[Exception], ring: Keyring) -> None:
+    with pytest.raises(error, match="not here"):
+        signed_load(InNameAlone(signed_dumps(1, keyring=ring), error), keyring=ring)
 
 
 class Liar:

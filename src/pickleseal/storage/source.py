@@ -6,7 +6,7 @@ import stat
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, Protocol, cast
 
 from pickleseal import envelope, tree
@@ -252,8 +252,10 @@ class StreamSource:
                 f" {type(file).__name__}"
                 + (": for bytes there is signed_loads, or io.BytesIO" * _is_bytes(file))
             )
-        self._readinto = readinto
+        self._readinto: Any = readinto
         self._read = read
+        self._asked = False
+        self._room = memoryview(bytearray())
 
     def pull(self, size: int) -> bytes:
         """Give the next bytes, fewer than `size` only where the input ends."""
@@ -301,25 +303,43 @@ class StreamSource:
         return done
 
     def _some(self, target: memoryview) -> int:
-        if self._readinto is not None:
-            # None: a stream that does not wait has nothing yet.
-            count = self._readinto(target)
-            if count is None:
-                raise BlockingIOError("the stream does not wait for its data: make it blocking")
-            if count < 0:
-                raise ValueError(f"readinto gave {count}, which is no number of bytes")
-            if count > len(target):
-                raise ValueError("readinto gave more than it was asked for")
-            return int(count)
-        data = cast("Callable[[int], Any]", self._read)(len(target))
+        """Read once, into memory that the file object may keep: what it wrote is copied out."""
+        data = self._read_into(len(target)) if self._readinto is not None else None
         if data is None:
-            raise BlockingIOError("the stream does not wait for its data: make it blocking")
-        if isinstance(data, str):
-            raise open_as_text("rb")
-        if len(data) > len(target):
-            raise ValueError("read gave more than it was asked for")
+            data = cast("Callable[[int], Any]", self._read)(len(target))
+            if data is None:
+                raise _not_blocking()
+            if isinstance(data, str):
+                raise open_as_text("rb")
+            if len(data) > len(target):
+                raise ValueError("read gave more than it was asked for")
         target[: len(data)] = data
         return len(data)
+
+    def _read_into(self, size: int) -> memoryview | None:
+        """Return what `readinto` gives, or None where the file object has it in name alone."""
+        if len(self._room) < size:
+            self._room = memoryview(bytearray(size))
+        lent = self._room[:size]
+        try:
+            count = self._readinto(lent)
+        except (io.UnsupportedOperation, NotImplementedError, TypeError):
+            if self._read is None or self._asked:
+                raise
+            self._readinto = None
+            return None
+        finally:
+            with suppress(BufferError):  # it keeps the memory, of which we keep nothing
+                lent.release()
+        self._asked = True
+        # None: a stream that does not wait has nothing yet.
+        if count is None:
+            raise _not_blocking()
+        if count < 0:
+            raise ValueError(f"readinto gave {count}, which is no number of bytes")
+        if count > size:
+            raise ValueError("readinto gave more than it was asked for")
+        return self._room[:count]
 
 
 class _Gaps:
@@ -408,6 +428,10 @@ def _not_regular(path: str) -> NotSealedError:
     )
     error.source = path
     return error
+
+
+def _not_blocking() -> BlockingIOError:
+    return BlockingIOError("the stream does not wait for its data: make it blocking")
 
 
 def _cut_off() -> MalformedError:
