@@ -192,11 +192,13 @@ def test_a_pure_room_reaches_for_nothing_of_the_world(room: str) -> None:
     reached = {name.split(".")[0] for name in imports(room)} & WORLDLY
     # Random bytes, of a new key or nonce, are the one thing the core asks the system for. A time
     # that is given is written as people read it: nobody asks what time it is. Which
-    # Python this is tells where zstd is, and which modules are its own. What Python has to say on
-    # the source that it parses goes to nobody.
+    # Python this is tells where zstd is, and which modules are its own; and whether NumPy is loaded
+    # tells what can be a scalar of its own. What Python has to say on the source that it parses
+    # goes to nobody.
     asked = {"keys": {"os"}, "wrapping": {"os"}, "callsites.source": {"warnings"}}
     asked |= {"policy": {"datetime"}}
     asked |= {room: {"sys"} for room in ("codec", "auditing.layers", "auditing.streams")}
+    asked |= {"metadata": {"sys"}}
     assert reached == asked.get(room, set())
 
 

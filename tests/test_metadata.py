@@ -480,10 +480,13 @@ def test_a_value_at_the_bounds_is_taken_as_it_is(value: Any) -> None:
         1j,
         object(),
         range(3),
-        np.int64(1),
-        np.float32(1.5),
-        np.bool_(True),
         np.zeros(2),
+        np.array(3),
+        np.complex64(1),
+        np.bytes_(b"a"),
+        np.datetime64(1, "ns"),
+        np.timedelta64(1, "s"),
+        np.void(b"ab"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -491,6 +494,48 @@ def test_a_value_of_a_type_that_json_does_not_have_is_refused(value: Any) -> Non
     for info in ({"a": value}, {"a": [value]}, {"a": {"b": value}}):
         with pytest.raises(MetadataError):
             Metadata(content="pickle", info=info).encode()
+
+
+@pytest.mark.parametrize(
+    ("scalar", "value"),
+    [
+        (np.float64(0.1), 0.1),
+        (np.float32(0.1), 0.10000000149011612),
+        (np.float16(-0.0), -0.0),
+        (np.int64(MAX_INTEGER), MAX_INTEGER),
+        (np.int8(-1), -1),
+        (np.uint64(3), 3),
+        (np.bool_(True), True),
+        (np.zeros(2, bool)[0], False),
+        (np.str_("é"), "é"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_scalar_of_numpy_is_the_value_that_it_holds(scalar: Any, value: Any) -> None:
+    for info, plain in (
+        ({"a": scalar}, {"a": value}),
+        ({"a": [scalar]}, {"a": [value]}),
+        ({"a": {"b": scalar}}, {"a": {"b": value}}),
+    ):
+        data = Metadata(content="pickle", info=info).encode()
+        assert data == Metadata(content="pickle", info=plain).encode()
+        again = Metadata.decode(data).info
+        assert repr(again) == repr(plain)
+
+
+@pytest.mark.parametrize(
+    "value", [np.float32("nan"), np.float16("inf"), np.uint64(MAX_INTEGER + 1), np.str_("\n")]
+)
+def test_a_scalar_of_numpy_that_no_metadata_hold_is_refused(value: Any) -> None:
+    with pytest.raises(MetadataError):
+        Metadata(content="pickle", info={"a": value}).encode()
+
+
+def test_scalars_are_taken_without_a_numpy_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "numpy")
+    assert Metadata(content="pickle", info={"a": 1}).encode()
+    with pytest.raises(MetadataError):
+        Metadata(content="pickle", info={"a": object()}).encode()
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,11 @@ def test_info_is_a_table(info: Any, ring: Keyring) -> None:
 
 @pytest.mark.parametrize(
     ("value", "told"),
-    [(None, "type NoneType, which info does not take$"), (np.float32(1), r"\(give its .tolist")],
+    [
+        (None, "type NoneType, which info does not take$"),
+        (np.array([1.5]), r"\(give its .tolist"),
+        (np.datetime64(1, "s"), "type datetime64, which info does not take$"),
+    ],
 )
 def test_what_info_does_not_take_is_told(value: Any, told: str, ring: Keyring) -> None:
     with pytest.raises(MetadataError, match=told):

@@ -9,6 +9,7 @@ import functools
 import json
 import math
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -46,23 +47,39 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(name)
 
 
-def _as_dict(value: object) -> dict[str, Any]:
-    """Give a mapping as the one kind that json writes."""
+def _as_json(value: object) -> Any:  # noqa: ANN401 - any JSON
+    """Return a mapping or a number of NumPy's as the one kind that json writes."""
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(value)
+    number = _plain(value)
+    if number is value:
+        raise TypeError(value)
+    return number
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any value
+    """Return a scalar of NumPy's as the bool, int or float that it holds; all else as it is.
+
+    Not those of other kinds: the item of a datetime64[ns] is a bare count of nanoseconds.
+    """
+    return value.item() if _is_scalar(value) and value.dtype.kind in "biuf" else value
+
+
+def _is_scalar(value: object) -> bool:
+    """Return whether a value is a scalar of NumPy's, which need not be loaded."""
+    return isinstance(value, getattr(sys.modules.get("numpy"), "generic", ()))
 
 
 def _make_dump() -> Callable[[object], str]:
     """Give the writer of canonical JSON, made once: JSONEncoder makes one anew for each call."""
     encoder = json.JSONEncoder(
-        sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_as_dict
+        sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_as_json
     )
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return encoder.encode
     write = make(
-        None, _as_dict, json.encoder.encode_basestring, None, ":", ",", True, False, False
+        None, _as_json, json.encoder.encode_basestring, None, ":", ",", True, False, False
     )  # fmt: skip
     return lambda value: "".join(write(value, 0))
 
@@ -290,6 +307,7 @@ def _info_fault(value: object, depth: int = 2) -> str | None:
     """Say what in the user's own values JSON metadata cannot hold; `depth` counts from the top."""
     if depth == 2 and not isinstance(value, Mapping):
         return "it must be an object"
+    value = _plain(value)
     if isinstance(value, str):
         return _text_fault(value)
     if isinstance(value, bool):
@@ -301,7 +319,8 @@ def _info_fault(value: object, depth: int = 2) -> str | None:
     if isinstance(value, float):
         return None if math.isfinite(value) else "a float is not finite"
     if not isinstance(value, Mapping | list | tuple):
-        hint = " (give its .tolist())" if hasattr(value, "tolist") else ""
+        listed = hasattr(value, "tolist") and not _is_scalar(value)
+        hint = " (give its .tolist())" if listed else ""
         return f"a value is of type {type(value).__name__}, which info does not take{hint}"
     if depth > _MAX_DEPTH:
         return f"it is nested deeper than {_MAX_DEPTH} levels, the metadata themselves being one"
