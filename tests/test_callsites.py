@@ -275,8 +275,8 @@ def test_an_open_that_is_not_pythons_stays() -> None:
         "joblib.dump(m, p, cache_size=3)",
         "joblib.dump(m, p, compress='zlib')",
         "joblib.dump(m, p, compress=level)",
-        'pandas.read_pickle(p, compression="gzip")',
-        "pandas.read_pickle(p, storage_options=o)",
+        'pandas.to_pickle(f, p, compression="gzip")',
+        "pandas.to_pickle(f, p, storage_options=o)",
         "pickle.load(f, unheard_of=1)",
     ],
 )
@@ -287,11 +287,34 @@ def test_what_is_lost_has_a_remark(call: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "call", ["joblib.load(p, mmap_mode=None)", 'pandas.read_pickle(p, compression="infer")']
+    ("call", "instead"),
+    [
+        ("joblib.load(p, mmap_mode=None)", "pickleseal.signed_load(p)"),
+        ('pandas.to_pickle(f, p, compression="infer")', "pickleseal.signed_dump(f, p)"),
+    ],
 )
-def test_an_argument_that_says_nothing_goes_without_a_remark(call: str) -> None:
+def test_an_argument_that_says_nothing_goes_without_a_remark(call: str, instead: str) -> None:
     (site,) = sites(f"import joblib, pandas\n{call}")
-    assert (site.instead, site.remarks) == ("pickleseal.signed_load(p)", ())
+    assert (site.instead, site.remarks) == (instead, ())
+
+
+@pytest.mark.parametrize(
+    ("source", "remarks"),
+    [
+        ("import pandas as pd\npd.read_pickle(p)", 1),
+        ("from pandas import read_pickle\nlist(map(read_pickle, paths))", 2),
+        ('import pandas\npandas.read_pickle(p, compression="infer")', 1),
+        ('import pandas\npandas.read_pickle(p, compression="gzip")', 2),
+        ("import pandas\npandas.read_pickle(p, storage_options=o)", 2),
+        ("import pandas\npandas.read_pickle(*a)", 2),
+    ],
+)
+def test_reading_with_pandas_has_a_remark_on_frames_of_older_versions(
+    source: str, remarks: int
+) -> None:
+    (site,) = [site for site in sites(source) if site.kind is Kind.LOAD]
+    assert len(site.remarks) == remarks
+    assert "older pandas" in site.remarks[-1]
 
 
 @pytest.mark.parametrize(

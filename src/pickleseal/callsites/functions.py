@@ -17,13 +17,15 @@ class Kind(StrEnum):
 class Rule(NamedTuple):
     """What takes a function's place, `target`, and its parameters by position, `takes`.
 
-    `alike`: the target has all of its parameters. `more` is what the new call needs besides.
+    `alike`: the target has all of its parameters. `more` is what the new call needs besides,
+    `remark` what it does not do.
     """
 
     target: str
     takes: tuple[str, ...]
     alike: bool = False
     more: tuple[str, ...] = ()
+    remark: str | None = None
 
     @property
     def full_name(self) -> str:
@@ -72,6 +74,10 @@ _SHELF = (
     "a shelf unpickles each value that is looked up: keep what signed_dumps gives in a dbm, and"
     " load each value with signed_loads"
 )
+_OLD_FRAMES = (
+    "read_pickle maps names of older pandas versions to those of today, signed_load does not: what"
+    " an older pandas wrote, load with read_pickle once and write anew with signed_dump"
+)
 _UNPICKLER = (
     "signed_load(file) takes the place of its load(); signed_load has allow= where find_class"
     " was to limit names"
@@ -98,7 +104,9 @@ PICKLES: Mapping[str, Rule | Words] = {
     "joblib.load": Rule("signed_load", ("filename", "mmap_mode", "ensure_native_byte_order")),
     "joblib.dump": Rule("signed_dump", ("value", "filename", "compress", "protocol", "cache_size")),
     "pandas.read_pickle": Rule(
-        "signed_load", ("filepath_or_buffer", "compression", "storage_options")
+        "signed_load",
+        ("filepath_or_buffer", "compression", "storage_options"),
+        remark=_OLD_FRAMES,
     ),
     "pandas.to_pickle": Rule(
         "signed_dump", ("obj", "filepath_or_buffer", "compression", "protocol", "storage_options")

@@ -108,6 +108,8 @@ def _site(mention: Mention, written: _Written) -> Site:
         remarks = ["it is handed on: look at how it is called there"]
         if rule.more:
             remarks.append(f"{rule.full_name} needs {', '.join(rule.more)} in each call")
+    if isinstance(rule, Rule) and rule.remark:
+        remarks.append(rule.remark)
     if mention.function == METHOD:
         remarks.append("a guess: whatever has a method of this name is listed")
     elif not mention.followed:
