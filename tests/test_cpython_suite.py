@@ -40,6 +40,9 @@ pickletester = pytest.importorskip(
     "test.pickletester", reason="this Python comes without its own tests"
 )
 
+# Some of CPython's tests pickle classes that they say are of __main__.
+pytestmark = pytest.mark.filterwarnings("ignore::pickleseal.MainModuleWarning")
+
 RING = Keyring(Key.generate(Suite.BLAKE3))
 
 

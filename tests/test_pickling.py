@@ -8,6 +8,7 @@ import datetime as dt
 import enum
 import functools
 import hashlib
+import io
 import operator
 import pathlib
 import pickle
@@ -20,6 +21,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -334,7 +336,7 @@ def test_it_is_told_what_pickles_a_function_of_ones_own(ring: Keyring) -> None:
             signed_dumps(obj, keyring=ring)
         assert len(getattr(caught.value, "__notes__", ())) == notes
     of_main = b"c__main__\nNoSuchName\n."
-    for raw, notes in ((of_main, 1), (zlib.compress(of_main), 1), (b"cpickle\nNoSuchName\n.", 0)):
+    for raw, notes in ((of_main, 1), (zlib.compress(of_main), 1), (b"cpickle\nNoSuchName\n.", 1)):
         data = adopt_bytes(raw, keyring=ring)
         with pytest.raises(AttributeError) as missing:
             signed_loads(data, keyring=ring)
@@ -547,17 +549,51 @@ def test_what_is_allowed_by_a_name_of_today_is_no_module_with_a_name_of_old(
 
 
 @pytest.mark.parametrize("start", [b"", b"\x80\x02", b"\x80\x02\x80\x04", b"N0\x80\x05"])
-def test_a_name_of_python_2_is_allowed_by_that_of_today_and_is_the_one_that_is_looked_up(
+def test_a_name_of_python_2_is_allowed_by_that_of_today_which_is_the_one_that_is_looked_up(
     start: bytes, ring: Keyring, commands: Any
 ) -> None:
     metadata = Metadata("pickle", imports=(("commands", "getoutput"),))
     data = crafted(ring, metadata, start + NAMES_COMMANDS)
-    for allow in (["subprocess"], ["subprocess.getoutput"], ["commands"], None):
+    for allow in (["subprocess"], ["subprocess.getoutput"], None):
         assert signed_loads(data, keyring=ring, allow=allow) is subprocess.getoutput
+    for told in (metadata, Metadata("pickle", imports_omitted=1)):
+        data = crafted(ring, told, start + NAMES_COMMANDS)
+        for old in ("commands", "commands.getoutput"):
+            with pytest.raises(PolicyError, match=r"subprocess\.getoutput .*commands"):
+                signed_loads(data, keyring=ring, allow=[old])
     with pytest.raises(PolicyError):
         signed_loads(data, keyring=ring, allow=["subprocess"], fix_imports=False)
     plain = signed_loads(data, keyring=ring, allow=["commands"], fix_imports=False)
     assert plain == commands.getoutput
+
+
+@pytest.mark.parametrize("pack", [bytes, zlib.compress])
+def test_a_file_of_joblibs_reaches_no_name_that_is_allowed_by_one_of_old_alone(
+    pack: Callable[[bytes], bytes], ring: Keyring, commands: Any
+) -> None:
+    file = io.BytesIO()
+    joblib.dump(np.empty(1, object), file)
+    # The pickle that an array of objects has of its own stands in the stream of the whole.
+    beside = file.getvalue()[: file.getvalue().rindex(b"\x80")]
+    stream = b"\x80\x02" + NAMES_COMMANDS
+    for whole in (stream, beside + stream + b"."):
+        metadata = Metadata("joblib", imports_omitted=1, raw_size=len(whole))
+        data = crafted(ring, metadata, pack(whole))
+        with pytest.raises(PolicyError, match=r"subprocess\.getoutput .*commands"):
+            signed_loads(data, keyring=ring, allow=["commands", "joblib", "numpy"])
+        found = signed_loads(data, keyring=ring, allow=["subprocess", "joblib", "numpy"])
+        assert found is subprocess.getoutput
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+def test_sets_of_old_protocols_are_allowed_by_the_builtins_of_today(
+    protocol: int, ring: Keyring
+) -> None:
+    data = signed_dumps({1, 2}, protocol, keyring=ring)
+    allow = ["builtins.set", "builtins.object", "copyreg"]
+    assert signed_loads(data, keyring=ring, allow=allow) == {1, 2}
+    with pytest.raises(PolicyError, match=r"builtins\.set .*__builtin__\.set"):
+        signed_loads(data, keyring=ring, allow=["__builtin__", "copy_reg"])
 
 
 def test_imports_that_were_left_out_are_not_enforced(ring: Keyring) -> None:

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -429,6 +430,41 @@ def test_what_is_older_than_the_load_accepts_is_refused(
     with nothing_unpickled(), pytest.raises(ExpiredError):
         load(old, ring, max_age=hour)
     assert load(old, ring) == 1
+
+
+@pytest.mark.parametrize("fixed", ["0", "1500000000", "4000000000"])
+@pytest.mark.parametrize("by", [signed_dumps, adopt_bytes])
+def test_a_time_to_run_counts_from_the_clock_and_not_from_the_fixed_date(
+    by: Any, fixed: str, ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    obj = pickle.dumps("x") if by is adopt_bytes else "x"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", fixed)
+    before = int(time.time())
+    data = by(obj, keyring=ring, expires=timedelta(days=30))
+    metadata = inspect_bytes(data, ring)
+    assert metadata.created == int(fixed)
+    assert 0 <= metadata.expires - before - timedelta(days=30).total_seconds() < 60
+    assert signed_loads(data, keyring=ring) == "x"
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    data = by(obj, keyring=ring, expires=soon)
+    assert inspect_bytes(data, ring).expires == int(soon.timestamp())
+    for over in (timedelta(seconds=-1), datetime(2020, 1, 1, tzinfo=UTC)):
+        with pytest.raises(MetadataError):
+            by(obj, keyring=ring, expires=over)
+
+
+@pytest.mark.parametrize("max_age", [timedelta(0), timedelta(days=1), timedelta.max])
+def test_a_file_from_the_future_has_no_age(
+    max_age: timedelta, ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for ahead in (120, 10**9):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", str(int(time.time()) + ahead))
+        future = sealed(Decimal(1), ring)
+        with nothing_unpickled(), pytest.raises(ExpiredError):
+            load(future, ring, max_age=max_age)
+        assert load(future, ring) == 1
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(int(time.time()) + 50))
+    assert load(sealed("a clock that goes wrong", ring), ring, max_age=max_age)
 
 
 def test_a_bare_number_is_no_time(ring: Keyring) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pickleseal import ContextError, ExpiredError, PolicyError
 from pickleseal.metadata import Metadata
-from pickleseal.policy import Drift, check_context, check_expiry, check_size, drifts
+from pickleseal.policy import Drift, check_age, check_context, check_expiry, check_size, drifts
 
 # --- context ---------------------------------------------------------------------------------
 
@@ -159,3 +159,15 @@ def test_a_drift_tells_package_and_versions_and_nothing_a_terminal_acts_on() -> 
     text = str(Drift("numpy", "2.0", "2.1"))
     assert all(part in text for part in ("numpy", "2.0", "2.1"))
     assert str(Drift("\x1b[2Jnumpy", "2\n0", None)).isprintable()
+
+
+def test_a_file_may_be_sealed_a_minute_ahead_of_the_readers_clock_and_no_more() -> None:
+    metadata = Metadata(content="pickle", created=1_700_000_000)
+    for now in (1_700_000_000.0, 1_699_999_940.0, 1_700_000_010.0):
+        check_age(metadata, 10.0, now)
+    for now in (1_699_999_939.9, 0.0, 1_700_000_010.1):
+        with pytest.raises(ExpiredError):
+            check_age(metadata, 10.0, now)
+    check_age(metadata, None, 0)
+    with pytest.raises(ExpiredError):
+        check_age(Metadata(content="pickle"), 10.0, 0)

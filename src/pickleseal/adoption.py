@@ -144,14 +144,13 @@ def seal_adopted(
     """Begin the envelope of bytes that were judged; nobody else may change them meanwhile."""
     sealed_for = None if context is None else md.normalize_context(context)
     key = find_keyring(keyring).sealing_key(context=sealed_for, now=time.time())
-    created = persist.now()
     told = None if found.names is None else persist.told_of(found.names)
     metadata = md.Metadata(
         content=found.content,
         source="adopted",
         context=sealed_for,
-        created=created,
-        expires=persist.expiry(expires, created),
+        created=persist.now(),
+        expires=persist.expiry(expires, time.time()),
         serial=serial,
         imports=told and told.imports,
         imports_omitted=told and told.omitted,

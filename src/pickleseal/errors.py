@@ -11,6 +11,7 @@ __all__ = [
     "ExpiredError",
     "KeyPermissionError",
     "KeyringError",
+    "MainModuleWarning",
     "MalformedError",
     "MetadataError",
     "NoKeyError",
@@ -99,7 +100,7 @@ class RollbackError(SealError):
 
 
 class ExpiredError(SealError):
-    """The envelope is genuine, but its time is over."""
+    """The envelope is genuine, but its time is over, or its age is not known."""
 
 
 class PolicyError(SealError):
@@ -140,6 +141,10 @@ class KeyPermissionError(KeyringError):
 
 class VersionMismatchWarning(UserWarning):
     """A package differs from the version that an object was sealed with."""
+
+
+class MainModuleWarning(UserWarning):
+    """What is sealed loads only where `__main__` defines what this `__main__` does."""
 
 
 class BareLoadWarning(UserWarning):

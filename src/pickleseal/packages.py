@@ -35,6 +35,35 @@ def versions_here(packages: Iterable[str]) -> Mapping[str, str | None]:
     return {name: PYTHON_VERSION if name == PYTHON else _version(name) for name in packages}
 
 
+def compared(module: str, sealed: Mapping[str, str]) -> str:
+    """Say which version of a module's package `sealed` has, which one is here, and what to do."""
+    package = _package_of(module.partition(".")[0], sealed)
+    then, here = sealed.get(package), versions_here([package])[package]
+    if then is None and here is None:
+        gone = [f"{name} {sealed[name]}" for name in sealed if versions_here([name])[name] is None]
+        if not gone:
+            return f"{package} is not installed here"
+        return f"sealed with {', '.join(gone)}, not installed here. Install that to load it"
+    if then is None:
+        return (
+            f"{package} {here} is here, and which version it was sealed with is not recorded."
+            " Load it with the version that it was made with"
+        )
+    if here is None:
+        return f"sealed with {package} {then}, which is not installed here. Install it to load this"
+    if then == here:
+        return f"sealed with {package} {then}, which is here, too"
+    return f"sealed with {package} {then}, and {here} is here. Install {then} to load this"
+
+
+def _package_of(module: str, sealed: Mapping[str, str]) -> str:
+    """Return the distribution that a top-level module is of, loaded or not; itself if unknown."""
+    if module in sys.stdlib_module_names:
+        return PYTHON
+    name = _KNOWN.get(module, module)
+    return name if name in sealed or _version(name) else _listed_owner(module) or name
+
+
 def warning(
     message: str, *, package: str, sealed: str, here: str | None, class_name: str
 ) -> VersionMismatchWarning:
@@ -70,11 +99,15 @@ def _owner(module: str) -> tuple[str, str] | None:
     name = _KNOWN.get(module, module)
     version = _version(name)
     if version is None and _installed(module):
-        from importlib import metadata  # noqa: PLC0415 - slow to import, and not always needed
-
-        name = next(iter(metadata.packages_distributions().get(module, ())), module)
+        name = _listed_owner(module) or module
         version = _version(name)
     return None if version is None else (name, version)
+
+
+def _listed_owner(module: str) -> str | None:
+    from importlib import metadata  # noqa: PLC0415 - slow to import, and not always needed
+
+    return next(iter(metadata.packages_distributions().get(module, ())), None)
 
 
 def _installed(module: str) -> bool:

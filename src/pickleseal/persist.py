@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, SupportsIndex, cast
 from pickleseal import codec, opening, packages, pickling, pinning, policy, seal, storage
 from pickleseal import metadata as md
 from pickleseal import pins as pin_rules
-from pickleseal.errors import MetadataError, VersionMismatchError, shown
+from pickleseal.errors import MainModuleWarning, MetadataError, VersionMismatchError, shown
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.sources import find_keyring
 from pickleseal.seal import Verified
@@ -30,6 +30,7 @@ _MAX_CLASS_NAME = 1000
 _MANY_NAMES = 256
 """What is worked out from more names than these is not kept for the next dump."""
 _MAX_DIGITS = 12
+_MOST_TOLD = 5
 
 
 def signed_dump(
@@ -63,10 +64,11 @@ def signed_dump(
         must name the same. Default: none.
     serial: your count of versions of what the context names, 0 to 2^53 - 1, so that a load can
         refuse an older one. Default: none.
-    expires: when loads begin to refuse it: a datetime with a time zone, or a timedelta from now.
-        Default: never.
+    expires: when loads begin to refuse it: a datetime with a time zone, or a timedelta from now
+        by the clock. Default: never.
     info: facts of your own, such as metrics, kept in the sealed header: a dict of JSON
-        values without null, read by `inspect` without unpickling.
+        values without null, read by `inspect` without unpickling. NumPy's scalars are taken
+        as the Python values that they hold.
     pickler: "pickle", or "cloudpickle" for lambdas and what `__main__` defines.
     compress: "zstd", or a level from 1 (fast) to 22 (small), or ("zstd", level). "zstd" and True
         are level 3. Default: no compression, which is the fastest way for arrays.
@@ -75,7 +77,8 @@ def signed_dump(
     Raises KeyringError where there is no key to seal with, MetadataError (a ValueError) for a
     context, serial, time or info that cannot be sealed, TargetError for a path that is no regular
     file, OSError where it cannot be written, and what pickling raises. On any error a path is as
-    it was before.
+    it was before. Warns (MainModuleWarning) of names of `__main__`, which load only where
+    `__main__` defines them.
 
     The layout is laid down in the written format.
     """
@@ -157,11 +160,12 @@ def signed_load(
     pins: the path of a file that remembers, for each context, the highest serial that was loaded
         and its content, and so refuses an older one; it is written when the load is
         done. Default: what PICKLESEAL_PINS names, else none.
-    max_age: refuse a file that was sealed longer ago (a timedelta). Default: any.
+    max_age: refuse a file that was sealed longer ago (a timedelta), or that says it was sealed
+        over a minute from now. Default: any.
     expect: the one content to accept, `ps<suite>:` and 64 hexadecimal digits, as `inspect` tells
         it. Default: any.
     allow: what the pickle may refer to: modules, with all below them ("sklearn"), and single names
-        ("builtins.set"), as `inspect` lists them. Default: what was recorded when it was sealed.
+        ("builtins.set"), as they are called today. Default: what was recorded when it was sealed.
     on_mismatch: what to do where Python or a package differs from the version sealed with:
         "warn" (default), "raise", or "ignore".
     max_bytes: refuse an envelope of more bytes, or one that would expand to more. Default: no
@@ -356,6 +360,8 @@ def _seal(
     )
     created = now()
     told = told_of(pickled.names)
+    if "__main__" in told.modules:
+        _warn_of_main(pickled.names)
     cls = f"{type(obj).__module__}.{type(obj).__qualname__}"
     metadata = md.Metadata(
         content="pickle",
@@ -363,7 +369,7 @@ def _seal(
         class_name=cls if cls.isprintable() and len(cls) <= _MAX_CLASS_NAME else None,
         context=sealed_for,
         created=created,
-        expires=expiry(expires, created),
+        expires=expiry(expires, time.time()),
         serial=serial_of(serial),
         versions=packages.versions_of(told.modules),
         imports=told.imports,
@@ -377,6 +383,19 @@ def _seal(
         return seal.seal_head(key, metadata, lengths), segments
     stored = storage.compressed(segments, level)
     return seal.seal_head(key, metadata, [len(s) for s in stored], lengths), stored
+
+
+def _warn_of_main(names: pickling.Names) -> None:
+    own = sorted(shown(name) for module, name in names if module == "__main__")
+    if not own:
+        return
+    more = f" and {len(own) - _MOST_TOLD} more" if len(own) > _MOST_TOLD else ""
+    warnings.warn(
+        f"this loads only where __main__ defines {', '.join(own[:_MOST_TOLD])}{more}, as in this"
+        ' program: put that into a module, or give pickler="cloudpickle"',
+        MainModuleWarning,
+        stacklevel=_callers_level(),
+    )
 
 
 class Told(NamedTuple):
@@ -413,19 +432,22 @@ def serial_of(serial: SupportsIndex | None) -> int | None:
         return cast("int", serial)  # and so it is refused with the other metadata
 
 
-def expiry(expires: datetime | timedelta | None, created: int) -> int | None:
-    """Give the Unix seconds at which an envelope that is being made expires."""
+def expiry(expires: datetime | timedelta | None, now: float) -> int | None:
+    """Return when an envelope made at `now` expires, in whole Unix seconds.
+
+    `now` is the clock's and never SOURCE_DATE_EPOCH, since loads go by the clock.
+    """
     if expires is None:
         return None
     if isinstance(expires, timedelta):
-        over = created + expires.total_seconds()
+        over = now + expires.total_seconds()
     elif isinstance(expires, datetime):
         if expires.tzinfo is None:
             raise MetadataError("expires needs a time zone, such as datetime.now(UTC) has")
         over = expires.timestamp()
     else:
         raise TypeError(f"expires takes a datetime or timedelta, not {type(expires).__name__}")
-    if over <= created:
+    if over <= now:
         raise MetadataError("expires lies before the time at which it is sealed")
     return int(over)
 

@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from pickleseal import opcodes, opening, unpacking
+from pickleseal import opcodes, opening, packages, unpacking
 from pickleseal.errors import MalformedError, PolicyError, shown
 from pickleseal.metadata import External, Metadata
 from pickleseal.policy import Allowed, today_of
@@ -136,6 +136,7 @@ def restore(
         buffers=left,
     )
     unpickler.check = check
+    unpickler.metadata = head.metadata
     obj = unpickler.load()
     if reader.position != len(stream):
         raise MalformedError(f"{len(stream) - reader.position} bytes follow the end of the pickle")
@@ -269,20 +270,41 @@ _find_class = pickle.Unpickler.find_class
 _NameCheck = Callable[..., None]
 
 
-def _note_on(error: AttributeError, module: str) -> None:
+def _note_on(
+    error: ImportError | AttributeError, module: str, name: str, metadata: Metadata
+) -> None:
+    """Note on the error of a failed lookup which version the object was sealed with."""
     if module == "__main__":
         error.add_note(_CLOUDPICKLE)
+        return
+    # A module that is there may fail to import another one, of another package.
+    missing = (isinstance(error, ImportError) and error.name) or module
+    note = f"It asks for {module}.{name}: {packages.compared(missing, metadata.versions or {})}"
+    if missing.partition(".")[0] == "pandas":
+        note += f". {_OLD_PANDAS}"
+    error.add_note(shown(note))
+
+
+_OLD_PANDAS = (
+    "pandas.read_pickle maps names of older versions to those of today, which signed_load does not"
+    " do: let pickleseal extract check the seal and give the plain pickle, load that with"
+    " pandas.read_pickle, and save it anew with signed_dump"
+)
 
 
 class _Unpickler(pickle.Unpickler):
     check: _NameCheck
+    metadata: Metadata
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as in pickle
         self.check(module, name)
+        return self.look_up(module, name)
+
+    def look_up(self, module: str, name: str) -> Any:  # noqa: ANN401 - as in pickle
         try:
             return _find_class(self, module, name)
-        except AttributeError as error:
-            _note_on(error, module)
+        except (ImportError, AttributeError) as error:
+            _note_on(error, module, name, self.metadata)
             raise
 
 
@@ -291,11 +313,7 @@ class _UnpicklerOfPython2(_Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as in pickle
         self.check(module, name, of_python_2=True)
-        try:
-            return _find_class(self, *today_of(module, name))
-        except AttributeError as error:
-            _note_on(error, module)
-            raise
+        return self.look_up(*today_of(module, name))
 
 
 def _kind_for(start: bytes | memoryview, *, fix_imports: bool) -> type[_Unpickler]:
@@ -307,7 +325,7 @@ def _kind_for(start: bytes | memoryview, *, fix_imports: bool) -> type[_Unpickle
 def _name_check(metadata: Metadata, allow: Allowed | None) -> _NameCheck:
     """Give what refuses a name that a pickle asks for and may not have.
 
-    `of_python_2`: the name is looked up as it is called today, and both spellings may be allowed.
+    `of_python_2`: the name is looked up as it is called today, so `allow` must have that name.
     """
     listed = None if metadata.imports is None else frozenset(metadata.imports)
 
@@ -316,11 +334,11 @@ def _name_check(metadata: Metadata, allow: Allowed | None) -> _NameCheck:
             raise PolicyError(
                 f"it refers to {shown(module)}.{shown(name)}, which its sealed imports do not list"
             )
-        if allow is not None and not (
-            allow.has(module, name) or (of_python_2 and allow.has(*today_of(module, name)))
-        ):
+        wanted = today_of(module, name) if of_python_2 else (module, name)
+        if allow is not None and not allow.has(*wanted):
+            old = "" if wanted == (module, name) else f" (as Python 2 calls it {module}.{name})"
             raise PolicyError(
-                f"it refers to {shown(module)}.{shown(name)}, which allow does not have"
+                f"it refers to {shown('.'.join(wanted) + old)}, which allow does not have"
             )
 
     return check
@@ -333,7 +351,8 @@ def _restore_joblib(payload: Verified, check: _NameCheck) -> Any:  # noqa: ANN40
         raise MalformedError("joblib content has one segment")
     from joblib import numpy_pickle  # noqa: PLC0415 - only for files that were adopted
 
-    data = unpacking.expand(packed, payload.head.metadata.raw_size or 0)
+    metadata = payload.head.metadata
+    data = unpacking.expand(packed, metadata.raw_size or 0)
     file = io.BufferedReader(_Raw(data))
 
     class Unpickler(numpy_pickle.NumpyUnpickler):  # type: ignore[misc,unused-ignore]
@@ -341,8 +360,8 @@ def _restore_joblib(payload: Verified, check: _NameCheck) -> Any:  # noqa: ANN40
             check(module, name, of_python_2=self.proto <= _LAST_PROTOCOL_OF_PYTHON_2)
             try:
                 found = super().find_class(module, name)
-            except AttributeError as error:
-                _note_on(error, module)
+            except (ImportError, AttributeError) as error:
+                _note_on(error, module, name, metadata)
                 raise
             return Wrapper if found is numpy_pickle.NumpyArrayWrapper else found
 
@@ -363,6 +382,7 @@ def _restore_joblib(payload: Verified, check: _NameCheck) -> Any:  # noqa: ANN40
             start = data[file.tell() :][:2]
             inner = _kind_for(start, fix_imports=True)(file, fix_imports=False)
             inner.check = check
+            inner.metadata = metadata
             return inner.load()
 
     # joblib before 1.5 has no such argument.

@@ -44,14 +44,26 @@ def time_text(seconds: int) -> str:
 
 
 def check_age(metadata: Metadata, max_age: float | None, now: float) -> None:
-    """Return if an envelope was sealed at most `max_age` seconds before `now`, if that is asked."""
+    """Raise ExpiredError for a file sealed over `max_age` seconds before `now`, or after it.
+
+    A clock may be a minute behind the one that the file was sealed by, as Fernet has it.
+    """
     if max_age is None:
         return
     if metadata.created is None:
         raise ExpiredError("it does not say when it was sealed, and the load sets a max_age")
     age = now - metadata.created
+    if age < -_MAX_CLOCK_SKEW:
+        raise ExpiredError(
+            f"it says that it was sealed at {time_text(metadata.created)}, {-age:.0f} seconds from"
+            " now, so its age is not known, and the load sets a max_age. Set the clock"
+            " right; if it is right, seal the object anew"
+        )
     if age > max_age:
         raise ExpiredError(f"it was sealed {age:.0f} seconds ago, over max_age of {max_age:.0f}")
+
+
+_MAX_CLOCK_SKEW = 60
 
 
 def check_serial(metadata: Metadata, min_serial: int | None) -> None:
@@ -136,10 +148,10 @@ def today_of(module: str, name: str) -> tuple[str, str]:
 
 
 def check_imports(metadata: Metadata, allowed: Allowed | None) -> None:
-    """Return if all names that the envelope lists are among those allowed, if that is asked for.
+    """Raise PolicyError for a listed name that no reading of the stream could let through.
 
-    What it does not list is held against them when the unpickler asks for it; and so is whether a
-    name stands for another one of today, which the protocol of the stream tells.
+    Whether a name of Python 2 stands for one of today depends on the stream's protocol, which the
+    head does not tell. The unpickler asks again for each name that it looks up.
     """
     if allowed is None:
         return
