@@ -83,6 +83,11 @@ _UNPICKLER = (
     " was to limit names"
 )
 _PICKLER = "signed_dump(obj, file) takes the place of its dump(obj)"
+_MEMORY = (
+    "joblib.Memory unpickles what lies in its cache folder, and pickleseal does not seal that yet:"
+    " keep the folder where nobody else can write; results that go elsewhere, write with"
+    " signed_dump and load with signed_load"
+)
 
 PICKLES: Mapping[str, Rule | Words] = {
     "pickle.load": Rule("signed_load", ("file",), alike=True),
@@ -103,6 +108,7 @@ PICKLES: Mapping[str, Rule | Words] = {
     "cloudpickle.CloudPickler": Words(Kind.DUMP, _PICKLER, is_class=True),
     "joblib.load": Rule("signed_load", ("filename", "mmap_mode", "ensure_native_byte_order")),
     "joblib.dump": Rule("signed_dump", ("value", "filename", "compress", "protocol", "cache_size")),
+    "joblib.Memory": Words(Kind.LOAD, _MEMORY, is_class=True),
     "pandas.read_pickle": Rule(
         "signed_load",
         ("filepath_or_buffer", "compression", "storage_options"),
@@ -129,7 +135,12 @@ METHOD = "to_pickle"
 TO_PICKLE = Rule("signed_dump", ("self", "path", "compression", "protocol", "storage_options"))
 """What takes its place; "self" is what it is a method of."""
 
-LAST_PARTS = frozenset(name.rpartition(".")[2] for name in (*PICKLES, METHOD))
+_IN_PYTHON = {
+    f"_{name}": name for name in ("load", "loads", "dump", "dumps", "Unpickler", "Pickler")
+}
+"""What the module pickle has besides, written in Python alone, and what it does the same as."""
+
+LAST_PARTS = frozenset(name.rpartition(".")[2] for name in (*PICKLES, METHOD)) | _IN_PYTHON.keys()
 """What stands behind the last dot wherever one of them is named."""
 
 _SAME = {
@@ -140,8 +151,10 @@ _SAME = {
     "cloudpickle.cloudpickle": "cloudpickle",
     "cloudpickle.cloudpickle_fast": "cloudpickle",
     "joblib.numpy_pickle": "joblib",
+    "joblib.memory": "joblib",
     "sklearn.externals.joblib": "joblib",
     "sklearn.externals.joblib.numpy_pickle": "joblib",
+    "sklearn.externals.joblib.memory": "joblib",
     "pandas.io.pickle": "pandas",
     "torch.serialization": "torch",
 }
@@ -157,9 +170,10 @@ def may_name_one(source: str) -> bool:
 
 
 def known_name(dotted: str) -> str:
-    """Give the name that a function has in PICKLES, if it is there, by any of its full names."""
+    """Return the name that a function has in PICKLES, if it is there, by any of its full names."""
     module, _, name = dotted.rpartition(".")
-    return f"{_SAME.get(module, module)}.{name}"
+    module = _SAME.get(module, module)
+    return f"{module}.{_IN_PYTHON.get(name, name) if module == 'pickle' else name}"
 
 
 def starred(module: str) -> Iterator[tuple[str, str]]:

@@ -23,6 +23,14 @@ _OPENERS = frozenset((
     "lzma.open", "lzma.LZMAFile",
 ))  # fmt: skip
 """What opens a path that signed_load takes itself: adopted files keep their compression."""
+_DUNDER = ("name", "globals", "locals", "fromlist", "level")
+_IMPORTERS = {
+    "__import__": _DUNDER,
+    "builtins.__import__": _DUNDER,
+    "importlib.__import__": _DUNDER,
+    "importlib.import_module": ("name", "package"),
+}
+"""What imports a module by its name, and its parameters."""
 
 
 class Mention(NamedTuple):
@@ -55,6 +63,13 @@ def arguments(
     """
     named = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
     return dict(zip(takes, values, strict=False)) | named
+
+
+def is_unpacked(call: ast.Call) -> bool:
+    """Return whether a call hands over arguments by `*` or `**`."""
+    return any(isinstance(one, ast.Starred) for one in call.args) or any(
+        keyword.arg is None for keyword in call.keywords
+    )
 
 
 class _Scope:
@@ -178,8 +193,11 @@ class _Names:
             return False
         if isinstance(value, ast.Constant) and value.value is None:
             return True
-        if not isinstance(value, ast.Name | ast.Attribute):
-            if value is not None and id(node) in self._stand_ins:
+        if value is None:
+            return False
+        is_name = isinstance(value, ast.Name | ast.Attribute)
+        if not is_name and _module_of(value, scope, self._turn) is None:
+            if id(node) in self._stand_ins:
                 self._bind_made(node, names, scope)
                 return True
             return False
@@ -279,15 +297,41 @@ def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str | No
 
 
 def _dotted(node: ast.expr, scope: _Scope, turn: int) -> tuple[str | None, bool]:
-    """Give the full name that an expression is, if it is one, and whether it is followed."""
+    """Return the full name that an expression is, if it is one, and whether it is followed."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute) and len(parts) < _LONGEST_CHAIN:
         parts.append(node.attr)
         node = node.value
-    if not isinstance(node, ast.Name):
-        return None, False
-    origin, known = scope.origin(node.id, turn)
-    return None if origin is None else ".".join([origin, *reversed(parts)]), known
+    if isinstance(node, ast.Name):
+        origin, known = scope.origin(node.id, turn)
+    else:
+        origin, known = _module_of(node, scope, turn), True
+    if origin is None:
+        return None, known and isinstance(node, ast.Name)
+    return ".".join([origin, *reversed(parts)]), known
+
+
+def _module_of(node: ast.expr, scope: _Scope, turn: int) -> str | None:
+    """Return the module that a call imports by its name, as a statement would; else None."""
+    # What is called is a name or an attribute of one: chains of calls may be deep.
+    if not isinstance(node, ast.Call) or not _is_plain(node.func):
+        return None
+    takes = _IMPORTERS.get(_dotted(node.func, scope, turn)[0] or "")
+    if takes is None:
+        return None
+    given = arguments(node, node.args, takes)
+    name = given.get("name")
+    if not isinstance(name, ast.Constant) or not isinstance(name.value, str):
+        return None
+    # __import__ returns the topmost package where it is not asked for names in the module.
+    is_top = "fromlist" in takes and "fromlist" not in given
+    return name.value.partition(".")[0] if is_top else name.value
+
+
+def _is_plain(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) or (
+        isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    )
 
 
 def _is_of_a_pickle(mention: Mention) -> bool:
@@ -296,6 +340,11 @@ def _is_of_a_pickle(mention: Mention) -> bool:
     if mention.function == "torch.load" and isinstance(node, ast.Call):
         value = arguments(node, (), ()).get("weights_only")
         return not (isinstance(value, ast.Constant) and value.value is True)
+    if mention.function == "joblib.Memory" and isinstance(node, ast.Call):
+        # Without a place it keeps nothing.
+        location = arguments(node, node.args, ("location",)).get("location")
+        is_none = isinstance(location, ast.Constant) and location.value is None
+        return is_unpacked(node) or not (location is None or is_none)
     if mention.function == "numpy.load":
         if not isinstance(node, ast.Call):
             return False

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from pickleseal.callsites.functions import METHOD, Kind, Rule, Words, may_name_one
-from pickleseal.callsites.mentions import Mention, arguments, mentions_in
+from pickleseal.callsites.mentions import Mention, arguments, is_unpacked, mentions_in
 from pickleseal.callsites.source import MOST_SOURCE, REFUSALS, Text, decoded, parsed, reason
 
 
@@ -137,7 +137,7 @@ def _call_instead(
         if _is_super(node.func.value):
             return None, [f"{target}(self, path) takes its place"]
         values = [node.func.value, *values]
-    if _is_unpacked(node):
+    if is_unpacked(node):
         if not rule.alike:
             return None, [f"its arguments are not told one by one: write {target}(...) with them"]
         return _call(rule, [*map(written.argument, values), *_as_given(node, written)]), []
@@ -173,12 +173,6 @@ def _call(rule: Rule, texts: Iterable[str]) -> str:
     return f"{rule.full_name}({', '.join([*texts, *rule.more])})"
 
 
-def _is_unpacked(node: ast.Call) -> bool:
-    return any(isinstance(one, ast.Starred) for one in node.args) or any(
-        keyword.arg is None for keyword in node.keywords
-    )
-
-
 def _is_super(node: ast.expr) -> bool:
     return (
         isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
@@ -193,7 +187,7 @@ def _as_given(node: ast.Call, written: _Written) -> Iterator[str]:
 
 def _path_of(file: ast.expr, mention: Mention) -> ast.expr:
     """Give the path that a file is opened from where it is handed over, else the file itself."""
-    if not isinstance(file, ast.Call) or id(file) not in mention.openers or _is_unpacked(file):
+    if not isinstance(file, ast.Call) or id(file) not in mention.openers or is_unpacked(file):
         return file
     given = arguments(file, file.args, ("file", "mode"))
     path, mode = given.get("file"), given.get("mode", ast.Constant(value="r"))
