@@ -261,7 +261,7 @@ def test_extract_takes_no_path_and_names_what_does(wrong: Any, ring: Keyring) ->
 def test_an_array_file_is_called_by_its_name(ring: Keyring) -> None:
     file = io.BytesIO()
     np.save(file, np.arange(3))
-    with pytest.raises(AdoptionError, match="it is a NumPy file"):
+    with pytest.raises(AdoptionError, match=r"a NumPy \.npy file"):
         adopt_bytes(file.getvalue(), keyring=ring)
 
 

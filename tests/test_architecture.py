@@ -13,7 +13,7 @@ import pickleseal
 PACKAGE = Path(pickleseal.__file__).parent
 
 FLOORS = [
-    {"errors", "suite", "version", "globs"},
+    {"errors", "suite", "version", "globs", "beginnings"},
     {
         "mac",
         "tree",
@@ -124,7 +124,7 @@ LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
 PURE = {
     "errors", "suite", "mac", "tree", "envelope", "metadata", "keys", "keyring", "policy", "seal",
-    "opcodes", "roster", "wrapping", "inventory", "codec", "unpacking", "pins",
+    "beginnings", "opcodes", "roster", "wrapping", "inventory", "codec", "unpacking", "pins",
     "callsites.functions", "callsites.source", "callsites.mentions", "callsites.sites",
     "callsites.notebooks",
     "auditing.cursor", "auditing.machine",

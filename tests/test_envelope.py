@@ -98,7 +98,7 @@ def test_what_is_compressed_could_be_adopted(start: bytes) -> None:
     "start", [b"\x1f\x8b", b"BZh9", b"\xfd7zXZ", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd"]
 )
 def test_what_is_compressed_could_be_sealed_inside(start: bytes) -> None:
-    with pytest.raises(NotSealedError, match=r"If it is sealed inside, decompress it first\."):
+    with pytest.raises(NotSealedError, match="If it is sealed inside, decompress it first"):
         parse_fixed(start)
 
 
@@ -110,8 +110,9 @@ def test_what_is_compressed_could_be_sealed_inside(start: bytes) -> None:
     ],
 )
 def test_nobody_is_told_to_adopt_what_is_no_pickle(start: bytes) -> None:
-    with pytest.raises(NotSealedError, match=r"Nothing was unpickled\.$"):
+    with pytest.raises(NotSealedError) as refused:
         parse_fixed(start)
+    assert "pickleseal adopt" not in str(refused.value)
 
 
 # --- layout ----------------------------------------------------------------------------------

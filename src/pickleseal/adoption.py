@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pickleseal import envelope, opcodes, opening, persist, seal, storage, unpacking
 from pickleseal import metadata as md
+from pickleseal.beginnings import beginning_of
 from pickleseal.errors import AdoptionError, MalformedError, PolicyError, shown
 from pickleseal.keystore.sources import find_keyring
 
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
     from pickleseal.auditing.machine import Trace
     from pickleseal.auditing.views import Bytes
 
-_OTHERS = {
-    b"PK\x03\x04": "a zip archive, such as torch and numpy write",
-    b"\x93NUMPY": "a NumPy file",
-    b"ZF": "a file of joblib's from before 0.10, whose arrays lie in files beside it",
-}
 _NOT_ONE = "load it where you trust it, with what wrote it, and write it with signed_dump"
 _COMPANIONS = frozenset(("NDArrayWrapper", "ZNDArrayWrapper"))
 _LAST_OLD_PROTOCOL = 3
@@ -65,14 +61,12 @@ def follow(data: "Bytes") -> "tuple[Trace, int | None]":
     from pickleseal.auditing.cursor import Cursor  # noqa: PLC0415 - only what adopts needs them
     from pickleseal.auditing.machine import trace  # noqa: PLC0415 - as above
 
-    start = data.read(0, 8)
-    if start == envelope.MAGIC:
+    start = data.read(0, envelope.FIXED_SIZE)
+    if start.startswith(envelope.MAGIC):
         raise AdoptionError("it is sealed already")
-    for magic, what in _OTHERS.items():
-        if start.startswith(magic):
-            raise AdoptionError(f"it is {what}: {_NOT_ONE}")
-    if not start:
-        raise AdoptionError("it is empty")
+    found = beginning_of(start)
+    if found is not None and not found.adoptable:
+        raise AdoptionError(f"{found.clause}: {found.advice or _NOT_ONE}")
     method = unpacking.method_of(start)
     try:
         reader = _Pieces(data)

@@ -4,11 +4,11 @@ All here is arithmetic on bytes that nobody has vouched for yet. docs/reference/
 "Layout", is the rule.
 """
 
-import re
 import struct
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Self
 
+from pickleseal.beginnings import EMPTY, beginning_of
 from pickleseal.errors import MalformedError, NothingToReadError, NotSealedError
 from pickleseal.suite import Suite
 
@@ -110,33 +110,13 @@ class Head(NamedTuple):
     raw: tuple[int, ...]
 
 
-_ADOPT = " If you wrote it yourself, seal it as it is with: pickleseal adopt"
-_UNPACK = " If it is sealed inside, decompress it first."
-_EITHER = f"{_UNPACK} If not, and you wrote it yourself, seal it as it is with: pickleseal adopt"
-_PLAIN = "it looks like a plain, unsealed pickle"
-_KNOWN = (
-    (rb"\x80[\x02-\x05]", _PLAIN, _ADOPT),
-    # Older protocols do not tell: these are beginnings that no text is likely to have.
-    (rb"[\]}]q\x00|\([ldt]p0\n", _PLAIN, _ADOPT),
-    (rb"\(?[ci][\w.]+\n\w[\w.]*\n(?:[()]|p\d+\n|q[\x00-\x08])", _PLAIN, _ADOPT),
-    (rb"\x1f\x8b", "it looks like a gzip file", _EITHER),
-    (rb"\x78[\x01\x5e\x9c\xda]", "it looks like a zlib-compressed joblib file", _ADOPT),
-    (rb"BZh", "it looks like a bzip2 file", _EITHER),
-    (rb"\xfd7zXZ", "it looks like an xz file", _EITHER),
-    (rb"\x04\x22\x4d\x18", "it looks like an lz4 file", _EITHER),
-    (rb"\x28\xb5\x2f\xfd", "it looks like a zstd file", _UNPACK),
-    (rb"PK\x03\x04", "it looks like a zip file", ""),
-    (rb"\x93NUMPY", "it looks like a NumPy .npy file", ""),
-)
-"""Beginnings of what is no envelope: what it is taken for, and what to do about it."""
-
-
 def _not_sealed(start: bytes) -> NotSealedError:
     message = "not sealed: this is no pickleseal envelope"
-    for pattern, guess, hint in _KNOWN:
-        if re.match(pattern, start):
-            return NotSealedError(f"{message} ({guess}). Nothing was unpickled.{hint}")
-    return NotSealedError(f"{message}. Nothing was unpickled.")
+    found = beginning_of(start)
+    if found is None:
+        return NotSealedError(f"{message}. Nothing was unpickled.")
+    advice = f" {found.advice[0].upper()}{found.advice[1:]}" if found.advice else ""
+    return NotSealedError(f"{message} ({found.clause}). Nothing was unpickled.{advice}")
 
 
 def left_over(count: int) -> str:
@@ -153,7 +133,9 @@ def parse_fixed(start: bytes) -> Fixed:
     """
     if len(start) < FIXED_SIZE:
         if not start:
-            raise NothingToReadError("not sealed: there is nothing to read (0 bytes)")
+            raise NothingToReadError(
+                f"not sealed: there is nothing to read (0 bytes). If it is a file, {EMPTY.advice}"
+            )
         if start[: len(MAGIC)] != MAGIC[: len(start)]:
             raise _not_sealed(start)
         raise MalformedError(f"cut off: {len(start)} bytes are fewer than any envelope has")

@@ -264,6 +264,11 @@ def _kinds(outer: tuple[str, ...], protocol: int, *, of_joblib: bool) -> tuple[s
     return (*outer, "joblib")
 
 
+def is_named_like_pickle(name: str) -> bool:
+    """Return whether a file has an ending that files with pickles have, compressed or not."""
+    return _ending(_unpacked_name(name)) in _ENDINGS
+
+
 def _ending(name: str) -> str:
     _, dot, ending = name.rpartition(".")
     return ending.lower() if dot else ""

@@ -15,6 +15,7 @@ from pickleseal import envelope, inspection, opening, policy, seal, storage
 from pickleseal import pins as pin_rules
 from pickleseal.auditing.findings import Contents, Finding, Grade, Level, Verdict
 from pickleseal.auditing.views import Bytes, Memory
+from pickleseal.beginnings import beginning_of
 from pickleseal.errors import (
     BadSealError,
     ContextError,
@@ -74,7 +75,7 @@ def _examined(found: Found, wants: Wants) -> Finding:
         with storage.RegularFile(found.path, follow=found.named, folder=folder) as file:
             if _begins_as_envelope(file.read(0, len(envelope.MAGIC))):
                 return _sealed(file, wants)
-            return _unsealed(file, wants)
+            return examine_unsealed(file, digests=wants.digests)
     except NotSealedError:  # a pipe or device that was named, or came in a file's place
         return Finding(found.path, Verdict.UNREADABLE, Level.WARNING, Skip.SPECIAL.value)
     except OSError as error:
@@ -290,10 +291,11 @@ def _look(data: Bytes, name: str = "") -> Contents | None:
         return Contents("not known", Grade.UNREADABLE, 0, (), (reason,))
 
 
-def _unsealed(file: storage.RegularFile, wants: Wants) -> Finding:
+def examine_unsealed(file: storage.RegularFile, *, digests: bool = False) -> Finding:
+    """Return the finding of a file that is no envelope; `digests`: hash it if it is an artifact."""
     contents = _look(file, file.path)
     if contents is None:
-        return Finding(file.path, Verdict.NO_ARTIFACT, Level.NONE, size=file.size)
+        return _no_artifact(file)
     return Finding(
         file.path,
         Verdict.UNSEALED,
@@ -302,8 +304,21 @@ def _unsealed(file: storage.RegularFile, wants: Wants) -> Finding:
         _advice_on(contents, file.path),
         size=file.size,
         contents=contents,
-        digest=f"sha256:{file.sha256()}" if wants.digests else None,
+        digest=f"sha256:{file.sha256()}" if digests else None,
     )
+
+
+def _no_artifact(file: storage.RegularFile) -> Finding:
+    """Return the finding of a file that is no pickle, though it may be named as one."""
+    from pickleseal.auditing.containers import (  # noqa: PLC0415 - imported by now
+        is_named_like_pickle,
+    )
+
+    found = beginning_of(file.read(0, envelope.FIXED_SIZE))
+    if found is None or not found.stands_in or not is_named_like_pickle(file.path):
+        return Finding(file.path, Verdict.NO_ARTIFACT, Level.NONE, size=file.size)
+    reason = f"named like a pickle, and {found.clause}: no load takes it"
+    return Finding(file.path, Verdict.NO_ARTIFACT, Level.NOTE, reason, found.advice, size=file.size)
 
 
 def _judgement_of(contents: Contents) -> str:

@@ -1,0 +1,97 @@
+"""What the first bytes of a file that is no envelope say it is.
+
+Pure: bytes in, a guess out. It is for messages alone; nothing is accepted or refused by it.
+"""
+
+import re
+from typing import NamedTuple
+
+
+class Beginning(NamedTuple):
+    """What a file looks like, as a noun with its article, and what to do about it.
+
+    `sure`: there is nothing else that it could be. `adoptable`: adopt may take it as it is.
+    `stands_in`: the file is not what its name says, but stands in its place: a pointer, an error
+    page, nothing at all.
+    """
+
+    what: str
+    advice: str = ""
+    adoptable: bool = False
+    stands_in: bool = False
+    sure: bool = False
+
+    @property
+    def clause(self) -> str:
+        """What it is, as a clause."""
+        return f"it {'is' if self.sure else 'looks like'} {self.what}"
+
+
+_ADOPT = "if you wrote it yourself, seal it as it is with: pickleseal adopt"
+_UNPACK = "if it is sealed inside, decompress it first"
+_EITHER = f"{_UNPACK}. If not, and you wrote it yourself, seal it as it is with: pickleseal adopt"
+_AGAIN = "an error message may have been saved in its place: download the file again"
+_PLAIN = Beginning("a plain, unsealed pickle", _ADOPT, adoptable=True)
+
+EMPTY = Beginning(
+    "empty",
+    "it may have been cut off as it was written or copied: get a whole copy",
+    stands_in=True,
+    sure=True,
+)
+
+_SPACE = rb"(?:\xef\xbb\xbf)?\s*"
+_KNOWN = (
+    (rb"\x80[\x02-\x05]", _PLAIN),
+    # Older protocols do not tell: these are beginnings that no text is likely to have.
+    (rb"[\]}]q\x00|\([ldt]p0\n", _PLAIN),
+    (rb"\(?[ci][\w.]+\n\w[\w.]*\n(?:[()]|p\d+\n|q[\x00-\x08])", _PLAIN),
+    (rb"\x1f\x8b", Beginning("a gzip file", _EITHER, adoptable=True)),
+    (
+        rb"\x78[\x01\x5e\x9c\xda]",
+        Beginning("a zlib-compressed joblib file", _ADOPT, adoptable=True),
+    ),
+    (rb"BZh", Beginning("a bzip2 file", _EITHER, adoptable=True)),
+    (rb"\xfd7zXZ", Beginning("an xz file", _EITHER, adoptable=True)),
+    (rb"\x04\x22\x4d\x18", Beginning("an lz4 file", _EITHER, adoptable=True)),
+    (rb"\x28\xb5\x2f\xfd", Beginning("a zstd file", _UNPACK)),
+    (rb"PK\x03\x04", Beginning("a zip archive, such as torch and numpy write")),
+    (rb"\x93NUMPY", Beginning("a NumPy .npy file")),
+    (
+        rb"ZF",
+        Beginning("a file of joblib's from before 0.10, whose arrays lie in files beside it"),
+    ),
+    (
+        rb"version https://git-lfs\.github\.com/spec/v1",
+        Beginning(
+            "a Git LFS pointer, and not the file itself",
+            "fetch the file with: git lfs pull",
+            stands_in=True,
+            sure=True,
+        ),
+    ),
+    (
+        rb"/annex/objects/",
+        Beginning(
+            "a git-annex pointer, and not the file itself",
+            "fetch the file with: git annex get",
+            stands_in=True,
+        ),
+    ),
+    (
+        _SPACE + rb"(?i:<!doctype\s+html|<(?:html|head|body)\b)",
+        Beginning("an HTML page", _AGAIN, stands_in=True),
+    ),
+    (_SPACE + rb"<[?!A-Za-z]", Beginning("an XML document", _AGAIN, stands_in=True)),
+    (
+        _SPACE + rb'(?:\{\s*["}]|\[\s*[{"\]])',
+        Beginning("a JSON document", _AGAIN, stands_in=True),
+    ),
+)
+
+
+def beginning_of(start: bytes) -> Beginning | None:
+    """Return what a file looks like that begins with `start`, or None where that is not known."""
+    if not start:
+        return EMPTY
+    return next((known for pattern, known in _KNOWN if re.match(pattern, start)), None)
