@@ -59,8 +59,9 @@ def test_json_tells_all_of_it(tree: Path) -> None:
     done = run("find-loads", "--json", "tree", cwd=tree.parent)
     assert done.returncode == 1
     told = as_json(done)
-    assert told.keys() == {"sites", "faults", "left_out", "files"}
-    assert (told["files"], told["faults"], told["left_out"]) == (4, [], [])
+    assert told.keys() == {"sites", "faults", "links", "left_out", "files"}
+    assert (told["files"], told["faults"], told["links"]) == (4, [], [])
+    assert told["left_out"] == {"files": 0, "folders": {}}
     by_name = {os.path.basename(site["path"]): site for site in told["sites"]}
     assert by_name.keys() == {"train.py", "serve.py", "look.ipynb"}
     remarks = by_name["serve.py"].pop("remarks")
@@ -132,9 +133,9 @@ def test_folders_of_others_are_left_out_and_counted_but_not_where_they_are_named
     (tree / folder / "inner").mkdir(parents=True)
     (tree / folder / "inner" / "theirs.py").write_text(TRAIN)
     told = as_json(run("find-loads", "--json", tree))
-    assert [one["path"] for one in told["left_out"]] == [str(tree / folder)]
+    assert told["left_out"] == {"files": 1, "folders": {str(tree / folder): 1}}
     assert len(told["sites"]) == 3
-    assert "1 folder left out" in run("find-loads", tree).stderr
+    assert "left out 1 file in" in run("find-loads", tree).stderr
     assert len(as_json(run("find-loads", "--json", tree / folder))["sites"]) == 1
 
 
@@ -146,7 +147,7 @@ def test_links_below_a_folder_are_not_followed_and_counted(tree: Path, tmp_path:
     (tree / "link.txt").symlink_to(tree / "notes.txt")
     told = as_json(run("find-loads", "--json", tree))
     assert len(told["sites"]) == 3
-    assert {one["path"] for one in told["left_out"]} == {str(tree / "link"), str(tree / "link.py")}
+    assert set(told["links"]) == {str(tree / "link"), str(tree / "link.py")}
     assert len(as_json(run("find-loads", "--json", tree / "link.py"))["sites"]) == 1
 
 

@@ -36,7 +36,7 @@ from pickleseal.keyring import Keyring
 from pickleseal.metadata import normalize_context
 from pickleseal.seal import SealedHead, open_head
 from pickleseal.storage.files import Stamp, stamp_of
-from pickleseal.walk import BACKUP_SUFFIX, Found, Skip, files_below, is_not_yours
+from pickleseal.walk import BACKUP_SUFFIX, Found, LeftOut, Skip, files_below
 
 _LINE = re.compile(r"\\?([0-9a-fA-F]{64}) [ *].+")
 _SMALL = 1 << 20
@@ -183,9 +183,13 @@ def unhindered(
             yield one
 
 
-def files_to_adopt(paths: Iterable[str], exclude: Globs = NO_GLOBS) -> Iterator[Found]:
-    """Give the files at or below some paths, without those that other programs make and read."""
-    return files_below(paths, excluded=lambda path: exclude.fit(path) or _is_anothers(path))
+def files_to_adopt(
+    paths: Iterable[str], exclude: Globs = NO_GLOBS, left_out: LeftOut | None = None
+) -> Iterator[Found]:
+    """Yield the files at or below some paths, without those that other programs make and read."""
+    return files_below(
+        paths, excluded=lambda path: exclude.fit(path) or _is_anothers(path), left_out=left_out
+    )
 
 
 def survey(
@@ -196,18 +200,20 @@ def survey(
     accepted: Iterable[str] = (),
     digests: frozenset[str] | None = None,
     exclude: Globs = NO_GLOBS,
+    left_out: LeftOut | None = None,
 ) -> Iterator[Surveyed]:
     """Look at each file at or below some paths, and tell whether it can be adopted.
 
     `keyring`, `context`: what a file that is sealed already must be sealed by and for. `accepted`:
     the paths of files that may reach beyond data. `digests`: the SHA-256 of the files that may be
-    adopted at all; None: all may. `exclude`: files and folders that are left alone.
+    adopted at all; None: all may. `exclude`: files and folders that are left alone. `left_out`
+    takes in the folders that are passed over.
     """
     accepted_paths = frozenset(map(os.path.realpath, accepted))
     wants = _Wants(keyring, context, accepted_paths, digests, exclude)
     seen: set[str] = set()
     for root in paths:
-        for found in files_to_adopt([root], exclude):
+        for found in files_to_adopt([root], exclude, left_out):
             real = found.real or os.path.realpath(found.path)
             if real in seen:
                 yield Surveyed(found.path, root, Outcome.SKIPPED, "it was looked at already")
@@ -273,7 +279,7 @@ def _surveyed(found: Found, root: str, wants: _Wants) -> Surveyed:
     if skip is not None:
         outcome = Outcome.SKIPPED if found.skip in _LEFT_ALONE else Outcome.FAILED
         if found.skip is Skip.EXCLUDED and not wants.exclude.fit(found.path):
-            skip = "another program makes and reads it: such files and folders are left alone"
+            skip = "another program makes and reads it: such files are left alone"
         return Surveyed(found.path, root, outcome, skip)
     try:
         folder = None if found.folder is None else found.folder.descriptor
@@ -393,14 +399,13 @@ def _fault_of_sealed(file: storage.RegularFile, root: str, wants: _Wants) -> str
 
 
 def _is_anothers(path: str) -> bool:
-    """Tell whether another program makes and reads what lies at a path, and would miss it."""
+    """Return whether another program makes and reads the file at a path, and would miss it."""
     stem, dot, ending = path.rpartition(".")
     if dot and ending == "dat" and os.path.exists(f"{stem}.dir"):
         return True  # a shelf of Python's own
     folder, name = os.path.split(path)
-    if name == "output.pkl" and os.path.exists(os.path.join(folder, os.pardir, "func_code.py")):
-        return True  # a result that joblib.Memory keeps
-    return is_not_yours(path)
+    # A result that joblib.Memory keeps.
+    return name == "output.pkl" and os.path.exists(os.path.join(folder, os.pardir, "func_code.py"))
 
 
 def _is_backup(file: storage.RegularFile) -> bool:

@@ -12,7 +12,7 @@ from pickleseal.keyring import Keyring
 from pickleseal.metadata import normalize_context
 from pickleseal.roster import fits
 from pickleseal.seal import AuthenticHead
-from pickleseal.walk import Found, Skip, files_below
+from pickleseal.walk import Found, LeftOut, Skip, files_below
 
 _LEFT_ALONE = frozenset((Skip.LINK, Skip.SPECIAL, Skip.LEFTOVER))
 
@@ -44,16 +44,22 @@ class Extracted(NamedTuple):
 
 
 def extract_all(
-    paths: Iterable[str], folder: str, *, keyring: Keyring, context: str | None = None
+    paths: Iterable[str],
+    folder: str,
+    *,
+    keyring: Keyring,
+    context: str | None = None,
+    left_out: LeftOut | None = None,
 ) -> Iterator[Extracted]:
     """Write what is in each envelope at or below some paths into a folder that mirrors theirs.
 
     Nothing is unpickled, and no file is overwritten. `context`: what all of them must be sealed
-    for, a name, or a beginning and `*`; "*" is anything at all. Default: nothing.
+    for, a name, or a beginning and `*`; "*" is anything at all. Default: nothing. `left_out` takes
+    in the folders that are passed over.
     """
     seen: set[str] = set()
     for root in paths:
-        for found in files_below([root]):
+        for found in files_below([root], left_out=left_out):
             real = found.real or os.path.realpath(found.path)
             if real in seen:
                 yield Extracted(found.path, Outcome.SKIPPED, reason="it was looked at already")

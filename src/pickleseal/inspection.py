@@ -3,7 +3,7 @@
 import functools
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -147,7 +147,8 @@ def told(
             return of_head(head, source.name, str(error)), error
         return of_whole(payload.head, source.name, payload.digest), None
 
-    return _all_of(file, look)
+    with storage.open_envelopes(file) as sources:
+        return _all_of(sources, look)
 
 
 def verify(
@@ -167,6 +168,18 @@ def verify(
     Returns an Inspection of status WHOLE. Raises a SealError for all that is refused, KeyringError
     where there is no key, OSError where the file cannot be read.
     """
+    with storage.open_envelopes(file) as sources:
+        return verify_opened(sources, keyring=keyring, context=context, max_bytes=max_bytes)
+
+
+def verify_opened(
+    sources: Iterator[storage.Source],
+    *,
+    keyring: Ring,
+    context: str | None = None,
+    max_bytes: int | None = None,
+) -> Inspection:
+    """Do as `verify` does, with the envelopes of a file that is open."""
     ring = functools.cache(lambda: find_keyring(keyring))
 
     def check(head: seal.AuthenticHead) -> None:
@@ -179,24 +192,23 @@ def verify(
         payload = opening.read(source, ring, check=check, max_bytes=max_bytes)
         return of_whole(payload.head, source.name, payload.digest), None
 
-    return _all_of(file, look)[0]
+    return _all_of(sources, look)[0]
 
 
 _Told = tuple[Inspection, SealError | KeyringError | None]
 
 
-def _all_of(file: File, look: Callable[[storage.Source], _Told]) -> _Told:
-    """Look at each envelope of a path, or at the next one of a file object; give one answer."""
+def _all_of(sources: Iterator[storage.Source], look: Callable[[storage.Source], _Told]) -> _Told:
+    """Look at each envelope of a path, or at the next one of a file object; return one answer."""
     answers: list[_Told] = []
-    with storage.open_envelopes(file) as sources:
-        for source in sources:
-            try:
-                with opening.naming(source.name):
-                    answers.append(look(source))
-            except SealError as error:
-                if answers:
-                    error.args = (f"object {len(answers) + 1}: {error.args[0]}",)
-                raise
+    for source in sources:
+        try:
+            with opening.naming(source.name):
+                answers.append(look(source))
+        except SealError as error:
+            if answers:
+                error.args = (f"object {len(answers) + 1}: {error.args[0]}",)
+            raise
     if len(answers) == 1:
         return answers[0]
     first, *others = [found for found, _ in answers]

@@ -30,7 +30,7 @@ from pickleseal.metadata import Metadata, normalize_context
 from pickleseal.roster import Entry
 from pickleseal.stocktaking import read_inventory
 from pickleseal.storage.files import text_path
-from pickleseal.walk import Found, files_below
+from pickleseal.walk import Found, LeftOut, files_below
 
 
 class Outcome(StrEnum):
@@ -148,15 +148,17 @@ def reseal_all(
     readmitted: Readmission | None = None,
     durable: bool = True,
     dry_run: bool = False,
+    left_out: LeftOut | None = None,
 ) -> Iterator[Resealed]:
     """Seal anew all sealed files at or below some paths, one after the other; tell of each.
 
     `readmitted`: take only the files that its list names, those of revoked keys too. `dry_run`:
-    verify all and write nothing. What was done stays done if this is stopped; begun again, it goes
-    on from there. Raises KeyringError at once where the ring has no key to seal with.
+    verify all and write nothing. `left_out` takes in the folders that are passed over. What was
+    done stays done if this is stopped; begun again, it goes on from there. Raises KeyringError at
+    once where the ring has no key to seal with.
     """
     keyring.sealing_entry(now=time.time())
-    for found in files_below(paths):
+    for found in files_below(paths, left_out=left_out):
         reason = found.reason_to_skip()
         if reason is not None:
             yield Resealed(found.path, Outcome.SKIPPED, reason=reason)

@@ -1,26 +1,30 @@
 """From paths that a person named to the files there are: nothing is skipped in silence.
 
 Links below a folder are not followed, so that a walk ends and stays in its folder; a path that
-was named is taken as it is.
+was named is taken as it is. Folders of other programs are passed over, and their files counted.
 """
 
 import os
 import stat
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Self
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 from pickleseal.storage import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Source
 from pickleseal.storage.source import open_path
 
 BACKUP_SUFFIX = ".unsealed"
 """What a file is called by, after its name, that stands as it was before it was adopted."""
-NOT_YOURS = frozenset((
-    ".git", ".hg", ".svn", ".venv", "venv", "site-packages", "dist-packages", "node_modules",
-    ".tox", ".nox", ".ipynb_checkpoints", "__pycache__", ".mypy_cache", ".pytest_cache",
+_FOREIGN_NAMES = frozenset((
+    ".git", ".hg", ".svn", ".bzr", ".venv", "venv", "site-packages", "dist-packages",
+    "__pypackages__", "node_modules", ".tox", ".nox", ".eggs", ".ipynb_checkpoints", "__pycache__",
+    ".mypy_cache", ".pytest_cache", ".ruff_cache",
 ))  # fmt: skip
-"""Folders whose files other programs make and read: version control, environments, packages."""
+_FOREIGN_MARKS = frozenset(("pyvenv.cfg", "conda-meta"))
+"""What lies at the top of an environment, whatever the folder is called."""
 
 
 class Skip(StrEnum):
@@ -34,9 +38,50 @@ class Skip(StrEnum):
     EXCLUDED = "it is excluded"
 
 
-def is_not_yours(path: str) -> bool:
-    """Tell whether a path is a folder whose files other programs make and read."""
-    return os.path.basename(path) in NOT_YOURS and os.path.isdir(path)
+@dataclass
+class LeftOut:
+    """The folders of other programs that a walk passed over, and how many files lie in each."""
+
+    folders: dict[str, int] = field(default_factory=dict)
+    _seen: set[str] = field(default_factory=set, repr=False)
+
+    @property
+    def files(self) -> int:
+        """The number of files in all of them."""
+        return sum(self.folders.values())
+
+    def add(self, path: str, real: str) -> None:
+        """Count the files below a folder, once for each folder; none is opened."""
+        if real not in self._seen:
+            self._seen.add(real)
+            self.folders[path] = _count_files(real)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as plain dicts, ready for JSON."""
+        return {"files": self.files, "folders": dict(self.folders)}
+
+
+def _count_files(folder: str) -> int:
+    count = 0
+    waiting = [folder]
+    while waiting:
+        # A folder that cannot be listed adds nothing, as it would not add a file to the walk.
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                else:
+                    count += 1
+    return count
+
+
+def _lies_in_foreign(root: str) -> bool:
+    """Return whether a folder is one of another program's, or lies in one."""
+    place = Path(os.path.realpath(root))
+    return any(
+        one.name in _FOREIGN_NAMES or any(os.path.lexists(one / mark) for mark in _FOREIGN_MARKS)
+        for one in (place, *place.parents)
+    )
 
 
 class Folder:
@@ -108,53 +153,88 @@ class Found(NamedTuple):
 
 
 def files_below(
-    paths: Iterable[str], *, excluded: Callable[[str], bool] | None = None
+    paths: Iterable[str],
+    *,
+    excluded: Callable[[str], bool] | None = None,
+    left_out: LeftOut | None = None,
 ) -> Iterator[Found]:
-    """Give each path that is no folder as it is, and all that lies below those that are one.
+    """Yield each path that is no folder as it is, and all that lies below those that are one.
 
-    `excluded` tells of a path below a folder that nobody wants to look at it; of a folder, at
-    anything in it.
+    Folders of version control, environments, installed packages and caches are passed over, unless
+    a path that was named is one or lies in one.
+
+    Parameters
+    ----------
+    paths
+        The paths that a person named.
+    excluded
+        Says of a path below a folder that nobody wants to look at it; of a folder, at anything in
+        it.
+    left_out
+        Takes in the folders that are passed over.
     """
     for path in paths:
         if os.path.isdir(path):
-            yield from _below(path, excluded)
+            yield from _Walk(excluded, left_out, everything=_lies_in_foreign(path)).below(path)
         else:
             yield Found(path)
 
 
-def _below(root: str, excluded: Callable[[str], bool] | None) -> Iterator[Found]:
-    waiting = [(root, os.path.realpath(root))]
-    while waiting:
-        place, real = waiting.pop()
-        try:
-            with Folder(place) as folder:
-                if os.path.realpath(place) != real:
-                    yield Found(place, real, Skip.MOVED)
-                    continue
-                inner = yield from _within(folder, real, folder.entries(), excluded)
-        except OSError as error:
-            yield Found(place, real, Skip.UNREADABLE, error.strerror or "")
-            continue
-        waiting += reversed(inner)
+class _Walk:
+    """A walk below one folder; `everything`: no folder in it is passed over."""
 
+    def __init__(
+        self,
+        excluded: Callable[[str], bool] | None,
+        left_out: LeftOut | None,
+        *,
+        everything: bool,
+    ) -> None:
+        self._excluded = excluded
+        self._left_out = left_out
+        self._everything = everything
 
-def _within(
-    folder: Folder,
-    real: str,
-    entries: "list[os.DirEntry[str]]",
-    excluded: Callable[[str], bool] | None,
-) -> Generator[Found, None, list[tuple[str, str]]]:
-    """Give what lies in a folder; and at the end the folders in it, and where they must lie."""
-    inner = []
-    for entry in entries:
-        path, entry_real = os.path.join(folder.path, entry.name), os.path.join(real, entry.name)
-        if excluded is not None and excluded(path):
-            yield Found(path, entry_real, Skip.EXCLUDED)
-        elif entry.is_dir(follow_symlinks=False):
-            inner.append((path, entry_real))
-        else:
-            yield Found(path, entry_real, *_fault(entry), folder)
-    return inner
+    def below(self, root: str) -> Iterator[Found]:
+        """Yield all that lies below a folder."""
+        waiting = [(root, os.path.realpath(root))]
+        while waiting:
+            place, real = waiting.pop()
+            if not self._everything and os.path.basename(place) in _FOREIGN_NAMES:
+                self._pass_over(place, real)
+                continue
+            try:
+                with Folder(place) as folder:
+                    if os.path.realpath(place) != real:
+                        yield Found(place, real, Skip.MOVED)
+                        continue
+                    entries = folder.entries()
+                    if not self._everything and any(e.name in _FOREIGN_MARKS for e in entries):
+                        self._pass_over(place, real)
+                        continue
+                    inner = yield from self._within(folder, real, entries)
+            except OSError as error:
+                yield Found(place, real, Skip.UNREADABLE, error.strerror or "")
+                continue
+            waiting += reversed(inner)
+
+    def _pass_over(self, place: str, real: str) -> None:
+        if self._left_out is not None:
+            self._left_out.add(place, real)
+
+    def _within(
+        self, folder: Folder, real: str, entries: "list[os.DirEntry[str]]"
+    ) -> Generator[Found, None, list[tuple[str, str]]]:
+        """Yield what lies in a folder; return the folders in it, and where they must lie."""
+        inner = []
+        for entry in entries:
+            path, entry_real = os.path.join(folder.path, entry.name), os.path.join(real, entry.name)
+            if self._excluded is not None and self._excluded(path):
+                yield Found(path, entry_real, Skip.EXCLUDED)
+            elif entry.is_dir(follow_symlinks=False):
+                inner.append((path, entry_real))
+            else:
+                yield Found(path, entry_real, *_fault(entry), folder)
+        return inner
 
 
 def _fault(entry: "os.DirEntry[str]") -> tuple[Skip | None, str]:

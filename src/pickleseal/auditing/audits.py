@@ -17,7 +17,7 @@ from pickleseal.metadata import normalize_context
 from pickleseal.pinning import find_pins
 from pickleseal.stocktaking import Read, read_inventory
 from pickleseal.version import __version__
-from pickleseal.walk import Found, Skip, files_below
+from pickleseal.walk import Found, LeftOut, Skip, files_below
 
 Path = str | os.PathLike[str]
 
@@ -41,9 +41,10 @@ class Audit:
         self._clock = time.perf_counter()
         self._found: list[Finding] = []
         self._chosen = chosen
-        findings = _examined(chosen.files(roots), wants)
+        self._left_out = LeftOut()
+        findings = _examined(chosen.files(roots, self._left_out), wants)
         if baseline is not None:
-            findings = compare(findings, baseline.inventory, roots)
+            findings = compare(findings, baseline.inventory, roots, self._left_out.folders)
         self._findings = findings
 
     def __iter__(self) -> Self:
@@ -75,6 +76,7 @@ class Audit:
             None if ring is None else Ring(ring.name, ring.primary, ring.epoch),
             self._baseline_path,
             None if self._baseline is None else self._baseline.inventory.created,
+            left_out=self._left_out,
         )
 
 
@@ -87,11 +89,12 @@ class Chosen(NamedTuple):
     include: Globs | None
     exclude: Globs
 
-    def files(self, roots: Iterable[str]) -> Iterator[Found]:
-        """Give each file at or below some paths once, those that were named themselves first."""
+    def files(self, roots: Iterable[str], left_out: LeftOut | None = None) -> Iterator[Found]:
+        """Yield each file at or below some paths once, those that were named themselves first."""
         ordered = sorted(roots, key=os.path.isdir)
         seen: set[str] = set()
-        for found in files_below(ordered, excluded=self.exclude.fit if any(self.exclude) else None):
+        excluded = self.exclude.fit if any(self.exclude) else None
+        for found in files_below(ordered, excluded=excluded, left_out=left_out):
             if len(ordered) > 1:
                 place = os.path.abspath(found.path)
                 if place in seen:
@@ -122,8 +125,9 @@ def audit(
 ) -> Audit:
     """Tell of each file at or below some paths what lies there, who sealed it, whether it is whole.
 
-    Nothing is unpickled, no link below a folder is followed, and no file is passed over: each has a
-    finding, with a verdict and a reason.
+    Nothing is unpickled, and no link below a folder is followed. Each file has a finding, with a
+    verdict and a reason. Folders of version control, environments, installed packages and caches
+    are passed over where none of the paths is one or lies in one; the report counts their files.
 
     paths: a path, or several: files and folders.
     keyring: a Keyring or the path of a keyring's directory. Default: as for `signed_load`; where

@@ -28,12 +28,16 @@ def items_of(finding: Finding) -> Items:
 
 
 def compare(
-    findings: Iterable[Finding], inventory: Inventory, roots: Iterable[str]
+    findings: Iterable[Finding],
+    inventory: Inventory,
+    roots: Iterable[str],
+    left_out: Iterable[str] = (),
 ) -> Iterator[Finding]:
     """Give findings with what changed in each, and one for each listed file that is missing.
 
     What lies where nothing was listed is given last: whether it is new or was moved is known then.
-    `roots`: what was audited; what is listed elsewhere is not missed.
+    `roots`: what was audited; what is listed elsewhere is not missed. `left_out`: the folders that
+    were passed over, known when the last finding is.
     """
     listed: dict[str, Items] = {}
     for item in inventory.items:
@@ -55,6 +59,15 @@ def compare(
         else:
             yield finding
     missing = {place: items for place, items in _below(listed, roots) if place not in seen}
+    for place, items in _below(missing, left_out):
+        del missing[place]
+        yield Finding(
+            items[0].path,
+            Verdict.SKIPPED,
+            Level.WARNING,
+            "the baseline lists it, and it lies in a folder that was passed over",
+            "name that folder, too",
+        )
     yield from _settle(strangers, missing)
     for items in missing.values():
         yield Finding(
@@ -76,7 +89,7 @@ def covers(inventory: Inventory, roots: Iterable[str]) -> bool:
 
 def _below(listed: Mapping[str, Items], roots: Iterable[str]) -> Iterator[tuple[str, Items]]:
     folders = [os.path.abspath(root) for root in roots]
-    for place, items in listed.items():
+    for place, items in list(listed.items()):
         if any(place == f or place.startswith(os.path.join(f, "")) for f in folders):
             yield place, items
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pickleseal.auditing.findings import Finding, Level, Verdict
+from pickleseal.walk import LeftOut
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,8 @@ class Report(NamedTuple):
     it took; `version` is pickleseal's. `ring` is None where there was no key to judge seals with.
     `baseline` is the path of the list that it was compared with, and `baseline_created` when that
     was made, in Unix seconds. `settings` is the path of the file that had a say in all this.
+    `left_out` has the folders of other programs that were passed over, such as environments:
+    `left_out.files` is the number of files in them, `left_out.folders` that in each, by its path.
     """
 
     findings: tuple[Finding, ...]
@@ -36,6 +39,7 @@ class Report(NamedTuple):
     baseline: str | None = None
     baseline_created: int | None = None
     settings: str | None = None
+    left_out: LeftOut = LeftOut()
 
     @property
     def verdicts(self) -> Mapping[Verdict, int]:
@@ -71,6 +75,7 @@ class Report(NamedTuple):
             "baseline": self.baseline,
             "baseline_created": self.baseline_created,
             "settings": self.settings,
+            "left_out": self.left_out.to_dict(),
             "levels": {level.label: count for level, count in self.levels.items()},
             "verdicts": {verdict.value: count for verdict, count in self.verdicts.items()},
         }

@@ -33,6 +33,7 @@ from pickleseal.cli.output import (
     Line,
     counted,
     guarded,
+    left_out_lines,
     print_json,
     print_lines,
 )
@@ -41,6 +42,7 @@ from pickleseal.errors import shown
 from pickleseal.globs import Globs
 from pickleseal.keystore.sources import find_keyring
 from pickleseal.metadata import normalize_context
+from pickleseal.walk import LeftOut
 
 _GRADES = {
     Grade.DATA: ("data only", "green"),
@@ -136,12 +138,19 @@ def adopt(
     found: list[Surveyed] = []
     done: list[Adopted] = []
     stopped = False
-    left_out = Globs.of(exclude, os.getcwd())
+    excluded = Globs.of(exclude, os.getcwd())
+    left_out = LeftOut()
     try:
         looks = survey(
-            paths, keyring=ring, context=context, accepted=accept, digests=listed, exclude=left_out
+            paths,
+            keyring=ring,
+            context=context,
+            accepted=accept,
+            digests=listed,
+            exclude=excluded,
+            left_out=left_out,
         )
-        total = lambda: sum(1 for _ in files_to_adopt(paths, left_out))  # noqa: E731 - asked once
+        total = lambda: sum(1 for _ in files_to_adopt(paths, excluded))  # noqa: E731 - asked once
         found.extend(tracked(looks, "Looking", total))
         _check_accepted(accept, found)
         found = told_apart(found, context)
@@ -163,12 +172,14 @@ def adopt(
                 "primary": ring.primary,
                 "dry_run": dry_run,
                 "interrupted": stopped,
+                "left_out": left_out.to_dict(),
                 "files": _plain(found, done, context),
             }
         )
     else:
         print_lines(_trouble_lines(done))
         _summarize(found, done, dry_run=dry_run)
+        print_lines(left_out_lines(left_out), stderr=True)
     if stopped:
         click.echo("stopped: begin it again, and it goes on", err=True)
         return INTERRUPTED

@@ -24,6 +24,7 @@ from pickleseal.cli.output import (
     CouldNotRun,
     counted,
     guarded,
+    left_out_lines,
     print_lines,
     write_out,
 )
@@ -146,7 +147,8 @@ def audit(**options: Any) -> int:  # noqa: ANN401 - click's own
 
     Who sealed it, with which key of yours, whether it is whole; and of what is not sealed, what it
     would import. Nothing is unpickled. PATHs are files and folders; without one, those that a
-    pyproject.toml names under [tool.pickleseal.audit].
+    pyproject.toml names under [tool.pickleseal.audit]. Folders of version control, environments and
+    caches below them are left out, and their files counted.
 
     The exit code is 0 where nothing is found that is as grave as --fail-on, 1 where something is, 2
     where there is nothing to audit or it could not run.
@@ -288,6 +290,7 @@ def _print(report: Report, kind: str, settings: Settings) -> None:
         left_out = f", {len(report.findings):,} left out" if report.findings else ""
         text = f"no file in {where}{left_out}"
         print_lines([[("nothing to audit: ", "bold red"), (text, "")]], stderr=True)
+    print_lines(left_out_lines(report.left_out), stderr=True)
 
 
 def _write(path: str, text: str) -> None:

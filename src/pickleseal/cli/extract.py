@@ -16,6 +16,7 @@ from pickleseal.cli.output import (
     counted,
     describe,
     guarded,
+    left_out_lines,
     print_json,
     print_lines,
 )
@@ -24,7 +25,7 @@ from pickleseal.errors import shown
 from pickleseal.extracting import Extracted, Outcome, extract_all, extract_file
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.sources import find_keyring
-from pickleseal.walk import files_below
+from pickleseal.walk import LeftOut, files_below
 
 _TROUBLE = {
     Outcome.SKIPPED: ("-", "yellow"),
@@ -117,15 +118,18 @@ def _extract_all(
 ) -> int:
     done: list[Extracted] = []
     stopped = False
+    left_out = LeftOut()
     try:
-        work = extract_all(paths, folder, keyring=ring, context=context)
+        work = extract_all(paths, folder, keyring=ring, context=context, left_out=left_out)
         done.extend(tracked(work, "Extracting", lambda: sum(1 for _ in files_below(paths))))
     except KeyboardInterrupt:
         stopped = True
     if as_json:
-        print_json({"interrupted": stopped, "files": [_plain(one) for one in done]})
+        files = [_plain(one) for one in done]
+        print_json({"interrupted": stopped, "left_out": left_out.to_dict(), "files": files})
     else:
         _show(done)
+        print_lines(left_out_lines(left_out), stderr=True)
     if stopped:
         return INTERRUPTED
     outcomes = {one.outcome for one in done}

@@ -18,24 +18,25 @@ from pickleseal.cli.output import (
     Line,
     counted,
     guarded,
+    left_out_lines,
     print_json,
     print_lines,
 )
 from pickleseal.cli.progress import tracked
 from pickleseal.errors import SealError, shown
 from pickleseal.storage import RegularFile
-from pickleseal.walk import Found, Skip, files_below, is_not_yours
+from pickleseal.walk import Found, LeftOut, Skip, files_below
 
 _NOTEBOOK = ".ipynb"
 _SOURCES = (".py", _NOTEBOOK)
 
 
 class _Looked(NamedTuple):
-    """What came of a path; `left_out`: nobody looked, as was meant, and this is why."""
+    """What came of a path; `is_link`: it is a link, and was not followed."""
 
     path: str
     reading: Reading = Reading()
-    left_out: Skip | None = None
+    is_link: bool = False
 
 
 @click.command("find-loads")
@@ -47,8 +48,9 @@ def find_loads(paths: tuple[str, ...], *, loads_only: bool, as_json: bool) -> in
     """List what loads and saves pickles bare in Python source.
 
     For each call, the line that should stand there. Nothing is run: pickle, joblib, pandas,
-    cloudpickle, dill, torch, numpy and shelve are followed by their imports. Below folders, *.py
-    and *.ipynb are looked at, but not in version control, environments and installed packages.
+    cloudpickle, dill, torch, numpy and shelve are followed by their imports; so is joblib.Memory,
+    whose cache is unpickled. Below folders, *.py and *.ipynb are looked at, but not in version
+    control, environments and installed packages.
 
     The exit code is 0 where nothing is found, 1 where something is, 2 where a file cannot be read
     or is no Python, or there is none.
@@ -58,27 +60,30 @@ def find_loads(paths: tuple[str, ...], *, loads_only: bool, as_json: bool) -> in
       pickleseal find-loads src/ notebooks/
       pickleseal find-loads --loads-only --json train.py
     """
-    looked = list(tracked(_look(paths), "Reading", lambda: sum(1 for _ in _sources(paths))))
+    left_out = LeftOut()
+    work = _look(paths, left_out)
+    looked = list(tracked(work, "Reading", lambda: sum(1 for _ in _sources(paths))))
     if loads_only:
         looked = [_loads_of(one) for one in looked]
-    read = [one for one in looked if one.left_out is None]
+    read = [one for one in looked if not one.is_link]
     if not read:
         raise CouldNotRun("there is no Python source to look at")
     if as_json:
-        print_json(_plain(looked))
+        print_json({**_plain(looked), "left_out": left_out.to_dict()})
     else:
         print_lines(line for one in read for line in _lines(one))
         print_lines((line for one in read for line in _faults(one)), stderr=True)
         print_lines(_summary(looked), stderr=True)
+        print_lines(left_out_lines(left_out), stderr=True)
     if any(one.reading.faults for one in read):
         return COULD_NOT_RUN
     return CHECK_FAILED if any(one.reading.sites for one in read) else FINE
 
 
-def _sources(paths: tuple[str, ...]) -> Iterator[Found]:
-    """Give once each file that may be source, and what was left out or cannot be walked through."""
+def _sources(paths: tuple[str, ...], left_out: LeftOut | None = None) -> Iterator[Found]:
+    """Yield once each file that may be source, and each path below which more may lie."""
     seen = set()
-    for found in files_below(paths, excluded=is_not_yours):
+    for found in files_below(paths, left_out=left_out):
         if not (found.named or found.path.endswith(_SOURCES) or _hides_some(found)):
             continue
         place = os.path.abspath(found.path)
@@ -91,13 +96,13 @@ def _hides_some(found: Found) -> bool:
     """Tell whether source may lie below what is not gone into."""
     if found.skip is Skip.LINK:
         return os.path.isdir(found.path)
-    return found.skip in (Skip.EXCLUDED, Skip.MOVED, Skip.UNREADABLE)
+    return found.skip in (Skip.MOVED, Skip.UNREADABLE)
 
 
-def _look(paths: tuple[str, ...]) -> Iterator[_Looked]:
-    for found in _sources(paths):
-        if found.skip in (Skip.EXCLUDED, Skip.LINK):
-            yield _Looked(found.path, left_out=found.skip)
+def _look(paths: tuple[str, ...], left_out: LeftOut) -> Iterator[_Looked]:
+    for found in _sources(paths, left_out):
+        if found.skip is Skip.LINK:
+            yield _Looked(found.path, is_link=True)
         elif found.reason is not None:
             yield _Looked(found.path, Reading(faults=(found.reason,)))
         else:
@@ -126,7 +131,7 @@ def _loads_of(looked: _Looked) -> _Looked:
 
 
 def _plain(looked: list[_Looked]) -> dict[str, object]:
-    read = [one for one in looked if one.left_out is None]
+    read = [one for one in looked if not one.is_link]
     return {
         "sites": [
             {"path": one.path, **site._asdict()} for one in read for site in one.reading.sites
@@ -134,9 +139,7 @@ def _plain(looked: list[_Looked]) -> dict[str, object]:
         "faults": [
             {"path": one.path, "reason": fault} for one in read for fault in one.reading.faults
         ],
-        "left_out": [
-            {"path": one.path, "reason": one.left_out.value} for one in looked if one.left_out
-        ],
+        "links": [one.path for one in looked if one.is_link],
         "files": len(read),
     }
 
@@ -170,14 +173,13 @@ def _faults(looked: _Looked) -> Iterator[Line]:
 
 
 def _summary(looked: list[_Looked]) -> Iterator[Line]:
-    read = [one for one in looked if one.left_out is None]
+    read = [one for one in looked if not one.is_link]
     kinds = [site.kind for one in read for site in one.reading.sites]
     loads, dumps = kinds.count(Kind.LOAD), kinds.count(Kind.DUMP)
     text = f"{counted(loads, 'load')} and {counted(dumps, 'dump')} in {counted(len(read), 'file')}"
     notes = (
         (sum(bool(one.reading.faults) for one in read), "file", "not read in full"),
-        (sum(one.left_out is Skip.EXCLUDED for one in looked), "folder", "left out"),
-        (sum(one.left_out is Skip.LINK for one in looked), "link", "not followed"),
+        (sum(one.is_link for one in looked), "link", "not followed"),
     )
     more = "".join(f", {counted(count, noun)} {what}" for count, noun, what in notes if count)
     yield [(text, "bold yellow" if kinds else "bold green"), (more, "")]

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from pickleseal.walk import LeftOut
+
 FINE = 0
 CHECK_FAILED = 1
 COULD_NOT_RUN = 2
 INTERRUPTED = 130
 TERMINATED = 143
+
+_FOLDERS_NAMED = 3
 
 _Command = TypeVar("_Command", bound=Callable[..., int])
 
@@ -118,6 +122,17 @@ def _is_terminal(stream: Any) -> bool:  # noqa: ANN401 - what sys has, None too
 def counted(count: int, noun: str) -> str:
     """Give a count and its noun."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def left_out_lines(left_out: "LeftOut") -> list[Line]:
+    """Return the line that says how many files a walk passed over, if it did."""
+    if not left_out.folders:
+        return []
+    named = [shown(path) for path in list(left_out.folders)[:_FOLDERS_NAMED]]
+    more = len(left_out.folders) - len(named)
+    where = ", ".join(named) + (f" and {counted(more, 'more folder')}" if more else "")
+    text = f"left out {counted(left_out.files, 'file')} in {where}: name a folder to look into it"
+    return [[(text, "dim")]]
 
 
 def kind_of(error: BaseException) -> str:

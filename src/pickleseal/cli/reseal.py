@@ -13,6 +13,7 @@ from pickleseal.cli.output import (
     Line,
     describe,
     guarded,
+    left_out_lines,
     print_json,
     print_lines,
 )
@@ -20,7 +21,7 @@ from pickleseal.cli.progress import tracked
 from pickleseal.errors import shown
 from pickleseal.keystore.sources import find_keyring
 from pickleseal.resealing import Outcome, Resealed, readmission, reseal_all
-from pickleseal.walk import files_below
+from pickleseal.walk import LeftOut, files_below
 
 _STYLES = {
     Outcome.RESEALED: ("✓", "green"),
@@ -62,8 +63,8 @@ def reseal(
 
     Each file is verified under the key that sealed it, and nothing is unpickled. What it says of
     itself stays as it is, and its new form takes its place as a whole or not at all. Folders are
-    gone through; what is not sealed there is left alone. Stop it at any time: begun again, it
-    goes on.
+    gone through, but those of version control, environments and caches; what is not sealed there is
+    left alone. Stop it at any time: begun again, it goes on.
 
     The exit code is 0 where all is sealed by the primary, 1 where a file was refused, 2 where one
     could not be read or written.
@@ -80,7 +81,15 @@ def reseal(
     readmitted = None if inventory is None else readmission(ring, inventory, sha256=sha256)
     done: list[Resealed] = []
     stopped = False
-    work = reseal_all(paths, keyring=ring, context=context, readmitted=readmitted, dry_run=dry_run)
+    left_out = LeftOut()
+    work = reseal_all(
+        paths,
+        keyring=ring,
+        context=context,
+        readmitted=readmitted,
+        dry_run=dry_run,
+        left_out=left_out,
+    )
     try:
         done.extend(tracked(work, "Sealing anew", lambda: sum(1 for _ in files_below(paths))))
     except KeyboardInterrupt:
@@ -91,11 +100,13 @@ def reseal(
                 "primary": ring.primary,
                 "dry_run": dry_run,
                 "interrupted": stopped,
+                "left_out": left_out.to_dict(),
                 "files": [_plain(one) for one in done],
             }
         )
     else:
         _show(done, dry_run=dry_run)
+        print_lines(left_out_lines(left_out), stderr=True)
     if stopped:
         click.echo("stopped: begin it again, and it goes on", err=True)
         return INTERRUPTED

@@ -1,7 +1,7 @@
 """`pickleseal verify`: do the seals of these files hold?"""
 
+from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import click
 
@@ -10,32 +10,21 @@ from pickleseal.cli.output import (
     CHECK_FAILED,
     COULD_NOT_RUN,
     FINE,
-    CouldNotRun,
+    INTERRUPTED,
     Line,
-    check_no_folder,
     describe,
     guarded,
     kind_of,
+    left_out_lines,
     print_json,
     print_lines,
 )
+from pickleseal.cli.progress import tracked
 from pickleseal.errors import SealError, shown
 from pickleseal.inspection import Inspection
-from pickleseal.inspection import verify as verify_file
-from pickleseal.keyring import Keyring
 from pickleseal.keystore.sources import find_keyring
-
-
-class _Outcome(NamedTuple):
-    path: str
-    found: Inspection | None
-    error: Exception | None
-
-    @property
-    def code(self) -> int:
-        if self.error is None:
-            return FINE
-        return CHECK_FAILED if isinstance(self.error, SealError) else COULD_NOT_RUN
+from pickleseal.verifying import Checked, Outcome, verify_all
+from pickleseal.walk import LeftOut, files_below
 
 
 @click.command()
@@ -50,58 +39,84 @@ def verify(
 ) -> int:
     """Check that the seals of files hold.
 
-    Every byte is held against the keyring, and nothing is unpickled.
-    The exit code is 0 where all hold, 1 where one is refused, 2 where one cannot be read or
-    there is no key. A file that is refused must not be loaded by any other way.
+    Every byte is held against the keyring, and nothing is unpickled. Folders are gone through, but
+    those of version control, environments and caches: a pickle there that is not sealed is refused,
+    and other files need no seal.
+    The exit code is 0 where all hold, 1 where one is refused, 2 where one cannot be read, there is
+    no key, or nothing to check. A file that is refused must not be loaded by any other way.
 
     \b
     Examples:
       pickleseal verify model.pkl
       pickleseal verify --context fraud/v3 models/*.pkl && ./deploy
+      pickleseal verify models/
     """
     ring = find_keyring(keyring)
-    outcomes = [_verify(path, ring, context) for path in paths]
-    if as_json:
-        print_json({"files": [_plain(outcome) for outcome in outcomes]})
-    else:
-        _show(outcomes)
-    return max(outcome.code for outcome in outcomes)
-
-
-def _verify(path: str, ring: Keyring, context: str | None) -> _Outcome:
+    left_out = LeftOut()
+    done: list[Checked] = []
+    stopped = False
+    work = verify_all(paths, keyring=ring, context=context, left_out=left_out)
     try:
-        check_no_folder(path)
-        return _Outcome(path, verify_file(path, keyring=ring, context=context), None)
-    except (SealError, OSError, CouldNotRun) as error:
-        return _Outcome(path, None, error)
+        done.extend(tracked(work, "Verifying", lambda: sum(1 for _ in files_below(paths))))
+    except KeyboardInterrupt:
+        stopped = True
+    if as_json:
+        files = [_plain(one) for one in done if one.outcome is not Outcome.NO_ARTIFACT]
+        print_json({"interrupted": stopped, "left_out": left_out.to_dict(), "files": files})
+    else:
+        print_lines(line for one in done for line in _lines(one))
+        print_lines([_summary(paths, done)], stderr=True)
+        print_lines(left_out_lines(left_out), stderr=True)
+    if stopped:
+        return INTERRUPTED
+    outcomes = {one.outcome for one in done}
+    if Outcome.UNREADABLE in outcomes or not outcomes & {Outcome.WHOLE, Outcome.REFUSED}:
+        return COULD_NOT_RUN
+    return CHECK_FAILED if Outcome.REFUSED in outcomes else FINE
 
 
-def _plain(outcome: _Outcome) -> dict[str, object]:
-    if outcome.found is not None:
-        return {"path": outcome.path, "verdict": "whole", **outcome.found.to_dict()}
-    verdict = "refused" if outcome.code == CHECK_FAILED else "unreadable"
-    error = describe(outcome.error) if outcome.error else {}
-    return {"path": outcome.path, "verdict": verdict, "error": error}
+def _plain(one: Checked) -> dict[str, object]:
+    facts = {} if one.found is None else one.found.to_dict()
+    fields = {
+        "path": one.path,
+        "verdict": one.outcome.value,
+        **facts,
+        "reason": one.reason or None,
+        "error": None if one.error is None else describe(one.error),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
-def _show(outcomes: list[_Outcome]) -> None:
-    print_lines(line for outcome in outcomes for line in _lines(outcome))
-    whole = sum(outcome.code == FINE for outcome in outcomes)
-    refused = sum(outcome.code == CHECK_FAILED for outcome in outcomes)
-    unreadable = len(outcomes) - whole - refused
-    summary = f"{len(outcomes)} checked: {whole} whole, {refused} refused"
-    click.echo(summary + (f", {unreadable} unreadable" if unreadable else ""), err=True)
-
-
-def _lines(outcome: _Outcome) -> Iterator[Line]:
-    path = (f"  {shown(outcome.path)}", "bold")
-    if outcome.found is not None:
+def _lines(one: Checked) -> Iterator[Line]:
+    path = (f"  {shown(one.path)}", "bold")
+    if one.found is not None:
         yield [("✓ whole", "green"), path]
-        yield [(f"  {_facts(outcome.found)}", "dim")]
-    elif outcome.error is not None:
-        kind = kind_of(outcome.error) if outcome.code == CHECK_FAILED else "unreadable"
+        yield [(f"  {_facts(one.found)}", "dim")]
+    elif one.outcome is Outcome.SKIPPED:
+        yield [("- skipped", "yellow"), path]
+        yield [(f"  {shown(one.reason)}", "")]
+    elif one.outcome is not Outcome.NO_ARTIFACT:
+        kind = kind_of(one.error) if isinstance(one.error, SealError) else one.outcome.value
         yield [(f"✗ {kind}", "bold red"), path]
-        yield [(f"  {_reason(outcome.error)}", "")]
+        yield [(f"  {_reason(one.error) if one.error else shown(one.reason)}", "")]
+
+
+def _summary(paths: tuple[str, ...], done: list[Checked]) -> Line:
+    counts = Counter(one.outcome for one in done)
+    checked = sum(counts[kind] for kind in (Outcome.WHOLE, Outcome.REFUSED, Outcome.UNREADABLE))
+    if not checked:
+        where = ", ".join(map(shown, paths))
+        return [
+            ("nothing to verify: ", "bold red"),
+            (f"no file in {where} has or needs a seal", ""),
+        ]
+    parts = [f"{counts[Outcome.WHOLE]:,} whole", f"{counts[Outcome.REFUSED]:,} refused"]
+    more = (Outcome.UNREADABLE, Outcome.SKIPPED, Outcome.NO_ARTIFACT)
+    parts += [f"{counts[kind]:,} {_WORDS.get(kind, kind.value)}" for kind in more if counts[kind]]
+    return [(f"{checked:,} checked: {', '.join(parts)}", "")]
+
+
+_WORDS = {Outcome.NO_ARTIFACT: "without a pickle"}
 
 
 def _facts(found: Inspection) -> str:

@@ -176,6 +176,8 @@ def _audited(config: pytest.Config, paths: list[str]) -> Outcome:
         if finding.level >= Level.NOTE
     )
     counts = [f"{count:,} {verdict.value}" for verdict, count in report.verdicts.items()]
+    if report.left_out.files:
+        counts.append(f"{report.left_out.files:,} in folders of other programs left out")
     where = " and ".join(_name(config, path) for path in paths)
     summary = Told(
         "summary",
