@@ -187,20 +187,57 @@ def test_verify_enforces_a_context(model: Path, ring: Path) -> None:
         assert run("verify", model, "--context", context, "--keyring", ring).returncode == code
 
 
-def test_verify_and_inspect_do_not_wait_on_a_pipe_or_take_a_folder(
-    ring: Path, tmp_path: Path
-) -> None:
+def test_inspect_takes_no_folder(ring: Path, tmp_path: Path) -> None:
     (tmp_path / "my models").mkdir()
+    done = run("inspect", "my models", "--keyring", ring, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "my models is a folder: name its files, or see pickleseal audit 'my models'" in (
+        done.stderr
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_verify_and_inspect_do_not_wait_on_a_pipe(ring: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
     for command in ("verify", "inspect"):
-        done = run(command, "my models", "--keyring", ring, cwd=tmp_path)
+        assert run(command, tmp_path / "fifo", "--keyring", ring).returncode == 1
+
+
+ARMED = "\x1b]0;title\x07\u202e.pkl"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("inspect", "a.pkl", ARMED),
+        ("verify", f"--{ARMED}"),
+        ("verify", f"--{ARMED}=x", "a.pkl"),
+        (ARMED,),
+        ("pins", ARMED),
+        ("adopt", "a.pkl", "--accept", ARMED),
+        ("adopt", "a.pkl", "--digests", ARMED),
+        ("audit", "--fail-on", ARMED),
+        ("audit", "--output", ARMED),
+        ("keygen", "--sign-until", ARMED),
+        ("verify", "a.pkl", "--keyring", f"file{ARMED}"),
+        ("adopt", "a.pkl", "--context", f"{{{ARMED}}}"),
+    ],
+)
+def test_nothing_that_was_typed_acts_on_a_terminal(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / f"file{ARMED}").write_text("")
+    for more in ((), ("--json",)):
+        done = run(*arguments, *more, cwd=tmp_path)
         assert done.returncode == 2
-        assert "my models is a folder: name its files, or see pickleseal audit 'my models'" in (
-            done.stdout + done.stderr
-        )
-        if hasattr(os, "mkfifo"):
-            (tmp_path / "fifo").unlink(missing_ok=True)
-            os.mkfifo(tmp_path / "fifo")
-            assert run(command, tmp_path / "fifo", "--keyring", ring).returncode == 1
+        for character in "\x1b\x07\u202e":
+            assert character not in done.stdout + done.stderr
+    assert as_json(done).keys() == {"error"}
+
+
+def test_without_a_command_the_help_is_shown_as_it_is() -> None:
+    done = run()
+    assert "\n  verify " in done.stdout + done.stderr
 
 
 # --- inspect ---------------------------------------------------------------------------------

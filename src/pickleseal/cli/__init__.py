@@ -12,7 +12,7 @@ import click
 
 from pickleseal import __version__
 from pickleseal.cli.lazy import LazyGroup
-from pickleseal.cli.output import COULD_NOT_RUN, INTERRUPTED, TERMINATED, print_json
+from pickleseal.cli.output import COULD_NOT_RUN, INTERRUPTED, TERMINATED, show_click_error
 
 _COMMANDS = {
     "adopt": ("adopt", "adopt", "Seal pickles and joblib files that exist already, as they are."),
@@ -73,10 +73,7 @@ def main() -> NoReturn:
         if sys.stdout is not None:
             sys.stdout.flush()
     except click.ClickException as error:
-        if "--json" in sys.argv:
-            print_json({"error": {"kind": "UsageError", "message": error.format_message()}})
-        else:
-            error.show()
+        show_click_error(error, as_json="--json" in sys.argv)
         code = COULD_NOT_RUN
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED

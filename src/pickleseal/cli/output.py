@@ -146,6 +146,22 @@ def describe(error: BaseException) -> dict[str, str]:
     return {"kind": type(error).__name__, "message": shown(_text(error))}
 
 
+def show_click_error(error: click.ClickException, *, as_json: bool) -> None:
+    """Print an error of click's with nothing in it that a terminal could act on."""
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # from click 8.2
+        error.show()
+        return
+    # What was typed is in the message; click adds lists to it, on lines of their own.
+    text = error.format_message()
+    if error.message:
+        text = text.replace(error.message, shown(error.message))
+    text = "\n".join(map(shown, text.expandtabs(4).split("\n")))
+    if as_json:
+        print_json({"error": {"kind": "UsageError", "message": text}})
+    else:
+        click.UsageError(text, getattr(error, "ctx", None)).show()
+
+
 class CouldNotRun(Exception):  # noqa: N818 - it says what came of a command
     """A command could not do what it was asked for, and nothing was found out."""
 
