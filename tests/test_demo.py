@@ -26,6 +26,7 @@ def test_the_demo_goes_as_promised(ring_directory: Path) -> None:
     assert outcome["mark_after_refusals"] is False
     assert outcome["mark_after_plain_pickle"] is True
     assert len(set(outcome["verdicts"].values())) == 5
+    assert outcome["verdicts"]["cancer.pkl"] == "replaced by an older one"
     terminal = {**os.environ, "COLUMNS": "60", "FORCE_COLOR": "1", "NO_COLOR": "1"}
     shown = subprocess.run(command, capture_output=True, text=True, check=True, env=terminal)
     text = re.sub("\x1b[^m]*m", "", shown.stdout)

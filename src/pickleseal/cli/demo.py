@@ -14,19 +14,24 @@ import click
 from pickleseal import persist
 from pickleseal.adopting import Outcome, Place, adopt_all, survey
 from pickleseal.auditing.audits import audit
-from pickleseal.auditing.findings import Verdict
+from pickleseal.auditing.baselines import items_of
+from pickleseal.auditing.findings import Change, Finding, Verdict
 from pickleseal.auditing.report import Report
 from pickleseal.cli.findings import findings_text
 from pickleseal.cli.options import common
-from pickleseal.cli.output import CHECK_FAILED, FINE, guarded, print_json, print_lines
+from pickleseal.cli.output import CHECK_FAILED, FINE, CouldNotRun, guarded, print_json, print_lines
 from pickleseal.errors import shown
 from pickleseal.inspection import inspect
+from pickleseal.inventory import Inventory
 from pickleseal.keyring import Keyring
 from pickleseal.keys import Key
 from pickleseal.keystore.sources import find_keyring
+from pickleseal.stocktaking import write_inventory
 
 CONTEXT = "cancer/knn"
 OTHER_CONTEXT = "cancer/tree"
+
+LIST_CONTEXT = "cancer/list"
 
 SERIAL = 7
 
@@ -82,7 +87,7 @@ class Attack(NamedTuple):
 
     title: str
     error: str
-    verdict: Verdict
+    told: Verdict | Change
     write: Callable[[Path], None]
 
 
@@ -104,7 +109,8 @@ def demo(*, keyring: str | None, as_json: bool) -> int:
     """
     ring = find_keyring(keyring)
     with tempfile.TemporaryDirectory(prefix="pickleseal-demo-") as name:
-        folder = Path(name)
+        folder = Path(name, "models")
+        folder.mkdir()
         story = _Story(quiet=as_json)
         directory = "" if keyring is None else str(Path(keyring).resolve())
         outcome = _tell(story, folder, ring, directory)
@@ -135,6 +141,10 @@ def _tell(story: "_Story", folder: Path, ring: Keyring, directory: str) -> dict[
     for name, text in found.rows():
         if name in ("status", "sealed by", "class", "context", "serial", "versions", "info"):
             story.fact(name, text)
+    story.say(f"pickleseal audit {folder.name}/ --inventory the.list")
+    listed = folder.parent / "the.list"
+    _write_list(folder, listed, ring)
+    story.fact("the.list", "what lies here now, sealed, for an audit to compare with later")
 
     story.chapter("3", "Load it in a second Python, which was not there when it was sealed")
     story.say(f'signed_load("cancer.pkl", context="{CONTEXT}", min_serial={SERIAL})')
@@ -169,17 +179,9 @@ def _tell(story: "_Story", folder: Path, ring: Keyring, directory: str) -> dict[
     proven = quiet and bool(events and mark)
     (folder / "mark").rmdir()
 
-    story.chapter("6", "Audit the folder, as you would audit one that you inherited")
-    story.say(f"pickleseal audit {folder.name}/ --context {CONTEXT}")
-    report = audit(folder, keyring=ring, context=CONTEXT).report()
-    story.findings(report)
-    verdicts = {os.path.basename(f.path): f.verdict.value for f in report.findings}
-    expected = {"cancer.pkl": Verdict.SEALED.value}
-    expected |= {f"attack-{n}.pkl": attack.verdict.value for n, attack in enumerate(attacks, 1)}
-    story.verdict(verdicts == expected, "one verdict for each file, and not one of them unpickled")
-
+    verdicts, as_told = _audit(story, path, attacks, ring, listed)
     adopted = _adopt(story, folder / "old", model, ring)
-    ok = same and proven and verdicts == expected and adopted
+    ok = same and proven and as_told and adopted
     story.end(ok)
     return {
         "ok": ok,
@@ -192,6 +194,32 @@ def _tell(story: "_Story", folder: Path, ring: Keyring, directory: str) -> dict[
         "verdicts": verdicts,
         "adopted": adopted,
     }
+
+
+def _audit(
+    story: "_Story", path: Path, attacks: list[Attack], ring: Keyring, listed: Path
+) -> tuple[dict[str, str], bool]:
+    """Audit the folder against the list; return what each file is, and whether that is right."""
+    folder, older = path.parent, path.with_name(f"attack-{len(attacks)}.pkl")
+    story.chapter("6", "Put last year's model in the place of the newest, and audit the folder")
+    story.say(f"mv {older.name} {path.name}")
+    os.replace(older, path)
+    story.say(f"pickleseal audit {folder.name}/ --context {CONTEXT} --baseline {listed.name}")
+    report = audit(
+        folder, keyring=ring, context=CONTEXT, baseline=listed, baseline_context=LIST_CONTEXT
+    ).report()
+    story.findings(report)
+    told = {os.path.basename(finding.path): _told(finding) for finding in report.findings}
+    expected = {f"attack-{n}.pkl": attack.told.value for n, attack in enumerate(attacks, 1)}
+    expected[path.name] = expected.pop(older.name)
+    good = told == expected
+    story.verdict(good, "one verdict for each file, and not one of them unpickled")
+    story.aside("last year's model is sealed by your key, too: only the list tells it apart")
+    return told, good
+
+
+def _told(finding: Finding) -> str:
+    return (Change.OLDER if finding.change is Change.OLDER else finding.verdict).value
 
 
 def _adopt(story: "_Story", folder: Path, model: Any, ring: Keyring) -> bool:  # noqa: ANN401
@@ -213,6 +241,13 @@ def _adopt(story: "_Story", folder: Path, model: Any, ring: Keyring) -> bool:  #
     same = type(again) is type(model)
     story.verdict(same, "unpacked and loaded through joblib, from memory that was verified")
     return good and same
+
+
+def _write_list(folder: Path, path: Path, ring: Keyring) -> None:
+    report = audit(folder, keyring=ring).report()
+    items = tuple(item for finding in report.findings for item in items_of(finding))
+    listed = Inventory(report.started, items)
+    write_inventory(listed, str(path), keyring=ring, context=LIST_CONTEXT)
 
 
 def _fit() -> tuple[object, object, float]:
@@ -267,7 +302,7 @@ def _attacks(folder: Path, model: object, tree: object, ring: Keyring) -> list[A
             seal_for_another_place,
         ),
         Attack(
-            "last year's model of yours put back", "RollbackError", Verdict.SEALED, seal_as_of_old
+            "last year's model of yours put back", "RollbackError", Change.OLDER, seal_as_of_old
         ),
     ]
 
@@ -285,7 +320,8 @@ def _run(code: str, folder: Path, directory: str) -> dict[str, Any]:
         check=False,
     )
     if done.returncode:
-        raise click.ClickException(f"the second Python failed:\n{done.stderr}")
+        click.echo("\n".join(map(shown, done.stderr.splitlines())), err=True)
+        raise CouldNotRun("the second Python failed")
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
