@@ -120,6 +120,12 @@ def test_every_command_that_walks_leaves_out_the_same(
     assert "theirs" not in done.stdout
 
 
+def test_a_notebook_and_a_shell_show_the_count(project: Path) -> None:
+    report = pickleseal.audit(project).report()
+    assert "5 in folders of other programs left out" in report._repr_html_()
+    assert "5 left out" in repr(report)
+
+
 def test_a_folder_that_is_named_twice_is_counted_once(project: Path) -> None:
     report = pickleseal.audit([project, project / "models" / os.pardir]).report()
     assert report.left_out.files == 5

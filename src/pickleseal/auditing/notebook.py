@@ -8,8 +8,11 @@ from pickleseal.auditing.findings import Finding, Level
 from pickleseal.errors import shown
 
 
-def notebook(findings: Sequence[Finding], roots: Sequence[str], started: int) -> str:
-    """Give findings as a small table: those that are worth knowing, the gravest first."""
+def notebook(findings: Sequence[Finding], roots: Sequence[str], started: int, left_out: int) -> str:
+    """Return findings as a small table: those that are worth knowing, the gravest first.
+
+    `left_out` is the number of files in folders that were passed over.
+    """
     from html import escape  # noqa: PLC0415 - for notebooks alone
 
     def text(value: str) -> str:
@@ -35,6 +38,7 @@ def notebook(findings: Sequence[Finding], roots: Sequence[str], started: int) ->
     )
     spare = len(worth) - _NOTEBOOK_ROWS
     more = f"<p>and {spare:,} more that are worth knowing</p>" if spare > 0 else ""
+    more += f"<p>{left_out:,} in folders of other programs left out</p>" if left_out else ""
     where = text(title(roots))
     return (
         f"<div><p><strong>{escape(summary(findings))}</strong> "

@@ -87,13 +87,14 @@ class Report(NamedTuple):
             if level
         )
         fine = f"{self.levels[Level.NONE]} with nothing to do"
-        return f"<Report of {', '.join(self.roots)}: {levels}, {fine}>"
+        left_out = f", {self.left_out.files:,} left out" if self.left_out.files else ""
+        return f"<Report of {', '.join(self.roots)}: {levels}, {fine}{left_out}>"
 
     def _repr_html_(self) -> str:
         """Show it in a notebook: what is worth knowing, the gravest first."""
         from pickleseal.auditing.notebook import notebook  # noqa: PLC0415 - for notebooks alone
 
-        return notebook(self.findings, self.roots, self.started)
+        return notebook(self.findings, self.roots, self.started, self.left_out.files)
 
     def to_pandas(self) -> "pd.DataFrame":
         """Give a pandas DataFrame with a row for each finding. Raises ImportError without it."""
