@@ -1,5 +1,8 @@
 """Which key seals, and which opens."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from pickleseal import (
@@ -10,6 +13,7 @@ from pickleseal import (
     RevokedKeyError,
     Suite,
     UnknownKeyError,
+    open_keyring,
     signed_dumps,
     signed_loads,
 )
@@ -66,6 +70,33 @@ def test_a_ring_tells_how_many_keys_it_has() -> None:
     key = Key.generate()
     assert "1 key," in repr(Keyring(key))
     assert "2 keys," in repr(Keyring(key, Key.generate()))
+
+
+@pytest.mark.parametrize(
+    "wrong", ["zz", "", "2c0abba4", "g" * 32, f" {'0' * 31}", b"0" * 32, None, 7]
+)
+def test_what_is_no_id_is_an_error_and_not_a_key_that_is_missing(wrong: Any) -> None:
+    key = Key.generate()
+    with pytest.raises(KeyringError):
+        Keyring(key).key(wrong)
+    assert Keyring(key).key(key.id) is key
+    assert Keyring(key).key(key.id.upper()) is key
+    assert Keyring(key).key("0" * 32) is None
+
+
+def test_a_ring_and_its_keys_do_not_change(ring_directory: Path) -> None:
+    ring = open_keyring(ring_directory)
+    assert ring.primary is not None
+    key = ring.key(ring.primary)
+    for thing, names in ((ring, ("name", "directory", "roster", "_keys")), (key, ("id", "suite"))):
+        for name in (*names, "new"):
+            with pytest.raises(AttributeError):
+                setattr(thing, name, None)
+            with pytest.raises(AttributeError):
+                delattr(thing, name)
+    with pytest.raises(TypeError):
+        ring.entries["0" * 32] = None  # type: ignore[index]
+    assert signed_loads(signed_dumps(1, keyring=ring), keyring=ring) == 1
 
 
 def test_a_key_of_another_suite_than_the_head_names_is_refused() -> None:

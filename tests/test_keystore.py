@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -468,6 +469,67 @@ def test_a_tilde_in_an_argument_is_the_home_directory(
     monkeypatch.setenv("HOME", str(ring_directory.parent))
     assert find_keyring(f"~/{ring_directory.name}").primary is not None
     assert keyring_directory("~/new") == ring_directory.parent / "new"
+
+
+def test_a_tilde_that_stands_for_no_home_is_not_a_folder_here(
+    ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ring_directory.parent / "~nobody-is-called-this").symlink_to(ring_directory)
+    monkeypatch.chdir(ring_directory.parent)
+    with pytest.raises(KeyringError):
+        open_keyring("~nobody-is-called-this")
+
+
+NOBODY = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
+"""Runs a program as a user whose id has no name, as some clusters start containers."""
+
+
+def has_nobody() -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run([*NOBODY, "true"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not has_nobody(), reason="there is no user without a name here")
+def test_a_user_without_name_and_home_is_told_what_to_set(tmp_path: Path) -> None:
+    code = (
+        "import pickleseal\n"
+        "for call in (lambda: pickleseal.signed_dumps(1), lambda: pickleseal.signed_load('a')):\n"
+        "    try: call()\n"
+        "    except pickleseal.KeyringError as error: print(error)\n"
+        "(finding,) = pickleseal.audit('a')\n"
+        "print(finding.verdict, pickleseal.inspect('a').status)\n"
+    )
+    (tmp_path / "a").write_bytes(signed_dumps(1, keyring=Keyring(Key.generate())))
+
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*NOBODY, sys.executable, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": os.environ["PATH"], **variables},
+            cwd=tmp_path,
+        )
+
+    done = run("-c", code)
+    assert done.returncode == 0, done.stderr
+    dumped, loaded, judged = done.stdout.splitlines()
+    assert judged == "unknown key unverified"
+    for told in (dumped, loaded):
+        assert "PICKLESEAL_KEYRING" in told
+        assert "PICKLESEAL_KEY " in told
+    for command in (["keygen"], ["keys", "list"], ["verify", "a"], ["keys", "doctor"]):
+        done = run("-m", "pickleseal", *command)
+        assert done.returncode == 2
+        assert "PICKLESEAL_KEYRING" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert run("-m", "pickleseal", "audit", "a").returncode == 1
+    assert "unverified" in run("-m", "pickleseal", "inspect", "a").stdout.lower()
+    line = KeyLine.generate().reveal()
+    done = run("-c", "import pickleseal; pickleseal.signed_dumps(1)", PICKLESEAL_KEY=line)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_key_lines_in_the_environment_seal_with_the_first_and_open_with_all(

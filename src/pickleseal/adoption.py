@@ -189,7 +189,9 @@ def extract_from(
 ) -> bytes:
     """Give what is in the envelope of a source, as `extract` does; `check` judges its head."""
     with opening.naming(source.name):
-        return _plain(opening.read(source, lambda: find_keyring(keyring), check=check))
+        return _plain(
+            opening.read(source, lambda: find_keyring(keyring, to_open=True), check=check)
+        )
 
 
 def _plain(payload: seal.Verified) -> bytes:

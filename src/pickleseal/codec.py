@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pickleseal.errors import MalformedError
+from pickleseal.errors import MalformedError, shown
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -44,14 +44,16 @@ def level_of(compress: Any) -> int | None:  # noqa: ANN401 - what a caller may w
         method, level = compress
     if method in _OTHERS:
         raise ValueError(
-            f"compress={compress!r}: pickleseal compresses with zstd, which is faster and packs"
-            f" tighter than {method}: write compress='zstd' or a level, such as compress=3"
+            f"compress={shown(repr(compress))}: pickleseal compresses with zstd, which is faster"
+            f" and packs tighter than {method}: write compress='zstd' or a level, such as"
+            " compress=3"
         )
     if level is True:
         return DEFAULT_LEVEL
     if method != "zstd" or not isinstance(level, int) or (level and level not in _LEVELS):
         raise ValueError(
-            f"compress={compress!r}: give 'zstd', a level from 1 to {_LEVELS[-1]}, or None"
+            f"compress={shown(repr(compress))}: give 'zstd', a level from 1 to {_LEVELS[-1]}, or"
+            " None"
         )
     return level or None
 

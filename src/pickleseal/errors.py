@@ -1,5 +1,10 @@
-"""Every error and warning of pickleseal, and how text from outside is shown in one."""
+"""Every error and warning of pickleseal, and how text from outside is shown in one.
 
+A key line ends up where it does not belong: in the wrong variable, in the place of a path. So the
+text of every error, and all that is shown, passes through `masked`.
+"""
+
+import re
 from pickle import UnpicklingError
 
 __all__ = [
@@ -31,8 +36,59 @@ __all__ = [
 ]
 
 
+KEY_PREFIX = "pickleseal-key-1"
+"""What every key line begins with."""
+_HIDDEN = "[hidden]"
+_DOT = r"\s*(?:\.|%2e)\s*"
+# A whole line, whose id may be shown; or a prefix with a suite or a long field behind it. Of the
+# second kind nothing is known, such as where it ends: all the rest of the text is hidden.
+_KEY_LINE = re.compile(
+    rf"""
+    (?-i:{KEY_PREFIX})\.
+    (?:(?P<suite>[0-9]{{1,3}})\.[\w-]{{43}}
+      |(?P<wrapped>(?-i:[0-9]{{1,3}}-(?:scrypt|ext)))\.[\w.-]+?)
+    \.(?P<id>(?-i:[0-9a-f]{{32}}))(?![\w%+=-]|\.\w)
+    |(?P<start>pickleseal(?:-|%2d)key(?:-|%2d)1)
+    {_DOT}(?:[0-9]{{1,3}}(?:(?:-|%2d)\w+)?(?:{_DOT}(?!\[hidden\])|\Z)|[\w%+=-]{{16}}).*
+    """,
+    re.ASCII | re.IGNORECASE | re.DOTALL | re.VERBOSE,
+)
+
+
+def masked(text: str) -> str:
+    """Return `text` with the secrets of key lines hidden.
+
+    A whole line keeps its prefix, suite and id. Of one that is cut, upper-cased or written in
+    another way, only the prefix is kept, and nothing that follows it.
+    """
+    return _KEY_LINE.sub(_mask, text) if "seal" in text.lower() else text
+
+
+def _mask(found: re.Match[str]) -> str:
+    if found["start"] is not None:
+        return f"{KEY_PREFIX}.{_HIDDEN}"
+    return f"{KEY_PREFIX}.{found['suite'] or found['wrapped']}.{_HIDDEN}.{found['id']}"
+
+
+def holds_key_line(text: str) -> bool:
+    """Return whether a key line, or a part of one with its prefix, stands in `text`."""
+    return masked(text) != text
+
+
+def without_secrets(value: object) -> object:
+    """Return a JSON value with the secrets of key lines hidden in all of its texts."""
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, dict):
+        return {without_secrets(name): without_secrets(field) for name, field in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_secrets(item) for item in value]
+    return value
+
+
 def shown(text: str) -> str:
-    """Give `text` with all that a terminal could act on written as an escape."""
+    """Return `text` without secrets, and with all that a terminal could act on escaped."""
+    text = masked(text)
     if text.isprintable():
         return text
     return "".join(
@@ -41,7 +97,10 @@ def shown(text: str) -> str:
 
 
 class PicklesealError(Exception):
-    """The base of every error that pickleseal raises of its own."""
+    """The base of every error that pickleseal raises of its own. None shows a secret."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(masked(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class SealError(PicklesealError, UnpicklingError):
@@ -125,6 +184,15 @@ class PinsError(PicklesealError):
 
 class KeyringError(PicklesealError):
     """A key or a keyring cannot be used."""
+
+
+def check_path(path: str) -> None:
+    """Raise KeyringError if a key line stands where a path belongs."""
+    if holds_key_line(path):
+        raise KeyringError(
+            "this is a key line, not a path: put it in PICKLESEAL_KEY. If others can see where it"
+            " was typed or kept, take the key for leaked"
+        )
 
 
 class NoKeyError(KeyringError):

@@ -130,7 +130,7 @@ def told(
     file: File, *, keyring: Ring, header_only: bool
 ) -> tuple[Inspection, SealError | KeyringError | None]:
     """Do as `inspect` does, and give the error that its `problem` is the text of, too."""
-    ring = functools.cache(lambda: find_keyring(keyring))
+    ring = functools.cache(lambda: find_keyring(keyring, to_open=True))
 
     def look(source: storage.Source) -> _Told:
         fixed = opening.read_fixed(source)
@@ -180,7 +180,7 @@ def verify_opened(
     max_bytes: int | None = None,
 ) -> Inspection:
     """Do as `verify` does, with the envelopes of a file that is open."""
-    ring = functools.cache(lambda: find_keyring(keyring))
+    ring = functools.cache(lambda: find_keyring(keyring, to_open=True))
 
     def check(head: seal.AuthenticHead) -> None:
         opening.check_head(

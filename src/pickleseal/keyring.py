@@ -3,8 +3,10 @@
 Pure rules; where a ring is kept is the business of `keystore`.
 """
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NoReturn, Self
 
 from pickleseal.errors import (
@@ -18,6 +20,8 @@ from pickleseal.errors import (
 from pickleseal.keys import Key
 from pickleseal.roster import Entry, Roster, State
 from pickleseal.suite import Suite
+
+_ID = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
 
 
 class Keyring:
@@ -35,6 +39,7 @@ class Keyring:
     """Where it is kept, if it is in a directory."""
     roster: Roster
     """The ring without its keys."""
+    _keys: Mapping[bytes, Key]
 
     def __init__(self, primary: Key, *others: Key) -> None:
         keys = (primary, *others)
@@ -58,10 +63,11 @@ class Keyring:
     def _set(
         self, roster: Roster, keys: Iterable[Key], name: str, directory: str | None = None
     ) -> None:
-        self.roster = roster
-        self._keys = {key.raw_id: key for key in keys}
-        self.name = name
-        self.directory = directory
+        put = object.__setattr__
+        put(self, "roster", roster._replace(entries=MappingProxyType(dict(roster.entries))))
+        put(self, "_keys", {key.raw_id: key for key in keys})
+        put(self, "name", name)
+        put(self, "directory", directory)
         usable = {e.id for e in roster.entries.values() if e.state is not State.REVOKED}
         if usable != {key.id for key in self._keys.values()}:
             raise KeyringError(f"the keys of {name} are not those that it lists")
@@ -84,7 +90,13 @@ class Keyring:
         return self.roster.epoch
 
     def key(self, key_id: str) -> Key | None:
-        """Give the key with an id, or None where the ring has none that may be used."""
+        """Return the key with an id, or None if the ring has none that may be used.
+
+        `key_id`: the whole id, 32 hexadecimal digits. Raises KeyringError for anything else.
+        """
+        if not isinstance(key_id, str) or not _ID.fullmatch(key_id):
+            what = f"'{shown(key_id)}'" if isinstance(key_id, str) else type(key_id).__name__
+            raise KeyringError(f"a key's id is 32 hexadecimal digits, and this is {what}")
         return self._keys.get(bytes.fromhex(key_id))
 
     def sealing_key(self, *, context: str | None, now: float) -> Key:
@@ -135,10 +147,11 @@ class Keyring:
         """
         entry = self.entries.get(key_id.hex())
         if entry is None:
+            option = None if self.directory is None else self._option
             raise UnknownKeyError(
-                f"sealed by key {key_id.hex()}, which {self.name} does not have. If it is yours,"
-                " point keyring= or PICKLESEAL_KEYRING to the ring that has it; if not, do"
-                " not load the file"
+                f"sealed by key {key_id.hex()}, which {self.name} does not have. If the file is"
+                f" yours, {way_to_bring(key_id.hex(), option)}. If it is not, do not"
+                " load it"
             )
         key = self._keys.get(key_id)
         if entry.state is State.REVOKED or key is None:
@@ -181,6 +194,12 @@ class Keyring:
                 f" contexts {_listed(entry)}"
             )
 
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("a Keyring does not change: make another one")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("a Keyring does not change: make another one")
+
     def __repr__(self) -> str:
         count = len(self.entries)
         keys = f"{count} key{'' if count == 1 else 's'}"
@@ -188,6 +207,22 @@ class Keyring:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a Keyring is not pickled: it holds secrets")
+
+
+def way_to_bring(key_id: str, option: str | None) -> str:
+    """Return how to bring the key that sealed a file.
+
+    `key_id`: its id, or `--all`. `option`: what names the ring here, None for one in memory.
+    """
+    here = (
+        "add the line in it to PICKLESEAL_KEY here, or name a ring that has the key"
+        if option is None
+        else f"`pickleseal keys import key.txt{option}` here"
+    )
+    return (
+        "bring the key that sealed it, for a new one does not open it: run"
+        f" `pickleseal keys export {key_id} -o key.txt` where that key is, and {here}"
+    )
 
 
 def _listed(entry: Entry) -> str:

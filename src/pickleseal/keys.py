@@ -10,13 +10,18 @@ import re
 from enum import StrEnum
 from typing import NamedTuple, NoReturn, Protocol, Self
 
-from pickleseal.errors import KeyringError
+from pickleseal.errors import KEY_PREFIX, KeyringError
 from pickleseal.mac import KEY_ID, KEY_ID_SIZE, SECRET_SIZE, TAG_SIZE, Mac, statement
 from pickleseal.suite import Suite
 
-PREFIX = "pickleseal-key-1"
 MAX_LINE = 2048
 
+_QUOTES = ('"', "'", "`")
+_QUOTED = (
+    "this key line stands in quotation marks: give the line alone, without them (an env"
+    " file of Docker takes them as a part of the value)"
+)
+_SHELL_WORDS = ("export", "set", "setx", "declare")
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
@@ -70,7 +75,7 @@ class KeyLine:
     @classmethod
     def of(cls, suite: Suite, secret: bytes, key_id: str) -> Self:
         """Make the plain line of a secret; that the id is its own shows when it is read."""
-        return cls(f"{PREFIX}.{suite.value}.{encode(secret)}.{key_id}")
+        return cls(f"{KEY_PREFIX}.{suite.value}.{encode(secret)}.{key_id}")
 
 
 class Key:
@@ -86,6 +91,7 @@ class Key:
     id: str
     raw_id: bytes
     suite: Suite
+    _holder: Holder
 
     def __init__(self, suite: Suite, holder: Holder) -> None:
         self._set(suite, id_mac(suite, holder)[:KEY_ID_SIZE], holder)
@@ -98,10 +104,11 @@ class Key:
         return key
 
     def _set(self, suite: Suite, raw_id: bytes, holder: Holder) -> None:
-        self._holder = holder
-        self.suite = suite
-        self.raw_id = raw_id
-        self.id = raw_id.hex()
+        put = object.__setattr__
+        put(self, "_holder", holder)
+        put(self, "suite", suite)
+        put(self, "raw_id", raw_id)
+        put(self, "id", raw_id.hex())
 
     @classmethod
     def generate(cls, suite: Suite = Suite.BLAKE3) -> Self:
@@ -132,6 +139,12 @@ class Key:
     def check(self, statement: bytes, tag: bytes) -> None:
         """Return if `tag` is that of the statement; else raise BadSealError."""
         self._holder.check(statement, tag)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("a Key does not change")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("a Key does not change")
 
     def __repr__(self) -> str:
         return f"<Key {self.id}, suite {self.suite.value}>"
@@ -175,7 +188,7 @@ def id_mac(suite: Suite, holder: Holder) -> bytes:
 
 def line_of(suite: Suite, form: Form, fields: tuple[str, ...], key_id: str) -> str:
     """Write a line that is not plain: its fields between the suite's and the id."""
-    return ".".join((PREFIX, f"{suite.value}-{form.value}", *fields, key_id))
+    return ".".join((KEY_PREFIX, f"{suite.value}-{form.value}", *fields, key_id))
 
 
 def encode(data: bytes) -> str:
@@ -195,7 +208,7 @@ def decode(field: str) -> bytes | None:
 
 def _format(suite: Suite, secret: bytes) -> str:
     key_id = id_mac(suite, Mac(secret))[:KEY_ID_SIZE].hex()
-    return f"{PREFIX}.{suite.value}.{encode(secret)}.{key_id}"
+    return f"{KEY_PREFIX}.{suite.value}.{encode(secret)}.{key_id}"
 
 
 def _outline(line: KeyLine) -> Outline | str:
@@ -204,8 +217,8 @@ def _outline(line: KeyLine) -> Outline | str:
     if len(text) > MAX_LINE or not text.isascii():
         return "this is no key line: it is too long, or not plain ASCII"
     fields = text.split(".")
-    if fields[0] != PREFIX:
-        return f"this is no key line: one begins with {PREFIX}."
+    if fields[0] != KEY_PREFIX:
+        return _in_front(text.partition(KEY_PREFIX)[0]) if KEY_PREFIX in text else _no_line(text)
     number, _, form_name = (fields[1] if len(fields) > 1 else "").partition("-")
     suite = next((suite for suite in Suite if str(suite.value) == number), None)
     forms = {f.value: f for f in (Form.SCRYPT, Form.EXTERNAL)}
@@ -218,10 +231,32 @@ def _outline(line: KeyLine) -> Outline | str:
             f"this key line has {len(fields)} fields instead of {_FIELDS[form]}: copy it anew,"
             " whole"
         )
+    if fields[-1].endswith(_QUOTES):
+        return _QUOTED
     if not _ID.fullmatch(fields[-1]):
         return "this key line does not end with an id of 32 hexadecimal digits: copy it anew, whole"
     # The secret of a plain line stays in the line.
     return Outline(suite, form, () if form is Form.PLAIN else tuple(fields[2:-1]), fields[-1])
+
+
+def _in_front(text: str) -> str:
+    """Return what is wrong with a line that has `text` in front of its prefix."""
+    name = text.rstrip("".join(_QUOTES))
+    if name.endswith("="):
+        return (
+            "the name of a variable stands in front of this key line: give the line alone, from"
+            f" {KEY_PREFIX} to the end of its id"
+        )
+    return _no_line(text) if name else _QUOTED
+
+
+def _no_line(text: str) -> str:
+    if text in _SHELL_WORDS:
+        return (
+            f"the word {text} stands in front of the key line: give the line alone, as it is"
+            " without the shell's command"
+        )
+    return f"this is no key line: one begins with {KEY_PREFIX}."
 
 
 def _read(line: KeyLine) -> tuple[Suite, Mac, str] | str:

@@ -189,7 +189,10 @@ def signed_load(
     )
     with storage.open_source(file) as source, opening.naming(source.name):
         payload = opening.read(
-            source, lambda: find_keyring(keyring), check=demands.check_head, max_bytes=max_bytes
+            source,
+            lambda: find_keyring(keyring, to_open=True),
+            check=demands.check_head,
+            max_bytes=max_bytes,
         )
     with opening.naming(source.name):
         return _restore(
@@ -238,7 +241,10 @@ def signed_loads(
     )
     source = memory_source(data)
     payload = opening.read(
-        source, lambda: find_keyring(keyring), check=demands.check_head, max_bytes=max_bytes
+        source,
+        lambda: find_keyring(keyring, to_open=True),
+        check=demands.check_head,
+        max_bytes=max_bytes,
     )
     return _restore(
         payload,
@@ -514,7 +520,9 @@ def _demands(
     if expect is not None:
         policy.check_expected(expect)
     if on_mismatch not in ("warn", "raise", "ignore"):
-        raise ValueError(f"on_mismatch must be 'warn', 'raise' or 'ignore', not {on_mismatch!r}")
+        raise ValueError(
+            f"on_mismatch must be 'warn', 'raise' or 'ignore', not {shown(repr(on_mismatch))}"
+        )
     pin_file = pinning.find_pins(pins)
     if pins is not None and context is None:
         raise ValueError("pins go by context: name the context, too")

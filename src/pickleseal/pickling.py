@@ -75,7 +75,9 @@ def dump(
     if protocol < 0:
         protocol = HIGHEST_PROTOCOL
     if pickler not in _WRITERS:
-        raise ValueError(f"pickler must be one of {', '.join(_WRITERS)}, not {pickler!r}")
+        raise ValueError(
+            f"pickler must be one of {', '.join(_WRITERS)}, not {shown(repr(pickler))}"
+        )
     file = _Sink()
     taken = _Taken() if buffer_callback is None else _TakenByCaller(buffer_callback)
     # pickle itself refuses a callback of the caller's with an old protocol.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pickleseal import pins, storage
-from pickleseal.errors import KeyPermissionError, PinsError, shown
+from pickleseal.errors import KeyPermissionError, PinsError, check_path, shown
 from pickleseal.keystore import permissions, variables
 from pickleseal.locking import locked
 from pickleseal.pins import Pin
@@ -95,6 +95,7 @@ def find_pins(given: str | os.PathLike[str] | None = None) -> PinFile | None:
         raise TypeError(f"pins takes the path of a file, not {type(given).__name__}")
     if not path:
         raise PinsError("the path of the file of pins is empty: is a variable not set?")
+    check_path(path)
     given_path = os.path.expanduser(path)
     try:
         # A link in a folder of others' could lead anywhere tomorrow.

@@ -128,7 +128,9 @@ class Allowed(NamedTuple):
             if not isinstance(name, str):
                 raise _wrong("allow", "a list of texts", name)
             if "*" in name:
-                raise ValueError(f"allow takes modules and names as they are, not {name!r}")
+                raise ValueError(
+                    f"allow takes modules and names as they are, not {shown(repr(name))}"
+                )
         return cls(names, tuple(f"{name}." for name in names))
 
     def has(self, module: str, name: str) -> bool:

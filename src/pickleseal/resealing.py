@@ -128,7 +128,7 @@ def reseal(
     cannot seal it, TargetError where somebody changed it meanwhile, OSError where it cannot be
     read or written. On any error the file is as it was.
     """
-    ring = find_keyring(keyring)
+    ring = find_keyring(keyring, to_open=True)
     done = _reseal(
         Found(text_path(file)),
         ring,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
-from pickleseal.errors import KeyringError, MetadataError, shown
+from pickleseal.errors import KeyringError, MetadataError, holds_key_line, masked, shown
 from pickleseal.metadata import normalize_context
 from pickleseal.suite import Suite
 
@@ -79,6 +79,11 @@ class Roster(NamedTuple):
 
     def find(self, beginning: str) -> Entry:
         """Give the one entry whose id begins as given. Raises KeyringError for none or several."""
+        if holds_key_line(beginning):
+            raise KeyringError(
+                f"this is a key line, not a key's id: {masked(beginning)}. Name the key by its id,"
+                " the last field of the line, and if others can see what was typed, revoke it"
+            )
         wanted = beginning.lower()
         found = [e for e in self.entries.values() if wanted and e.id.startswith(wanted)]
         if not found:
@@ -228,6 +233,8 @@ def normal_patterns(contexts: Iterable[str] | None) -> tuple[str, ...] | None:
 
 
 def _text(text: str) -> str:
+    if holds_key_line(text):
+        raise KeyringError("a key line is no note and no reason: keyring.json is not secret")
     if len(text) > MAX_TEXT or not text.isprintable():
         raise KeyringError(
             f"a note or reason is at most {MAX_TEXT} characters that can be printed, on one line"

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from pickleseal.errors import check_path
 from pickleseal.storage import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Source
 from pickleseal.storage.source import open_path
 
@@ -174,6 +175,7 @@ def files_below(
         Takes in the folders that are passed over.
     """
     for path in paths:
+        check_path(path)
         if os.path.isdir(path):
             yield from _Walk(excluded, left_out, everything=_lies_in_foreign(path)).below(path)
         else:

@@ -98,7 +98,9 @@ def watch(
         raise TypeError("ignore takes a list of modules, not one text")
     if isinstance(report, str):
         if report not in _REPORTS:
-            raise ValueError(f"report must be one of {', '.join(_REPORTS)}, not {report!r}")
+            raise ValueError(
+                f"report must be one of {', '.join(_REPORTS)}, not {shown(repr(report))}"
+            )
         report = _REPORTS[report]()
     kept = Watch(report, tuple(ignore))
     with _installing:

@@ -9,7 +9,7 @@ from pickleseal.auditing.baselines import compare, covers
 from pickleseal.auditing.examining import Wants, examine
 from pickleseal.auditing.findings import Finding
 from pickleseal.auditing.report import Report, Ring
-from pickleseal.errors import ContextError, NoKeyError, PolicyError, shown
+from pickleseal.errors import ContextError, NoKeyError, PolicyError, check_path, shown
 from pickleseal.globs import Globs
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.sources import find_keyring
@@ -158,12 +158,13 @@ def audit(
     roots = (paths,) if isinstance(paths, str | os.PathLike) else tuple(paths)
     names = tuple(os.fspath(root) for root in roots)
     for name in names:
+        check_path(name)
         os.lstat(name)
     ring = _ring(keyring)
     listed = None
     if baseline is not None:
         if ring is None:
-            find_keyring(keyring)  # which says what is missing
+            find_keyring(keyring, to_open=True)  # which says what is missing
         else:
             listed = read_inventory(baseline, keyring=ring, sha256=baseline_sha256)
             wanted = None if baseline_context is None else normalize_context(baseline_context)
@@ -203,7 +204,7 @@ def _check_context(sealed: str | None, wanted: str | None) -> None:
 
 def _ring(keyring: Keyring | Path | None) -> Keyring | None:
     try:
-        return find_keyring(keyring)
+        return find_keyring(keyring, to_open=True)
     except NoKeyError:
         if keyring is not None:
             raise

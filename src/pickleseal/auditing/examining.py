@@ -30,7 +30,7 @@ from pickleseal.errors import (
 from pickleseal.globs import Globs
 from pickleseal.inspection import Inspection
 from pickleseal.inventory import CONTENT
-from pickleseal.keyring import Keyring
+from pickleseal.keyring import Keyring, way_to_bring
 from pickleseal.roster import State, fits
 from pickleseal.walk import BACKUP_SUFFIX, Found, Skip
 
@@ -263,7 +263,7 @@ _SEALED: dict[Verdict, tuple[Level, str]] = {
     ),
     Verdict.UNKNOWN_KEY: (
         Level.ERROR,
-        "find out whose key {key} is: name its ring with --keyring, or do not load the file",
+        f"if the file is yours, {way_to_bring('{key}', '')}; if it is not, do not load it",
     ),
     Verdict.REVOKED: (
         Level.ERROR,

@@ -23,7 +23,7 @@ from pickleseal.adopting import (
     unhindered,
 )
 from pickleseal.auditing.findings import Grade
-from pickleseal.cli.options import common, not_empty
+from pickleseal.cli.options import PathType, common, not_empty
 from pickleseal.cli.output import (
     CHECK_FAILED,
     COULD_NOT_RUN,
@@ -72,7 +72,7 @@ _TROUBLE = {
     "--to",
     "folder",
     metavar="DIR",
-    type=click.Path(file_okay=False),
+    type=PathType(file_okay=False),
     callback=not_empty,
     help="Write the envelopes here, in folders as the files lie in. Default: in their places.",
 )
@@ -81,13 +81,13 @@ _TROUBLE = {
     "--accept",
     multiple=True,
     metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False),
+    type=PathType(exists=True, dir_okay=False),
     help="Adopt this file though it reaches beyond data. May be given several times.",
 )
 @click.option(
     "--digests",
     metavar="FILE",
-    type=click.Path(dir_okay=False),
+    type=PathType(dir_okay=False),
     help="Adopt only files whose SHA-256 stands in this list, as sha256sum writes it.",
 )
 @click.option(

@@ -16,7 +16,7 @@ from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.auditing.formats.plain import to_json, to_jsonl
 from pickleseal.auditing.report import Report
 from pickleseal.cli.findings import findings_text, summary
-from pickleseal.cli.options import using
+from pickleseal.cli.options import PathType, using
 from pickleseal.cli.output import (
     CHECK_FAILED,
     COULD_NOT_RUN,
@@ -30,7 +30,7 @@ from pickleseal.cli.output import (
 )
 from pickleseal.cli.progress import tracked
 from pickleseal.cli.settings import FAIL_ON, Settings, read_settings
-from pickleseal.errors import SealError, shown
+from pickleseal.errors import SealError, check_path, shown
 from pickleseal.inventory import CONTENT, Inventory
 from pickleseal.keyring import Keyring
 from pickleseal.keystore.sources import find_keyring
@@ -130,7 +130,7 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option(
     "--pins",
     metavar="FILE",
-    type=click.Path(dir_okay=False),
+    type=PathType(dir_okay=False),
     help="What loads remember, to tell what is older. Default: what PICKLESEAL_PINS names.",
 )
 @click.option(
@@ -238,6 +238,7 @@ def _check_outputs(files: list[str], inventory: str | None, roots: tuple[str, ..
     """Return if all may be written: that is said before the work, and no model gives way."""
     targets = [*files, *([inventory] if inventory else [])]
     for number, target in enumerate(targets):
+        check_path(target)
         if target == "-":
             raise CouldNotRun("to print a report, use --format")
         if os.path.isdir(target) or not os.path.isdir(os.path.dirname(target) or os.curdir):

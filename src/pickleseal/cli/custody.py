@@ -1,5 +1,6 @@
 """`pickleseal keys protect`, `unprotect`, `export`, `import`: how keys are kept and handed over."""
 
+import json
 import os
 import shlex
 import sys
@@ -10,10 +11,10 @@ from pathlib import Path
 import click
 
 from pickleseal.cli.keygen import named, plain, storage_of
-from pickleseal.cli.options import SUITES, changing, limits, note
-from pickleseal.cli.output import FINE, guarded, print_json, print_rows
-from pickleseal.errors import KeyringError, shown
-from pickleseal.keys import PREFIX, KeyLine
+from pickleseal.cli.options import SUITES, PathType, changing, limits, note
+from pickleseal.cli.output import FINE, guarded, print_json, print_rows, write_out
+from pickleseal.errors import KeyringError, holds_key_line, shown
+from pickleseal.keys import KeyLine
 from pickleseal.keystore import changes
 from pickleseal.keystore.directory import current_roster, key_path, write_new
 from pickleseal.keystore.lines import Opener, check_foreign
@@ -76,9 +77,10 @@ def unprotect(key_ids: tuple[str, ...], *, keyring: str | None, as_json: bool) -
 @click.argument("key_ids", nargs=-1, metavar="[KEY_ID...]")
 @click.option("--all", "every", is_flag=True, help="All that are not revoked, the primary first.")
 @click.option(
+    "-o",
     "--output",
     metavar="FILE",
-    type=click.Path(dir_okay=False),
+    type=PathType(dir_okay=False),
     help="Write to a new file that nobody else can read (mode 0600).",
 )
 @click.option("--yes", is_flag=True, help="Print to the terminal, the pipe or the log: I mean it.")
@@ -131,7 +133,9 @@ def export(
         else:
             print_rows([*(("key", key_id) for key_id in found), ("file", output)])
     elif as_json:
-        print_json({"keys": found, "lines": [line.reveal() for line in lines]})
+        # Not print_json: it would hide what is asked for here.
+        told = {"keys": found, "lines": [line.reveal() for line in lines]}
+        write_out(json.dumps(told, indent=2) + "\n")
     else:
         for line in lines:
             click.echo(line.reveal())
@@ -248,7 +252,7 @@ def _split(command: str) -> list[str]:
 
 
 def _read_lines(file: str) -> list[KeyLine]:
-    if file.startswith(PREFIX):
+    if holds_key_line(file):
         raise KeyringError(
             "this is a key line, not a file. Others can see what is typed: write it to the"
             " standard input of pickleseal keys import -, and if it is on a shared machine, take"

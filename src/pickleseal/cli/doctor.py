@@ -41,8 +41,10 @@ def doctor(max_age: int, *, keyring: str | None, as_json: bool) -> int:
       pickleseal keys doctor --keyring keys --max-age 90
     """
     # Not as for changes: the doctor tells of PICKLESEAL_KEY rather than stop at it.
-    own = variables.keyring() or user_directory()
-    directory = Path(own) if keyring is None else keyring_directory(keyring)
+    if keyring is None:
+        directory = Path(variables.keyring() or user_directory())
+    else:
+        directory = keyring_directory(keyring)
     found = examine(directory, now=int(time.time()), max_age=max_age)
     code = CHECK_FAILED if found else FINE
     if as_json:

@@ -6,7 +6,7 @@ from collections import Counter
 
 import click
 
-from pickleseal.cli.options import common, not_empty
+from pickleseal.cli.options import PathType, common, not_empty
 from pickleseal.cli.output import (
     CHECK_FAILED,
     COULD_NOT_RUN,
@@ -40,13 +40,14 @@ _TROUBLE = {
     "--to",
     "folder",
     metavar="DIR",
-    type=click.Path(file_okay=False),
+    type=PathType(file_okay=False),
     callback=not_empty,
     help="Write the plain files here, in folders as the envelopes lie in.",
 )
 @click.option(
     "--output",
     metavar="FILE",
+    type=PathType(),
     callback=not_empty,
     help="Write the plain file of the one PATH here; '-' is stdout, if that is no terminal.",
 )
@@ -82,7 +83,7 @@ def extract(
     """
     if (folder is None) == (output is None):
         raise click.UsageError("give --to DIR, or --output FILE for one PATH")
-    ring = find_keyring(keyring)
+    ring = find_keyring(keyring, to_open=True)
     if output is not None:
         if len(paths) > 1 or os.path.isdir(paths[0]):
             raise click.UsageError("--output takes one file: for folders, give --to DIR")

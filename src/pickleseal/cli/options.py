@@ -1,11 +1,13 @@
 """The options that commands share."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
 
+from pickleseal.errors import KeyringError, check_path
 from pickleseal.suite import Suite
 
 SUITES = {"blake3": Suite.BLAKE3, "sha256": Suite.SHA256}
@@ -35,6 +37,23 @@ class Day(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return int(day.timestamp())
 
 
+class PathType(click.Path):
+    """A path, which is no key line."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's own
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:  # noqa: ANN401 - click's own
+        """Return the path as click does."""
+        try:
+            check_path(os.fspath(value))
+        except KeyringError as error:
+            self.fail(str(error), param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def not_empty(
     ctx: click.Context,  # noqa: ARG001 - click's own
     param: click.Parameter,  # noqa: ARG001 - click's own
@@ -55,7 +74,7 @@ def _with_keyring(command: _Function, *, default: str) -> _Function:
     return click.option(
         "--keyring",
         metavar="DIR",
-        type=click.Path(file_okay=False),
+        type=PathType(file_okay=False),
         help=f"The keyring's directory. Default: {default}, else your own.",
     )(command)
 

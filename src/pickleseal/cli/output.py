@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pickleseal.errors import PicklesealError, SealError, shown
+from pickleseal.errors import PicklesealError, SealError, shown, without_secrets
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,8 +57,8 @@ def write_out(text: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print one JSON document, in ASCII: nothing in it can act on a terminal."""
-    write_out(json.dumps(value, indent=2) + "\n")
+    """Print one JSON document without secrets, in ASCII: nothing in it can act on a terminal."""
+    write_out(json.dumps(without_secrets(value), indent=2) + "\n")
 
 
 def print_rows(rows: Iterable[tuple[str, str]], *, styles: dict[str, str] | None = None) -> None:
@@ -201,5 +201,5 @@ def guarded(command: _Command) -> _Command:
 
 def _text(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, PicklesealError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
+        return f"{shown(os.fsdecode(error.filename))}: {error.strerror}"
     return str(error)

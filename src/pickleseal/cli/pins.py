@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from pickleseal.cli.options import PathType
 from pickleseal.cli.output import (
     CHECK_FAILED,
     FINE,
@@ -27,7 +28,7 @@ def _with_file(command: Callable[..., Any]) -> Callable[..., Any]:
         "--pins",
         "file",
         metavar="FILE",
-        type=click.Path(dir_okay=False),
+        type=PathType(dir_okay=False),
         help="The file of pins. Default: what PICKLESEAL_PINS names.",
     )
     return with_file(with_json(command))

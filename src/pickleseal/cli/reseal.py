@@ -77,7 +77,7 @@ def reseal(
     """
     if sha256 is not None and inventory is None:
         raise click.UsageError("--sha256 goes with --only-digests")
-    ring = find_keyring(keyring)
+    ring = find_keyring(keyring, to_open=True)
     readmitted = None if inventory is None else readmission(ring, inventory, sha256=sha256)
     done: list[Resealed] = []
     stopped = False

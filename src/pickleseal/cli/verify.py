@@ -51,7 +51,7 @@ def verify(
       pickleseal verify --context fraud/v3 models/*.pkl && ./deploy
       pickleseal verify models/
     """
-    ring = find_keyring(keyring)
+    ring = find_keyring(keyring, to_open=True)
     left_out = LeftOut()
     done: list[Checked] = []
     stopped = False

@@ -12,8 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
-from pickleseal.errors import KeyringError, shown
-from pickleseal.keys import PREFIX
+from pickleseal.errors import KEY_PREFIX, KeyringError, shown
 from pickleseal.keystore.permissions import checked_program
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ def _run(
 def _reason(complaint: _Output) -> str:
     text = complaint.kept.decode("utf-8", "replace").strip()
     # A script that prints what it does (sh -x) prints the key too.
-    return "what it says has a key line in it" if PREFIX in text else shown(text)
+    return "what it says has a key line in it" if KEY_PREFIX in text else shown(text)
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

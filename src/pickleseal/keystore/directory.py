@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pickleseal.errors import KeyringError, shown
-from pickleseal.keyring import Keyring
-from pickleseal.keys import MAX_LINE, PREFIX, Key, KeyLine, outline
+from pickleseal.errors import KeyringError, check_path, shown
+from pickleseal.keyring import Keyring, way_to_bring
+from pickleseal.keys import MAX_LINE, Key, KeyLine, outline
 from pickleseal.keystore import permissions, variables
 from pickleseal.keystore.lines import Ask, Opener
 from pickleseal.locking import locked
@@ -59,19 +59,30 @@ def checked_path(given: str | os.PathLike[str], takes: str) -> str:
         raise TypeError(f"{takes}, not {type(given).__name__}")
     if not path:
         raise KeyringError("the path of the keyring is empty: is a variable not set?")
-    if path.startswith(PREFIX):
+    check_path(path)
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        # It would be a folder of that name in the current directory.
         raise KeyringError(
-            "a keyring is named by the path of its directory, and this is a key line"
+            f"no home directory is known for {shown(path)}: name the keyring by an absolute path"
         )
-    return os.path.expanduser(path)
+    return expanded
 
 
 def read_keyring(
-    folder: Path, opener: Opener, *, group_read: bool | None = None, min_epoch: int | None = None
+    folder: Path,
+    opener: Opener,
+    *,
+    group_read: bool | None = None,
+    min_epoch: int | None = None,
+    to_open: bool = False,
 ) -> Keyring:
-    """Read a keyring with an opener that may have opened keys of it before."""
+    """Read a keyring with an opener that may have opened keys of it before.
+
+    `to_open`: it is to open what is sealed; an error then tells how to bring the key.
+    """
     may_group = variables.group_read() if group_read is None else group_read
-    roster = read_roster(folder)
+    roster = read_roster(folder, to_open=to_open)
     name = f"the keyring {shown(str(folder))}"
     check_epoch(roster.epoch, name, min_epoch)
     keys = []
@@ -164,7 +175,7 @@ def is_alone(path: Path) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
-def read_roster(folder: Path) -> Roster:
+def read_roster(folder: Path, *, to_open: bool = False) -> Roster:
     """Read a keyring.json. Raises KeyringError where there is none or it is damaged."""
     path = folder / INDEX
     try:
@@ -172,10 +183,7 @@ def read_roster(folder: Path) -> Roster:
     except FileNotFoundError:
         if _has_key_files(folder):
             raise _lost_index(folder) from None
-        raise KeyringError(
-            f"there is no keyring in {shown(str(folder))}: make one with"
-            f" pickleseal keygen --keyring {permissions.quoted(folder)}"
-        ) from None
+        raise no_ring(folder, to_open=to_open) from None
     except OSError as error:
         raise KeyringError(f"{shown(str(path))} cannot be read: {error}") from None
     try:
@@ -184,6 +192,18 @@ def read_roster(folder: Path) -> Roster:
         raise KeyringError(
             f"{shown(str(path))} is damaged ({error}): put it back from a backup"
         ) from None
+
+
+def no_ring(folder: Path, *, to_open: bool = False) -> KeyringError:
+    """Return the error that there is no keyring in a directory."""
+    option = f" --keyring {permissions.quoted(folder)}"
+    way = (
+        way_to_bring("--all", option)
+        if to_open
+        else f"make one with pickleseal keygen{option}, or bring keys that you have elsewhere with"
+        f" pickleseal keys import key.txt{option}"
+    )
+    return KeyringError(f"there is no keyring in {shown(str(folder))}: {way}")
 
 
 def _has_key_files(folder: Path) -> bool:

@@ -18,6 +18,7 @@ from pickleseal.keystore.directory import (
     INDEX,
     TEMPORARY_SUFFIX,
     key_path,
+    no_ring,
     read_key,
     read_line,
     read_roster,
@@ -57,10 +58,7 @@ def examine(folder: Path, *, now: int, max_age: int = MAX_AGE) -> list[Finding]:
     real = Path(os.path.realpath(folder))
     names = _names(real)
     if INDEX not in names and not any(_KEY_FILE.fullmatch(name) for name in names):
-        raise KeyringError(
-            f"there is no keyring in {shown(str(folder))}: make one with"
-            f" pickleseal keygen --keyring {quoted(folder)}"
-        )
+        raise no_ring(folder)
     return _merged(_all(real, names, now, max_age))
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pickleseal.errors import KeyringError, NoKeyError, shown
-from pickleseal.keyring import Keyring
+from pickleseal.keyring import Keyring, way_to_bring
 from pickleseal.keys import Key, KeyLine
 from pickleseal.keystore import variables
-from pickleseal.keystore.directory import INDEX, checked_path, open_keyring, read_keyring
+from pickleseal.keystore.directory import INDEX, checked_path, read_keyring
 from pickleseal.keystore.lines import Opener, check_foreign
 
 _Stamp = tuple[object, ...]
@@ -32,21 +32,24 @@ class _Open(NamedTuple):
 _open_rings: dict[str, _Open] = {}
 
 
-def find_keyring(given: Keyring | str | os.PathLike[str] | None = None) -> Keyring:
-    """Give the keyring to use: the one given, or the first that is set up.
+def find_keyring(
+    given: Keyring | str | os.PathLike[str] | None = None, *, to_open: bool = False
+) -> Keyring:
+    """Return the keyring to use: the one given, or the first that is set up.
 
     `given`: a Keyring, or the path of a keyring's directory (`~` is your home). Without it,
     in this order: the directory that PICKLESEAL_KEYRING names (an absolute path), the key
     lines in PICKLESEAL_KEY (the first seals, the others open), the user's own directory.
+    `to_open`: it is to open what is sealed, so that a new key would be of no use.
     Raises NoKeyError where there is none, KeyringError where there is one that cannot be used.
     """
     if given is not None:
         if isinstance(given, Keyring):
             return given
-        return _kept_directory(_checked_path(given))
+        return _kept_directory(_checked_path(given), to_open=to_open)
     directory = variables.keyring()
     if directory is not None:
-        return _kept_directory(directory)
+        return _kept_directory(directory, to_open=to_open)
     lines = _variable_lines()
     if lines is not None:
         return _kept_lines(lines)
@@ -58,7 +61,12 @@ def find_keyring(given: Keyring | str | os.PathLike[str] | None = None) -> Keyri
     except OSError as error:
         raise KeyringError(f"your own keyring in {shown(own)} cannot be read: {error}") from None
     else:
-        return _kept_directory(own)
+        return _kept_directory(own, to_open=to_open)
+    if to_open:
+        raise NoKeyError(
+            f"there is no key here: {way_to_bring('--all', '')}; or name the keyring's directory"
+            f" with keyring= or {variables.KEYRING}"
+        )
     raise NoKeyError(
         "there is no key yet. Make one with: pickleseal keygen (or name a keyring's directory"
         f" with keyring= or {variables.KEYRING})"
@@ -83,10 +91,23 @@ def keyring_directory(given: str | os.PathLike[str] | None = None) -> Path:
 
 
 def user_directory() -> str:
-    """Give the path of the user's own keyring, whether there is one or not."""
+    """Return the path of the user's own keyring, whether there is one or not.
+
+    Raises NoKeyError for a user without a home directory, as containers may run as.
+    """
     import platformdirs  # noqa: PLC0415 - only where nothing else names a ring
 
-    return os.path.join(platformdirs.user_data_dir("pickleseal", appauthor=False), "keyring")
+    try:
+        folder = platformdirs.user_data_dir("pickleseal", appauthor=False)
+    except (RuntimeError, KeyError):
+        folder = ""
+    # Old versions of platformdirs give a path that begins with `~`, in the current directory.
+    if not os.path.isabs(folder):
+        raise NoKeyError(
+            "this user has no home directory, and so no keyring of its own: set"
+            f" {variables.KEYRING} to a keyring's directory, or {variables.KEYS} to key lines"
+        )
+    return os.path.join(folder, "keyring")
 
 
 def _checked_path(given: str | os.PathLike[str]) -> str:
@@ -99,11 +120,12 @@ def _variable_lines() -> KeyLine | None:
     return KeyLine(os.environ[variables.KEYS]) if variables.KEYS in os.environ else None
 
 
-def _kept_directory(directory: str) -> Keyring:
+def _kept_directory(directory: str, *, to_open: bool) -> Keyring:
     try:
         status = os.stat(os.path.join(directory, INDEX))
     except OSError:
-        return open_keyring(directory)  # which says what is wrong
+        # Says what is wrong.
+        return read_keyring(Path(directory), Opener(), to_open=to_open)
     stamp = (
         status.st_ino,
         status.st_mtime_ns,
@@ -144,6 +166,6 @@ def _parse_lines(lines: KeyLine, opener: Opener) -> Keyring:
         keys = [opener.key(part) for part in parts]
     except KeyringError as error:
         raise KeyringError(f"{variables.KEYS}: {error}") from None
-    ring = Keyring(*{key.id: key for key in keys}.values())
-    ring.name = f"the keyring in {variables.KEYS}"
-    return ring
+    distinct = {key.id: key for key in keys}.values()
+    roster = Keyring(*distinct).roster
+    return Keyring.of(roster, distinct, name=f"the keyring in {variables.KEYS}")

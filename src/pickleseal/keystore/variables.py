@@ -6,7 +6,7 @@ an error: nothing is guessed, and nothing falls back.
 
 import os
 
-from pickleseal.errors import KeyringError, shown
+from pickleseal.errors import KeyringError, check_path, shown
 
 KEYRING = "PICKLESEAL_KEYRING"
 KEYS = "PICKLESEAL_KEY"
@@ -52,6 +52,12 @@ def _absolute(variable: str) -> str | None:
     path = os.environ.get(variable)
     if path == "":
         raise KeyringError(f"{variable} is set and empty: unset it, or fill it")
-    if path is not None and not os.path.isabs(path):
+    if path is None:
+        return None
+    try:
+        check_path(path)
+    except KeyringError as error:
+        raise KeyringError(f"{variable}: {error}") from None
+    if not os.path.isabs(path):
         raise KeyringError(f"{variable} must be an absolute path, and it is '{shown(path)}'")
     return path

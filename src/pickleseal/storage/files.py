@@ -6,6 +6,8 @@ import stat
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Protocol, cast
 
+from pickleseal.errors import check_path
+
 _MAX_VECTORS = 1024
 
 Path = str | os.PathLike[str]
@@ -34,10 +36,14 @@ def stamp_of(status: os.stat_result) -> Stamp:
 
 
 def text_path(path: Path) -> str:
-    """Give a path as text; one of bytes is a TypeError."""
+    """Return a path as text.
+
+    Raise TypeError if it is of bytes, KeyringError if it is a key line.
+    """
     text = os.fspath(path)
     if not isinstance(text, str):
         raise TypeError("a path must be a str or os.PathLike[str], not of bytes")
+    check_path(text)
     return text
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from pickleseal import envelope, tree
-from pickleseal.errors import TargetError, shown
+from pickleseal.errors import TargetError, check_path, shown
 from pickleseal.storage import threads
 from pickleseal.storage.files import (
     Path,
@@ -107,6 +107,7 @@ def write_whole(path: str, data: bytes, *, mode: int = 0o666, exclusive: bool = 
     A file that this user may not write to is not replaced: PermissionError.
     `exclusive`: replace nothing; TargetError where a path has anything, a link too.
     """
+    check_path(path)
     with _replacing(path, durable=True, seen=None, mode=mode, exclusive=exclusive) as descriptor:
         _write_all(descriptor, data)
 

@@ -3,13 +3,16 @@
 import json
 
 from pickleseal.auditing.report import Report
+from pickleseal.errors import without_secrets
 
 
 def to_json(report: Report) -> str:
     """Give one JSON document, in ASCII: nothing in it can act on a terminal."""
-    return json.dumps(report.to_dict(), indent=2) + "\n"
+    return json.dumps(without_secrets(report.to_dict()), indent=2) + "\n"
 
 
 def to_jsonl(report: Report) -> str:
     """Give a line of JSON for each finding, in ASCII."""
-    return "".join(json.dumps(finding.to_dict()) + "\n" for finding in report.findings)
+    return "".join(
+        json.dumps(without_secrets(finding.to_dict())) + "\n" for finding in report.findings
+    )

@@ -101,7 +101,8 @@ _VERDICTS = {
         "SealedByUnknownKey",
         "Sealed by an unknown key",
         "The keyring does not list the key that this file names. Anybody can make such a file.",
-        "Find out whose key it is. Name its keyring with `--keyring`, or do not load the file.",
+        "If the file is yours, bring its key: `pickleseal keys export KEY_ID -o key.txt` where it"
+        " is, and `pickleseal keys import key.txt` here. If it is not, do not load it.",
         Level.ERROR,
         "8.1",
     ),

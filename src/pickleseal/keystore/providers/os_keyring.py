@@ -7,8 +7,8 @@ Service, KWallet) and how well it keeps a secret is the business of that package
 
 from typing import TYPE_CHECKING
 
-from pickleseal.errors import KeyringError, shown
-from pickleseal.keys import PREFIX, Key, KeyLine
+from pickleseal.errors import KEY_PREFIX, KeyringError, shown
+from pickleseal.keys import Key, KeyLine
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -103,5 +103,5 @@ def _backend(package: "ModuleType") -> str:
 def _complaint(error: Exception) -> str:
     text = str(error)
     # A backend that starts a program may name its arguments, and the key is one of them.
-    reason = "its message has a key line in it" if PREFIX in text else shown(text)
+    reason = "its message has a key line in it" if KEY_PREFIX in text else shown(text)
     return f"the keyring of this system: {type(error).__name__}: {reason}"
