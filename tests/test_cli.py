@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -59,7 +60,8 @@ def model(tmp_path: Path, ring: Path) -> Path:
 
 def test_keygen_makes_a_ring_and_prints_no_secret(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "ring"
-    for arguments, primary in (((), True), (("--suite", "sha256", "--note", "two"), False)):
+    further = ("--add", "--suite", "sha256", "--note", "two")
+    for arguments, primary in (((), True), (further, False)):
         done = run("keygen", "--keyring", folder, "--json", *arguments)
         assert done.returncode == 0
         made = as_json(done)
@@ -67,12 +69,41 @@ def test_keygen_makes_a_ring_and_prints_no_secret(tmp_path: Path) -> None:
         assert made["primary"] is primary
         secret = Path(made["path"]).read_text().split(".")[2]
         assert secret not in done.stdout + done.stderr
-    human = run("keygen", "--keyring", folder)
+    human = run("keygen", "--add", "--keyring", folder)
     assert human.returncode == 0
     secrets = [path.read_text().split(".")[2] for path in folder.glob("*.key")]
     assert len(secrets) == 3
     assert not [secret for secret in secrets if secret in human.stdout + human.stderr]
     assert {entry.suite for entry in open_keyring(folder).entries.values()} == set(Suite)
+
+
+def test_a_second_keygen_makes_no_key_and_names_the_commands_that_would(tmp_path: Path) -> None:
+    folder = tmp_path / "my ring"
+    first = as_json(run("keygen", "--keyring", folder, "--json"))["id"]
+    for arguments in ((), ("--passphrase",), ("--os-keyring",)):
+        done = run("keygen", "--keyring", folder, *arguments, "--json")
+        assert done.returncode == 2
+        error = as_json(done)["error"]
+        assert error["kind"] == "KeyringError"
+        assert first in error["message"]
+        assert [path.stem for path in folder.glob("*.key")] == [first]
+    # Each is run as it stands in the message.
+    commands = re.findall("`pickleseal ([^`]+)`", error["message"])
+    assert [shlex.split(command)[:2] for command in commands] == [
+        ["keys", "rotate"],
+        ["keygen", "--add"],
+    ]
+    for command in reversed(commands):
+        assert run(*shlex.split(command)).returncode == 0
+    assert len(open_keyring(folder).entries) == 3
+    assert open_keyring(folder).primary != first
+
+
+def test_keygen_makes_the_primary_of_a_ring_that_lost_it(tmp_path: Path) -> None:
+    folder = tmp_path / "ring"
+    first = as_json(run("keygen", "--keyring", folder, "--json"))["id"]
+    assert run("keys", "revoke", first, "--reason", "x", "--keyring", folder).returncode == 0
+    assert as_json(run("keygen", "--keyring", folder, "--json"))["primary"] is True
 
 
 def test_keygen_without_a_directory_makes_the_users_own_ring(tmp_path: Path) -> None:

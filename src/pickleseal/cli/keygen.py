@@ -1,5 +1,6 @@
 """`pickleseal keygen`: make a key."""
 
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,8 @@ import click
 from pickleseal.cli.options import SUITES, changing, limits, note
 from pickleseal.cli.output import FINE, guarded, print_json, print_rows
 from pickleseal.errors import KeyringError
-from pickleseal.keystore.changes import PLAIN, Limits, Made, Storage, create_key
+from pickleseal.keystore.changes import PLAIN, Limits, Made, Storage, check_no_primary, create_key
+from pickleseal.keystore.directory import INDEX, current_roster
 from pickleseal.keystore.passphrases import new_passphrase
 from pickleseal.keystore.permissions import quoted
 from pickleseal.keystore.sources import keyring_directory
@@ -25,6 +27,9 @@ from pickleseal.roster import Entry
     help="The hash under the HMAC-SHA-256: blake3 is several times faster, sha256 is for those"
     " who may use FIPS algorithms only.",
 )
+@click.option(
+    "--add", is_flag=True, help="Make a further key in a ring that has one. It does not seal yet."
+)
 @click.option("--passphrase", is_flag=True, help="Keep it behind a passphrase, which is asked for.")
 @click.option("--os-keyring", is_flag=True, help="Keep it in the keyring of your system.")
 @limits
@@ -35,6 +40,7 @@ def keygen(
     suite: str,
     note: str,
     *,
+    add: bool,
     passphrase: bool,
     os_keyring: bool,
     contexts: tuple[str, ...],
@@ -44,9 +50,9 @@ def keygen(
 ) -> int:
     """Make a key, and the keyring where there is none.
 
-    The first key of a ring is its primary: it seals. A further key opens what it sealed
-    elsewhere, and leaves the primary as it is; to change keys, see `keys rotate`. The key is
-    never printed; whoever has its file can seal in your name.
+    The first key of a ring is its primary: it seals. Where there is one, no other is made: to
+    change keys, see `keys rotate`. With --add a further key is made, which leaves the primary as
+    it is. The key is never printed; whoever has its file can seal in your name.
 
     \b
     Examples:
@@ -55,6 +61,8 @@ def keygen(
       pickleseal keygen --keyring keys --note "my laptop"
     """
     directory = keyring_directory(keyring)
+    if not add and os.path.lexists(directory / INDEX):
+        check_no_primary(directory, current_roster(directory))  # before a passphrase is asked for
     made = create_key(
         directory,
         suite=SUITES[suite],
@@ -62,6 +70,7 @@ def keygen(
         now=int(time.time()),
         limits=Limits(sign_until, contexts or None),
         storage=storage_of(passphrase=passphrase, os_keyring=os_keyring),
+        only_first=not add,
     )
     role = "primary: it seals and opens" if made.is_primary else "active: it opens, no more"
     then = "demo" if made.is_primary else f"keys primary {made.entry.id[:8]}, to let it seal"

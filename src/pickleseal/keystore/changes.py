@@ -23,6 +23,7 @@ from pickleseal.keystore.directory import (
     read_line,
 )
 from pickleseal.keystore.lines import Opener
+from pickleseal.keystore.permissions import quoted
 from pickleseal.keystore.providers import Reference, aws_kms, command, os_keyring, reference_line
 from pickleseal.roster import Entry, Roster, State, new_entry
 from pickleseal.suite import Suite
@@ -63,16 +64,31 @@ def create_key(
     now: int,
     limits: Limits = UNLIMITED,
     storage: Storage = PLAIN,
+    only_first: bool = False,
 ) -> Made:
     """Make a new key in a keyring, and the keyring where there is none.
 
     The first key of a ring is its primary. `note` is free text for people, `now` the time in Unix
-    seconds. Raises KeyringError, or OSError where a file cannot be written.
+    seconds. `only_first`: refuse a ring that has a primary. Raises KeyringError, or OSError where a
+    file cannot be written.
     """
     with changing(directory, create=True) as change:
+        if only_first:
+            check_no_primary(directory, change.roster)
         line = KeyLine.generate(suite)
         entry = new_entry(outline(line).id, suite, created=now, note=note, **limits._asdict())
         return _enter(change, directory, line, storage, change.roster.add(entry))
+
+
+def check_no_primary(directory: Path, roster: Roster) -> None:
+    """Raise KeyringError if a ring has a key that seals: one who makes a key may not know."""
+    if roster.primary is not None:
+        option = f"--keyring {quoted(directory)}"
+        raise KeyringError(
+            f"{shown(str(directory))} has a key that seals, {roster.primary}: no other one was"
+            f" made. To put a new one in its place, run `pickleseal keys rotate {option}`. To add"
+            f" one that only opens, run `pickleseal keygen --add {option}`"
+        )
 
 
 def rotate(
