@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,15 @@ from typing import Any
 import pytest
 from test_cli import as_json, run
 
-from pickleseal import open_keyring, signed_dump, signed_load, signed_loads
+from pickleseal import (
+    KeyringError,
+    UnknownKeyError,
+    open_keyring,
+    signed_dump,
+    signed_dumps,
+    signed_load,
+    signed_loads,
+)
 from pickleseal.keystore.directory import read_roster
 from pickleseal.roster import State
 
@@ -62,7 +72,9 @@ def test_without_a_ring_a_command_could_not_run_and_makes_none(
 ) -> None:
     done = run(*command, "--keyring", tmp_path / "none", cwd=tmp_path)
     assert done.returncode == 2
-    assert "pickleseal keygen" in done.stderr
+    # What reseal opens needs the key that sealed it: a new one would not do.
+    way = "keys import" if command[0] == "reseal" else "pickleseal keygen"
+    assert way in done.stderr
     error = done_json(*command, "--keyring", tmp_path / "none", code=2, cwd=tmp_path)["error"]
     assert error["kind"] == "KeyringError"
     assert list(tmp_path.iterdir()) == []
@@ -108,7 +120,9 @@ def test_the_story_of_a_ring_from_its_first_key_to_a_revocation(
 
 def test_states_notes_and_limits_change_by_command(ring: Path) -> None:
     old = done_json("keys", "show", "--keyring", ring)["id"]
-    new = done_json("keygen", "--keyring", ring, "--context", "a", "--context", "b/*")["id"]
+    new = done_json("keygen", "--add", "--keyring", ring, "--context", "a", "--context", "b/*")[
+        "id"
+    ]
     assert read_roster(ring).entries[new].contexts == ("a", "b/*")
     assert done_json("keys", "primary", new, "--keyring", ring)["primary"] is True
     assert done_json("keys", "retire", old, "--keyring", ring)["state"] == "retired"
@@ -145,6 +159,68 @@ def test_a_revoked_primary_leaves_a_hint_how_to_go_on(ring: Path) -> None:
     assert done.returncode == 0
     assert "--only-digests" in done.stdout, "a plain reseal would refuse all that is revoked"
     assert "--only-digests" not in run("keys", "rotate", "--keyring", ring).stdout
+
+
+def test_a_whole_key_line_revokes_the_key_of_its_id(ring: Path) -> None:
+    line = run("keys", "export", "--yes", "--keyring", ring).stdout.strip()
+    secret, key_id = line.split(".")[2:]
+    run("keys", "rotate", "--keyring", ring)
+    done = run("keys", "revoke", line[:-1], "--reason", "in a log", "--keyring", ring)
+    assert done.returncode == 2
+    assert read_roster(ring).entries[key_id].state is State.RETIRED
+    other = run("keys", "retire", line, "--keyring", ring)
+    assert other.returncode == 2
+    assert key_id in other.stderr
+    revoked = run("keys", "revoke", f" {line}", "--reason", "in a log", "--keyring", ring)
+    assert revoked.returncode == 0
+    assert read_roster(ring).entries[key_id].state is State.REVOKED
+    told = "".join(one.stdout + one.stderr for one in (done, other, revoked))
+    assert secret not in told
+
+
+def test_no_key_line_becomes_a_note_or_a_reason(ring: Path) -> None:
+    line = run("keys", "export", "--yes", "--keyring", ring).stdout.strip()
+    for command in (
+        ("note", line.split(".")[-1], line),
+        ("revoke", line.split(".")[-1], "--reason", line),
+    ):
+        assert run("keys", *command, "--keyring", ring).returncode == 2
+    assert line not in (ring / "keyring.json").read_text()
+
+
+def test_a_load_without_the_key_names_the_commands_that_bring_it(
+    ring: Path, models: Path, tmp_path: Path
+) -> None:
+    """Each command is run as it stands, the first where the key is, the others here."""
+    other = tmp_path / "other ring"
+    for folder, made in ((tmp_path / "none", False), (other, True)):
+        if made:
+            run("keygen", "--keyring", folder)
+        for command in ("verify", "reseal"):
+            done = run(command, models / "0.pkl", "--keyring", folder)
+            assert done.returncode == (1 if made else 2)
+            told = done.stdout + done.stderr
+            assert "keygen" not in told
+            assert "pickleseal keys import key.txt" in told
+        if made:
+            found = run("audit", models / "0.pkl", "--keyring", folder, "--format", "json")
+            (finding,) = as_json(found)["findings"]
+            assert finding["verdict"] == "unknown key"
+            assert (
+                f"pickleseal keys export {finding['envelopes'][0]['key_id']}" in finding["advice"]
+            )
+        with pytest.raises((KeyringError, UnknownKeyError)) as caught:
+            signed_load(models / "0.pkl", keyring=folder, context="m/0")
+        export, bring = re.findall("`pickleseal ([^`]+)`", str(caught.value))
+        target = tmp_path / f"{folder.name}.txt"
+        export, bring = (text.replace("key.txt", f"'{target}'") for text in (export, bring))
+        assert run(*shlex.split(export), "--keyring", ring).returncode == 0
+        assert run(*shlex.split(bring)).returncode == 0
+        assert signed_load(models / "0.pkl", keyring=folder, context="m/0") == {"n": 0}
+    done = run("audit", models / "0.pkl", "--keyring", tmp_path / "x" / ring.name)
+    assert "keys import" in done.stderr
+    with pytest.raises(KeyringError, match="keygen"):
+        signed_dumps(1, keyring=tmp_path / "empty")
 
 
 # --- protection ------------------------------------------------------------------------------
@@ -262,6 +338,12 @@ def test_export_prints_a_secret_only_when_told_to(ring: Path, tmp_path: Path) ->
     if hasattr(os, "geteuid"):
         assert target.stat().st_mode & 0o777 == 0o600
     before = target.read_text()
+    short = tmp_path / "short.txt"
+    assert run("keys", "export", "-o", short, "--keyring", ring).returncode == 0
+    assert short.read_text() == before
+    if hasattr(os, "geteuid"):
+        assert short.stat().st_mode & 0o777 == 0o600
+    assert run("keys", "export", "-o", short, "--keyring", ring).returncode == 2
     assert run("keys", "export", "--output", target, "--keyring", ring).returncode == 2
     assert target.read_text() == before, "a file that is there is left alone"
 

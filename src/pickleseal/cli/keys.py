@@ -10,8 +10,9 @@ from pickleseal.cli.keygen import day, limits_of, named, plain
 from pickleseal.cli.lazy import LazyGroup
 from pickleseal.cli.options import SUITES, Day, changing, common, note
 from pickleseal.cli.output import FINE, Line, guarded, print_json, print_lines, print_rows
-from pickleseal.errors import KeyringError, shown
+from pickleseal.errors import KeyringError, holds_key_line, shown
 from pickleseal.keyring import Keyring
+from pickleseal.keys import KeyLine, outline
 from pickleseal.keystore.changes import change_roster, kept_as, like_primary
 from pickleseal.keystore.changes import rotate as rotate_key
 from pickleseal.keystore.directory import current_roster, read_line
@@ -205,7 +206,7 @@ def revoke(key_id: str, *, reason: str, keyring: str | None, as_json: bool) -> i
 
     Do this when somebody may have a copy of it. What it sealed is refused from now on: seal it
     anew from sources that you trust, or readmit what an inventory from before lists, with
-    `pickleseal reseal --only-digests`.
+    `pickleseal reseal --only-digests`. In place of KEY_ID, the whole key line will do.
 
     \b
     Examples:
@@ -214,6 +215,8 @@ def revoke(key_id: str, *, reason: str, keyring: str | None, as_json: bool) -> i
     if not reason.strip():
         raise click.UsageError("give a reason: whoever is refused will want to know")
     now = int(time.time())
+    if holds_key_line(key_id):
+        key_id = outline(KeyLine(key_id.strip())).id
     return _change(
         keyring, key_id, lambda r, i: r.revoke(i, reason=reason, now=now), as_json=as_json
     )
