@@ -629,3 +629,18 @@ def test_a_running_server_takes_notice_of_a_revocation(ring_directory: Path) -> 
     revoked.set()
     server.join()
     assert outcomes == ["sealed", "refused"]
+
+
+def test_a_relative_path_means_the_ring_of_the_folder_one_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed = []
+    for name in ("one", "two"):
+        create_key(tmp_path / name / "ring", suite=Suite.BLAKE3, note="", now=0)
+        monkeypatch.chdir(tmp_path / name)
+        sealed.append(signed_dumps(name, keyring="ring"))
+    with pytest.raises(UnknownKeyError):
+        signed_loads(sealed[0], keyring="ring")
+    assert signed_loads(sealed[1], keyring="ring") == "two"
+    monkeypatch.chdir(tmp_path / "one")
+    assert signed_loads(sealed[0], keyring="ring") == "one"

@@ -125,8 +125,8 @@ class Metadata(NamedTuple):
         if self.info is not None or self.external is not None:
             return _encode(self)  # what equals another may be of another kind further in
         try:
-            versions: Any = None if self.versions is None else tuple(self.versions.items())
-            return _encoded(*self._replace(versions=versions))
+            versions = None if self.versions is None else tuple(self.versions.items())
+            return _encoded(versions, *self[:_VERSIONS], *self[_VERSIONS + 1 :])
         except (TypeError, AttributeError):  # it cannot be a key, and must be refused
             return _encode(self)
 
@@ -141,6 +141,9 @@ class Metadata(NamedTuple):
             versions=None if self.versions is None else dict(self.versions),
             info=None if self.info is None else deepcopy(self.info),
         )
+
+
+_VERSIONS = Metadata._fields.index("versions")
 
 
 def _encode(metadata: Metadata) -> bytes:
@@ -160,11 +163,10 @@ def _encode(metadata: Metadata) -> bytes:
 
 
 @functools.lru_cache(_KEPT, typed=True)  # True and 1.0 equal 1, and neither is a count
-def _encoded(*fields: Any) -> bytes:  # noqa: ANN401 - those of Metadata
-    metadata = Metadata(*fields)
-    if metadata.versions is not None:
-        metadata = metadata._replace(versions=dict(metadata.versions))
-    return _encode(metadata)
+def _encoded(versions: tuple[tuple[str, str], ...] | None, *others: Any) -> bytes:  # noqa: ANN401
+    fields = list(others)
+    fields.insert(_VERSIONS, None if versions is None else dict(versions))
+    return _encode(Metadata._make(fields))
 
 
 @functools.lru_cache(_KEPT)

@@ -475,7 +475,8 @@ class _Demands(NamedTuple):
         opening.check_head(head, context=self.context)
         policy.check_age(metadata, self.max_age, time.time())
         policy.check_serial(metadata, self.min_serial)
-        pin_rules.check_head(metadata, self._pin(metadata), self._pins_path())
+        if self.pins is not None:
+            pin_rules.check_head(metadata, self._pin(metadata), self._pins_path())
         policy.check_imports(metadata, self.allowed)
         if self.on_mismatch == "raise":
             drifts = _drifts(metadata)

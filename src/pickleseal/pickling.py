@@ -13,7 +13,7 @@ import pickle
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from pickleseal import opcodes, opening, packages, unpacking
 from pickleseal.errors import MalformedError, PolicyError, shown
@@ -129,9 +129,9 @@ def restore(
     if head.metadata.external is not None:
         source = _checked_external(head.metadata.external, buffers)
     left = iter(source)
-    reader = _Reader(stream)
+    reader: Any = _Reader(stream)  # its views are bytes-like, which is all the unpickler needs
     unpickler = _kind_for(stream, fix_imports=fix_imports)(
-        cast("Any", reader),  # its views are bytes-like, which is all the unpickler needs
+        reader,
         fix_imports=False,  # done by its find_class: what is looked up is what was checked
         encoding=encoding,
         errors=errors,

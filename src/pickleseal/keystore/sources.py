@@ -122,7 +122,7 @@ def _variable_lines() -> KeyLine | None:
 
 def _kept_directory(directory: str, *, to_open: bool) -> Keyring:
     try:
-        status = os.stat(os.path.join(directory, INDEX))
+        status = os.stat(f"{directory}/{INDEX}")
     except OSError:
         # Says what is wrong.
         return read_keyring(Path(directory), Opener(), to_open=to_open)
@@ -135,14 +135,14 @@ def _kept_directory(directory: str, *, to_open: bool) -> Keyring:
         variables.group_read(),
         variables.min_epoch(),
     )
-    name = os.path.abspath(directory)
-    kept = _open_rings.get(name)
+    # A relative path that leads elsewhere by now has another stamp.
+    kept = _open_rings.get(directory)
     if kept is not None and kept.stamp == stamp:
         return kept.ring
     # The same opener: what it has opened before need not be asked for again.
     opener = Opener() if kept is None else kept.opener
     ring = read_keyring(Path(directory), opener)
-    _open_rings[name] = _Open(stamp, ring, opener)
+    _open_rings[directory] = _Open(stamp, ring, opener)
     return ring
 
 
