@@ -57,8 +57,11 @@ AIMS = (
     Aim(f"{_FOREST}: dump, beside pickle", "forest-large", "dump", "pickleseal", BASELINE, 1.1),
     Aim(f"{_TUPLES}: load, beside pickle", "tuples", "load", "pickleseal", BASELINE, 1.1),
     Aim(f"{_TUPLES}: dump, beside pickle", "tuples", "dump", "pickleseal", BASELINE, 1.1),
+    Aim("iris KNN: dumps, beside pickle", "iris", "dumps", "pickleseal", BASELINE, 2.2),
+    Aim("iris KNN: loads, beside pickle", "iris", "loads", "pickleseal", BASELINE, 2.2),
     Aim(
-        "iris KNN: dumps and loads, beside pickle", "iris", "both", "pickleseal", BASELINE, 2.0
+        "dict of 1 kB: dumps and loads, beside pickle",
+        "settings", "both", "pickleseal", BASELINE, 5.0,
     ),
     Aim(
         "random forest of 17 MB: dump with compress=1, beside joblib's compress=3",

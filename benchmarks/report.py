@@ -266,7 +266,7 @@ def _page_table(results: Results) -> str:
     ]
     rows = []
     for case in results.cases:
-        for part in ("both",) if case.in_memory else ("dump", "load"):
+        for part in ("dumps", "loads", "both") if case.in_memory else ("dump", "load"):
             base = results.timing(case.name, part, BASELINE)
             if base is None:
                 continue

@@ -1,18 +1,21 @@
 """The ways to save an object and get it back: pickleseal and its peers, each used as it is meant.
 
-All take the same key. None is given an advantage: what a tool does by itself (a temporary
+Each has a key of 32 bytes. None is given an advantage: what a tool does by itself (a temporary
 file, a manifest, a look at versions) it does here too, and `note` says so.
 """
 
+import atexit
 import hashlib
 import hmac
 import inspect
 import io
 import os
 import pickle
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 BASELINE = "pickle"
@@ -201,14 +204,17 @@ def _securepickle() -> Tools:
 
 def _pickleseal(suite: str, compress: str | int | None = None) -> Tools:
     import pickleseal
-    from pickleseal.mac import Mac
+    from pickleseal.keystore.changes import create_key
 
     options: dict[str, Any] = {}
     if compress is not None:
         if "compress" not in inspect.signature(pickleseal.signed_dump).parameters:
             raise Unavailable("this version of pickleseal does not compress")
         options["compress"] = compress
-    ring = pickleseal.Keyring(pickleseal.Key(pickleseal.Suite[suite], Mac(KEY)))
+    # Each call looks the ring up anew, as it does for those who name none.
+    ring = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, ring, ignore_errors=True)
+    create_key(Path(ring), suite=pickleseal.Suite[suite], note="", now=0)
     signed_dump, signed_load = pickleseal.signed_dump, pickleseal.signed_load
 
     def dump(obj: Any, path: str, *, durable: bool) -> None:
