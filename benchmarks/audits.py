@@ -75,7 +75,7 @@ def _make(folder: Path, count: int, large: int, megabytes: int) -> dict[str, Pat
     from sklearn.ensemble import RandomForestClassifier
 
     from pickleseal import signed_dump
-    from pickleseal.keystore.changes import create_key
+    from pickleseal.keys.store.changes import create_key
 
     create_key(folder / "ring", now=int(time.time()))
     trees = {name: folder / name for name in TREES}

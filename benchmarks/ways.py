@@ -204,7 +204,7 @@ def _securepickle() -> Tools:
 
 def _pickleseal(suite: str, compress: str | int | None = None) -> Tools:
     import pickleseal
-    from pickleseal.keystore.changes import create_key
+    from pickleseal.keys.store.changes import create_key
 
     options: dict[str, Any] = {}
     if compress is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pickleseal import Key, Keyring, Suite
-from pickleseal.keystore.changes import create_key
+from pickleseal.keys.store.changes import create_key
 
 # Their asserts are to hold under `python -O` too, as those of the tests do.
 pytest.register_assert_rewrite("watching", "names")

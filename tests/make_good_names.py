@@ -31,7 +31,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-TARGET = pathlib.Path(__file__).parent.parent / "src" / "pickleseal" / "auditing" / "good_names.txt"
+TARGET = pathlib.Path(__file__).parent.parent / "src" / "pickleseal" / "scanner" / "good_names.txt"
 COVERED = ("numpy", "scipy", "sklearn", "pandas", "joblib", "pyarrow", "xgboost", "lightgbm")
 CALLED, MADE, BUILT = "c", "m", "b"
 
@@ -1017,7 +1017,7 @@ def text(names: Names, versions: Iterable[dict[str, str]], date: str) -> str:
 
 def main(interpreters: list[str]) -> None:
     """Write the list."""
-    from pickleseal.auditing import names as room
+    from pickleseal.scanner import names as room
 
     answers = [asked(interpreter) for interpreter in interpreters]
     TARGET.write_text(

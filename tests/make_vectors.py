@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pickleseal import envelope, mac, seal, storage, tree
-from pickleseal.keys import Key
-from pickleseal.mac import Mac
-from pickleseal.metadata import External, Metadata
-from pickleseal.suite import Suite
+from pickleseal.envelope import hashing, layout, seal
+from pickleseal.envelope.metadata import External, Metadata
+from pickleseal.envelope.target import join_envelope
+from pickleseal.keys import mac
+from pickleseal.keys.key import Key
+from pickleseal.keys.mac import Mac
+from pickleseal.keys.suite import Suite
 
 FOLDER = Path(__file__).with_name("vectors")
 NOW = 2_000_000_000
@@ -56,22 +58,22 @@ class Vector(NamedTuple):
 
 def sealed(metadata: Metadata, segments: list[bytes], key: Key = BLAKE) -> bytes:
     head = seal.seal_head(key, metadata, [len(segment) for segment in segments])
-    return storage.join(head.data, [memoryview(s) for s in segments], head.finish, key.suite)
+    return join_envelope(head.data, [memoryview(s) for s in segments], head.finish, key.suite)
 
 
 def tag_anew(data: bytes | bytearray, key: Key = BLAKE, *, body_size: int | None = None) -> bytes:
     """Put right tags on an envelope that breaks some other rule."""
     m, n = struct.unpack_from("<II", data, 32)
-    fixed = envelope.Fixed.of(key.suite, key.raw_id, m, n, 0, 0)
+    fixed = layout.Fixed.of(key.suite, key.raw_id, m, n, 0, 0)
     h, t = fixed.head_size, fixed.table_start
     head = bytes(data[:h])
     body = bytes(data[h + 32 : -32])
-    head_digest = tree.head_digest(key.suite, head)
+    head_digest = hashing.head_digest(key.suite, head)
     header = mac.statement(mac.HEADER, key.suite, key.raw_id, h, head_digest)
-    leaves = [tree.leaf_digest(key.suite, leaf) for leaf in tree.split([memoryview(body)])]
+    leaves = [hashing.leaf_digest(key.suite, leaf) for leaf in hashing.split([memoryview(body)])]
     codec = int.from_bytes(data[48:50], "little")
-    content = tree.content_digest(key.suite, len(body), codec, head[t : t + 16 * n], leaves)
-    digest = tree.envelope_digest(key.suite, head_digest, content)
+    content = hashing.content_digest(key.suite, len(body), codec, head[t : t + 16 * n], leaves)
+    digest = hashing.envelope_digest(key.suite, head_digest, content)
     size = len(data) - 32
     whole = mac.statement(mac.ENVELOPE, key.suite, key.raw_id, size, digest)
     return head + key.mac(header) + body + key.mac(whole)
@@ -79,16 +81,16 @@ def tag_anew(data: bytes | bytearray, key: Key = BLAKE, *, body_size: int | None
 
 def tagged_rows(lengths: list[int], body: bytes) -> bytes:
     """Seal a body under a segment table of a foreign writer's."""
-    head = envelope.pack_head(BLAKE.suite, BLAKE.raw_id, PLAIN.encode(), lengths)
-    padded = body + bytes(envelope.padding(len(body)))
-    return tag_anew(envelope.head_bytes(head) + bytes(32) + padded + bytes(32))
+    head = layout.pack_head(BLAKE.suite, BLAKE.raw_id, PLAIN.encode(), lengths)
+    padded = body + bytes(layout.padding(len(body)))
+    return tag_anew(layout.head_bytes(head) + bytes(32) + padded + bytes(32))
 
 
 def with_metadata(metadata: bytes) -> bytes:
     """Seal metadata in a spelling of a foreign writer's."""
-    head = envelope.pack_head(BLAKE.suite, BLAKE.raw_id, metadata, [len(ONE)])
+    head = layout.pack_head(BLAKE.suite, BLAKE.raw_id, metadata, [len(ONE)])
     body = ONE.ljust(64, b"\0")
-    return tag_anew(envelope.head_bytes(head) + bytes(32) + body + bytes(32))
+    return tag_anew(layout.head_bytes(head) + bytes(32) + body + bytes(32))
 
 
 def patched(offset: int, new: bytes, data: bytes | None = None) -> bytes:
@@ -144,7 +146,7 @@ def compressed(
     segments: list[bytes], raw: list[int], metadata: Metadata = PLAIN, key: Key = BLAKE
 ) -> bytes:
     head = seal.seal_head(key, metadata, [len(segment) for segment in segments], raw)
-    return storage.join(head.data, [memoryview(s) for s in segments], head.finish, key.suite)
+    return join_envelope(head.data, [memoryview(s) for s in segments], head.finish, key.suite)
 
 
 def good_zstd() -> Iterator[Vector]:
@@ -360,7 +362,7 @@ def bad_fixed() -> Iterator[Vector]:
 
 def tag_anew_fixed(data: bytes) -> bytes:
     """Tag the 288 bytes of the least envelope anew, whatever its fields say of themselves."""
-    digest = tree.head_digest(BLAKE.suite, data[:160])
+    digest = hashing.head_digest(BLAKE.suite, data[:160])
     tag = BLAKE.mac(mac.statement(mac.HEADER, BLAKE.suite, BLAKE.raw_id, 160, digest))
     return data[:160] + tag + data[192:]
 

@@ -12,132 +12,53 @@ import pickleseal
 
 PACKAGE = Path(pickleseal.__file__).parent
 
-FLOORS = [
-    {"errors", "suite", "version", "globs", "beginnings"},
-    {
-        "mac",
-        "tree",
-        "envelope",
-        "metadata",
-        "auditing",
-        "auditing.cursor",
-        "auditing.views",
-        "auditing.faults",
-        "auditing.values",
-    },
-    {
-        "keys",
-        "opcodes",
-        "packages",
-        "unpacking",
-        "callsites",
-        "callsites.functions",
-        "callsites.source",
-        "roster",
-        "codec",
-        "auditing.literals",
-        "auditing.memo",
-        "auditing.record",
-        "auditing.layers",
-        "auditing.arrays",
-    },
-    {
-        "keyring",
-        "policy",
-        "wrapping",
-        "inventory",
-        "keystore",
-        "keystore.permissions",
-        "locking",
-        "callsites.mentions",
-        "auditing.stack",
-        "auditing.uses",
-        "auditing.archives",
-    },
-    {
-        "seal",
-        "pins",
-        "callsites.sites",
-        "keystore.variables",
-        "storage.files",
-        "storage.memory",
-        "storage.threads",
-        "auditing.arguments",
-        "auditing.stackwork",
-        "auditing.specials",
-    },
-    {
-        "callsites.notebooks",
-        "keystore.commands",
-        "keystore.surroundings",
-        "storage.source",
-        "storage.target",
-        "storage.expansion",
-        "auditing.wrapped",
-    },
-    {
-        "keystore.passphrases",
-        "keystore.providers.command",
-        "keystore.providers.os_keyring",
-        "keystore.providers.aws_kms",
-        "storage.regular",
-        "auditing.machine",
-    },
-    {"keystore.providers", "storage", "auditing.streams"},
-    {"keystore.lines", "walk", "pinning"},
-    {"keystore.directory", "opening"},
-    {"keystore.sources", "keystore.changes", "keystore.doctor", "pickling"},
-    {"persist", "inspection", "watching"},
-    {"stocktaking", "auditing.findings", "adoption"},
-    {"resealing", "extracting", "auditing.notebook", "auditing.names", "auditing.baselines"},
-    {"auditing.grades", "auditing.report"},
-    {
-        "auditing.formats",
-        "auditing.formats.plain",
-        "auditing.formats.html",
-        "auditing.formats.sarif",
-        "auditing.containers",
-    },
-    {"auditing.examining", "adopting"},
-    {"auditing.audits", "verifying"},
-    {""},  # the public names: pickleseal/__init__.py
-    {"cli.output", "cli.options", "cli.lazy", "integrations"},
-    {"cli.settings", "cli.progress", "cli.keygen", "cli.findings", "integrations.pytest_plugin"},
-    {
-        "cli.keys",
-        "cli.custody",
-        "cli.doctor",
-        "cli.audit",
-        "cli.verify",
-        "cli.inspect",
-        "cli.reseal",
-        "cli.demo",
-        "cli.adopt",
-        "cli.extract",
-        "cli.pins",
-        "cli.find_loads",
-    },
-    {"cli"},
-    {"__main__"},
-]
-LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+FOLDERS = (
+    "cli",  # one file a group of commands
+    "integrations",  # one file a framework
+    "",  # the public names: pickleseal/__init__.py
+    "auditing",  # verdicts on saved files, and reports of them
+    "migration",  # files that exist already: adopted, extracted, sealed anew
+    "persistence",  # dump, load, inspect: the order of the checks
+    "scanner",  # what an unsealed pickle would do; knows no key and no seal
+    "pickling",  # the one door to the unpickler
+    "envelope",  # bytes, hashes, metadata, seal
+    "keys",  # suites, tags, rings, and where they are kept
+    "files",  # knows no format
+    "errors",
+    "version",
+)
+"""A module imports only from its own folder and from those below it."""
+LEVEL = {folder: -level for level, folder in enumerate(FOLDERS)}
 
 PURE = {
-    "errors", "suite", "mac", "tree", "envelope", "metadata", "keys", "keyring", "policy", "seal",
-    "beginnings", "opcodes", "roster", "wrapping", "inventory", "codec", "unpacking", "pins",
-    "callsites.functions", "callsites.source", "callsites.mentions", "callsites.sites",
-    "callsites.notebooks",
-    "auditing.cursor", "auditing.machine",
-    "auditing.streams", "auditing.arrays", "auditing.archives", "auditing.layers", "auditing.views",
-    "auditing.grades", "auditing.findings", "auditing.containers", "auditing.report",
-    "auditing.faults", "auditing.values", "auditing.memo", "auditing.record", "auditing.uses",
-    "auditing.stack", "auditing.literals", "auditing.arguments", "auditing.stackwork",
-    "auditing.specials", "auditing.wrapped",
-}  # fmt: skip
+    "errors",
+    "files.magic",
+    *("keys.context", "keys.key", "keys.keyring", "keys.mac", "keys.passphrase", "keys.roster"),
+    "keys.suite",
+    *("envelope.compression", "envelope.hashing", "envelope.layout", "envelope.metadata"),
+    "envelope.seal",
+    *("pickling.inflate", "pickling.names", "pickling.opcodes"),
+    *("persistence.inventory", "persistence.pins", "persistence.policy"),
+    *("migration.source", "auditing.findings", "auditing.report"),
+    "scanner",
+}
+"""Modules, or folders with all in them, that touch no file, clock, environment or terminal."""
 WORLDLY = {
     "os", "io", "pathlib", "time", "datetime", "sys", "mmap", "socket", "tempfile", "shutil",
     "threading", "subprocess", "warnings", "platformdirs", "rich", "click", "random", "secrets",
 }  # fmt: skip
+EXCEPTIONS = {
+    ("keys.key", "os"),  # a new key's random bytes
+    ("keys.passphrase", "os"),  # a new nonce
+    ("persistence.policy", "datetime"),  # a time that is given, as people read it
+    ("envelope.metadata", "sys"),  # whether NumPy is loaded, whose scalars are numbers
+    ("envelope.compression", "sys"),  # which Python this is tells where zstd is
+    ("scanner.containers.layers", "sys"),
+    ("scanner.containers.streams", "sys"),
+    ("scanner.names", "pathlib"),
+    ("scanner.names", "sys"),  # the list of good names lies beside the module
+    ("migration.source.text", "warnings"),  # what Python says of the source goes to nobody
+}
 
 
 def rooms() -> list[str]:
@@ -167,39 +88,44 @@ def imports(room: str) -> Iterator[str]:
 
 def imported_rooms(room: str) -> Iterator[str]:
     for name in imports(room):
-        if name == "pickleseal":
-            yield ""
-        elif name.startswith("pickleseal."):
+        if name.split(".")[0] == "pickleseal":
             parts = name.split(".")[1:]
             # `from pickleseal.room import thing` and `from pickleseal import room` alike.
-            while parts and ".".join(parts) not in LEVEL:
+            while parts and ".".join(parts) not in ROOMS:
                 parts.pop()
             yield ".".join(parts)
 
 
-def test_every_room_has_a_floor_and_every_floor_its_rooms() -> None:
-    assert set(rooms()) == set(LEVEL)
+ROOMS = rooms()
 
 
-@pytest.mark.parametrize("room", rooms())
-def test_a_room_imports_from_lower_floors_only(room: str) -> None:
-    above = {other for other in imported_rooms(room) if LEVEL[other] >= LEVEL[room]}
-    assert not above
+def level(room: str) -> int:
+    return LEVEL[room.split(".", maxsplit=1)[0]]
 
 
-@pytest.mark.parametrize("room", sorted(PURE))
-def test_a_pure_room_reaches_for_nothing_of_the_world(room: str) -> None:
+def test_every_folder_is_on_the_list() -> None:
+    assert {room.split(".")[0] for room in ROOMS} == {*FOLDERS, "__main__"}
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if room != "__main__"])
+def test_a_module_imports_only_from_its_folder_and_those_below(room: str) -> None:
+    assert not {other for other in imported_rooms(room) if level(other) > level(room)}
+
+
+def test_imports_run_in_no_circle() -> None:
+    below = {room: set(imported_rooms(room)) - {room} for room in ROOMS}
+    while free := [room for room, others in below.items() if not others & below.keys()]:
+        for room in free:
+            del below[room]
+    assert not below
+
+
+@pytest.mark.parametrize(
+    "room", [room for room in ROOMS if any(f"{room}.".startswith(f"{pure}.") for pure in PURE)]
+)
+def test_a_pure_module_touches_nothing_of_the_world(room: str) -> None:
     reached = {name.split(".")[0] for name in imports(room)} & WORLDLY
-    # Random bytes, of a new key or nonce, are the one thing the core asks the system for. A time
-    # that is given is written as people read it: nobody asks what time it is. Which
-    # Python this is tells where zstd is, and which modules are its own; and whether NumPy is loaded
-    # tells what can be a scalar of its own. What Python has to say on the source that it parses
-    # goes to nobody.
-    asked = {"keys": {"os"}, "wrapping": {"os"}, "callsites.source": {"warnings"}}
-    asked |= {"policy": {"datetime"}}
-    asked |= {room: {"sys"} for room in ("codec", "auditing.layers", "auditing.streams")}
-    asked |= {"metadata": {"sys"}}
-    assert reached == asked.get(room, set())
+    assert reached == {what for where, what in EXCEPTIONS if where == room}
 
 
 def test_one_room_pickles() -> None:
@@ -207,19 +133,19 @@ def test_one_room_pickles() -> None:
     found = {
         (room, name) for room in rooms() for name in imports(room) if name.split(".")[0] in picklers
     }
-    assert {room for room, _ in found} == {"pickling", "errors"}
+    assert {room for room, _ in found} == {"pickling.load", "errors"}
     assert {name for room, name in found if room == "errors"} == {"pickle.UnpicklingError"}
 
 
 def test_one_room_makes_tags() -> None:
     found = {room for room in rooms() for name in imports(room) if "hmac" in name.lower()}
-    assert found == {"mac"}
+    assert found == {"keys.mac"}
 
 
 def test_one_room_touches_artifacts() -> None:
     """`open`, `os.open` and their kind stand where files are the business.
 
-    `walk` opens folders, and `locking` files of its own.
+    `files.walk` opens folders, and `files.lock` files of its own.
     """
     openers = {
         "open",
@@ -240,14 +166,14 @@ def test_one_room_touches_artifacts() -> None:
                 if name in openers:
                     found.add(room)
     assert {room for room in found if not room.startswith("cli")} == {
-        "storage.files",
-        "storage.regular",
-        "storage.source",
-        "storage.target",
-        "keystore.permissions",
-        "keystore.directory",
-        "locking",
-        "walk",
+        "files.handles",
+        "files.regular",
+        "files.atomic",
+        "files.lock",
+        "files.walk",
+        "envelope.source",
+        "keys.store.permissions",
+        "keys.store.directory",
     }
 
 
@@ -263,8 +189,8 @@ def test_verified_is_made_in_one_room_and_unpickled_in_one() -> None:
                 unpicklers.add(room)
             if isinstance(node.func, ast.Attribute) and node.func.attr == "restore":
                 unpicklers.add(f"{room} calls restore")
-    assert makers == {"seal"}
-    assert unpicklers == {"pickling", "persist calls restore"}
+    assert makers == {"envelope.seal"}
+    assert unpicklers == {"pickling.load", "persistence.persist calls restore"}
 
 
 def test_revoked_keys_open_again_in_one_room_alone() -> None:
@@ -275,7 +201,7 @@ def test_revoked_keys_open_again_in_one_room_alone() -> None:
         if (isinstance(node, ast.Attribute) and node.attr in ("reopening", "revoked_keys"))
         or (isinstance(node, ast.Name) and node.id == "revoked_keys")
     }
-    assert callers == {"resealing"}
+    assert callers == {"migration.reseal"}
 
 
 @pytest.mark.parametrize("room", rooms())
@@ -342,7 +268,7 @@ def imported(code: str, *names: str) -> set[str]:
 HEAVY = (
     *("sklearn", "numpy", "scipy", "pandas", "joblib", "rich", "cloudpickle", "platformdirs"),
     *("importlib.metadata", "concurrent.futures", "asyncio", "inspect"),
-    *("pickleseal.auditing", "pickleseal.adoption", "pickleseal.watching"),
+    *("pickleseal.auditing", "pickleseal.migration.adoption", "pickleseal.auditing.watch"),
 )
 
 

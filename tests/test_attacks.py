@@ -48,18 +48,19 @@ from pickleseal import (
     adopt_bytes,
     inspect,
     open_keyring,
-    seal,
     signed_dump,
     signed_dumps,
     signed_load,
     signed_loads,
-    storage,
     verify,
 )
-from pickleseal import metadata as md
-from pickleseal.keys import KeyLine
-from pickleseal.keystore.changes import create_key
-from pickleseal.wrapping import Passphrase
+from pickleseal.envelope import metadata as md
+from pickleseal.envelope import seal
+from pickleseal.envelope.target import join_envelope
+from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+from pickleseal.keys.key import KeyLine
+from pickleseal.keys.passphrase import Passphrase
+from pickleseal.keys.store.changes import create_key
 
 
 class Dribble:
@@ -121,7 +122,7 @@ def small(ring: Keyring) -> bytes:
 def hand_sealed(key: Key, metadata: md.Metadata, segments: list[bytes]) -> bytes:
     """Seal segments as they are, as a foreign writer with the key could."""
     head = seal.seal_head(key, metadata, [len(segment) for segment in segments])
-    return storage.join(head.data, [memoryview(s) for s in segments], head.finish, key.suite)
+    return join_envelope(head.data, [memoryview(s) for s in segments], head.finish, key.suite)
 
 
 def refused(data: bytes, ring: Keyring, error: type[SealError] = SealError) -> None:
@@ -599,13 +600,14 @@ def test_segment_sizes_whose_sum_wraps_are_refused(ring: Keyring) -> None:
 
 def forge_table(key: Key, data: bytes, lengths: tuple[int, ...]) -> bytes:
     """Give an envelope with another segment table, its head properly tagged."""
-    from pickleseal import envelope, mac, tree
+    from pickleseal.envelope import hashing, layout
+    from pickleseal.keys import mac
 
-    fixed = envelope.parse_fixed(data[:64])
+    fixed = layout.parse_fixed(data[:64])
     head = bytearray(data[: fixed.head_size])
     for row, length in enumerate(lengths):
         struct.pack_into("<QQ", head, fixed.table_start + 16 * row, length, length)
-    digest = tree.head_digest(key.suite, bytes(head))
+    digest = hashing.head_digest(key.suite, bytes(head))
     statement = mac.statement(mac.HEADER, key.suite, key.raw_id, len(head), digest)
     return bytes(head) + key.mac(statement) + data[fixed.head_size + 32 :]
 
@@ -749,14 +751,15 @@ def test_metadata_of_a_foreign_writer_that_break_a_rule_are_malformed(
 
 def seal_metadata(key: Key, metadata: bytes, stream: bytes) -> bytes:
     """Seal metadata that pickleseal itself would not write."""
-    from pickleseal import envelope, mac, tree
+    from pickleseal.envelope import hashing, layout
+    from pickleseal.keys import mac
 
-    head = envelope.pack_head(key.suite, key.raw_id, metadata, [len(stream)])
-    data = envelope.head_bytes(head)
-    digest = tree.head_digest(key.suite, data)
+    head = layout.pack_head(key.suite, key.raw_id, metadata, [len(stream)])
+    data = layout.head_bytes(head)
+    digest = hashing.head_digest(key.suite, data)
     tag = key.mac(mac.statement(mac.HEADER, key.suite, key.raw_id, len(data), digest))
     sealed = seal.SealedHead(key, head, digest, data + tag)
-    return storage.join(sealed.data, [memoryview(stream)], sealed.finish, key.suite)
+    return join_envelope(sealed.data, [memoryview(stream)], sealed.finish, key.suite)
 
 
 @pytest.mark.parametrize("name", BAD_METADATA)
@@ -1041,8 +1044,8 @@ def test_a_process_killed_in_the_middle_leaves_the_old_file_or_the_new(tmp_path:
     assert (loaded == loaded[0]).all()
     left = [p for p in folder.iterdir() if p != path]
     for leftover in left:
-        assert leftover.name.startswith(storage.TEMPORARY_PREFIX)
-        assert leftover.name.endswith(storage.TEMPORARY_SUFFIX)
+        assert leftover.name.startswith(TEMPORARY_PREFIX)
+        assert leftover.name.endswith(TEMPORARY_SUFFIX)
 
 
 class Fails:
@@ -1197,8 +1200,8 @@ def test_an_armed_object_of_the_key_holder_does_run(ring: Keyring, tmp_path: Pat
 
 
 def test_another_model_is_as_safe(ring: Keyring) -> None:
-    tree = DecisionTreeClassifier(random_state=0).fit(*load_iris(return_X_y=True))
-    data = signed_dumps(tree, keyring=ring)
+    hashing = DecisionTreeClassifier(random_state=0).fit(*load_iris(return_X_y=True))
+    data = signed_dumps(hashing, keyring=ring)
     chance = random.Random(7)
     with nothing_unpickled():
         for _ in range(2000):

@@ -34,7 +34,7 @@ from local_kms import LocalKms
 
 import pickleseal
 from pickleseal import Suite
-from pickleseal.keystore.changes import create_key
+from pickleseal.keys.store.changes import create_key
 
 ROOT = Path(__file__).parent.parent
 # Where the tests lie without the documents, as beside an installed wheel, there is nothing to hold.

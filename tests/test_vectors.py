@@ -31,16 +31,17 @@ from pickleseal import (
     UnknownKeyError,
     Verdict,
     audit,
-    opening,
-    seal,
     signed_load,
     signed_loads,
-    storage,
 )
-from pickleseal.keys import Key
-from pickleseal.metadata import Metadata
-from pickleseal.roster import Entry, Roster, State
-from pickleseal.seal import Verified
+from pickleseal.envelope import reader, seal
+from pickleseal.envelope.metadata import Metadata
+from pickleseal.envelope.seal import Verified
+from pickleseal.envelope.source import MemorySource
+from pickleseal.envelope.target import join_envelope
+from pickleseal.keys.key import Key
+from pickleseal.keys.roster import Entry, Roster, State
+from pickleseal.persistence import policy
 
 FILES = sorted(make_vectors.FOLDER.iterdir())
 KINDS: dict[type[SealError], str] = {
@@ -205,7 +206,7 @@ def test_a_reader_written_from_the_specification_finds_the_same(file: Path) -> N
     payload = open_with_package(vector)
     assert json.loads(payload.head.metadata.encode()) == opened.metadata
     assert payload.stored == opened.segments
-    assert opening.segments(payload) == plain_reader.expanded(opened)
+    assert reader.segments(payload) == plain_reader.expanded(opened)
     assert payload.digest == opened.digest
     assert payload.head.fixed.total_size == opened.size
 
@@ -217,7 +218,7 @@ def test_sealing_what_a_good_vector_holds_gives_it_again(file: Path) -> None:
     segments = payload.stored
     lengths, raw = list(map(len, segments)), payload.head.packed
     head = seal.seal_head(payload.head.key, payload.head.metadata, lengths, raw)
-    assert storage.join(head.data, segments, head.finish, head.key.suite) == vector.data
+    assert join_envelope(head.data, segments, head.finish, head.key.suite) == vector.data
 
 
 def read_plainly(vector: Vector) -> plain_reader.Opened:
@@ -227,10 +228,12 @@ def read_plainly(vector: Vector) -> plain_reader.Opened:
 
 
 def open_with_package(vector: Vector) -> Verified:
-    return opening.read(
-        storage.MemorySource(vector.data),
+    return reader.read(
+        MemorySource(vector.data),
         lambda: RING,
-        check=lambda head: opening.check_head(head, context=vector.context),
+        check=lambda head: policy.check_head(
+            head.metadata, now=time.time(), context=vector.context
+        ),
     )
 
 

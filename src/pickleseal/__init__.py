@@ -33,6 +33,7 @@ if (
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pickleseal.envelope.metadata import Metadata
 from pickleseal.errors import (
     AdoptionError,
     BadSealError,
@@ -60,11 +61,11 @@ from pickleseal.errors import (
     VersionMismatchWarning,
     WrongPassphraseError,
 )
-from pickleseal.keyring import Keyring
-from pickleseal.keys import Key
-from pickleseal.keystore.directory import open_keyring
-from pickleseal.metadata import Metadata
-from pickleseal.persist import (
+from pickleseal.keys.key import Key
+from pickleseal.keys.keyring import Keyring
+from pickleseal.keys.store.directory import open_keyring
+from pickleseal.keys.suite import Suite
+from pickleseal.persistence.persist import (
     dump,
     dumps,
     load,
@@ -74,49 +75,44 @@ from pickleseal.persist import (
     signed_load,
     signed_loads,
 )
-from pickleseal.pickling import (
+from pickleseal.pickling.load import (
     DEFAULT_PROTOCOL,
     HIGHEST_PROTOCOL,
     PickleError,
     PicklingError,
     UnpicklingError,
 )
-from pickleseal.suite import Suite
 from pickleseal.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from pickleseal.adoption import adopt_bytes, extract
-    from pickleseal.auditing.audits import Audit, audit
-    from pickleseal.auditing.findings import (
-        Change,
-        Contents,
-        Finding,
-        Grade,
-        GradedName,
-        Level,
-        Verdict,
-    )
+    from pickleseal.auditing.audit import Audit, audit
+    from pickleseal.auditing.findings import Change, Finding, Level, Verdict
     from pickleseal.auditing.report import Report
-    from pickleseal.inspection import Inspection, Status, inspect, verify
-    from pickleseal.resealing import reseal
-    from pickleseal.watching import Sighting, Watch, watch
+    from pickleseal.auditing.watch import Sighting, Watch, watch
+    from pickleseal.migration.adoption import adopt_bytes, extract
+    from pickleseal.migration.reseal import reseal
+    from pickleseal.persistence.inspection import (
+        Inspection,
+        Status,
+        inspect,
+        verify,
+    )
+    from pickleseal.scanner.grade import Contents, Grade, GradedName
 
 _LATER = {
-    "adoption": ("adopt_bytes", "extract"),
-    "auditing.audits": ("Audit", "audit"),
+    "migration.adoption": ("adopt_bytes", "extract"),
+    "auditing.audit": ("Audit", "audit"),
     "auditing.findings": (
         "Change",
-        "Contents",
         "Finding",
-        "Grade",
-        "GradedName",
         "Level",
         "Verdict",
     ),
+    "scanner.grade": ("Contents", "Grade", "GradedName"),
     "auditing.report": ("Report",),
-    "inspection": ("Inspection", "Status", "inspect", "verify"),
-    "resealing": ("reseal",),
-    "watching": ("Sighting", "Watch", "watch"),
+    "persistence.inspection": ("Inspection", "Status", "inspect", "verify"),
+    "migration.reseal": ("reseal",),
+    "auditing.watch": ("Sighting", "Watch", "watch"),
 }
 """What is imported when it is first asked for: a program that dumps and loads has no use for it."""
 _ROOMS = {name: room for room, names in _LATER.items() for name in names}

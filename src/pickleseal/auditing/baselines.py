@@ -6,8 +6,13 @@ Pure: findings and a list in, findings out.
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
-from pickleseal.auditing.findings import Change, Finding, Level, Verdict
-from pickleseal.inventory import CONTENT, Inventory, Item
+from pickleseal.auditing.findings import (
+    Change,
+    Finding,
+    Level,
+    Verdict,
+)
+from pickleseal.persistence.inventory import CONTENT, Inventory, Item
 
 Items = tuple[Item, ...]
 

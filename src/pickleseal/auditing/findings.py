@@ -3,7 +3,8 @@
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
-from pickleseal.inspection import Inspection
+from pickleseal.persistence.inspection import Inspection
+from pickleseal.scanner.grade import Contents
 
 
 class Level(IntEnum):
@@ -59,32 +60,6 @@ class Verdict(StrEnum):
     """Read, and no pickle in any dress."""
 
 
-class Grade(IntEnum):
-    """What unpickling a file would reach for; a larger number is graver. None of them is "safe"."""
-
-    DATA = 0
-    """Every name stands on the list of names that build data and fitted models."""
-    UNKNOWN = 1
-    """Some names are not on the list."""
-    BEYOND = 2
-    """Names that run, import, write or open, or that reach code by construction."""
-    UNREADABLE = 3
-    """It cannot be followed to its end, and may still run."""
-
-    @property
-    def label(self) -> str:
-        """Give its name as people read it."""
-        return _GRADES[self]
-
-
-_GRADES = {
-    Grade.DATA: "data only",
-    Grade.UNKNOWN: "unknown names",
-    Grade.BEYOND: "reaches beyond",
-    Grade.UNREADABLE: "unreadable, may still run",
-}
-
-
 class Change(StrEnum):
     """How a file differs from what a baseline says of its path."""
 
@@ -93,30 +68,6 @@ class Change(StrEnum):
     OLDER = "replaced by an older one"
     MOVED = "moved"
     MISSING = "missing"
-
-
-class GradedName(NamedTuple):
-    """A name that unpickling would look up, and its grade."""
-
-    module: str
-    name: str
-    grade: Grade
-
-
-class Contents(NamedTuple):
-    """What an artifact holds, told from its bytes alone: nothing of it was unpickled.
-
-    `kind` says what it is from the outside in, such as "pickle, protocol 4", "joblib, zlib" or
-    "zip > pickle, protocol 2". `pickles` is the number of pickles that were walked through.
-    `names` are without repeats, the gravest first; `reasons` say what else the grade rests on:
-    one sentence each, without a full stop.
-    """
-
-    kind: str
-    grade: Grade
-    pickles: int = 1
-    names: tuple[GradedName, ...] = ()
-    reasons: tuple[str, ...] = ()
 
 
 class Finding(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pickleseal.auditing.findings import Finding, Level, Verdict
-from pickleseal.walk import LeftOut
+from pickleseal.files.walk import LeftOut
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,12 @@ import click
 
 from pickleseal import __version__
 from pickleseal.cli.lazy import LazyGroup
-from pickleseal.cli.output import COULD_NOT_RUN, INTERRUPTED, TERMINATED, show_click_error
+from pickleseal.cli.output import (
+    COULD_NOT_RUN,
+    INTERRUPTED,
+    TERMINATED,
+    show_click_error,
+)
 
 _COMMANDS = {
     "adopt": ("adopt", "adopt", "Seal pickles and joblib files that exist already, as they are."),

@@ -8,21 +8,6 @@ from collections.abc import Iterable, Sequence
 
 import click
 
-from pickleseal.adopting import (
-    Adopted,
-    Outcome,
-    Place,
-    Surveyed,
-    adopt_all,
-    context_of,
-    files_to_adopt,
-    has_placeholder,
-    read_digests,
-    survey,
-    told_apart,
-    unhindered,
-)
-from pickleseal.auditing.findings import Grade
 from pickleseal.cli.options import PathType, common, not_empty
 from pickleseal.cli.output import (
     CHECK_FAILED,
@@ -39,10 +24,25 @@ from pickleseal.cli.output import (
 )
 from pickleseal.cli.progress import tracked
 from pickleseal.errors import shown
-from pickleseal.globs import Globs
-from pickleseal.keystore.sources import find_keyring
-from pickleseal.metadata import normalize_context
-from pickleseal.walk import LeftOut
+from pickleseal.files.globs import Globs
+from pickleseal.files.walk import LeftOut
+from pickleseal.keys.context import normalize_context
+from pickleseal.keys.store.lookup import find_keyring
+from pickleseal.migration.adopt import (
+    Adopted,
+    Outcome,
+    Place,
+    Surveyed,
+    adopt_all,
+    context_of,
+    files_to_adopt,
+    has_placeholder,
+    read_digests,
+    survey,
+    told_apart,
+    unhindered,
+)
+from pickleseal.scanner.grade import Grade
 
 _GRADES = {
     Grade.DATA: ("data only", "green"),

@@ -8,12 +8,11 @@ from typing import Any
 
 import click
 
-from pickleseal import storage
-from pickleseal.auditing.audits import audit as audit_paths
+from pickleseal.auditing.audit import audit as audit_paths
 from pickleseal.auditing.baselines import items_of
-from pickleseal.auditing.examining import Wants, examine
 from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.auditing.formats.plain import to_json, to_jsonl
+from pickleseal.auditing.judge import Wants, examine
 from pickleseal.auditing.report import Report
 from pickleseal.cli.findings import findings_text, summary
 from pickleseal.cli.options import PathType, using
@@ -31,12 +30,13 @@ from pickleseal.cli.output import (
 from pickleseal.cli.progress import tracked
 from pickleseal.cli.settings import FAIL_ON, Settings, read_settings
 from pickleseal.errors import SealError, check_path, shown
-from pickleseal.inventory import CONTENT, Inventory
-from pickleseal.keyring import Keyring
-from pickleseal.keystore.sources import find_keyring
-from pickleseal.metadata import normalize_context
-from pickleseal.stocktaking import write_inventory
-from pickleseal.walk import Found
+from pickleseal.files.atomic import write_whole
+from pickleseal.files.walk import Found
+from pickleseal.keys.context import normalize_context
+from pickleseal.keys.keyring import Keyring
+from pickleseal.keys.store.lookup import find_keyring
+from pickleseal.persistence.inventory import CONTENT, Inventory
+from pickleseal.persistence.inventory_file import write_inventory
 
 
 def _to_sarif(report: Report) -> str:
@@ -296,7 +296,7 @@ def _print(report: Report, kind: str, settings: Settings) -> None:
 
 def _write(path: str, text: str) -> None:
     try:
-        storage.write_whole(path, text.encode())
+        write_whole(path, text.encode())
     except OSError as error:
         raise CouldNotRun(f"{path} cannot be written: {error.strerror or error}") from None
     print_lines([[(f"wrote {shown(path)}", "dim")]], stderr=True)

@@ -11,15 +11,27 @@ from pathlib import Path
 import click
 
 from pickleseal.cli.keygen import named, plain, storage_of
-from pickleseal.cli.options import SUITES, PathType, changing, limits, note
-from pickleseal.cli.output import FINE, guarded, print_json, print_rows, write_out
+from pickleseal.cli.options import (
+    SUITES,
+    PathType,
+    changing,
+    limits,
+    note,
+)
+from pickleseal.cli.output import (
+    FINE,
+    guarded,
+    print_json,
+    print_rows,
+    write_out,
+)
 from pickleseal.errors import KeyringError, holds_key_line, shown
-from pickleseal.keys import KeyLine
-from pickleseal.keystore import changes
-from pickleseal.keystore.directory import current_roster, key_path, write_new
-from pickleseal.keystore.lines import Opener, check_foreign
-from pickleseal.keystore.sources import keyring_directory
-from pickleseal.roster import State
+from pickleseal.keys.key import KeyLine
+from pickleseal.keys.roster import State
+from pickleseal.keys.store import changes
+from pickleseal.keys.store.directory import current_roster, key_path, write_new
+from pickleseal.keys.store.lines import Opener, check_foreign
+from pickleseal.keys.store.lookup import keyring_directory
 
 _MAX_INPUT = 1 << 16
 

@@ -11,22 +11,34 @@ from typing import Any, NamedTuple
 
 import click
 
-from pickleseal import persist
-from pickleseal.adopting import Outcome, Place, adopt_all, survey
-from pickleseal.auditing.audits import audit
+from pickleseal.auditing.audit import audit
 from pickleseal.auditing.baselines import items_of
 from pickleseal.auditing.findings import Change, Finding, Verdict
 from pickleseal.auditing.report import Report
 from pickleseal.cli.findings import findings_text
 from pickleseal.cli.options import common
-from pickleseal.cli.output import CHECK_FAILED, FINE, CouldNotRun, guarded, print_json, print_lines
+from pickleseal.cli.output import (
+    CHECK_FAILED,
+    FINE,
+    CouldNotRun,
+    guarded,
+    print_json,
+    print_lines,
+)
 from pickleseal.errors import shown
-from pickleseal.inspection import inspect
-from pickleseal.inventory import Inventory
-from pickleseal.keyring import Keyring
-from pickleseal.keys import Key
-from pickleseal.keystore.sources import find_keyring
-from pickleseal.stocktaking import write_inventory
+from pickleseal.keys.key import Key
+from pickleseal.keys.keyring import Keyring
+from pickleseal.keys.store.lookup import find_keyring
+from pickleseal.migration.adopt import (
+    Outcome,
+    Place,
+    adopt_all,
+    survey,
+)
+from pickleseal.persistence import persist
+from pickleseal.persistence.inspection import inspect
+from pickleseal.persistence.inventory import Inventory
+from pickleseal.persistence.inventory_file import write_inventory
 
 CONTEXT = "cancer/knn"
 OTHER_CONTEXT = "cancer/tree"

@@ -7,11 +7,17 @@ from pathlib import Path
 import click
 
 from pickleseal.cli.options import changing
-from pickleseal.cli.output import CHECK_FAILED, FINE, console, guarded, print_json
+from pickleseal.cli.output import (
+    CHECK_FAILED,
+    FINE,
+    console,
+    guarded,
+    print_json,
+)
 from pickleseal.errors import shown
-from pickleseal.keystore import permissions, variables
-from pickleseal.keystore.doctor import MAX_AGE, Finding, examine
-from pickleseal.keystore.sources import keyring_directory, user_directory
+from pickleseal.keys.store import permissions, variables
+from pickleseal.keys.store.doctor import MAX_AGE, Finding, examine
+from pickleseal.keys.store.lookup import keyring_directory, user_directory
 
 
 @click.command()

@@ -22,10 +22,15 @@ from pickleseal.cli.output import (
 )
 from pickleseal.cli.progress import tracked
 from pickleseal.errors import shown
-from pickleseal.extracting import Extracted, Outcome, extract_all, extract_file
-from pickleseal.keyring import Keyring
-from pickleseal.keystore.sources import find_keyring
-from pickleseal.walk import LeftOut, files_below
+from pickleseal.files.walk import LeftOut, files_below
+from pickleseal.keys.keyring import Keyring
+from pickleseal.keys.store.lookup import find_keyring
+from pickleseal.migration.extract import (
+    Extracted,
+    Outcome,
+    extract_all,
+    extract_file,
+)
 
 _TROUBLE = {
     Outcome.SKIPPED: ("-", "yellow"),

@@ -6,10 +6,6 @@ from typing import NamedTuple
 
 import click
 
-from pickleseal.callsites.functions import Kind
-from pickleseal.callsites.notebooks import in_notebook
-from pickleseal.callsites.sites import Reading, Site, in_module
-from pickleseal.callsites.source import MOST_BYTES
 from pickleseal.cli.output import (
     CHECK_FAILED,
     COULD_NOT_RUN,
@@ -24,8 +20,17 @@ from pickleseal.cli.output import (
 )
 from pickleseal.cli.progress import tracked
 from pickleseal.errors import SealError, shown
-from pickleseal.storage import RegularFile
-from pickleseal.walk import Found, LeftOut, Skip, files_below
+from pickleseal.files.regular import RegularFile
+from pickleseal.files.walk import (
+    Found,
+    LeftOut,
+    Skip,
+    files_below,
+)
+from pickleseal.migration.source.functions import Kind
+from pickleseal.migration.source.notebooks import in_notebook
+from pickleseal.migration.source.sites import Reading, Site, in_module
+from pickleseal.migration.source.text import MOST_BYTES
 
 _NOTEBOOK = ".ipynb"
 _SOURCES = (".py", _NOTEBOOK)

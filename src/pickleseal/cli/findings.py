@@ -3,10 +3,11 @@
 import shlex
 from collections.abc import Iterable, Iterator
 
-from pickleseal.auditing.findings import Finding, Grade, Level, Verdict
+from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.auditing.report import Report
 from pickleseal.cli.output import Line, counted
 from pickleseal.errors import shown
+from pickleseal.scanner.grade import Grade
 
 _MARKS = {
     Level.ERROR: ("✗", "bold red"),

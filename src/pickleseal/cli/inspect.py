@@ -13,7 +13,7 @@ from pickleseal.cli.output import (
     print_rows,
 )
 from pickleseal.errors import KeyringError
-from pickleseal.inspection import Status, told
+from pickleseal.persistence.inspection import Status, told
 
 _STYLES = {
     Status.UNVERIFIED: "bold red",

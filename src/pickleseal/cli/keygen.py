@@ -7,15 +7,32 @@ from pathlib import Path
 
 import click
 
-from pickleseal.cli.options import SUITES, changing, limits, note
-from pickleseal.cli.output import FINE, guarded, print_json, print_rows
+from pickleseal.cli.options import (
+    SUITES,
+    changing,
+    limits,
+    note,
+)
+from pickleseal.cli.output import (
+    FINE,
+    guarded,
+    print_json,
+    print_rows,
+)
 from pickleseal.errors import KeyringError
-from pickleseal.keystore.changes import PLAIN, Limits, Made, Storage, check_no_primary, create_key
-from pickleseal.keystore.directory import INDEX, current_roster
-from pickleseal.keystore.passphrases import new_passphrase
-from pickleseal.keystore.permissions import quoted
-from pickleseal.keystore.sources import keyring_directory
-from pickleseal.roster import Entry
+from pickleseal.keys.roster import Entry
+from pickleseal.keys.store.changes import (
+    PLAIN,
+    Limits,
+    Made,
+    Storage,
+    check_no_primary,
+    create_key,
+)
+from pickleseal.keys.store.directory import INDEX, current_roster
+from pickleseal.keys.store.lookup import keyring_directory
+from pickleseal.keys.store.passphrases import new_passphrase
+from pickleseal.keys.store.permissions import quoted
 
 
 @click.command()
@@ -98,7 +115,7 @@ def storage_of(*, passphrase: bool, os_keyring: bool) -> Storage:
     if passphrase:
         return Storage(passphrase=new_passphrase())
     if os_keyring:
-        from pickleseal.keystore.providers.os_keyring import SERVICE  # noqa: PLC0415 - rare
+        from pickleseal.keys.store.providers.os_keyring import SERVICE  # noqa: PLC0415 - rare
 
         return Storage(os_service=SERVICE)
     return PLAIN
@@ -108,7 +125,7 @@ def _backup_of(*, os_keyring: bool) -> str:
     lost = "without the key, what it sealed stays closed"
     if not os_keyring:
         return f"a backup of the folder: {lost}"
-    from pickleseal.keystore.providers.os_keyring import store_name  # noqa: PLC0415 - rare
+    from pickleseal.keys.store.providers.os_keyring import store_name  # noqa: PLC0415 - rare
 
     return f"a backup of your system's keyring ({store_name()}): {lost}"
 

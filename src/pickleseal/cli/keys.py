@@ -6,19 +6,37 @@ from typing import Any
 
 import click
 
-from pickleseal.cli.keygen import day, limits_of, named, plain
+from pickleseal.cli.keygen import (
+    day,
+    limits_of,
+    named,
+    plain,
+)
 from pickleseal.cli.lazy import LazyGroup
-from pickleseal.cli.options import SUITES, Day, changing, common, note
-from pickleseal.cli.output import FINE, Line, guarded, print_json, print_lines, print_rows
+from pickleseal.cli.options import (
+    SUITES,
+    Day,
+    changing,
+    common,
+    note,
+)
+from pickleseal.cli.output import (
+    FINE,
+    Line,
+    guarded,
+    print_json,
+    print_lines,
+    print_rows,
+)
 from pickleseal.errors import KeyringError, holds_key_line, shown
-from pickleseal.keyring import Keyring
-from pickleseal.keys import KeyLine, outline
-from pickleseal.keystore.changes import change_roster, kept_as, like_primary
-from pickleseal.keystore.changes import rotate as rotate_key
-from pickleseal.keystore.directory import current_roster, read_line
-from pickleseal.keystore.lines import Opener
-from pickleseal.keystore.sources import find_keyring, keyring_directory
-from pickleseal.roster import Entry, Roster, State
+from pickleseal.keys.key import KeyLine, outline
+from pickleseal.keys.keyring import Keyring
+from pickleseal.keys.roster import Entry, Roster, State
+from pickleseal.keys.store.changes import change_roster, kept_as, like_primary
+from pickleseal.keys.store.changes import rotate as rotate_key
+from pickleseal.keys.store.directory import current_roster, read_line
+from pickleseal.keys.store.lines import Opener
+from pickleseal.keys.store.lookup import find_keyring, keyring_directory
 
 _STYLES = {State.ACTIVE: "green", State.RETIRED: "yellow", State.REVOKED: "red"}
 

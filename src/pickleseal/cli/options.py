@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from pickleseal.errors import KeyringError, check_path
-from pickleseal.suite import Suite
+from pickleseal.keys.suite import Suite
 
 SUITES = {"blake3": Suite.BLAKE3, "sha256": Suite.SHA256}
 

@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pickleseal.errors import PicklesealError, SealError, shown, without_secrets
+from pickleseal.errors import (
+    PicklesealError,
+    SealError,
+    shown,
+    without_secrets,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from pickleseal.walk import LeftOut
+    from pickleseal.files.walk import LeftOut
 
 FINE = 0
 CHECK_FAILED = 1

@@ -16,8 +16,8 @@ from pickleseal.cli.output import (
     print_rows,
 )
 from pickleseal.errors import shown
-from pickleseal.metadata import normalize_context
-from pickleseal.pinning import PinFile, find_pins
+from pickleseal.keys.context import normalize_context
+from pickleseal.persistence.pin_file import PinFile, find_pins
 
 
 def _with_file(command: Callable[..., Any]) -> Callable[..., Any]:

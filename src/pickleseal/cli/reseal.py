@@ -19,9 +19,14 @@ from pickleseal.cli.output import (
 )
 from pickleseal.cli.progress import tracked
 from pickleseal.errors import shown
-from pickleseal.keystore.sources import find_keyring
-from pickleseal.resealing import Outcome, Resealed, readmission, reseal_all
-from pickleseal.walk import LeftOut, files_below
+from pickleseal.files.walk import LeftOut, files_below
+from pickleseal.keys.store.lookup import find_keyring
+from pickleseal.migration.reseal import (
+    Outcome,
+    Resealed,
+    readmission,
+    reseal_all,
+)
 
 _STYLES = {
     Outcome.RESEALED: ("✓", "green"),

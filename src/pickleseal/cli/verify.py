@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import click
 
+from pickleseal.auditing.verify import Checked, Outcome, verify_all
 from pickleseal.cli.options import common
 from pickleseal.cli.output import (
     CHECK_FAILED,
@@ -21,10 +22,9 @@ from pickleseal.cli.output import (
 )
 from pickleseal.cli.progress import tracked
 from pickleseal.errors import SealError, shown
-from pickleseal.inspection import Inspection
-from pickleseal.keystore.sources import find_keyring
-from pickleseal.verifying import Checked, Outcome, verify_all
-from pickleseal.walk import LeftOut, files_below
+from pickleseal.files.walk import LeftOut, files_below
+from pickleseal.keys.store.lookup import find_keyring
+from pickleseal.persistence.inspection import Inspection
 
 
 @click.command()

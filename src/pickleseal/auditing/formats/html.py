@@ -11,10 +11,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from pickleseal.auditing.findings import Contents, Finding, Grade, Level, Verdict
-from pickleseal.auditing.notebook import cut, moment, summary, title, visible
+from pickleseal.auditing.findings import Finding, Level, Verdict
+from pickleseal.auditing.notebook import (
+    cut,
+    moment,
+    summary,
+    title,
+    visible,
+)
 from pickleseal.auditing.report import Report
-from pickleseal.inspection import Inspection, Status
+from pickleseal.persistence.inspection import Inspection, Status
+from pickleseal.scanner.grade import Contents, Grade
 
 
 def html(report: Report) -> str:

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from pickleseal.auditing.findings import Change, Contents, Finding, Grade, Level, Verdict
+from pickleseal.auditing.findings import Change, Finding, Level, Verdict
 from pickleseal.auditing.report import Report
 from pickleseal.errors import shown
+from pickleseal.scanner.grade import Contents, Grade
 
 MAX_RESULTS = 25_000
 """GitHub refuses a file that has more."""

@@ -1,0 +1,228 @@
+"""An audit: from paths to findings, as they come, and to a report of all of them."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Self
+
+from pickleseal.auditing.baselines import compare, covers
+from pickleseal.auditing.findings import Finding
+from pickleseal.auditing.judge import Wants, examine
+from pickleseal.auditing.report import Report, Ring
+from pickleseal.errors import (
+    ContextError,
+    NoKeyError,
+    PolicyError,
+    check_path,
+    shown,
+)
+from pickleseal.files.globs import Globs
+from pickleseal.files.walk import (
+    Found,
+    LeftOut,
+    Skip,
+    files_below,
+)
+from pickleseal.keys.context import normalize_context
+from pickleseal.keys.keyring import Keyring
+from pickleseal.keys.store.lookup import find_keyring
+from pickleseal.persistence.inventory_file import Read, read_inventory
+from pickleseal.persistence.pin_file import find_pins
+from pickleseal.version import __version__
+
+Path = str | os.PathLike[str]
+
+
+class Audit:
+    """The findings of an audit, one after the other: iterate over it once, or take its report."""
+
+    def __init__(
+        self,
+        roots: tuple[str, ...],
+        wants: Wants,
+        baseline: Read | None,
+        baseline_path: str | None,
+        chosen: "Chosen",
+    ) -> None:
+        self._roots = roots
+        self._ring = wants.ring
+        self._baseline = baseline
+        self._baseline_path = baseline_path
+        self._started = time.time()
+        self._clock = time.perf_counter()
+        self._found: list[Finding] = []
+        self._chosen = chosen
+        self._left_out = LeftOut()
+        findings = _examined(chosen.files(roots, self._left_out), wants)
+        if baseline is not None:
+            findings = compare(findings, baseline.inventory, roots, self._left_out.folders)
+        self._findings = findings
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Finding:
+        finding = next(self._findings)
+        self._found.append(finding)
+        return finding
+
+    def __repr__(self) -> str:
+        return f"<Audit of {', '.join(self._roots)}: iterate over it, or call report()>"
+
+    def files(self) -> Iterator[Found]:
+        """Walk through all that is audited once more, and look at nothing: to count it."""
+        return self._chosen.files(self._roots)
+
+    def report(self) -> Report:
+        """Audit what is left, and give a report of all of it."""
+        for _ in self:
+            pass
+        ring = self._ring
+        return Report(
+            tuple(self._found),
+            self._roots,
+            int(self._started),
+            time.perf_counter() - self._clock,
+            __version__,
+            None if ring is None else Ring(ring.name, ring.primary, ring.epoch),
+            self._baseline_path,
+            None if self._baseline is None else self._baseline.inventory.created,
+            left_out=self._left_out,
+        )
+
+
+class Chosen(NamedTuple):
+    """Which of the files below some paths are audited. A path that was named itself always is.
+
+    What is left out comes as excluded, a folder as a whole.
+    """
+
+    include: Globs | None
+    exclude: Globs
+
+    def files(self, roots: Iterable[str], left_out: LeftOut | None = None) -> Iterator[Found]:
+        """Yield each file at or below some paths once, those that were named themselves first."""
+        ordered = sorted(roots, key=os.path.isdir)
+        seen: set[str] = set()
+        excluded = self.exclude.fit if any(self.exclude) else None
+        for found in files_below(ordered, excluded=excluded, left_out=left_out):
+            if len(ordered) > 1:
+                place = os.path.abspath(found.path)
+                if place in seen:
+                    continue
+                seen.add(place)
+            if found.named or found.skip is not None or self._includes(found.path):
+                yield found
+            else:
+                yield found._replace(skip=Skip.EXCLUDED)
+
+    def _includes(self, path: str) -> bool:
+        return self.include is None or self.include.fit(path)
+
+
+def audit(
+    paths: Path | Iterable[Path],
+    *,
+    keyring: Keyring | Path | None = None,
+    context: str | Mapping[str, str] | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    imports: bool = False,
+    digests: bool = False,
+    baseline: Path | None = None,
+    baseline_context: str | None = None,
+    baseline_sha256: str | None = None,
+    pins: Path | None = None,
+) -> Audit:
+    """Tell of each file at or below some paths what lies there, who sealed it, whether it is whole.
+
+    Nothing is unpickled, and no link below a folder is followed. Each file has a finding, with a
+    verdict and a reason. Folders of version control, environments, installed packages and caches
+    are passed over where none of the paths is one or lies in one; the report counts their files.
+
+    paths: a path, or several: files and folders.
+    keyring: a Keyring or the path of a keyring's directory. Default: as for `signed_load`; where
+        there is none, what is sealed is told as sealed by an unknown key.
+    context: what sealed files must be sealed for: a name, or a beginning and `*` ("fraud/*"); or a
+        mapping from globs for paths to such. Default: anything.
+    include: globs; only files that one of them fits are looked at. Default: all. A glob without
+        `/` is held against the last part of a path, one with `/` against the whole path, from the
+        current folder; `*` stands for `/` too.
+    exclude: globs; files and folders that one of them fits are not. Default: none.
+    imports: walk through the pickles of sealed files too, and tell what they would import.
+        Default False: those of unsealed files alone.
+    digests: give unsealed artifacts their SHA-256 too, as a list of artifacts needs it. Default
+        False.
+    baseline: the path of a sealed list that an audit wrote before; each finding then tells what
+        changed. Default: none.
+    baseline_context: what that list must have been sealed for. Default: nothing.
+    baseline_sha256: the SHA-256 that its file must have (64 hexadecimal digits), so that no older
+        list can stand in for it. Default: any.
+    pins: the file in which loads remember the newest serial of each context, so that what is older
+        is told. Default: what PICKLESEAL_PINS names, else none.
+
+    Returns an Audit, an iterator of findings whose `report()` gives all of them at once. Raises
+    FileNotFoundError for a path that is not there, KeyringError for a keyring that cannot be used,
+    PinsError for a file of pins that cannot be, MetadataError for what is no context, a SealError
+    for a baseline that is not genuine.
+    """
+    roots = (paths,) if isinstance(paths, str | os.PathLike) else tuple(paths)
+    names = tuple(os.fspath(root) for root in roots)
+    for name in names:
+        check_path(name)
+        os.lstat(name)
+    ring = _ring(keyring)
+    listed = None
+    if baseline is not None:
+        if ring is None:
+            find_keyring(keyring, to_open=True)  # which says what is missing
+        else:
+            listed = read_inventory(baseline, keyring=ring, sha256=baseline_sha256)
+            wanted = None if baseline_context is None else normalize_context(baseline_context)
+            # A key that is bound to some contexts has no say in what lies in others.
+            _check_context(listed.context, wanted)
+    if listed is not None and not covers(listed.inventory, names):
+        raise PolicyError(
+            "the baseline lists nothing at or below what is to be audited: run the audit from the"
+            " folder in which the list was written, or name the same paths"
+        )
+    here = os.getcwd()
+    globs = {"*": context} if isinstance(context, str) else dict(context or {})
+    contexts = tuple(
+        (Globs.of([glob], here), normalize_context(wanted)) for glob, wanted in globs.items()
+    )
+    pin_file = find_pins(pins)
+    remembered = {} if pin_file is None else pin_file.read()
+    pins_path = None if pin_file is None else str(pin_file.path)
+    wants = Wants(ring, contexts, imports, digests or listed is not None, remembered, pins_path)
+    where = None if baseline is None else os.fspath(baseline)
+    chosen = Chosen(Globs.of(include, here) if include else None, Globs.of(exclude, here))
+    return Audit(names, wants, listed, where, chosen)
+
+
+def _check_context(sealed: str | None, wanted: str | None) -> None:
+    """Return if a baseline is sealed for what the caller named, both None included."""
+    if sealed != wanted:
+        what, names = (
+            "no context" if one is None else f"the context '{shown(one)}'"
+            for one in (sealed, wanted)
+        )
+        raise ContextError(
+            f"the list is sealed for {what}, and the audit names {names}. If it is the list that"
+            " you mean, name that: baseline_context= in Python, --baseline-context of the command"
+        )
+
+
+def _ring(keyring: Keyring | Path | None) -> Keyring | None:
+    try:
+        return find_keyring(keyring, to_open=True)
+    except NoKeyError:
+        if keyring is not None:
+            raise
+        return None
+
+
+def _examined(files: Iterable[Found], wants: Wants) -> Iterator[Finding]:
+    # One after the other: threads cost small files more than they bring, and a large one is
+    # hashed by several. So each finding is there at once, and an interrupt ends the work at once.
+    return (examine(found, wants) for found in files)

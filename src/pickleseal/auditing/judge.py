@@ -1,0 +1,374 @@
+"""From a path to its finding: what lies there, and what the ring says of it.
+
+An envelope is held against the same rules, in the same order, as by a load (docs/reference/
+format.md, "Reading"). What is no envelope is looked at by its content. Nothing is unpickled.
+"""
+
+import os
+import shlex
+import time
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from pickleseal.auditing.findings import Finding, Level, Verdict
+from pickleseal.envelope import layout, reader, seal
+from pickleseal.envelope.source import envelope_at
+from pickleseal.errors import (
+    BadSealError,
+    ContextError,
+    ExpiredError,
+    MalformedError,
+    NotSealedError,
+    RevokedKeyError,
+    RollbackError,
+    SealError,
+    UnknownKeyError,
+)
+from pickleseal.files.globs import Globs
+from pickleseal.files.magic import beginning_of
+from pickleseal.files.regular import RegularFile
+from pickleseal.files.walk import BACKUP_SUFFIX, Found, Skip
+from pickleseal.keys.keyring import Keyring, way_to_bring
+from pickleseal.keys.roster import State, fits
+from pickleseal.persistence import inspection, policy
+from pickleseal.persistence import pins as pin_rules
+from pickleseal.persistence.inspection import Inspection
+from pickleseal.persistence.inventory import CONTENT
+from pickleseal.scanner.containers.views import Bytes, Memory
+from pickleseal.scanner.grade import Contents, Grade
+
+
+class Wants(NamedTuple):
+    """What an audit holds files against, and what it asks of them.
+
+    `ring` is None where there is no key. `contexts` are pairs of globs for paths and what such a
+    file must be sealed for, a name or a beginning and `*`; the first that fits counts.
+    `imports`: walk through the pickles of sealed files too. `digests`: hash what is unsealed.
+    `pins`: for each context what loads remember of it; `pins_path` is where they do.
+    """
+
+    ring: Keyring | None
+    contexts: tuple[tuple[Globs, str], ...] = ()
+    imports: bool = False
+    digests: bool = False
+    pins: Mapping[str, pin_rules.Pin] = MappingProxyType({})
+    pins_path: str | None = None
+
+    def context_for(self, path: str) -> str | None:
+        """Give what a file must be sealed for, or None for anything."""
+        return next((wanted for globs, wanted in self.contexts if globs.fit(path)), None)
+
+
+def examine(found: Found, wants: Wants) -> Finding:
+    """Give the finding of one path. What is wrong with a file never raises."""
+    if found.skip is None:
+        return _examined(found, wants)
+    verdict, level, advice = _SKIPS[found.skip]
+    skipped = Finding(found.path, verdict, level, found.reason or "", advice)
+    if found.skip is Skip.LEFTOVER:
+        # A name alone clears nothing: somebody may have called a pickle so.
+        inside = _examined(found, wants)
+        return inside if inside.verdict is Verdict.UNSEALED else skipped
+    return skipped
+
+
+def _examined(found: Found, wants: Wants) -> Finding:
+    folder = None if found.folder is None else found.folder.descriptor
+    try:
+        with RegularFile(found.path, follow=found.named, folder=folder) as file:
+            if _begins_as_envelope(file.read(0, len(layout.MAGIC))):
+                return _sealed(file, wants)
+            return examine_unsealed(file, digests=wants.digests)
+    except NotSealedError:  # a pipe or device that was named, or came in a file's place
+        return Finding(found.path, Verdict.UNREADABLE, Level.WARNING, Skip.SPECIAL.value)
+    except OSError as error:
+        return _unreadable(found.path, f"{Skip.UNREADABLE.value}: {error.strerror or error}")
+    except MemoryError:
+        return _unreadable(found.path, "there is no memory to look at it")
+
+
+def grade_of(level: Level, contents: Contents) -> Level:
+    """Give how grave it is that nobody vouches for such contents."""
+    return Level.ERROR if contents.grade >= Grade.BEYOND else level
+
+
+_SKIPS = {
+    Skip.LINK: (Verdict.SKIPPED, Level.NOTE, ""),
+    Skip.SPECIAL: (Verdict.UNREADABLE, Level.NOTE, ""),
+    Skip.LEFTOVER: (Verdict.LEFTOVER, Level.NOTE, "delete it, if no dump is at work"),
+    Skip.MOVED: (Verdict.UNREADABLE, Level.WARNING, "audit again, and find out who changes links"),
+    Skip.UNREADABLE: (Verdict.UNREADABLE, Level.WARNING, "audit as a user who may read it"),
+    Skip.EXCLUDED: (Verdict.SKIPPED, Level.NONE, ""),
+}
+
+
+def _unreadable(path: str, reason: str) -> Finding:
+    _, level, advice = _SKIPS[Skip.UNREADABLE]
+    return Finding(path, Verdict.UNREADABLE, level, reason, advice)
+
+
+def _as_argument(path: str) -> str:
+    """Give a path as a shell takes it: a name must not become a command that somebody pastes."""
+    if not path.isprintable():
+        return "PATH"
+    return f"-- {shlex.quote(path)}" if path.startswith("-") else shlex.quote(path)
+
+
+def _begins_as_envelope(start: bytes) -> bool:
+    return bool(start) and start == layout.MAGIC[: len(start)]
+
+
+# --- sealed ----------------------------------------------------------------------------------
+
+
+class _Judged(NamedTuple):
+    """What came of one envelope, and where the next one would begin."""
+
+    verdict: Verdict
+    reason: str
+    facts: Inspection | None
+    end: int
+    contents: Contents | None = None
+    stray: bool = False
+    """It is no envelope, but bytes behind one."""
+
+
+def _sealed(file: RegularFile, wants: Wants) -> Finding:
+    judged = [_judge(file, 0, wants)]
+    while judged[-1].end < file.size and judged[-1].facts is not None:
+        judged.append(_judge(file, judged[-1].end, wants))
+    if len(judged) == 1:
+        return _told(file, judged[0])
+    worst = max(judged, key=lambda one: _SEALED[one.verdict][0])
+    reason, count = worst.reason, sum(not one.stray for one in judged)
+    if not reason:
+        reason = f"{count} objects, one behind the other: a load by path refuses it"
+    elif count > 1 and not worst.stray:
+        reason = f"object {judged.index(worst) + 1} of {count}: {reason}"
+    contents = max((one.contents for one in judged if one.contents), default=None, key=_grade_in)
+    finding = _told(file, worst._replace(reason=reason, contents=contents))
+    envelopes = tuple(one.facts for one in judged if one.facts is not None)
+    level = max(finding.level, Level.NOTE)
+    return finding._replace(envelopes=envelopes, digest=None, level=level)
+
+
+def _grade_in(contents: Contents) -> Grade:
+    return contents.grade
+
+
+def _told(file: RegularFile, judged: _Judged) -> Finding:
+    level, advice = _SEALED[judged.verdict]
+    facts, contents = judged.facts, judged.contents
+    if contents is not None and contents.grade >= Grade.BEYOND:
+        level = max(level, Level.NOTE)
+    if advice:
+        key = "" if facts is None else facts.key_id
+        advice = advice.format(path=_as_argument(file.path), key=key)
+    return Finding(
+        file.path,
+        judged.verdict,
+        level,
+        judged.reason,
+        advice,
+        file.size,
+        () if facts is None else (facts,),
+        contents,
+        None if facts is None else facts.digest,
+    )
+
+
+def _judge(file: RegularFile, offset: int, wants: Wants) -> _Judged:
+    """Judge the envelope that begins at an offset, as a load would."""
+    try:
+        source = envelope_at(file, offset)
+        fixed = reader.read_fixed(source)
+        data = reader.read_head(source, fixed)
+    except NotSealedError:
+        reason = layout.left_over(file.size - offset)
+        return _Judged(Verdict.MALFORMED, reason, None, file.size, stray=True)
+    except MalformedError as error:
+        return _Judged(Verdict.MALFORMED, str(error), None, file.size)
+    end = offset + fixed.total_size
+    if wants.ring is None:
+        reason = f"sealed by key {fixed.key_id.hex()}, and there is no keyring to check it with"
+        facts = inspection.claims(fixed, data, file.path, reason)
+        return _Judged(Verdict.UNKNOWN_KEY, reason, facts, end)
+    try:
+        head = seal.open_head(fixed, data, wants.ring)
+    except UnknownKeyError:
+        reason = f"sealed by key {fixed.key_id.hex()}, which {wants.ring.name} does not have"
+        facts = inspection.claims(fixed, data, file.path, reason)
+        return _Judged(Verdict.UNKNOWN_KEY, reason, facts, end)
+    except SealError as error:
+        facts = inspection.claims(fixed, data, file.path, str(error))
+        return _Judged(_verdict_of(error, Verdict.BAD_HEAD), str(error), facts, end)
+    contents = None
+    try:
+        if wants.imports:
+            payload = reader.read_body(source, head)
+            contents = _look(Memory(reader.segments(payload)[0]))
+            digest = payload.digest
+        else:
+            digest = reader.check_body(source, head)
+    except SealError as error:
+        facts = inspection.of_head(head, file.path, str(error))
+        return _Judged(_verdict_of(error, Verdict.BAD_BODY), str(error), facts, end)
+    facts = inspection.of_whole(head, file.path, digest)
+    wanted = wants.context_for(file.path)
+    try:
+        if wanted is not None and not fits(wanted, head.metadata.context):
+            policy.check_context(head.metadata.context, wanted)
+        policy.check_expiry(head.metadata, time.time())
+        pin = wants.pins.get(head.metadata.context or "")
+        pin_rules.check_head(head.metadata, pin, wants.pins_path)
+        found = pin_rules.Pin.of(head.metadata, digest)
+        pin_rules.check_whole(found, pin, head.metadata.context, wants.pins_path)
+    except SealError as error:
+        return _Judged(_verdict_of(error, Verdict.BAD_BODY), str(error), facts, end, contents)
+    reason = "it is an inventory, and no load takes it" * (head.metadata.content == CONTENT)
+    return _Judged(_by_which_key(wants.ring, head.key.id), reason, facts, end, contents)
+
+
+def _by_which_key(ring: Keyring, key_id: str) -> Verdict:
+    if key_id == ring.primary:
+        return Verdict.SEALED
+    if ring.entries[key_id].state is State.ACTIVE:
+        return Verdict.SEALED_ACTIVE
+    return Verdict.SEALED_RETIRED
+
+
+def _verdict_of(error: SealError, bad_seal: Verdict) -> Verdict:
+    for kind, verdict in _ERRORS:
+        if isinstance(error, kind):
+            return verdict
+    return bad_seal if isinstance(error, BadSealError) else Verdict.MALFORMED
+
+
+_ERRORS: tuple[tuple[type[SealError], Verdict], ...] = (
+    (RevokedKeyError, Verdict.REVOKED),
+    (ContextError, Verdict.WRONG_CONTEXT),
+    (ExpiredError, Verdict.EXPIRED),
+    (RollbackError, Verdict.ROLLED_BACK),
+)
+
+_SEALED: dict[Verdict, tuple[Level, str]] = {
+    Verdict.SEALED: (Level.NONE, ""),
+    Verdict.SEALED_ACTIVE: (Level.NONE, ""),
+    Verdict.SEALED_RETIRED: (Level.NOTE, "seal it with the primary key: pickleseal reseal {path}"),
+    Verdict.EXPIRED: (Level.WARNING, "make it anew, or delete it: no load takes it"),
+    Verdict.ROLLED_BACK: (
+        Level.ERROR,
+        "put the newest one back; if this one is meant: pickleseal pins forget",
+    ),
+    Verdict.WRONG_CONTEXT: (
+        Level.ERROR,
+        "see what it was sealed for, and put the right file here: pickleseal inspect {path}",
+    ),
+    Verdict.UNKNOWN_KEY: (
+        Level.ERROR,
+        f"if the file is yours, {way_to_bring('{key}', '')}; if it is not, do not load it",
+    ),
+    Verdict.REVOKED: (
+        Level.ERROR,
+        "make it anew, or readmit it with pickleseal reseal --only-digests",
+    ),
+    Verdict.MALFORMED: (Level.ERROR, "put a whole copy in its place: this one is damaged"),
+    Verdict.BAD_BODY: (Level.ERROR, "put a whole copy in its place, and find out who changed it"),
+    Verdict.BAD_HEAD: (Level.ERROR, "put a whole copy in its place, and find out who changed it"),
+}
+"""Of each verdict on what begins as an envelope: its level, and what to do."""
+
+
+# --- unsealed --------------------------------------------------------------------------------
+
+
+def _look(data: Bytes, name: str = "") -> Contents | None:
+    from pickleseal.scanner.containers.contents import look  # noqa: PLC0415 - only where wanted
+
+    try:
+        return look(data, name=name)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - one file's trouble must not end a whole audit
+        reason = f"pickleseal itself failed at it, please report this: {error!r}"
+        return Contents("not known", Grade.UNREADABLE, 0, (), (reason,))
+
+
+def examine_unsealed(file: RegularFile, *, digests: bool = False) -> Finding:
+    """Return the finding of a file that is no envelope; `digests`: hash it if it is an artifact."""
+    contents = _look(file, file.path)
+    if contents is None:
+        return _no_artifact(file)
+    return Finding(
+        file.path,
+        Verdict.UNSEALED,
+        grade_of(Level.WARNING, contents),
+        f"{contents.kind}: nobody vouches for it; {_judgement_of(contents)}",
+        _advice_on(contents, file.path),
+        size=file.size,
+        contents=contents,
+        digest=f"sha256:{file.sha256()}" if digests else None,
+    )
+
+
+def _no_artifact(file: RegularFile) -> Finding:
+    """Return the finding of a file that is no pickle, though it may be named as one."""
+    from pickleseal.scanner.containers.contents import is_named_like_pickle  # noqa: PLC0415 - as in _look
+
+    found = beginning_of(file.read(0, layout.FIXED_SIZE))
+    if found is None or not found.stands_in or not is_named_like_pickle(file.path):
+        return Finding(file.path, Verdict.NO_ARTIFACT, Level.NONE, size=file.size)
+    reason = f"named like a pickle, and {found.clause}: no load takes it"
+    return Finding(file.path, Verdict.NO_ARTIFACT, Level.NOTE, reason, found.advice, size=file.size)
+
+
+def _judgement_of(contents: Contents) -> str:
+    if _holds_sealed(contents):
+        return contents.reasons[0]
+    return f"{_GRADES[contents.grade]}{_because(contents)}"
+
+
+def _holds_sealed(contents: Contents) -> bool:
+    """Tell whether it is only for a sealed file inside that it is not known to be data."""
+    unknown = any(name.grade is Grade.UNKNOWN for name in contents.names)
+    return contents.grade is Grade.UNKNOWN and not unknown
+
+
+def _advice_on(contents: Contents, path: str) -> str:
+    if path.endswith(BACKUP_SUFFIX) and os.path.exists(path.removesuffix(BACKUP_SUFFIX)):
+        return "it is what a file was before it was adopted: delete it, when all works"
+    if contents.grade in _UNSEALED:
+        return _UNSEALED[contents.grade]
+    if _holds_sealed(contents):
+        return _UNPACK_IT
+    inside_others = contents.kind.startswith(_NOT_ADOPTED) or contents.pickles != 1
+    return _DUMP_IT if inside_others else _SEAL_IT
+
+
+def _because(contents: Contents) -> str:
+    """Say what a grade rests on, as briefly as it may be."""
+    worst = [n for n in contents.names if n.grade is not Grade.DATA][:_NAMES_TOLD]
+    texts = [f"{n.module}.{n.name}" for n in worst]
+    if contents.grade >= Grade.BEYOND:
+        texts += contents.reasons[:1]
+    return f": {', '.join(texts)}" if texts else ""
+
+
+_NAMES_TOLD = 3
+_GRADES = {
+    Grade.DATA: "it names nothing but what builds data and models",
+    Grade.UNKNOWN: "it names what is not known to build data",
+    Grade.BEYOND: "it reaches beyond data",
+    Grade.UNREADABLE: "it cannot be followed to its end, and may still run",
+}
+_SEAL_IT = "if you made it, seal it as it is: pickleseal adopt"
+_DUMP_IT = (
+    "if you made it, load it where you trust it, and write it again with pickleseal.signed_dump"
+)
+_UNPACK_IT = "unpack it and audit what it holds; signed_dump itself makes files smaller: compress="
+_NOT_ADOPTED = ("zip", "tar", "numpy object array", "zstd", "deflate")
+_UNSEALED = {
+    Grade.BEYOND: "do not load it, unless you know who made it and why it names these",
+    Grade.UNREADABLE: "do not load it, unless you know who made it",
+}

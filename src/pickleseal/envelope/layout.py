@@ -1,0 +1,214 @@
+"""The byte layout of an envelope: the only place that knows where a field stands.
+
+All here is arithmetic on bytes that nobody has vouched for yet. docs/reference/format.md,
+"Layout", is the rule.
+"""
+
+import struct
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Self
+
+from pickleseal.errors import MalformedError, NothingToReadError, NotSealedError
+from pickleseal.files.magic import EMPTY, beginning_of
+from pickleseal.keys.suite import Suite
+
+MAGIC = b"\xa6PSEAL\r\n"
+VERSION = 1
+STORED = 0
+"""The codec of segments as they are."""
+ZSTD = 1
+"""The codec of segments that are compressed, each by itself (`codec`)."""
+
+ALIGNMENT = 64
+FIXED_SIZE = 64
+TAG_SIZE = 32
+MAX_METADATA = 1 << 16
+MAX_SEGMENTS = 1 << 16
+MAX_TOTAL = 1 << 44
+
+_FIXED = struct.Struct("<8sHHI16sIIQH14s")
+_ROW = struct.Struct("<QQ")
+_RESERVED = bytes(14)
+_SUITES = {suite.value: suite for suite in Suite}
+
+
+def padding(size: int) -> int:
+    """Give the number of zeros (0 to 63) that follow a segment of `size` bytes."""
+    return -size % ALIGNMENT
+
+
+def _offsets(metadata_size: int, segments: int) -> tuple[int, int]:
+    """Give where the segment table begins, and where the header tag follows."""
+    table_start = (FIXED_SIZE + metadata_size + 15) & -16
+    return table_start, ((table_start + _ROW.size * segments + TAG_SIZE + 63) & -64) - TAG_SIZE
+
+
+def _padded_size(lengths: Iterable[int]) -> int:
+    return sum([size + (-size & 63) for size in lengths])
+
+
+class Fixed(NamedTuple):
+    """The first 64 bytes of an envelope, in range, not yet trusted, and what follows from them."""
+
+    suite: Suite
+    key_id: bytes
+    metadata_size: int
+    segments: int
+    total_size: int
+    codec: int
+    table_start: int
+    """The offset of the segment table."""
+    head_size: int
+    """The offset of the header tag, which the tag vouches for."""
+
+    @classmethod
+    def of(
+        cls,
+        suite: Suite,
+        key_id: bytes,
+        metadata_size: int,
+        segments: int,
+        total_size: int,
+        codec: int,
+    ) -> Self:
+        """Make one of what its bytes say."""
+        offsets = _offsets(metadata_size, segments)
+        return cls(suite, key_id, metadata_size, segments, total_size, codec, *offsets)
+
+    @property
+    def body_size(self) -> int:
+        """Give the size of the segments with their padding."""
+        return self.total_size - self.head_size - 2 * TAG_SIZE
+
+    def pack(self) -> bytes:
+        """Give the 64 bytes."""
+        return _FIXED.pack(
+            MAGIC,
+            VERSION,
+            self.suite,
+            0,
+            self.key_id,
+            self.metadata_size,
+            self.segments,
+            self.total_size,
+            self.codec,
+            _RESERVED,
+        )
+
+
+class Head(NamedTuple):
+    """All before the header tag, taken apart, not yet trusted.
+
+    `lengths` are the sizes of the segments as they are stored, `raw` as they are without the
+    codec, in bytes.
+    """
+
+    fixed: Fixed
+    metadata: bytes
+    table: bytes
+    lengths: tuple[int, ...]
+    raw: tuple[int, ...]
+
+
+def _not_sealed(start: bytes) -> NotSealedError:
+    message = "not sealed: this is no pickleseal envelope"
+    found = beginning_of(start)
+    if found is None:
+        return NotSealedError(f"{message}. Nothing was unpickled.")
+    advice = f" {found.advice[0].upper()}{found.advice[1:]}" if found.advice else ""
+    return NotSealedError(f"{message} ({found.clause}). Nothing was unpickled.{advice}")
+
+
+def left_over(count: int) -> str:
+    """Say that bytes follow the end of an envelope."""
+    what = "byte follows" if count == 1 else "bytes follow"
+    belongs = "belongs" if count == 1 else "belong"
+    return f"{count} {what} the end of the envelope, which {belongs} to nothing"
+
+
+def parse_fixed(start: bytes) -> Fixed:
+    """Read the first 64 bytes and refuse what no envelope of this version has.
+
+    `start` is what the input begins with: 64 bytes, fewer only where it ends before.
+    """
+    if len(start) < FIXED_SIZE:
+        if not start:
+            raise NothingToReadError(
+                f"not sealed: there is nothing to read (0 bytes). If it is a file, {EMPTY.advice}"
+            )
+        if start[: len(MAGIC)] != MAGIC[: len(start)]:
+            raise _not_sealed(start)
+        raise MalformedError(f"cut off: {len(start)} bytes are fewer than any envelope has")
+    magic, version, suite, flags, key_id, metadata_size, segments, total, codec, reserved = (
+        _FIXED.unpack_from(start)
+    )
+    if magic != MAGIC:
+        raise _not_sealed(start)
+    if version != VERSION:
+        raise MalformedError(
+            f"envelope version {version}, and this pickleseal reads version {VERSION}"
+        )
+    if suite not in _SUITES:
+        raise MalformedError(f"suite {suite} is not one of this version's")
+    if flags or reserved != _RESERVED:
+        raise MalformedError("a flag or reserved byte is set, and this version has none")
+    if codec not in (STORED, ZSTD):
+        raise MalformedError(f"codec {codec} is not one of this version's")
+    if not 2 <= metadata_size <= MAX_METADATA:
+        raise MalformedError(f"a metadata size of {metadata_size} is out of range")
+    if not 1 <= segments <= MAX_SEGMENTS:
+        raise MalformedError(f"a count of {segments} segments is out of range")
+    if total > MAX_TOTAL:
+        raise MalformedError(f"a total size of {total} is out of range")
+    fixed = Fixed.of(_SUITES[suite], key_id, metadata_size, segments, total, codec)
+    body = fixed.body_size
+    if body < 0 or body % ALIGNMENT:
+        raise MalformedError(f"a total size of {total} does not fit the head's own size")
+    return fixed
+
+
+def parse_head(fixed: Fixed, head: bytes) -> Head:
+    """Take the `fixed.head_size` bytes before the header tag apart, and check their sums."""
+    metadata_end = FIXED_SIZE + fixed.metadata_size
+    table_start = fixed.table_start
+    table_end = table_start + _ROW.size * fixed.segments
+    table = head[table_start:table_end]
+    if any(head[metadata_end:table_start]) or any(head[table_end:]):
+        raise MalformedError("the padding of the head is not zero")
+    sizes = struct.unpack(f"<{2 * fixed.segments}Q", table)
+    lengths, raw = sizes[::2], sizes[1::2]
+    if fixed.codec == STORED and lengths != raw:
+        raise MalformedError("a stored segment has two sizes")
+    if sum(raw) > MAX_TOTAL:
+        raise MalformedError("the segments are larger than an envelope may hold")
+    if _padded_size(lengths) != fixed.body_size:
+        raise MalformedError("the segment sizes do not add up to the total size")
+    return Head(fixed, head[FIXED_SIZE:metadata_end], table, lengths, raw)
+
+
+def pack_head(
+    suite: Suite,
+    key_id: bytes,
+    metadata: bytes,
+    lengths: Sequence[int],
+    raw: Sequence[int] | None = None,
+) -> Head:
+    """Lay out a head for segments of the given lengths in bytes; `head_bytes` packs it.
+
+    `raw`: the lengths of the segments before they were compressed; None: they were not.
+    """
+    codec, raw = (STORED, lengths) if raw is None else (ZSTD, raw)
+    table = b"".join(map(_ROW.pack, lengths, raw))
+    offsets = _offsets(len(metadata), len(lengths))
+    total = offsets[1] + 2 * TAG_SIZE + _padded_size(lengths)
+    if total > MAX_TOTAL or sum(raw) > MAX_TOTAL:
+        raise OverflowError(f"an envelope holds {MAX_TOTAL} bytes at most")
+    fixed = Fixed(suite, key_id, len(metadata), len(lengths), total, codec, *offsets)
+    return Head(fixed, metadata, table, tuple(lengths), tuple(raw))
+
+
+def head_bytes(head: Head) -> bytes:
+    """Give the bytes of a head, up to where its tag follows."""
+    fixed = head.fixed
+    start = (fixed.pack() + head.metadata).ljust(fixed.table_start, b"\0") + head.table
+    return start.ljust(fixed.head_size, b"\0")

@@ -1,0 +1,346 @@
+"""What an envelope says of itself: the fields, and the one way to write them as JSON.
+
+docs/reference/format.md, "Metadata", is the rule. `decode` is for bytes that a header tag
+vouches for, and for `inspect`, which says that nothing does; either way it takes bounded
+time and only ever raises MalformedError.
+"""
+
+import functools
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from itertools import chain
+from typing import Any, NamedTuple
+
+from pickleseal.errors import MalformedError, MetadataError
+from pickleseal.keys.context import CONTROL, context_fault
+
+MAX_SIZE = 1 << 16
+MAX_IMPORTS_SIZE = 48 << 10
+MAX_INTEGER = (1 << 53) - 1
+
+CONTENTS = ("pickle", "joblib", "inventory")
+SOURCES = ("dumped", "adopted")
+
+_MAX_DEPTH = 4
+_PAIRS = {list, tuple}
+_KEPT = 32
+"""How many metadata are kept as they were written and read: a program that makes or loads many
+small files says the same in all those of one second."""
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_HEX_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+def _parse_integer(digits: str) -> int:
+    # 2^53 has 16 digits; what is longer is refused before int() works on it.
+    if len(digits) > len("-9007199254740992"):
+        raise ValueError("integer out of range")
+    return int(digits)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(name)
+
+
+def _as_json(value: object) -> Any:  # noqa: ANN401 - any JSON
+    """Return a mapping or a number of NumPy's as the one kind that json writes."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    number = _plain(value)
+    if number is value:
+        raise TypeError(value)
+    return number
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any value
+    """Return a scalar of NumPy's as the bool, int or float that it holds; all else as it is.
+
+    Not those of other kinds: the item of a datetime64[ns] is a bare count of nanoseconds.
+    """
+    return value.item() if _is_scalar(value) and value.dtype.kind in "biuf" else value
+
+
+def _is_scalar(value: object) -> bool:
+    """Return whether a value is a scalar of NumPy's, which need not be loaded."""
+    return isinstance(value, getattr(sys.modules.get("numpy"), "generic", ()))
+
+
+def _make_dump() -> Callable[[object], str]:
+    """Give the writer of canonical JSON, made once: JSONEncoder makes one anew for each call."""
+    encoder = json.JSONEncoder(
+        sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_as_json
+    )
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    write = make(
+        None, _as_json, json.encoder.encode_basestring, None, ":", ",", True, False, False
+    )  # fmt: skip
+    return lambda value: "".join(write(value, 0))
+
+
+_dump = _make_dump()
+_decode = json.JSONDecoder(parse_int=_parse_integer, parse_constant=_refuse_constant).raw_decode
+
+
+def _load(text: str) -> Any:  # noqa: ANN401 - any JSON
+    value, end = _decode(text)
+    if end != len(text):
+        raise ValueError("something stands behind it")
+    return value
+
+
+class External(NamedTuple):
+    """The buffers that the dumping caller took out of the envelope, and what binds them."""
+
+    buffers: int
+    size: int
+    digest: str
+
+
+class Metadata(NamedTuple):
+    """The fields of an envelope. All but `content` may be left out (None)."""
+
+    content: str
+    source: str | None = None
+    class_name: str | None = None
+    context: str | None = None
+    created: int | None = None
+    expires: int | None = None
+    serial: int | None = None
+    versions: Mapping[str, str] | None = None
+    imports: tuple[tuple[str, str], ...] | None = None
+    imports_omitted: int | None = None
+    raw_size: int | None = None
+    external: External | None = None
+    info: Mapping[str, Any] | None = None
+
+    def encode(self) -> bytes:
+        """Give the canonical JSON, or raise MetadataError for what cannot stand in it."""
+        if self.info is not None or self.external is not None:
+            return _encode(self)  # what equals another may be of another kind further in
+        try:
+            versions = None if self.versions is None else tuple(self.versions.items())
+            return _encoded(versions, *self[:_VERSIONS], *self[_VERSIONS + 1 :])
+        except (TypeError, AttributeError):  # it cannot be a key, and must be refused
+            return _encode(self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Metadata":
+        """Read canonical JSON; any other spelling of the same fields is MalformedError."""
+        return decode_shared(data).copy()
+
+    def copy(self) -> "Metadata":
+        """Give the same with tables of its own."""
+        return self._replace(
+            versions=None if self.versions is None else dict(self.versions),
+            info=None if self.info is None else deepcopy(self.info),
+        )
+
+
+_VERSIONS = Metadata._fields.index("versions")
+
+
+def _encode(metadata: Metadata) -> bytes:
+    fields = _to_fields(metadata)
+    if metadata.info is not None and not isinstance(metadata.info, Mapping):
+        raise MetadataError("info: it must be a dict")  # as its caller calls it
+    fault = _schema_fault(fields)
+    if fault:
+        raise MetadataError(fault)
+    data = _dump(fields).encode()
+    if len(data) > MAX_SIZE:
+        raise MetadataError(
+            f"the metadata would take {len(data)} bytes, and an envelope has room for"
+            f" {MAX_SIZE}: give a smaller info"
+        )
+    return data
+
+
+@functools.lru_cache(_KEPT, typed=True)  # True and 1.0 equal 1, and neither is a count
+def _encoded(versions: tuple[tuple[str, str], ...] | None, *others: Any) -> bytes:  # noqa: ANN401
+    fields = list(others)
+    fields.insert(_VERSIONS, None if versions is None else dict(versions))
+    return _encode(Metadata._make(fields))
+
+
+@functools.lru_cache(_KEPT)
+def decode_shared(data: bytes) -> Metadata:
+    """Do as `Metadata.decode`, but what it gives is given to others too, and must not change."""
+    try:
+        fields = _load(data.decode())
+        canonical = isinstance(fields, dict) and _dump(fields).encode() == data
+    except (ValueError, RecursionError):
+        # ValueError: no UTF-8, no JSON, a number past the bounds, a lone surrogate.
+        canonical = False
+    if not canonical:
+        raise MalformedError("the metadata are not canonical JSON")
+    fault = _schema_fault(fields)
+    if fault:
+        raise MalformedError(f"the metadata do not follow the format: {fault}")
+    return Metadata(**_from_fields(fields))
+
+
+def fits_imports(names: frozenset[tuple[str, str]]) -> bool:
+    """Tell whether names have room and a spelling in metadata; else only their count goes in."""
+    text = "".join(chain.from_iterable(names))
+    if CONTROL.search(text):
+        return False
+    escapes = text.count('"') + text.count("\\")
+    return len(text.encode()) + escapes + len('["",""],') * len(names) <= MAX_IMPORTS_SIZE
+
+
+def _to_fields(metadata: Metadata) -> dict[str, Any]:
+    fields = {
+        name: value for name, value in zip(_NAMES, metadata, strict=True) if value is not None
+    }
+    if metadata.external is not None:
+        buffers, size, digest = metadata.external
+        fields["external"] = {"count": buffers, "bytes": size, "digest": digest}
+    return fields
+
+
+_NAMES = tuple("class" if name == "class_name" else name for name in Metadata._fields)
+
+
+def _from_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    if "class" in fields:
+        fields["class_name"] = fields.pop("class")
+    if "imports" in fields:
+        fields["imports"] = tuple((module, name) for module, name in fields["imports"])
+    if "external" in fields:
+        external = fields["external"]
+        fields["external"] = External(external["count"], external["bytes"], external["digest"])
+    return fields
+
+
+def _text_fault(value: object) -> str | None:
+    if not isinstance(value, str):
+        return "it must be text"
+    if CONTROL.search(value):
+        return "text holds a control character, such as a line break, or a lone surrogate"
+    return None
+
+
+def _count_fault(value: object) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER:
+        return None
+    return "it must be an integer from 0 to 2^53 - 1"
+
+
+def _name_fault(name: object) -> str | None:
+    if not isinstance(name, str):
+        return f"a name is of type {type(name).__name__}, and must be text"
+    if _NAME.fullmatch(name):
+        return None
+    return f"the name {name[:80]!r} is not 1 to 64 letters, digits, dots, dashes and underscores"
+
+
+def _versions_fault(value: object) -> str | None:
+    if not isinstance(value, Mapping):
+        return "it must be an object"
+    faults = (_name_fault(name) or _text_fault(text) for name, text in value.items())
+    return next((fault for fault in faults if fault), None)
+
+
+def _imports_fault(value: object) -> str | None:
+    if not isinstance(value, list | tuple):
+        return "it must be a list"
+    texts: list[str] = []
+    last: tuple[str, ...] = ()
+    for pair in value:
+        if type(pair) not in _PAIRS or len(pair) != 2:
+            return "each import must be a pair of texts"
+        module, name = pair
+        if type(module) is not str or type(name) is not str:
+            return "each import must be a pair of texts"
+        if (module, name) <= last:
+            return "the imports must be sorted, each one once"
+        last = (module, name)
+        texts += last
+    return _text_fault("".join(texts))
+
+
+def _external_fault(value: object) -> str | None:
+    if isinstance(value, Mapping) and value.keys() == {"count", "bytes", "digest"}:
+        digest = value["digest"]
+        if (
+            not _count_fault(value["count"])
+            and not _count_fault(value["bytes"])
+            and value["count"] > 0
+            and isinstance(digest, str)
+            and _HEX_DIGEST.fullmatch(digest)
+        ):
+            return None
+    return "it must be an object of count, bytes and digest"
+
+
+def _info_fault(value: object, depth: int = 2) -> str | None:
+    """Say what in the user's own values JSON metadata cannot hold; `depth` counts from the top."""
+    if depth == 2 and not isinstance(value, Mapping):
+        return "it must be an object"
+    value = _plain(value)
+    if isinstance(value, str):
+        return _text_fault(value)
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        if -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
+            return None
+        return "an integer is out of -2^53 to 2^53 - 1"
+    if isinstance(value, float):
+        return None if math.isfinite(value) else "a float is not finite"
+    if not isinstance(value, Mapping | list | tuple):
+        listed = hasattr(value, "tolist") and not _is_scalar(value)
+        hint = " (give its .tolist())" if listed else ""
+        return f"a value is of type {type(value).__name__}, which info does not take{hint}"
+    if depth > _MAX_DEPTH:
+        return f"it is nested deeper than {_MAX_DEPTH} levels, the metadata themselves being one"
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            fault = _name_fault(name)
+            if fault:
+                return fault
+            fault = _info_fault(item, depth + 1)
+            if fault:
+                return f"{name}: {fault}"
+        return None
+    return next((fault for item in value if (fault := _info_fault(item, depth + 1))), None)
+
+
+_FIELDS: Mapping[str, Callable[[Any], str | None]] = {
+    "class": _text_fault,
+    "content": lambda value: None if value in CONTENTS else "it is not a known content",
+    "context": context_fault,
+    "created": _count_fault,
+    "expires": _count_fault,
+    "external": _external_fault,
+    "imports": _imports_fault,
+    "imports_omitted": _count_fault,
+    "info": _info_fault,
+    "raw_size": _count_fault,
+    "serial": _count_fault,
+    "source": lambda value: None if value in SOURCES else "it is not a known source",
+    "versions": _versions_fault,
+}
+
+
+def _schema_fault(fields: Mapping[str, Any]) -> str | None:
+    """Say what in a table of metadata does not follow the format, or None."""
+    if "content" not in fields:
+        return "there is no content field"
+    for name, value in fields.items():
+        check = _FIELDS.get(name)
+        if check is None:
+            return f"there is no field named {name!r}"
+        fault = check(value)
+        if fault:
+            return f"{name}: {fault}"
+    if "imports" in fields and "imports_omitted" in fields:
+        return "imports and imports_omitted exclude each other"
+    if ("raw_size" in fields) != (fields["content"] == "joblib"):
+        return "raw_size belongs to joblib content, and only there"
+    return None

@@ -1,0 +1,172 @@
+"""Sealing and unsealing: the only maker of `Verified`.
+
+Pure: bytes, keys and digests in, bytes or a verdict out. The order of the checks is that of
+docs/reference/format.md, "Reading".
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, NewType
+
+from pickleseal.envelope import hashing, layout
+from pickleseal.envelope.metadata import Metadata, decode_shared
+from pickleseal.errors import BadSealError, MalformedError
+from pickleseal.keys import mac
+from pickleseal.keys.key import Key
+from pickleseal.keys.keyring import Keyring
+
+
+class AuthenticHead(NamedTuple):
+    """A head whose tag holds: its sizes and metadata were sealed by the holder of `key`.
+
+    The body may still be another's. So a head can refuse an envelope and never accept one.
+    """
+
+    key: Key
+    fixed: layout.Fixed
+    metadata: Metadata
+    table: bytes
+    lengths: tuple[int, ...]
+    raw: tuple[int, ...]
+    digest: bytes
+
+    @property
+    def packed(self) -> tuple[int, ...] | None:
+        """Give the lengths of the segments without their codec, None where they have none."""
+        return None if self.fixed.codec == layout.STORED else self.raw
+
+
+class Payload(NamedTuple):
+    """What an envelope holds: its head, and its segments as they are stored.
+
+    The first is the pickle stream, the rest are the buffers beside it.
+    """
+
+    head: AuthenticHead
+    stored: list[memoryview]
+    content_digest: bytes
+
+    @property
+    def digest(self) -> str:
+        """Give the content's name, `ps<suite>:<64 hexadecimal digits>`."""
+        return digest_text(self.head.key, self.content_digest)
+
+
+Verified = NewType("Verified", Payload)
+"""A payload whose envelope tag holds. The unpickler takes nothing else."""
+
+
+class SealedHead(NamedTuple):
+    """The head of an envelope being written; `finish` makes the tag that closes it."""
+
+    key: Key
+    head: layout.Head
+    digest: bytes
+    data: bytes
+    """The bytes that the envelope begins with, the header tag included."""
+
+    def finish(self, leaves: Sequence[bytes]) -> bytes:
+        """Give the envelope tag (32 bytes), from the leaf digests of the body in order."""
+        content = hashing.content_digest(
+            self.key.suite,
+            self.head.fixed.body_size,
+            self.head.fixed.codec,
+            self.head.table,
+            leaves,
+        )
+        return self.key.mac(_envelope_statement(self.key, self.head.fixed, self.digest, content))
+
+
+def seal_head(
+    key: Key, metadata: Metadata, lengths: Sequence[int], raw: Sequence[int] | None = None
+) -> SealedHead:
+    """Begin an envelope under `key` for segments of the given lengths in bytes.
+
+    `raw`: their lengths before they were compressed; None: they were not. Raises MetadataError
+    for metadata that cannot be written.
+    """
+    head = layout.pack_head(key.suite, key.raw_id, metadata.encode(), lengths, raw)
+    data = layout.head_bytes(head)
+    digest = hashing.head_digest(key.suite, data)
+    return SealedHead(key, head, digest, data + key.mac(_header_statement(key, data, digest)))
+
+
+def open_head(fixed: layout.Fixed, data: bytes, keyring: Keyring) -> AuthenticHead:
+    """Check a header tag under the one key that the head names.
+
+    `data` is the head with its tag, `fixed.head_size + 32` bytes. Raises UnknownKeyError,
+    RevokedKeyError, BadSealError, MalformedError for a genuine head that breaks the format, and
+    ContextError where the ring binds the key to other contexts.
+    """
+    key = keyring.opening_key(fixed.key_id, fixed.suite)
+    size = fixed.head_size
+    head, tag = data[:size], data[size:]
+    digest = hashing.head_digest(key.suite, head)
+    try:
+        key.check(_header_statement(key, head, digest), tag)
+    except BadSealError:
+        raise BadSealError(
+            "the seal does not hold: the head of the file is not what was sealed. It was changed,"
+            " or made by somebody without the key"
+        ) from None
+    parsed = layout.parse_head(fixed, head)
+    metadata = decode_shared(parsed.metadata)
+    if metadata.external is not None and fixed.segments != 1:
+        raise MalformedError("an envelope with external buffers has one segment")
+    keyring.check_binding(key, metadata.context)
+    return AuthenticHead(key, fixed, metadata, parsed.table, parsed.lengths, parsed.raw, digest)
+
+
+def accept(
+    head: AuthenticHead,
+    leaves: Sequence[bytes],
+    tag: bytes,
+    segments: Sequence[memoryview],
+    paddings: Sequence[memoryview],
+) -> Verified:
+    """Check the envelope tag over a body, and vouch for the memory it was read into.
+
+    `leaves` are the digests of the body's leaves as they were read into `segments` and
+    `paddings`; nobody else may be able to write to that memory. Raises BadSealError.
+    """
+    padded = not any(map(any, paddings))
+    content = check_body(head, leaves, tag, padded=padded)
+    return Verified(Payload(head, list(segments), content))
+
+
+def check_body(head: AuthenticHead, leaves: Sequence[bytes], tag: bytes, *, padded: bool) -> bytes:
+    """Check the envelope tag over a body; give its content digest (32 bytes).
+
+    `leaves` are the digests of the body's leaves, `padded` tells whether all its padding is zero.
+    That the tag held says nothing of bytes that are read another time: `accept` vouches for memory.
+    Raises BadSealError, MalformedError for a padding that is not zero.
+    """
+    content = hashing.content_digest(
+        head.key.suite, head.fixed.body_size, head.fixed.codec, head.table, leaves
+    )
+    try:
+        head.key.check(_envelope_statement(head.key, head.fixed, head.digest, content), tag)
+    except BadSealError:
+        raise BadSealError(
+            "the seal does not hold: the head is genuine, but the body was changed after it was"
+            " sealed, or is damaged"
+        ) from None
+    if not padded:
+        raise MalformedError("the padding of a segment is not zero")
+    return content
+
+
+def digest_text(key: Key, content: bytes) -> str:
+    """Give a content's name, `ps<suite>:<64 hexadecimal digits>`."""
+    return f"ps{key.suite:d}:{content.hex()}"
+
+
+def _header_statement(key: Key, head: bytes, digest: bytes) -> bytes:
+    return mac.statement(mac.HEADER, key.suite, key.raw_id, len(head), digest)
+
+
+def _envelope_statement(
+    key: Key, fixed: layout.Fixed, head_digest: bytes, content_digest: bytes
+) -> bytes:
+    size = fixed.total_size - layout.TAG_SIZE
+    digest = hashing.envelope_digest(key.suite, head_digest, content_digest)
+    return mac.statement(mac.ENVELOPE, key.suite, key.raw_id, size, digest)

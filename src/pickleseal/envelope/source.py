@@ -1,0 +1,454 @@
+"""Where an envelope is read from: bytes, a regular file, or any stream."""
+
+import io
+import os
+import threading
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple, Protocol, cast
+
+from pickleseal.envelope import hashing, layout
+from pickleseal.errors import MalformedError, SealError
+from pickleseal.files import threads
+from pickleseal.files.handles import (
+    Path,
+    Readable,
+    Stamp,
+    check_binary,
+    open_as_text,
+    read_at,
+    real_file,
+    stamp_of,
+    text_path,
+)
+from pickleseal.files.memory import fresh, own
+from pickleseal.files.regular import WHOLE_SIZE, RegularFile, open_regular
+from pickleseal.keys.suite import Suite
+
+_LENT_SIZE = 1 << 18
+"""The most memory that a file object is given to read into, in bytes."""
+_PARALLEL = hasattr(os, "preadv")
+
+
+class Body(NamedTuple):
+    """A body in memory: its segments, the padding behind each, the digests of its leaves."""
+
+    segments: list[memoryview]
+    paddings: list[memoryview]
+    leaves: list[bytes]
+
+
+class Digests(NamedTuple):
+    """A body that was read and not kept: the digests of its leaves, whether its padding is zero."""
+
+    leaves: list[bytes]
+    padded: bool
+
+
+class Source(Protocol):
+    """Where one envelope is read from, once and in order."""
+
+    name: str | None
+    """What a person calls it, such as a path."""
+    size: int | None
+    """How many bytes there are, where that is known."""
+    exact: bool
+    """Whether the envelope must take all of them."""
+    stamp: Stamp | None
+    """What tells whether a path still leads to the file that was opened."""
+
+    def pull(self, size: int) -> bytes:
+        """Give the next bytes, fewer than `size` only where the input ends."""
+
+    def skip(self, size: int) -> None:
+        """Pass over the next bytes."""
+
+    def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
+        """Give the segments of these lengths, which come next."""
+
+    def digests(self, suite: Suite, lengths: Sequence[int]) -> Digests:
+        """Hash the segments of these lengths, which come next, and keep nothing of them."""
+
+
+@contextmanager
+def open_source(file: Path | Readable) -> Iterator[Source]:
+    """Open what a load was given: a path, a binary file object, any object with `read`.
+
+    A path must lead to a regular file, and is opened once. A file object is read from
+    where it stands and left right after its envelope; where it is a real file it is read
+    as fast as its path.
+    """
+    if isinstance(file, str | os.PathLike):
+        with open_path(text_path(file)) as (source, _):
+            yield source
+        return
+    check_binary(file, "rb")
+    real = real_file(file)
+    if real is not None and not real.readable():
+        raise io.UnsupportedOperation("the file is not open for reading: open it with 'rb'")
+    if real is not None and _PARALLEL:
+        start = real.tell()
+        size = os.fstat(real.fileno()).st_size
+        held = file_source(real.fileno(), start, size, _name_of(file), exact=False)
+        yield held
+        real.seek(start + held.position)
+        return
+    yield StreamSource(file)
+
+
+@contextmanager
+def open_path(
+    path: str, *, follow: bool = True, folder: int | None = None
+) -> Iterator[tuple["Source", os.stat_result]]:
+    """Open a path as one envelope, of which nothing may be left over; give what it was, too.
+
+    `follow`, `folder`: as for `open_regular`.
+    """
+    descriptor, status = open_regular(path, follow=follow, folder=folder)
+    try:
+        source = file_source(descriptor, 0, status.st_size, path, exact=True)
+        source.stamp = stamp_of(status)
+        yield source, status
+    finally:
+        os.close(descriptor)
+
+
+class MemorySource:
+    """Bytes that nobody can change: the stream stays where it is, buffers are copied out."""
+
+    def __init__(self, data: bytes, name: str | None = None, *, exact: bool = True) -> None:
+        self.name = name
+        self.size: int | None = len(data)
+        self.exact = exact
+        self.stamp: Stamp | None = None
+        self.position = 0
+        self._data = data
+
+    def pull(self, size: int) -> bytes:
+        """Give the next bytes, fewer than `size` only where the input ends."""
+        data = self._data[self.position : self.position + size]
+        self.position += len(data)
+        return data
+
+    def skip(self, size: int) -> None:
+        """Pass over the next bytes."""
+        self.position += size
+
+    def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
+        """Give the segments of these lengths, which come next."""
+        view = memoryview(self._data)
+        start = self.position
+        segments: list[memoryview] = []
+        paddings: list[memoryview] = []
+        for length in lengths:
+            end = self.position + length
+            segment = view[self.position : end]
+            segments.append(own(segment) if segments else segment)
+            self.position = end + layout.padding(length)
+            paddings.append(view[end : self.position])
+        body = view[start : self.position]
+        return Body(segments, paddings, hashing.leaf_digests(suite, [body], len(body)))
+
+    def digests(self, suite: Suite, lengths: Sequence[int]) -> Digests:
+        """Hash the segments of these lengths, which come next, and keep nothing of them."""
+        start = self.position
+        size = 0
+        padded = True
+        for length in lengths:
+            end = size + length
+            size = end + layout.padding(length)
+            padded = padded and not any(self._data[start + end : start + size])
+        self.position += size
+        body = memoryview(self._data)[start : self.position]
+        return Digests(hashing.leaf_digests(suite, [body], size), padded)
+
+
+class FileSource:
+    """A regular file, read at offsets of our own: its position does not matter or move."""
+
+    def __init__(
+        self, descriptor: int, start: int, size: int, name: str | None, *, exact: bool
+    ) -> None:
+        self.name = name
+        self.size: int | None = size
+        self.exact = exact
+        self.stamp: Stamp | None = None
+        self.position = 0
+        self._descriptor = descriptor
+        self._start = start
+
+    def pull(self, size: int) -> bytes:
+        """Give the next bytes, fewer than `size` only where the input ends."""
+        data = bytearray()
+        while len(data) < size:
+            chunk = os.pread(
+                self._descriptor, size - len(data), self._start + self.position + len(data)
+            )
+            if not chunk:
+                break
+            data += chunk
+        self.position += len(data)
+        return bytes(data)
+
+    def skip(self, size: int) -> None:
+        """Pass over the next bytes."""
+        self.position += size
+
+    def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
+        """Give the segments of these lengths, which come next."""
+        segments, paddings = _allocate(lengths)
+        start = self._start + self.position
+
+        def read(number: int, leaf: list[memoryview]) -> bytes:
+            if not read_at(self._descriptor, leaf, start + number * hashing.LEAF_SIZE):
+                raise _cut_off()
+            return hashing.leaf_digest(suite, leaf)
+
+        leaves = threads.each(hashing.split(_interleaved(segments, paddings)), read)
+        self.position += sum(map(len, segments)) + sum(map(len, paddings))
+        return Body(segments, paddings, leaves)
+
+    def digests(self, suite: Suite, lengths: Sequence[int]) -> Digests:
+        """Hash the segments of these lengths, which come next, and keep nothing of them."""
+        gaps = _Gaps(lengths)
+        start = self._start + self.position
+        room = threading.local()
+
+        def read(_: int, offset: int) -> tuple[bytes, bool]:
+            if not hasattr(room, "leaf"):
+                room.leaf = memoryview(bytearray(min(gaps.size, hashing.LEAF_SIZE)))
+            leaf = room.leaf[: gaps.size - offset]
+            if not read_at(self._descriptor, [leaf], start + offset):
+                raise _cut_off()
+            return hashing.leaf_digest(suite, [leaf]), gaps.zero_in(leaf, offset)
+
+        read_leaves = threads.each(range(0, gaps.size, hashing.LEAF_SIZE), read)
+        self.position += gaps.size
+        return Digests([digest for digest, _ in read_leaves], all(zero for _, zero in read_leaves))
+
+
+class StreamSource:
+    """Any object with `readinto` or `read`: taken front to back, exactly one envelope."""
+
+    def __init__(
+        self,
+        file: Any,  # noqa: ANN401 - any object
+        size: int | None = None,
+        *,
+        name: str | None = None,
+        exact: bool = False,
+    ) -> None:
+        self.name = name or _name_of(file)
+        self.size = size
+        self.exact = exact
+        self.stamp: Stamp | None = None
+        self.position = 0
+        readinto = getattr(file, "readinto", None)
+        read = getattr(file, "read", None)
+        if readinto is None and read is None:
+            raise TypeError(
+                "file must be a path or a binary file object with read or readinto, not"
+                f" {type(file).__name__}"
+                + (": for bytes there is signed_loads, or io.BytesIO" * _is_bytes(file))
+            )
+        self._readinto: Any = readinto
+        self._read = read
+        self._asked = False
+        self._room = memoryview(bytearray())
+
+    def pull(self, size: int) -> bytes:
+        """Give the next bytes, fewer than `size` only where the input ends."""
+        data = bytearray(size)
+        return bytes(data[: self._fill(memoryview(data))])
+
+    def skip(self, size: int) -> None:
+        """Pass over the next bytes."""
+        for start in range(0, size, hashing.LEAF_SIZE):
+            self.pull(min(size - start, hashing.LEAF_SIZE))
+
+    def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
+        """Give the segments of these lengths, which come next."""
+        segments, paddings = _allocate(lengths)
+        leaves = []
+        for leaf in hashing.split(_interleaved(segments, paddings)):
+            for piece in leaf:
+                if self._fill(piece) < len(piece):
+                    raise _cut_off()
+            leaves.append(hashing.leaf_digest(suite, leaf))
+        return Body(segments, paddings, leaves)
+
+    def digests(self, suite: Suite, lengths: Sequence[int]) -> Digests:
+        """Hash the segments of these lengths, which come next, and keep nothing of them."""
+        gaps = _Gaps(lengths)
+        room = memoryview(bytearray(min(gaps.size, hashing.LEAF_SIZE)))
+        leaves = []
+        padded = True
+        for offset in range(0, gaps.size, hashing.LEAF_SIZE):
+            leaf = room[: gaps.size - offset]
+            if self._fill(leaf) < len(leaf):
+                raise _cut_off()
+            leaves.append(hashing.leaf_digest(suite, [leaf]))
+            padded = padded and gaps.zero_in(leaf, offset)
+        return Digests(leaves, padded)
+
+    def _fill(self, target: memoryview) -> int:
+        done = 0
+        while done < len(target):
+            count = self._some(target[done : done + hashing.LEAF_SIZE])
+            if count == 0:
+                break
+            done += count
+        self.position += done
+        return done
+
+    def _some(self, target: memoryview) -> int:
+        """Read once, into memory that the file object may keep: what it wrote is copied out."""
+        data = self._read_into(min(len(target), _LENT_SIZE)) if self._readinto else None
+        if data is None:
+            data = cast("Callable[[int], Any]", self._read)(len(target))
+            if data is None:
+                raise _not_blocking()
+            if isinstance(data, str):
+                raise open_as_text("rb")
+            if len(data) > len(target):
+                raise ValueError("read gave more than it was asked for")
+        target[: len(data)] = data
+        return len(data)
+
+    def _read_into(self, size: int) -> memoryview | None:
+        """Return what `readinto` gives, or None where the file object has it in name alone."""
+        if len(self._room) < size:
+            self._room = memoryview(bytearray(size))
+        lent = self._room[:size]
+        try:
+            count = self._readinto(lent)
+        except (io.UnsupportedOperation, NotImplementedError, TypeError):
+            if self._read is None or self._asked:
+                raise
+            self._readinto = None
+            return None
+        finally:
+            with suppress(BufferError):  # it keeps the memory, of which we keep nothing
+                lent.release()
+        self._asked = True
+        # None: a stream that does not wait has nothing yet.
+        if count is None:
+            raise _not_blocking()
+        if count < 0:
+            raise ValueError(f"readinto gave {count}, which is no number of bytes")
+        if count > size:
+            raise ValueError("readinto gave more than it was asked for")
+        return self._room[:count]
+
+
+class _Gaps:
+    """Where the padding of a body of segments lies, as offsets in it."""
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        self.size = 0
+        for length in lengths:
+            self._starts.append(self.size + length)
+            self.size += length + layout.padding(length)
+            self._ends.append(self.size)
+
+    def zero_in(self, leaf: memoryview, offset: int) -> bool:
+        """Tell whether all padding is zero in the leaf that begins at an offset."""
+        for number in range(bisect_right(self._ends, offset), len(self._ends)):
+            start = self._starts[number] - offset
+            if start >= len(leaf):
+                break
+            if any(leaf[max(start, 0) : self._ends[number] - offset]):
+                return False
+        return True
+
+
+def file_source(
+    descriptor: int, start: int, size: int, name: str | None, *, exact: bool
+) -> MemorySource | FileSource | StreamSource:
+    """Give the envelope that begins at an offset of a regular file; small ones are read at once.
+
+    `size` is that of the whole file, in bytes.
+    """
+    left = max(size - start, 0)
+    if not _PARALLEL:
+        os.lseek(descriptor, start, os.SEEK_SET)
+        return StreamSource(io.FileIO(descriptor, closefd=False), left, name=name, exact=exact)
+    source = FileSource(descriptor, start, left, name, exact=exact)
+    if left > WHOLE_SIZE:
+        return source
+    return MemorySource(source.pull(left), name, exact=exact)
+
+
+def _is_bytes(file: object) -> bool:
+    return isinstance(file, bytes | bytearray | memoryview)
+
+
+def _not_blocking() -> BlockingIOError:
+    return BlockingIOError("the stream does not wait for its data: make it blocking")
+
+
+def _cut_off() -> MalformedError:
+    return MalformedError("cut off: the input ends before the envelope does")
+
+
+def _name_of(file: Any) -> str | None:  # noqa: ANN401 - any object
+    name = getattr(file, "name", None)
+    return name if isinstance(name, str) else None
+
+
+def _allocate(lengths: Sequence[int]) -> tuple[list[memoryview], list[memoryview]]:
+    """Give fresh private memory for segments of these lengths, and for the padding of each."""
+    segments = [fresh(length) for length in lengths]
+    paddings = [memoryview(bytearray(layout.padding(length))) for length in lengths]
+    return segments, paddings
+
+
+def _interleaved(
+    segments: Sequence[memoryview], paddings: Sequence[memoryview]
+) -> Iterator[memoryview]:
+    """Give each segment and what pads it, as they follow one another in a body."""
+    for segment, zeros in zip(segments, paddings, strict=True):
+        yield segment
+        yield zeros
+
+
+def envelope_at(file: RegularFile, offset: int, *, exact: bool = False) -> Source:
+    """Return the envelope that begins at an offset of an open file, in bytes.
+
+    `exact`: nothing may follow it; otherwise what follows is left alone.
+    """
+    if offset == 0 and file.size <= WHOLE_SIZE:
+        return MemorySource(file.read(0, file.size), file.path, exact=exact)
+    return file_source(file.descriptor, offset, file.size, file.path, exact=exact)
+
+
+def envelopes_in(file: RegularFile) -> Iterator[Source]:
+    """Yield the envelopes that follow one another, at least one; nothing may follow the last."""
+    offset = 0
+    while (end := _next_envelope(file, offset)) is not None:
+        yield envelope_at(file, offset)
+        offset = end
+    yield envelope_at(file, offset, exact=True)
+
+
+def _next_envelope(file: RegularFile, offset: int) -> int | None:
+    try:
+        fixed = layout.parse_fixed(file.read(offset, layout.FIXED_SIZE))
+    except SealError:
+        return None
+    end = offset + fixed.total_size
+    return end if file.read(end, len(layout.MAGIC)) == layout.MAGIC else None
+
+
+@contextmanager
+def open_envelopes(file: Path | Readable) -> Iterator[Iterator[Source]]:
+    """Open as `open_source` does; yield all envelopes of a path, of a file object the next."""
+    if isinstance(file, str | os.PathLike):
+        with RegularFile(text_path(file), follow=True) as opened:
+            yield envelopes_in(opened)
+    else:
+        with open_source(file) as source:
+            yield iter((source,))

@@ -1,0 +1,175 @@
+"""Where an envelope is written to: bytes, a path, or any stream."""
+
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from pickleseal.envelope import hashing, layout
+from pickleseal.files import threads
+from pickleseal.files.atomic import replacing, write_all
+from pickleseal.files.handles import (
+    Path,
+    Stamp,
+    Writable,
+    check_binary,
+    real_file,
+    text_path,
+    write_at,
+)
+from pickleseal.keys.suite import Suite
+
+_PARALLEL = hasattr(os, "pwritev")
+
+_ZEROS = memoryview(bytes(layout.ALIGNMENT))
+
+Finish = Callable[[list[bytes]], bytes]
+
+
+def join_envelope(
+    head: bytes, segments: Sequence[memoryview], finish: Finish, suite: Suite
+) -> bytes:
+    """Give an envelope as bytes."""
+    pieces = list(_padded(segments))
+    size = sum(map(len, pieces))
+    if len(segments) == 1:
+        return b"".join([head, *pieces, finish(hashing.leaf_digests(suite, pieces, size))])
+    # A copy of the buffers is hashed, and given: another thread may change them meanwhile.
+    data = b"".join([head, *pieces, bytes(layout.TAG_SIZE)])
+    body = memoryview(data)[len(head) : len(head) + size]
+    tag = finish(hashing.leaf_digests(suite, [body], size))
+    # A BytesIO copies neither the bytes that it alone holds, nor those that it gives at the end.
+    # It has no view on it when the hash fails: see _Sink in pickling.
+    file = io.BytesIO(data)
+    del body, data
+    file.seek(-layout.TAG_SIZE, io.SEEK_END)
+    file.write(tag)
+    return file.getvalue()
+
+
+def write_envelope(
+    file: Path | Writable,
+    head: bytes,
+    segments: Sequence[memoryview],
+    finish: Finish,
+    suite: Suite,
+    *,
+    durable: bool,
+    seen: Stamp | None = None,
+    mode: int = 0o666,
+    exclusive: bool = False,
+) -> None:
+    """Write an envelope to a path, atomically, or to any object with `write`.
+
+    `head`: the bytes it begins with. `segments`: the body, not yet padded. `finish` makes
+    the tag that closes it from the leaf digests. `durable`: wait until a path's file and
+    name are on disk. `seen`: replace a path only if it leads to the file that had this
+    stamp, unchanged; TargetError if not. Without it a file that this user may not write to
+    is not replaced: PermissionError. `mode`: that of a new file, less the umask.
+    `exclusive`: replace nothing; TargetError where a path has anything, a link too. On any error
+    a path is as it was, and a stream has no valid end.
+    """
+    if isinstance(file, str | os.PathLike):
+        path = text_path(file)
+        with replacing(
+            path, durable=durable, seen=seen, mode=mode, exclusive=exclusive
+        ) as descriptor:
+            _write_file(descriptor, 0, head, segments, finish, suite)
+        return
+    check_binary(file, "wb")
+    real = real_file(file)
+    if real is not None and not real.writable():
+        raise io.UnsupportedOperation("the file is not open for writing: open it with 'wb'")
+    if real is not None and _writes_anywhere(real.fileno()):
+        real.flush()
+        real.seek(_write_file(real.fileno(), real.tell(), head, segments, finish, suite))
+        return
+    put = getattr(file, "write", None)
+    if put is None:
+        raise TypeError(
+            f"file must be a path or a binary file object with write, not {type(file).__name__}"
+        )
+    for chunk in _chunks(head, segments, finish, suite):
+        _put_all(file, put, chunk)
+
+
+def _chunks(
+    head: bytes, segments: Sequence[memoryview], finish: Finish, suite: Suite
+) -> Iterator[bytes]:
+    """Give an envelope front to back, a leaf at a time.
+
+    One copy of each leaf is hashed and written, so that a buffer that another thread changes
+    meanwhile cannot make the two differ, and a writer may keep what it is given.
+    """
+    yield head
+    leaves = []
+    for leaf in hashing.split(_padded(segments)):
+        data = b"".join(leaf)
+        leaves.append(hashing.leaf_digest(suite, [memoryview(data)]))
+        yield data
+    yield finish(leaves)
+
+
+def _padded(segments: Sequence[memoryview]) -> Iterator[memoryview]:
+    for segment in segments:
+        yield segment
+        yield _ZEROS[: layout.padding(len(segment))]
+
+
+def _write_file(
+    descriptor: int,
+    start: int,
+    head: bytes,
+    segments: Sequence[memoryview],
+    finish: Finish,
+    suite: Suite,
+) -> int:
+    """Write an envelope at an offset of a regular file; give the offset right after it.
+
+    Of each leaf one copy is hashed and written, as in `_chunks`.
+    """
+    body = start + len(head)
+    size = sum(len(piece) for piece in _padded(segments))
+    if size < threads.MIN_ITEMS * hashing.LEAF_SIZE or not _PARALLEL:
+        os.lseek(descriptor, start, os.SEEK_SET)
+        if size <= hashing.LEAF_SIZE:  # one call to the system
+            write_all(descriptor, join_envelope(head, segments, finish, suite))
+        else:
+            for chunk in _chunks(head, segments, finish, suite):
+                write_all(descriptor, chunk)
+        return body + size + layout.TAG_SIZE
+
+    def write_leaf(number: int, leaf: list[memoryview]) -> bytes:
+        data = memoryview(b"".join(leaf))
+        write_at(descriptor, [data], body + number * hashing.LEAF_SIZE)
+        return hashing.leaf_digest(suite, [data])
+
+    write_at(descriptor, [memoryview(head)], start)
+    tag = finish(threads.each(hashing.split(_padded(segments)), write_leaf))
+    write_at(descriptor, [memoryview(tag)], body + size)
+    return body + size + len(tag)
+
+
+def _put_all(file: Any, put: Callable[[Any], Any], data: bytes) -> None:  # noqa: ANN401
+    count = put(data)
+    # Only an unbuffered file may take less than it was given. Those of tempfile hand on what
+    # the file in them says, and of any other object the answer may mean anything.
+    if not isinstance(file, io.RawIOBase) and type(file).__module__ != "tempfile":
+        return
+    view = memoryview(data)
+    while True:
+        if count is None:
+            raise BlockingIOError("the stream does not wait for its reader: make it blocking")
+        view = view[count:]
+        if not view:
+            return
+        count = put(view)
+
+
+def _writes_anywhere(descriptor: int) -> bool:
+    """Tell whether writes go where they are told: in append mode they all go to the end."""
+    try:
+        import fcntl  # noqa: PLC0415 - POSIX only
+    except ImportError:
+        return False
+    return not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND

@@ -1,0 +1,1 @@
+"""Files as such: opened, walked, locked, replaced. Nothing here knows a format."""

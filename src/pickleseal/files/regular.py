@@ -1,0 +1,124 @@
+"""A regular file that is looked at: opened once, read at any offset, as often as wanted."""
+
+import hashlib
+import os
+import stat
+import threading
+from typing import Self
+
+from pickleseal.errors import NotSealedError
+from pickleseal.files.handles import stamp_of
+
+WHOLE_SIZE = 1 << 18
+"""A file up to this size is read in one go."""
+_START_SIZE = 1 << 16
+_CHUNK_SIZE = 1 << 20
+
+
+class RegularFile:
+    """An open file, to be used in a `with`: its path, its size in bytes when it was opened.
+
+    `stamp` tells whether the path still leads to it, as it was then.
+
+    `follow`: a link at the end of the path is followed. Without it the path is one that was just
+    seen to be a regular file. `folder`: the descriptor of the folder that it was seen in. Raises
+    NotSealedError for what is no regular file, OSError for what cannot be opened.
+    """
+
+    def __init__(self, path: str, *, follow: bool, folder: int | None = None) -> None:
+        self.path = path
+        self.descriptor, status = open_regular(path, follow=follow, folder=folder)
+        self.size = status.st_size
+        self.stamp = stamp_of(status)
+        try:
+            # What is small is read in one go.
+            self._start = self._at(0, self.size if self.size <= WHOLE_SIZE else _START_SIZE)
+        except BaseException:
+            os.close(self.descriptor)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+
+    def read(self, offset: int, size: int, /) -> bytes:
+        """Give the bytes at an offset, fewer than `size` only where the file ends."""
+        if offset + size <= len(self._start):
+            return self._start[offset : offset + size]
+        return self._at(offset, size)
+
+    def whole(self) -> memoryview:
+        """Give all of it, in memory that nobody else can change; fewer bytes where it shrinks."""
+        data = bytearray(self.size)
+        position = 0
+        while position < self.size and (chunk := self._at(position, _CHUNK_SIZE)):
+            data[position : position + len(chunk)] = chunk
+            position += len(chunk)
+        return memoryview(data)[:position].toreadonly()
+
+    def sha256(self) -> str:
+        """Give the SHA-256 of the whole file, in hexadecimal digits."""
+        digest = hashlib.sha256()
+        position = 0
+        while chunk := self._at(position, _CHUNK_SIZE):
+            digest.update(chunk)
+            position += len(chunk)
+        return digest.hexdigest()
+
+    def _at(self, offset: int, size: int) -> bytes:
+        if size <= 0:
+            return b""
+        if hasattr(os, "pread"):
+            return os.pread(self.descriptor, size, offset)
+        with _POSITION:
+            os.lseek(self.descriptor, offset, os.SEEK_SET)
+            return os.read(self.descriptor, size)
+
+
+_POSITION = threading.Lock()  # where there is no pread, the position is shared
+
+
+def open_regular(
+    path: str, *, follow: bool = True, folder: int | None = None
+) -> tuple[int, os.stat_result]:
+    """Open a regular file and nothing else; give its descriptor, and what it is.
+
+    `follow`: a link at the end of the path is followed. Without it the path is one that was just
+    seen to be a regular file, and is opened at once. `folder`: the descriptor of the folder that it
+    was seen in.
+    """
+    # Looked at first: opening a device can do something.
+    if follow and not stat.S_ISREG(os.stat(path).st_mode):
+        raise _not_regular(path)
+    # What came in its place meanwhile is not waited for.
+    flags = _OPEN_FLAGS if follow else _OPEN_FLAGS | getattr(os, "O_NOFOLLOW", 0)
+    if folder is None:
+        descriptor = os.open(path, flags)
+    else:
+        descriptor = os.open(os.path.basename(path), flags, dir_fd=folder)
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode):
+        return descriptor, status
+    os.close(descriptor)
+    raise _not_regular(path)
+
+
+_OPEN_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+
+
+def _not_regular(path: str) -> NotSealedError:
+    error = NotSealedError(
+        "not sealed: this path is a folder. Name a file in it, or see pickleseal audit"
+        if os.path.isdir(path)
+        else "not sealed: this path is no regular file (a pipe or a device). To read one envelope"
+        " from a pipe, open it and pass the file object"
+    )
+    error.source = path
+    return error

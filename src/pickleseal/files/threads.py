@@ -1,0 +1,104 @@
+"""Working through the leaves of a body, side by side where there are many."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from itertools import islice
+from typing import TypeVar
+
+MIN_ITEMS = 8
+"""A body of fewer leaves is worked through by the calling thread: handing over would cost more."""
+
+_MAX_THREADS = 16
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def each(  # noqa: PLR0915 - one act, whose state the threads share
+    items: Iterable[_Item], work: Callable[[int, _Item], _Result], *, least: int = MIN_ITEMS
+) -> list[_Result]:
+    """Do `work` on each numbered item, in threads where there are many; give the results in order.
+
+    `least`: fewer items than these are worked through by the calling thread.
+
+    The threads live for this call only, so that nothing is there to be lost in a fork. Each
+    takes the next leaf when it is done with one: reading, writing and hashing release the GIL.
+    """
+    numbered = enumerate(items)
+    first = list(islice(numbered, least))
+    if len(first) < least:
+        return [work(number, item) for number, item in first]
+
+    results: dict[int, _Result] = {}
+    failures: list[BaseException] = []
+    lock = threading.Lock()
+    waiting = iter(first)
+
+    def take() -> tuple[int, _Item] | None:
+        with lock:
+            return None if failures else next(waiting, None) or next(numbered, None)
+
+    def run() -> None:
+        try:
+            while (item := take()) is not None:
+                results[item[0]] = work(*item)
+        except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
+            failures.append(error)
+
+    begun: list[None] = []
+    finished: list[None] = []
+
+    def run_aside() -> None:
+        with lock:
+            if failures:
+                return
+            begun.append(None)
+        try:
+            run()
+        finally:
+            finished.append(None)
+
+    threads = [threading.Thread(target=run_aside, daemon=True) for _ in range(_thread_count() - 1)]
+    interrupted = False
+    try:
+        with suppress(RuntimeError):  # no more threads to be had: fewer will do
+            for thread in threads:
+                thread.start()
+        run()
+    except BaseException as error:  # noqa: BLE001 - an interrupt; raised again below
+        failures.append(error)
+        interrupted = True
+    while True:
+        # No thread may outlive the call: it would go on with a descriptor that is closed. After an
+        # interrupt nothing of threading's own is waited for: up to Python 3.12 an interrupted join
+        # takes its thread for ended, and an interrupted wait may keep a lock that the thread needs.
+        try:
+            if not interrupted:
+                for thread in threads:
+                    if thread.is_alive():
+                        thread.join()
+            with lock:
+                expected = len(begun)  # one that comes later finds a failure, or nothing to do
+            while len(finished) < expected:
+                time.sleep(0.001)
+            break
+        except BaseException as error:  # noqa: BLE001 - as above
+            failures.append(error)
+            interrupted = True
+    if failures:
+        try:
+            raise failures[0]
+        finally:
+            failures.clear()  # or the error and this frame would hold each other
+    return [results[number] for number in range(len(results))]
+
+
+def _thread_count() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        available = len(os.sched_getaffinity(0))
+    else:
+        available = os.cpu_count() or 1
+    return min(available, _MAX_THREADS)

@@ -1,0 +1,242 @@
+"""From paths that a person named to the files there are: nothing is skipped in silence.
+
+Links below a folder are not followed, so that a walk ends and stays in its folder; a path that
+was named is taken as it is. Folders of other programs are passed over, and their files counted.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from pickleseal.errors import check_path
+from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+
+BACKUP_SUFFIX = ".unsealed"
+"""What a file is called by, after its name, that stands as it was before it was adopted."""
+_FOREIGN_NAMES = frozenset((
+    ".git", ".hg", ".svn", ".bzr", ".venv", "venv", "site-packages", "dist-packages",
+    "__pypackages__", "node_modules", ".tox", ".nox", ".eggs", ".ipynb_checkpoints", "__pycache__",
+    ".mypy_cache", ".pytest_cache", ".ruff_cache",
+))  # fmt: skip
+_FOREIGN_MARKS = frozenset(("pyvenv.cfg", "conda-meta"))
+"""What lies at the top of an environment, whatever the folder is called."""
+
+
+class Skip(StrEnum):
+    """Why there is nothing to look at under a path."""
+
+    LINK = "it is a link: name it, to follow it"
+    SPECIAL = "it is no regular file"
+    LEFTOVER = "it is left from a dump that was cut off"
+    MOVED = "it was exchanged for a link meanwhile"
+    UNREADABLE = "it cannot be read"
+    EXCLUDED = "it is excluded"
+
+
+@dataclass
+class LeftOut:
+    """The folders of other programs that a walk passed over, and how many files lie in each."""
+
+    folders: dict[str, int] = field(default_factory=dict)
+    _seen: set[str] = field(default_factory=set, repr=False)
+
+    @property
+    def files(self) -> int:
+        """The number of files in all of them."""
+        return sum(self.folders.values())
+
+    def add(self, path: str, real: str) -> None:
+        """Count the files below a folder, once for each folder; none is opened."""
+        if real not in self._seen:
+            self._seen.add(real)
+            self.folders[path] = _count_files(real)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as plain dicts, ready for JSON."""
+        return {"files": self.files, "folders": dict(self.folders)}
+
+
+def _count_files(folder: str) -> int:
+    count = 0
+    waiting = [folder]
+    while waiting:
+        # A folder that cannot be listed adds nothing, as it would not add a file to the walk.
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                else:
+                    count += 1
+    return count
+
+
+def _lies_in_foreign(root: str) -> bool:
+    """Return whether a folder is one of another program's, or lies in one."""
+    place = Path(os.path.realpath(root))
+    return any(
+        one.name in _FOREIGN_NAMES or any(os.path.lexists(one / mark) for mark in _FOREIGN_MARKS)
+        for one in (place, *place.parents)
+    )
+
+
+class Folder:
+    """A folder that is walked through: open as long as what lies in it is being given.
+
+    What is opened by its descriptor is what was seen in it, whatever becomes of the path meanwhile.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.descriptor: int | None = None
+        if os.open in os.supports_dir_fd and os.scandir in os.supports_fd:
+            self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        descriptor, self.descriptor = self.descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def entries(self) -> "list[os.DirEntry[str]]":
+        """Give what lies in it, sorted by name."""
+        with os.scandir(self.path if self.descriptor is None else self.descriptor) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+
+
+class Found(NamedTuple):
+    """A file to look at, or the reason why there is none to look at under this path.
+
+    `real` is where a file below a folder must still lie; None: a person named the path itself.
+    `detail` is the system's word on what cannot be read. `folder` is what the file was seen in.
+    """
+
+    path: str
+    real: str | None = None
+    skip: Skip | None = None
+    detail: str = ""
+    folder: Folder | None = None
+
+    @property
+    def named(self) -> bool:
+        """Tell whether a person named the path itself, and not a folder above it."""
+        return self.real is None
+
+    @property
+    def reason(self) -> str | None:
+        """Say why there is no file to look at, or None."""
+        if self.skip is None:
+            return None
+        return f"{self.skip.value}: {self.detail}" if self.detail else self.skip.value
+
+    def reason_to_skip(self) -> str | None:
+        """Say why there is no file to look at, now that it is about to be written to, or None."""
+        if self.skip is None and self.real is not None and os.path.realpath(self.path) != self.real:
+            return Skip.MOVED.value
+        return self.reason
+
+
+def files_below(
+    paths: Iterable[str],
+    *,
+    excluded: Callable[[str], bool] | None = None,
+    left_out: LeftOut | None = None,
+) -> Iterator[Found]:
+    """Yield each path that is no folder as it is, and all that lies below those that are one.
+
+    Folders of version control, environments, installed packages and caches are passed over, unless
+    a path that was named is one or lies in one.
+
+    Parameters
+    ----------
+    paths
+        The paths that a person named.
+    excluded
+        Says of a path below a folder that nobody wants to look at it; of a folder, at anything in
+        it.
+    left_out
+        Takes in the folders that are passed over.
+    """
+    for path in paths:
+        check_path(path)
+        if os.path.isdir(path):
+            yield from _Walk(excluded, left_out, everything=_lies_in_foreign(path)).below(path)
+        else:
+            yield Found(path)
+
+
+class _Walk:
+    """A walk below one folder; `everything`: no folder in it is passed over."""
+
+    def __init__(
+        self,
+        excluded: Callable[[str], bool] | None,
+        left_out: LeftOut | None,
+        *,
+        everything: bool,
+    ) -> None:
+        self._excluded = excluded
+        self._left_out = left_out
+        self._everything = everything
+
+    def below(self, root: str) -> Iterator[Found]:
+        """Yield all that lies below a folder."""
+        waiting = [(root, os.path.realpath(root))]
+        while waiting:
+            place, real = waiting.pop()
+            if not self._everything and os.path.basename(place) in _FOREIGN_NAMES:
+                self._pass_over(place, real)
+                continue
+            try:
+                with Folder(place) as folder:
+                    if os.path.realpath(place) != real:
+                        yield Found(place, real, Skip.MOVED)
+                        continue
+                    entries = folder.entries()
+                    if not self._everything and any(e.name in _FOREIGN_MARKS for e in entries):
+                        self._pass_over(place, real)
+                        continue
+                    inner = yield from self._within(folder, real, entries)
+            except OSError as error:
+                yield Found(place, real, Skip.UNREADABLE, error.strerror or "")
+                continue
+            waiting += reversed(inner)
+
+    def _pass_over(self, place: str, real: str) -> None:
+        if self._left_out is not None:
+            self._left_out.add(place, real)
+
+    def _within(
+        self, folder: Folder, real: str, entries: "list[os.DirEntry[str]]"
+    ) -> Generator[Found, None, list[tuple[str, str]]]:
+        """Yield what lies in a folder; return the folders in it, and where they must lie."""
+        inner = []
+        for entry in entries:
+            path, entry_real = os.path.join(folder.path, entry.name), os.path.join(real, entry.name)
+            if self._excluded is not None and self._excluded(path):
+                yield Found(path, entry_real, Skip.EXCLUDED)
+            elif entry.is_dir(follow_symlinks=False):
+                inner.append((path, entry_real))
+            else:
+                yield Found(path, entry_real, *_fault(entry), folder)
+        return inner
+
+
+def _fault(entry: "os.DirEntry[str]") -> tuple[Skip | None, str]:
+    try:
+        mode = entry.stat(follow_symlinks=False).st_mode
+    except OSError as error:
+        return Skip.UNREADABLE, error.strerror or ""
+    if stat.S_ISLNK(mode):
+        return Skip.LINK, ""
+    if not stat.S_ISREG(mode):
+        return Skip.SPECIAL, ""
+    if entry.name.startswith(TEMPORARY_PREFIX) and entry.name.endswith(TEMPORARY_SUFFIX):
+        return Skip.LEFTOVER, ""
+    return None, ""

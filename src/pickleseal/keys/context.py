@@ -1,0 +1,36 @@
+"""A context: the name that a seal is bound to, in its one spelling."""
+
+import re
+import unicodedata
+
+from pickleseal.errors import MetadataError
+
+MAX_CONTEXT_SIZE = 255
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters and lone surrogates, which no text of an envelope holds."""
+
+
+def normalize_context(context: str) -> str:
+    """Return a context in the one spelling that is sealed and compared (Unicode's NFC).
+
+    Raise TypeError for anything but text, MetadataError where it is empty, longer than
+    255 bytes of UTF-8, or holds control characters.
+    """
+    if not isinstance(context, str):
+        raise TypeError(f"context must be a str, not {type(context).__name__}")
+    normal = context if context.isascii() else unicodedata.normalize("NFC", context)
+    fault = context_fault(normal)
+    if fault:
+        raise MetadataError(fault)
+    return normal
+
+
+def context_fault(value: object) -> str | None:
+    """Return what is wrong with a context as a sentence, or None."""
+    if not isinstance(value, str) or CONTROL.search(value):
+        return "a context is text without control characters"
+    if not value or len(value.encode()) > MAX_CONTEXT_SIZE:
+        return f"a context takes 1 to {MAX_CONTEXT_SIZE} bytes of UTF-8"
+    if not value.isascii() and not unicodedata.is_normalized("NFC", value):
+        return "a context stands in Unicode's normal form NFC"
+    return None

@@ -1,0 +1,233 @@
+"""A keyring: which keys may seal, which may open, and which may do neither.
+
+Pure rules; where a ring is kept is the business of `keystore`.
+"""
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import NoReturn, Self
+
+from pickleseal.errors import (
+    ContextError,
+    KeyringError,
+    MalformedError,
+    RevokedKeyError,
+    UnknownKeyError,
+    shown,
+)
+from pickleseal.keys.key import Key
+from pickleseal.keys.roster import Entry, Roster, State
+from pickleseal.keys.suite import Suite
+
+_ID = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
+
+
+class Keyring:
+    """The keys of one user or service: one primary that seals, and those that open.
+
+    `Keyring(primary, *others)` makes one in memory, all its keys active; `open_keyring`
+    reads one from its directory. A ring does not change; it is never pickled.
+    """
+
+    __slots__ = ("_keys", "directory", "name", "roster")
+
+    name: str
+    """What a person calls it, in messages."""
+    directory: str | None
+    """Where it is kept, if it is in a directory."""
+    roster: Roster
+    """The ring without its keys."""
+    _keys: Mapping[bytes, Key]
+
+    def __init__(self, primary: Key, *others: Key) -> None:
+        keys = (primary, *others)
+        for key in keys:
+            if not isinstance(key, Key):
+                raise TypeError(f"a Keyring is made of Key objects, not {type(key).__name__}")
+        entries = {key.id: Entry(key.id, key.suite, State.ACTIVE) for key in keys}
+        if len(entries) != len(keys):
+            raise KeyringError("a keyring lists each key once, and here is one twice")
+        self._set(Roster(0, primary.id, entries), keys, "the keyring in memory")
+
+    @classmethod
+    def of(
+        cls, roster: Roster, keys: Iterable[Key], *, name: str, directory: str | None = None
+    ) -> Self:
+        """Make a ring of a roster and its keys, all but the revoked; `name` is for messages."""
+        ring = cls.__new__(cls)
+        ring._set(roster, keys, name, directory)  # noqa: SLF001 - its own
+        return ring
+
+    def _set(
+        self, roster: Roster, keys: Iterable[Key], name: str, directory: str | None = None
+    ) -> None:
+        put = object.__setattr__
+        put(self, "roster", roster._replace(entries=MappingProxyType(dict(roster.entries))))
+        put(self, "_keys", {key.raw_id: key for key in keys})
+        put(self, "name", name)
+        put(self, "directory", directory)
+        usable = {e.id for e in roster.entries.values() if e.state is not State.REVOKED}
+        if usable != {key.id for key in self._keys.values()}:
+            raise KeyringError(f"the keys of {name} are not those that it lists")
+        if roster.primary is not None and roster.entries[roster.primary].state is not State.ACTIVE:
+            raise KeyringError(f"the primary of {name} is not one of its active keys")
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """What is known of each key, by its id."""
+        return self.roster.entries
+
+    @property
+    def primary(self) -> str | None:
+        """The id of the key that seals, or None."""
+        return self.roster.primary
+
+    @property
+    def epoch(self) -> int:
+        """How often the ring was changed; 0 for one in memory."""
+        return self.roster.epoch
+
+    def key(self, key_id: str) -> Key | None:
+        """Return the key with an id, or None if the ring has none that may be used.
+
+        `key_id`: the whole id, 32 hexadecimal digits. Raises KeyringError for anything else.
+        """
+        if not isinstance(key_id, str) or not _ID.fullmatch(key_id):
+            what = f"'{shown(key_id)}'" if isinstance(key_id, str) else type(key_id).__name__
+            raise KeyringError(f"a key's id is 32 hexadecimal digits, and this is {what}")
+        return self._keys.get(bytes.fromhex(key_id))
+
+    def sealing_key(self, *, context: str | None, now: float) -> Key:
+        """Give the key to seal a context with at a time (Unix seconds): the primary, or none.
+
+        Raises KeyringError where the ring has no primary, and where the primary is bound to
+        other contexts or its time to seal is over.
+        """
+        entry = self.sealing_entry(now=now)
+        if not entry.covers(context):
+            raise KeyringError(
+                f"key {entry.id}, the primary of {self.name}, is bound to the contexts"
+                f" {_listed(entry)}, and this is to be sealed for {_named(context)}: name one"
+                " of them as context=, or use another keyring"
+            )
+        return self._keys[bytes.fromhex(entry.id)]
+
+    def sealing_entry(self, *, now: float) -> Entry:
+        """Give what is known of the key that seals at a time (Unix seconds).
+
+        Raises KeyringError where the ring has no primary, or the primary's time is over.
+        """
+        if self.primary is None:
+            way = "keys rotate" if self.entries else "keygen"
+            raise KeyringError(
+                f"{self.name} has no key to seal with: make one with pickleseal {way}{self._option}"
+            )
+        entry = self.entries[self.primary]
+        if entry.sign_until is not None and now >= entry.sign_until:
+            raise KeyringError(
+                f"the time of key {entry.id} to seal is over, and it is the primary of"
+                f" {self.name}: make a new one with pickleseal keys rotate{self._option}"
+            )
+        return entry
+
+    @property
+    def _option(self) -> str:
+        """Give the option by which a command finds this ring, if it is in a directory."""
+        if self.directory is None or not self.directory.isprintable():
+            return ""
+        return f" --keyring {shlex.quote(self.directory)}"
+
+    def opening_key(self, key_id: bytes, suite: Suite) -> Key:
+        """Give the one key that an envelope's head names by id (16 bytes) and suite.
+
+        No other key is ever tried. Raises UnknownKeyError, RevokedKeyError, or
+        MalformedError where the key is one of another suite.
+        """
+        entry = self.entries.get(key_id.hex())
+        if entry is None:
+            option = None if self.directory is None else self._option
+            raise UnknownKeyError(
+                f"sealed by key {key_id.hex()}, which {self.name} does not have. If the file is"
+                f" yours, {way_to_bring(key_id.hex(), option)}. If it is not, do not"
+                " load it"
+            )
+        key = self._keys.get(key_id)
+        if entry.state is State.REVOKED or key is None:
+            because = f" ({shown(entry.reason)})" if entry.reason else ""
+            raise RevokedKeyError(
+                f"sealed by key {entry.id}, which {self.name} lists as revoked{because}: whoever"
+                " has that key may have made this file. Make the object anew and seal it, or, if"
+                " an inventory from before tells that the file is yours, readmit it with"
+                " pickleseal reseal --only-digests"
+            )
+        if entry.suite is not suite:
+            raise MalformedError(
+                f"it names suite {suite.value}, and key {entry.id} is of suite {entry.suite.value}"
+            )
+        return key
+
+    def reopening(self, keys: Iterable[Key]) -> Self:
+        """Give this ring with the revoked keys of `keys` open again: `resealing` alone calls it.
+
+        There what such a key sealed is held against a list of what is known to be good.
+        """
+        again = {key.id: key for key in keys if self.entries[key.id].state is State.REVOKED}
+        entries = dict(self.entries)
+        for key_id in again:
+            entries[key_id] = entries[key_id]._replace(state=State.RETIRED)
+        roster = self.roster._replace(entries=entries)
+        return self.of(
+            roster,
+            [*self._keys.values(), *again.values()],
+            name=self.name,
+            directory=self.directory,
+        )
+
+    def check_binding(self, key: Key, context: str | None) -> None:
+        """Return if a key of this ring may stand for a context; else raise ContextError."""
+        entry = self.entries[key.id]
+        if not entry.covers(context):
+            raise ContextError(
+                f"sealed for {_named(context)} by key {key.id}, which {self.name} binds to the"
+                f" contexts {_listed(entry)}"
+            )
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("a Keyring does not change: make another one")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("a Keyring does not change: make another one")
+
+    def __repr__(self) -> str:
+        count = len(self.entries)
+        keys = f"{count} key{'' if count == 1 else 's'}"
+        return f"<Keyring: {self.name}, {keys}, primary {self.primary}>"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a Keyring is not pickled: it holds secrets")
+
+
+def way_to_bring(key_id: str, option: str | None) -> str:
+    """Return how to bring the key that sealed a file.
+
+    `key_id`: its id, or `--all`. `option`: what names the ring here, None for one in memory.
+    """
+    here = (
+        "add the line in it to PICKLESEAL_KEY here, or name a ring that has the key"
+        if option is None
+        else f"`pickleseal keys import key.txt{option}` here"
+    )
+    return (
+        "bring the key that sealed it, for a new one does not open it: run"
+        f" `pickleseal keys export {key_id} -o key.txt` where that key is, and {here}"
+    )
+
+
+def _listed(entry: Entry) -> str:
+    return ", ".join(f"'{shown(context)}'" for context in entry.contexts or ())
+
+
+def _named(context: str | None) -> str:
+    return "no context" if context is None else f"the context '{shown(context)}'"

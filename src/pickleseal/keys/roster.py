@@ -1,0 +1,339 @@
+"""What a keyring.json says, and the changes that may be made to it.
+
+Pure rules (docs/reference/keys.md, "States" and "Keyring directory"): each change gives a new
+roster whose epoch is one higher, or raises KeyringError.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple, Self
+
+from pickleseal.errors import KeyringError, MetadataError, holds_key_line, masked, shown
+from pickleseal.keys.context import normalize_context
+from pickleseal.keys.suite import Suite
+
+FORMAT = "pickleseal-keyring-1"
+MAX_TEXT = 1000
+
+_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_WILDCARD = "*"
+
+
+class State(StrEnum):
+    """What a key of a ring may do."""
+
+    ACTIVE = "active"
+    """It opens, and seals if it is the primary."""
+    RETIRED = "retired"
+    """It opens what it sealed before."""
+    REVOKED = "revoked"
+    """It does neither. The entry stays for good, so that a key file put back changes nothing."""
+
+
+class Entry(NamedTuple):
+    """One key of a ring: its id (32 hexadecimal digits), its state, and what is known of it.
+
+    `created`, `sign_until` and `revoked` are Unix seconds; `contexts` are names, or beginnings
+    of names that end in `*`. None stands for unknown, for no limit, and for not revoked.
+    """
+
+    id: str
+    suite: Suite
+    state: State
+    created: int | None = None
+    note: str = ""
+    sign_until: int | None = None
+    contexts: tuple[str, ...] | None = None
+    revoked: int | None = None
+    reason: str = ""
+
+    def covers(self, context: str | None) -> bool:
+        """Tell whether this key may stand for a context."""
+        return self.contexts is None or any(fits(pattern, context) for pattern in self.contexts)
+
+
+def fits(pattern: str, context: str | None) -> bool:
+    """Tell whether a context is the one that a pattern names, or begins as one that ends in `*`."""
+    if context is None:
+        return False
+    if pattern.endswith(_WILDCARD):
+        return context.startswith(pattern[:-1])
+    return context == pattern
+
+
+class Roster(NamedTuple):
+    """The keys of a ring without their secrets: `entries` by id, and the id of the primary."""
+
+    epoch: int
+    primary: str | None
+    entries: Mapping[str, Entry]
+    last_primary: str | None = None
+    """The key that was primary before it was revoked, as long as no other one is."""
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Give the roster of a ring that has no keys yet."""
+        return cls(0, None, {})
+
+    def find(self, beginning: str) -> Entry:
+        """Give the one entry whose id begins as given. Raises KeyringError for none or several."""
+        if holds_key_line(beginning):
+            raise KeyringError(
+                f"this is a key line, not a key's id: {masked(beginning)}. Name the key by its id,"
+                " the last field of the line, and if others can see what was typed, revoke it"
+            )
+        wanted = beginning.lower()
+        found = [e for e in self.entries.values() if wanted and e.id.startswith(wanted)]
+        if not found:
+            raise KeyringError(
+                f"no key of this ring has an id that begins with '{shown(beginning)}': see"
+                " pickleseal keys list"
+            )
+        if len(found) > 1:
+            ids = ", ".join(entry.id for entry in found)
+            raise KeyringError(f"several keys begin with '{shown(beginning)}': {ids}")
+        return found[0]
+
+    def add(self, entry: Entry, *, make_primary: bool = False) -> Self:
+        """Enter a new key. The first one that can be is made primary in any case."""
+        if entry.id in self.entries:
+            known = self.entries[entry.id].state.value
+            raise KeyringError(f"key {entry.id} is in this ring already; it is {known}")
+        primary = self.primary
+        if entry.state is State.ACTIVE and (make_primary or primary is None):
+            primary = entry.id
+        return self._changed({**self.entries, entry.id: entry}, primary)
+
+    def retire(self, key_id: str) -> Self:
+        """Let a key open and seal no more."""
+        entry = self._living(key_id)
+        if key_id == self.primary:
+            raise KeyringError(
+                f"key {key_id} is the primary: make a new one with pickleseal keys rotate, which"
+                " retires this one, or make another one primary first"
+            )
+        return self._put(entry._replace(state=State.RETIRED))
+
+    def rotate(self, entry: Entry) -> Self:
+        """Make a new key the primary, and retire the one that it follows."""
+        entries = dict(self.entries)
+        if self.primary is not None:
+            entries[self.primary] = entries[self.primary]._replace(state=State.RETIRED)
+        return self._replace(entries=entries).add(entry, make_primary=True)
+
+    def revoke(self, key_id: str, *, reason: str, now: int) -> Self:
+        """Let a key neither seal nor open, for good. A ring may be left without a primary."""
+        entry = self.entries[key_id]
+        if entry.state is State.REVOKED:
+            raise KeyringError(f"key {key_id} is revoked already")
+        revoked = entry._replace(state=State.REVOKED, reason=_text(reason), revoked=now)
+        after = self._changed({**self.entries, key_id: revoked}, self.primary)
+        if key_id == self.primary:
+            return after._replace(primary=None, last_primary=key_id)
+        return after
+
+    def predecessor(self) -> Entry | None:
+        """Give the key that a new primary follows: the primary, or else the last one."""
+        return self.entries.get(self.primary or self.last_primary or "")
+
+    def make_primary(self, key_id: str) -> Self:
+        """Let a key seal from now on; a retired one is active again."""
+        entry = self._living(key_id)._replace(state=State.ACTIVE)
+        return self._changed({**self.entries, key_id: entry}, key_id)
+
+    def annotate(self, key_id: str, note: str) -> Self:
+        """Change the note of a key."""
+        return self._put(self.entries[key_id]._replace(note=_text(note)))
+
+    def limit(
+        self, key_id: str, *, sign_until: int | None, contexts: tuple[str, ...] | None
+    ) -> Self:
+        """Change until when a key seals, and for which contexts it stands."""
+        if sign_until is not None and sign_until < 0:
+            raise KeyringError("the time until when a key seals cannot lie before 1970")
+        entry = self._living(key_id)
+        return self._put(entry._replace(sign_until=sign_until, contexts=normal_patterns(contexts)))
+
+    def encode(self) -> str:
+        """Write the text of keyring.json."""
+        index = {
+            "format": FORMAT,
+            "epoch": self.epoch,
+            "primary": self.primary,
+            "keys": {entry.id: _fields(entry) for entry in self.entries.values()},
+        }
+        if self.last_primary is not None:
+            index["last_primary"] = self.last_primary
+        return json.dumps(index, indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read a keyring.json; what this version would not write is a ValueError that says why."""
+        try:
+            index = json.loads(data.decode(), object_pairs_hook=without_repeats)
+        except (ValueError, RecursionError):
+            raise ValueError("it is not JSON, or names something twice") from None
+        fault = _fault(index)
+        if fault:
+            raise ValueError(fault)
+        entries = {key_id: _entry(key_id, fields) for key_id, fields in index["keys"].items()}
+        return cls(index["epoch"], index["primary"], entries, index.get("last_primary"))
+
+    def _living(self, key_id: str) -> Entry:
+        entry = self.entries[key_id]
+        if entry.state is State.REVOKED:
+            raise KeyringError(f"key {key_id} is revoked, and stays so: make a new key")
+        return entry
+
+    def _put(self, entry: Entry) -> Self:
+        return self._changed({**self.entries, entry.id: entry}, self.primary)
+
+    def _changed(self, entries: Mapping[str, Entry], primary: str | None) -> Self:
+        last = self.last_primary if primary is None else None
+        return self._replace(
+            epoch=self.epoch + 1, primary=primary, entries=entries, last_primary=last
+        )
+
+
+def new_entry(
+    key_id: str,
+    suite: Suite,
+    *,
+    created: int,
+    note: str = "",
+    state: State = State.ACTIVE,
+    sign_until: int | None = None,
+    contexts: Iterable[str] | None = None,
+) -> Entry:
+    """Make the entry of a key that comes into a ring. Raises KeyringError for bad limits, texts."""
+    if sign_until is not None and sign_until <= created:
+        raise KeyringError("the time until when a new key seals must lie in the future")
+    return Entry(key_id, suite, state, created, _text(note), sign_until, normal_patterns(contexts))
+
+
+def normal_patterns(contexts: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Give the contexts of a key as they are kept: each a name, or a beginning and `*`."""
+    if contexts is None:
+        return None
+    patterns = []
+    for context in contexts:
+        if _WILDCARD in context[:-1]:
+            raise KeyringError(
+                f"'{shown(context)}': a * stands at the end alone, for all that begins so"
+            )
+        try:
+            patterns.append(normalize_context(context))
+        except MetadataError as error:
+            raise KeyringError(str(error)) from None
+    if not patterns:
+        raise KeyringError("a key that is bound to contexts needs one at least")
+    return tuple(dict.fromkeys(patterns))
+
+
+def _text(text: str) -> str:
+    if holds_key_line(text):
+        raise KeyringError("a key line is no note and no reason: keyring.json is not secret")
+    if len(text) > MAX_TEXT or not text.isprintable():
+        raise KeyringError(
+            f"a note or reason is at most {MAX_TEXT} characters that can be printed, on one line"
+        )
+    return text
+
+
+def _fields(entry: Entry) -> dict[str, object]:
+    fields = {
+        "suite": entry.suite.value,
+        "state": entry.state.value,
+        "created": entry.created,
+        "note": entry.note,
+        "sign_until": entry.sign_until,
+        "contexts": None if entry.contexts is None else list(entry.contexts),
+        "revoked": entry.revoked,
+        "reason": entry.reason or None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _entry(key_id: str, fields: Mapping[str, Any]) -> Entry:
+    contexts = fields.get("contexts")
+    return Entry(
+        key_id,
+        Suite(fields["suite"]),
+        State(fields["state"]),
+        fields.get("created"),
+        fields.get("note", ""),
+        fields.get("sign_until"),
+        None if contexts is None else tuple(contexts),
+        fields.get("revoked"),
+        fields.get("reason", ""),
+    )
+
+
+def _fault(index: object) -> str | None:
+    """Say what in a keyring.json is not as this version writes it, or None."""
+    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        return f"its format is not {FORMAT}"
+    if index.keys() - {"last_primary"} != {"format", "epoch", "primary", "keys"}:
+        return "a field is missing, or there is one too many"
+    if not _is_count(index["epoch"]):
+        return "its epoch is no whole number"
+    keys = index["keys"]
+    if not isinstance(keys, dict):
+        return "its keys are no table"
+    for key_id, fields in keys.items():
+        if not _ID.fullmatch(key_id):
+            return "a key id is not 32 hexadecimal digits"
+        if not isinstance(fields, dict) or not _holds(fields):
+            return f"the entry of key {key_id} is not as it should be"
+    primary = index["primary"]
+    if primary is not None and (
+        not isinstance(primary, str)
+        or primary not in keys
+        or keys[primary]["state"] != State.ACTIVE.value
+    ):
+        return "its primary is not one of its active keys"
+    last = index.get("last_primary")
+    if "last_primary" in index and (
+        primary is not None
+        or not isinstance(last, str)
+        or last not in keys
+        or keys[last]["state"] != State.REVOKED.value
+    ):
+        return "its last primary is not one of its revoked keys"
+    return None
+
+
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of a JSON text, if it names each field once."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a field stands twice")
+    return made
+
+
+def _holds(fields: Mapping[str, Any]) -> bool:
+    return (
+        {"suite", "state"} <= fields.keys() <= set(Entry._fields) - {"id"}
+        and _is_count(fields["suite"])
+        and fields["suite"] in {suite.value for suite in Suite}
+        and isinstance(fields["state"], str)
+        and fields["state"] in {state.value for state in State}
+        and all(_is_count(fields.get(name, 0)) for name in ("created", "sign_until", "revoked"))
+        and all(isinstance(fields.get(name, ""), str) for name in ("note", "reason"))
+        and _are_contexts(fields.get("contexts", ["any"]))
+    )
+
+
+def _are_contexts(value: object) -> bool:
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        return False
+    try:
+        return normal_patterns(value) == tuple(value)
+    except KeyringError:
+        return False
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -1,0 +1,137 @@
+"""Running a program that prints a secret: a password manager, a fetcher of secrets.
+
+No shell, an absolute path that nobody else can change, no input, a short answer in a short
+time. What it prints goes into a type that does not show it.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, TypeVar
+
+from pickleseal.errors import KEY_PREFIX, KeyringError, shown
+from pickleseal.keys.store.permissions import checked_program
+
+if TYPE_CHECKING:
+    import subprocess
+
+TIME_LIMIT = 60
+"""Seconds that a program may take: it may have to ask a person."""
+MAX_OUTPUT = 2048
+_MAX_MESSAGE = 300
+
+_Secret = TypeVar("_Secret")
+
+
+def secret_from(
+    argv: Sequence[str], into: Callable[[str], _Secret], *, quote: bool = True
+) -> _Secret:
+    """Run a program and give the line that it prints, as `into` wraps it.
+
+    `argv`: its absolute path and its arguments. `quote`: tell what it complains of, unless a key
+    line is in it. Raises KeyringError where it cannot be run,
+    fails, prints nothing, too much or several lines, or takes longer than a minute;
+    KeyPermissionError where others can change it.
+    """
+    if not argv or not os.path.isabs(argv[0]):
+        raise KeyringError("a command that gives a secret must begin with an absolute path")
+    name = shown(argv[0])
+    if any("\0" in part for part in argv):
+        raise KeyringError(f"the command {name} cannot be run: it has a null character in it")
+    if os.path.exists(argv[0]) and not os.path.isfile(argv[0]):
+        raise KeyringError(f"the command {name} cannot be run: it is not a file")
+    try:
+        outcome = _run(argv, checked_program(Path(argv[0])), into, quote=quote)
+    except OSError as error:
+        raise KeyringError(f"the command {name} cannot be run: {error.strerror}") from None
+    except UnicodeEncodeError:
+        raise KeyringError(f"the command {name} cannot be run: it is no text of files") from None
+    if isinstance(outcome, _Failure):
+        raise KeyringError(f"the command {name} {outcome.text}")
+    return outcome
+
+
+class _Failure:
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class _Output(threading.Thread):
+    """Keeps the first bytes that come out of a pipe; what follows is read and dropped, or left."""
+
+    def __init__(self, pipe: IO[bytes] | None, limit: int, *, drain: bool) -> None:
+        super().__init__(daemon=True)
+        self._pipe = pipe
+        self._limit = limit
+        self._drain = drain
+        self.kept = b""
+        self.start()
+
+    def run(self) -> None:
+        # It alone closes its pipe, which a program that got away may hold open after the rest.
+        if self._pipe is not None:
+            with self._pipe as pipe, suppress(OSError):
+                self.kept = pipe.read(self._limit)
+                while self._drain and pipe.read(self._limit):
+                    pass
+
+
+def _run(
+    argv: Sequence[str], program: Path, into: Callable[[str], _Secret], *, quote: bool
+) -> _Secret | _Failure:
+    # Nothing raises while the secret is in a variable.
+    import subprocess  # noqa: PLC0415 - few keys come from a command
+
+    process = subprocess.Popen(  # noqa: S603 - the user's own command, without a shell
+        argv,
+        executable=program,  # the file that was looked at, wherever a link leads by now
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        answer = _Output(process.stdout, MAX_OUTPUT + 1, drain=False)
+        complaint = _Output(process.stderr, _MAX_MESSAGE, drain=True)
+        answer.join(TIME_LIMIT)
+        if not answer.is_alive() and len(answer.kept) <= MAX_OUTPUT:
+            process.wait(TIME_LIMIT)
+    except subprocess.TimeoutExpired:
+        pass  # it closed its output and went on
+    finally:
+        ended = process.returncode is not None
+        if not ended:
+            _kill(process)
+    if len(answer.kept) > MAX_OUTPUT:
+        return _Failure("printed too much")
+    if not ended:
+        return _Failure(f"gave no answer in {TIME_LIMIT} s")
+    if process.returncode:
+        complaint.join(1)  # no longer: what it left running may hold this pipe open
+        reason = f": {_reason(complaint)}" if quote else ""
+        return _Failure(f"failed (exit code {process.returncode}){reason}")
+    text = answer.kept.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
+    if not text.strip():
+        return _Failure("printed nothing")
+    if "\n" in text or "\r" in text:
+        return _Failure("printed more than one line")
+    return into(text)
+
+
+def _reason(complaint: _Output) -> str:
+    text = complaint.kept.decode("utf-8", "replace").strip()
+    # A script that prints what it does (sh -x) prints the key too.
+    return "what it says has a key line in it" if KEY_PREFIX in text else shown(text)
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """End a program and all that it started."""
+    with suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    process.wait()

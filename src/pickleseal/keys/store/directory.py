@@ -1,0 +1,386 @@
+"""A keyring's directory: `keyring.json`, which lists the keys, and one file for each key.
+
+docs/reference/keys.md, "Keyring directory", is the rule. Changes are made under a lock and
+take effect when keyring.json is replaced; a key file that it does not list is nothing.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pickleseal.errors import KeyringError, check_path, shown
+from pickleseal.files.lock import locked
+from pickleseal.keys.key import (
+    MAX_LINE,
+    Key,
+    KeyLine,
+    outline,
+)
+from pickleseal.keys.keyring import Keyring, way_to_bring
+from pickleseal.keys.roster import Roster, State
+from pickleseal.keys.store import permissions, variables
+from pickleseal.keys.store.lines import Ask, Opener
+
+INDEX = "keyring.json"
+KEY_SUFFIX = ".key"
+TEMPORARY_SUFFIX = ".tmp"
+LOCK = "keyring.lock"
+
+_MAX_INDEX = 1 << 20
+_GITIGNORE = "# Keys are secrets: nothing here is for git.\n*\n!.gitignore\n!README.md\n"
+
+
+def open_keyring(
+    directory: str | os.PathLike[str],
+    *,
+    group_read: bool | None = None,
+    min_epoch: int | None = None,
+    passphrase: Ask | None = None,
+) -> Keyring:
+    """Read the keyring in a directory, after checking that nobody else can change it.
+
+    `directory`: its path (`~` is your home). `group_read`: take key files that their group may
+    read (mode 0640 or 0440), as a Kubernetes secret with fsGroup has them; default: whether
+    PICKLESEAL_GROUP_READ is 1. `min_epoch`: refuse a keyring.json that was changed fewer times
+    than this, such as one put back from a backup; default: PICKLESEAL_MIN_EPOCH, or 0.
+    `passphrase`: a function that gives the passphrase of keys behind one, called when such a key
+    is first used; default: the environment, or a question on the terminal.
+
+    Returns a Keyring of the keys that its keyring.json lists. Raises KeyringError where there
+    is no keyring or it is damaged or too old, KeyPermissionError where others can reach it.
+    """
+    if passphrase is not None and not callable(passphrase):
+        raise TypeError("passphrase= takes a function that gives it, not the passphrase itself")
+    folder = Path(checked_path(directory, "open_keyring takes the path of a directory"))
+    return read_keyring(folder, Opener(passphrase), group_read=group_read, min_epoch=min_epoch)
+
+
+def checked_path(given: str | os.PathLike[str], takes: str) -> str:
+    """Give the path of a ring that a caller named; `takes` says what else could stand there."""
+    path = os.fspath(given) if isinstance(given, os.PathLike) else given
+    if not isinstance(path, str):
+        raise TypeError(f"{takes}, not {type(given).__name__}")
+    if not path:
+        raise KeyringError("the path of the keyring is empty: is a variable not set?")
+    check_path(path)
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        # It would be a folder of that name in the current directory.
+        raise KeyringError(
+            f"no home directory is known for {shown(path)}: name the keyring by an absolute path"
+        )
+    return expanded
+
+
+def read_keyring(
+    folder: Path,
+    opener: Opener,
+    *,
+    group_read: bool | None = None,
+    min_epoch: int | None = None,
+    to_open: bool = False,
+) -> Keyring:
+    """Read a keyring with an opener that may have opened keys of it before.
+
+    `to_open`: it is to open what is sealed; an error then tells how to bring the key.
+    """
+    may_group = variables.group_read() if group_read is None else group_read
+    roster = read_roster(folder, to_open=to_open)
+    name = f"the keyring {shown(str(folder))}"
+    check_epoch(roster.epoch, name, min_epoch)
+    keys = []
+    for entry in roster.entries.values():
+        if entry.state is not State.REVOKED:
+            key = read_key(folder, entry.id, opener, group_read=may_group)
+            if key.suite is not entry.suite:
+                raise KeyringError(f"{name} lists key {key.id} under another suite than its own")
+            keys.append(key)
+    return Keyring.of(roster, keys, name=name, directory=os.path.abspath(folder))
+
+
+def revoked_keys(ring: Keyring) -> list[Key]:
+    """Open the revoked keys of a ring whose files are still there, for `resealing` alone.
+
+    Raises KeyringError for a ring that does not come from a directory.
+    """
+    if ring.directory is None:
+        raise KeyringError(
+            "the keys that are revoked lie in a keyring's directory: name it with --keyring"
+        )
+    folder = Path(ring.directory)
+    opener = Opener()
+    return [
+        read_key(folder, entry.id, opener)
+        for entry in ring.entries.values()
+        if entry.state is State.REVOKED and os.path.lexists(key_path(folder, entry.id))
+    ]
+
+
+def current_roster(folder: Path) -> Roster:
+    """Read a keyring.json that is as new as it must be."""
+    roster = read_roster(folder)
+    check_epoch(roster.epoch, f"the keyring {shown(str(folder))}")
+    return roster
+
+
+def check_epoch(epoch: int, name: str, min_epoch: int | None = None) -> None:
+    """Return if a ring of this epoch is as new as it must be (PICKLESEAL_MIN_EPOCH if None)."""
+    least = variables.min_epoch() if min_epoch is None else min_epoch
+    if least is not None and epoch < least:
+        raise KeyringError(
+            f"{name} has epoch {epoch}, and at least {least} is asked for: an older keyring.json"
+            " was put back, which may list a revoked key as good. Put the newest one back"
+        )
+
+
+def read_key(folder: Path, key_id: str, opener: Opener, *, group_read: bool | None = None) -> Key:
+    """Open the key file of an id. Raises KeyringError where it is missing, damaged or another's."""
+    line = read_line(folder, key_id, group_read=group_read)
+    name = _name(folder, key_id)
+    try:
+        key = opener.key(line)
+    except KeyringError as error:
+        raise KeyringError(f"the key file {name}: {error}") from None
+    if key.id != key_id:
+        raise KeyringError(
+            f"the key file {name} holds another key, {key.id}: give each file the name of its own"
+            " key's id"
+        )
+    return key
+
+
+def read_line(folder: Path, key_id: str, *, group_read: bool | None = None) -> KeyLine:
+    """Give the line in the key file of an id, after checking who else can reach it."""
+    may_group = variables.group_read() if group_read is None else group_read
+    try:
+        return _read_line(key_path(folder, key_id), group_read=may_group)
+    except FileNotFoundError:
+        raise KeyringError(
+            f"the key file {_name(folder, key_id)} is missing, and keyring.json lists it: if it was"
+            " not copied with the others, copy it, or put it back from a backup. If it is lost:"
+            f" pickleseal keys revoke {key_id} --reason lost"
+            f" --keyring {permissions.quoted(folder)}"
+        ) from None
+    except OSError as error:
+        raise KeyringError(
+            f"the key file {_name(folder, key_id)} cannot be read: {error}"
+        ) from None
+
+
+def key_path(folder: Path, key_id: str) -> Path:
+    """Give the path of the key file of an id."""
+    return folder / f"{key_id}{KEY_SUFFIX}"
+
+
+def is_alone(path: Path) -> bool:
+    """Tell whether a file has no other name and is no link: replacing it replaces all of it."""
+    status = os.lstat(path)
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+
+
+def read_roster(folder: Path, *, to_open: bool = False) -> Roster:
+    """Read a keyring.json. Raises KeyringError where there is none or it is damaged."""
+    path = folder / INDEX
+    try:
+        data = permissions.read_guarded(path, secret=False, group_read=True, limit=_MAX_INDEX)
+    except FileNotFoundError:
+        if _has_key_files(folder):
+            raise _lost_index(folder) from None
+        raise no_ring(folder, to_open=to_open) from None
+    except OSError as error:
+        raise KeyringError(f"{shown(str(path))} cannot be read: {error}") from None
+    try:
+        return Roster.decode(data)
+    except ValueError as error:
+        raise KeyringError(
+            f"{shown(str(path))} is damaged ({error}): put it back from a backup"
+        ) from None
+
+
+def no_ring(folder: Path, *, to_open: bool = False) -> KeyringError:
+    """Return the error that there is no keyring in a directory."""
+    option = f" --keyring {permissions.quoted(folder)}"
+    way = (
+        way_to_bring("--all", option)
+        if to_open
+        else f"make one with pickleseal keygen{option}, or bring keys that you have elsewhere with"
+        f" pickleseal keys import key.txt{option}"
+    )
+    return KeyringError(f"there is no keyring in {shown(str(folder))}: {way}")
+
+
+def _has_key_files(folder: Path) -> bool:
+    with suppress(OSError):
+        return any(name.endswith(KEY_SUFFIX) for name in os.listdir(folder))
+    return False
+
+
+def _lost_index(folder: Path) -> KeyringError:
+    return KeyringError(
+        f"{shown(str(folder / INDEX))} is missing, and key files lie beside it: put the newest"
+        " backup of it back. If there is none, move the key files elsewhere, make a new ring, and"
+        " take them in with pickleseal keys import --retired"
+    )
+
+
+class Change:
+    """A ring's directory while this process alone may change it."""
+
+    def __init__(self, folder: Path, found: Roster | None) -> None:
+        self.folder = folder
+        self.roster = Roster.empty() if found is None else found
+        self._found = found
+        self._added: list[Path] = []
+
+    def add_key(self, line: KeyLine) -> Path:
+        """Write the file of a new key, durably; it counts when the roster lists it.
+
+        A file with this key that no roster lists is left from a change that was cut off, and
+        is replaced.
+        """
+        path = key_path(self.folder, outline(line).id)
+        if path.stem in self.roster.entries:
+            raise KeyringError(f"key {path.stem} is in this ring already")
+        if self._found is None:
+            # Key files without a keyring.json are what is left of a ring that lost it.
+            self.save(self.roster)
+        if not os.path.lexists(path):
+            self._added.append(path)
+        self._replace(path, lambda: line.reveal() + "\n")
+        return path
+
+    def replace_key(self, line: KeyLine) -> None:
+        """Write another line of the same key in the place of its file."""
+        self._replace(key_path(self.folder, outline(line).id), lambda: line.reveal() + "\n")
+
+    def save(self, roster: Roster) -> None:
+        """Let a new roster take effect, as a whole or not at all.
+
+        Raises KeyringError for one that could not be read again, and where the one that it
+        follows is not that which is there: somebody may have removed the lock.
+        """
+        text = roster.encode()
+        if len(text) > _MAX_INDEX:
+            raise KeyringError("a keyring.json has no room for as many keys and notes")
+        if Roster.decode(text.encode()) != roster:
+            raise KeyringError("a keyring.json cannot say what was to be changed")
+        if self._on_disk() != self._found:
+            raise KeyringError(
+                "the keyring was changed by somebody else meanwhile: nothing was done, try again"
+            )
+        self._replace(self.folder / INDEX, lambda: text)
+        self.roster = self._found = roster
+
+    def _on_disk(self) -> Roster | None:
+        return read_roster(self.folder) if os.path.lexists(self.folder / INDEX) else None
+
+    def undo(self) -> None:
+        """Remove the files of new keys, if keyring.json came not so far as to list them."""
+        for path in self._added:
+            with suppress(OSError):
+                if not self.is_listed(path.stem):
+                    path.unlink(missing_ok=True)
+
+    def is_listed(self, key_id: str) -> bool:
+        """Tell whether keyring.json, as it stands on the disk, lists a key or cannot be read."""
+        try:
+            roster = self._on_disk()
+        except KeyringError:
+            return True
+        return roster is not None and key_id in roster.entries
+
+    def _replace(self, path: Path, text: Callable[[], str]) -> None:
+        temporary = self.folder / f".{path.name}.{os.urandom(8).hex()}{TEMPORARY_SUFFIX}"
+        _create(temporary, text, mode=0o600)
+        try:
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync(self.folder)
+
+
+@contextmanager
+def changing(directory: Path, *, create: bool = False) -> Iterator[Change]:
+    """Give a ring to change, which nobody else changes meanwhile.
+
+    `create`: make the directory and an empty ring where there is none. Raises KeyringError and
+    KeyPermissionError as `open_keyring` does, an epoch that is too old included.
+    """
+    if create:
+        _make_folders(directory)
+    elif not directory.is_dir():
+        read_roster(directory)  # which says that there is none
+    folder = Path(os.path.realpath(directory))
+    permissions.check_folders(folder)
+    with locked(folder / LOCK):
+        found = None
+        if create and not os.path.lexists(folder / INDEX):
+            if _has_key_files(folder):
+                raise _lost_index(folder)
+            with suppress(FileExistsError):
+                _create(folder / ".gitignore", lambda: _GITIGNORE, mode=0o644)
+        else:
+            found = current_roster(folder)
+        change = Change(folder, found)
+        try:
+            yield change
+        except BaseException:
+            change.undo()
+            raise
+
+
+def _make_folders(directory: Path) -> None:
+    # Nothing is made below a folder that others can change.
+    there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
+    permissions.check_folders(Path(os.path.realpath(there)), above=there != directory)
+    # Each one for its owner alone: mkdir(parents=True) would give the upper ones the umask's mode.
+    for folder in (*reversed(directory.parents), directory):
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+
+
+def _read_line(path: Path, *, group_read: bool) -> KeyLine:
+    # Nothing but the guarded read raises here: the secret is in no frame that a traceback shows.
+    return KeyLine(
+        permissions.read_guarded(
+            path, secret=True, group_read=group_read, limit=MAX_LINE + 2
+        ).decode("latin-1")
+    )
+
+
+def _name(folder: Path, key_id: str) -> str:
+    return shown(str(key_path(folder, key_id)))
+
+
+def write_new(path: Path, text: Callable[[], str]) -> None:
+    """Write secrets to a new file for its owner alone; FileExistsError if there is one."""
+    _create(path, text, mode=0o600)
+
+
+def _create(path: Path, text: Callable[[], str], *, mode: int) -> None:
+    """Write a new file; one that exists is left as it is (FileExistsError).
+
+    The text is called for where it is written, so that a secret stands in no variable.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text().encode())
+            file.flush()
+            os.fsync(descriptor)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _sync(folder: Path) -> None:
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,350 @@
+"""What is wrong with a keyring, or will be soon: each finding with its one-line mend.
+
+It opens nothing that a load would refuse, asks for no passphrase, and changes nothing.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from pickleseal.errors import KeyPermissionError, KeyringError, shown
+from pickleseal.keys.key import MAX_LINE, KeyLine, outline
+from pickleseal.keys.roster import Entry, Roster, State
+from pickleseal.keys.store import permissions, surroundings, variables
+from pickleseal.keys.store.directory import (
+    INDEX,
+    TEMPORARY_SUFFIX,
+    key_path,
+    no_ring,
+    read_key,
+    read_line,
+    read_roster,
+)
+from pickleseal.keys.store.lines import Opener
+from pickleseal.keys.store.permissions import Fault, quoted, removal
+
+DAY = 86_400
+MAX_AGE = 365
+"""Days after which a primary should be followed by a new key."""
+SOON = 30
+"""Days before the end of a primary's time at which it is told."""
+
+_KEY_FILE = re.compile(r"([0-9a-f]{32})\.key", re.ASCII)
+_ASIDE = ".unlisted"
+_LIKE_A_KEY_FILE = re.compile(
+    rf"\.key(?![a-z])(?!.*{re.escape(_ASIDE)}$)", re.ASCII | re.IGNORECASE
+)
+_NEWEST_INDEX = f"put the newest backup of {INDEX} back"
+
+
+class Finding(NamedTuple):
+    """Something that is wrong: where, what, and the command that mends it."""
+
+    place: str
+    problem: str
+    fix: str
+
+
+def examine(folder: Path, *, now: int, max_age: int = MAX_AGE) -> list[Finding]:
+    """Give all that is wrong with the keyring in a directory, the gravest first.
+
+    `now`: the time in Unix seconds. `max_age`: how many days old a primary may be. Raises
+    KeyringError where there is no keyring at all, OSError where the directory cannot be listed.
+    """
+    real = Path(os.path.realpath(folder))
+    names = _names(real)
+    if INDEX not in names and not any(_KEY_FILE.fullmatch(name) for name in names):
+        raise no_ring(folder)
+    return _merged(_all(real, names, now, max_age))
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        names = sorted(os.listdir(folder))
+        os.stat(os.path.join(folder, "."))  # raises where what is in it cannot be looked at
+    except FileNotFoundError:
+        return []
+    return names
+
+
+def _merged(findings: Iterable[Finding]) -> list[Finding]:
+    """Make one finding of those that are of one place and that one command mends."""
+    problems: dict[tuple[str, str], list[str]] = {}
+    for place, problem, fix in findings:
+        known = problems.setdefault((place, fix), [])
+        if problem not in known:
+            known.append(problem)
+    return [Finding(place, "; ".join(told), fix) for (place, fix), told in problems.items()]
+
+
+def _all(folder: Path, names: Sequence[str], now: int, max_age: int) -> Iterator[Finding]:
+    yield from _open_to_others(folder, names)
+    roster = _roster(folder)
+    if isinstance(roster, Finding):
+        yield roster
+        yield from _left_over(folder, names)
+    else:
+        yield from _epoch_faults(folder, roster)
+        for entry in roster.entries.values():
+            yield from _key_faults(folder, entry, roster)
+        yield from _in_history(folder, roster)
+        yield from _strays(folder, names, roster)
+        yield from _left_over(folder, names)
+        yield from _primary_faults(folder, roster, now, max_age)
+    for problem, fix in surroundings.faults(folder):
+        yield Finding(str(folder), problem, fix)
+    yield from _variables()
+
+
+def _open_to_others(folder: Path, names: Sequence[str]) -> Iterator[Finding]:
+    """Tell of each folder and file that others can reach, and not of the first alone."""
+    yield from _told(permissions.folder_faults(folder))
+    for name in names:
+        secret = _KEY_FILE.fullmatch(name) is not None
+        if secret or name == INDEX:
+            yield from _open_file(folder / name, secret=secret)
+
+
+def _open_file(path: Path, *, secret: bool) -> Iterator[Finding]:
+    real = Path(os.path.realpath(path))
+    try:
+        status = os.lstat(real)
+    except OSError:
+        return  # a link that leads nowhere: told as a missing file
+    if not stat.S_ISREG(status.st_mode):
+        yield from _told(permissions.irregular_faults(status, path))
+        return
+    if real.parent != path.parent:
+        yield from _told(permissions.folder_faults(real.parent))
+    group_read = not secret or _group_read()
+    yield from _told(permissions.file_faults(status, real, secret=secret, group_read=group_read))
+
+
+def _told(faults: Iterable[Fault]) -> Iterator[Finding]:
+    for fault in faults:
+        yield Finding(str(fault.path), fault.problem, fault.fix)
+
+
+def _group_read() -> bool:
+    with suppress(KeyringError):  # told among the variables
+        return variables.group_read()
+    return False
+
+
+def _roster(folder: Path) -> Roster | Finding:
+    """Read keyring.json, or tell why it could not be read."""
+    path = folder / INDEX
+    if _is_missing(path):
+        return Finding(str(path), "is missing: no load works", _NEWEST_INDEX)
+    try:
+        return read_roster(folder)
+    except KeyPermissionError:
+        problem = "was not read because of the above, and more may be wrong: look again after that"
+        return Finding(str(path), problem, f"pickleseal keys doctor --keyring {quoted(folder)}")
+    except KeyringError as error:
+        if not os.access(path, os.R_OK):
+            return _unreadable(path)
+        reason = str(error).removeprefix(f"{shown(str(path))} ")
+        return Finding(str(path), reason.removesuffix(": put it back from a backup"), _NEWEST_INDEX)
+
+
+def _unreadable(path: Path) -> Finding:
+    """Tell of a file that this user may not read, or that lies where they may not look."""
+    try:
+        owner = os.stat(path).st_uid
+    except OSError:
+        problem = "leads to a place that you may not look into"
+        return Finding(str(path), problem, "let it lead to a file of yours")
+    mine = not permissions.CHECKED or owner == os.geteuid()
+    mend = "chmod u+r" if mine else f"chown {os.geteuid()}"
+    return Finding(str(path), "may not be read by you", f"{mend} {quoted(path)}")
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _epoch_faults(folder: Path, roster: Roster) -> Iterator[Finding]:
+    name = variables.MIN_EPOCH
+    try:
+        least = variables.min_epoch()
+    except KeyringError as error:
+        yield Finding(name, str(error).removeprefix(f"{name} "), f"export {name}={roster.epoch}")
+        return
+    if least is not None and roster.epoch < least:
+        yield Finding(
+            str(folder / INDEX),
+            f"has epoch {roster.epoch}, and {name} asks for {least}: an older one was put back,"
+            " which may list a revoked key as good",
+            _NEWEST_INDEX,
+        )
+
+
+def _key_faults(folder: Path, entry: Entry, roster: Roster) -> Iterator[Finding]:
+    path = key_path(folder, entry.id)
+    if entry.state is State.REVOKED:
+        return
+    # To give a key up is for good, so it stands behind what should be tried first.
+    give_up = f"put it back from a backup; if there is none: {_revocation(folder, entry, 'lost')}"
+    if _is_missing(path):
+        yield Finding(str(path), f"is missing, and {INDEX} lists it: no load works", give_up)
+        return
+    try:
+        key = read_key(folder, entry.id, Opener(), group_read=_group_read())
+    except KeyPermissionError:
+        return  # told with all the others
+    except KeyringError as error:
+        if not os.access(path, os.R_OK):
+            yield _unreadable(path)
+            return
+        reason = str(error).removeprefix(f"the key file {shown(str(path))}")
+        problem = f"is damaged{reason}" if reason.startswith(":") else reason.strip()
+        other = _other_id(folder, entry.id)
+        misnamed = other in roster.entries and not os.path.lexists(key_path(folder, other))
+        right = f"mv -n {quoted(path)} {quoted(key_path(folder, other))}"
+        yield Finding(str(path), problem, right if misnamed else give_up)
+        return
+    if key.suite is not entry.suite:
+        yield Finding(str(path), f"is of another suite than {INDEX} says", _NEWEST_INDEX)
+
+
+def _other_id(folder: Path, key_id: str) -> str:
+    """Give the id that the line in a key file says is its own, or "" for a line that is none."""
+    with suppress(KeyringError):
+        return outline(read_line(folder, key_id, group_read=_group_read())).id
+    return ""
+
+
+def _in_history(folder: Path, roster: Roster) -> Iterator[Finding]:
+    committed = surroundings.committed(folder)
+    if committed is None:
+        yield Finding(
+            str(folder),
+            "lies in a git repository, and git cannot tell whether a commit of it has the keys",
+            f"git -C {quoted(folder)} status",
+        )
+        return
+    for entry in roster.entries.values():
+        path = key_path(folder, entry.id)
+        if entry.state is State.REVOKED or path.name not in committed:
+            continue
+        fix = _revocation(folder, entry, "in git")
+        if entry.id == roster.primary:
+            fix = f"{_rotation(folder)} && {fix}"
+        yield Finding(
+            str(path),
+            "was committed to git: whoever has the repository has this key, and removing the file"
+            " does not change that. What it sealed is refused once it is revoked",
+            fix,
+        )
+
+
+def _strays(folder: Path, names: Sequence[str], roster: Roster) -> Iterator[Finding]:
+    for name in names:
+        found = _KEY_FILE.fullmatch(name)
+        if found is not None and found[1] not in roster.entries:
+            yield Finding(
+                str(folder / name),
+                f"is not listed in {INDEX}, and so does nothing: it is left from a change that was"
+                " cut off, or somebody put it there",
+                _aside(folder / name),
+            )
+
+
+def _left_over(folder: Path, names: Sequence[str]) -> Iterator[Finding]:
+    for name in names:
+        if name.endswith(TEMPORARY_SUFFIX):
+            problem = "is left from a change that was cut off, and may hold a key"
+        elif _LIKE_A_KEY_FILE.search(name) and not _KEY_FILE.fullmatch(name):
+            problem = "is not named as a key file is, and so does nothing; it may hold a key"
+            yield Finding(str(folder / name), problem, _right_name(folder, name))
+            continue
+        else:
+            continue
+        yield Finding(str(folder / name), problem, removal(folder / name))
+
+
+def _right_name(folder: Path, name: str) -> str:
+    """Give the command that names a file after the key in it, if nothing has that name."""
+    path = folder / name
+    with suppress(KeyringError, OSError):
+        data = permissions.read_guarded(path, secret=True, group_read=True, limit=MAX_LINE + 2)
+        proper = key_path(folder, outline(KeyLine(data.decode("latin-1"))).id)
+        if not os.path.lexists(proper):
+            return f"mv -n {quoted(path)} {quoted(proper)}"
+    return _aside(path)
+
+
+def _aside(path: Path) -> str:
+    """Give the command that lays a file aside: it may be the only copy of a key."""
+    if not path.is_file():
+        return removal(path)
+    return f"mv -n {quoted(path)} {quoted(path.with_name(path.name + _ASIDE))}"
+
+
+def _primary_faults(folder: Path, roster: Roster, now: int, max_age: int) -> Iterator[Finding]:
+    rotate = _rotation(folder)
+    if roster.primary is None:
+        states = {entry.state for entry in roster.entries.values()}
+        # A ring of retired keys alone is one that is meant to open and never to seal.
+        if roster.last_primary is not None or states != {State.RETIRED}:
+            yield Finding(str(folder), "has no primary key: nothing can be sealed", rotate)
+        return
+    entry = roster.entries[roster.primary]
+    place = f"key {entry.id}"
+    if entry.sign_until is not None and entry.sign_until <= now:
+        problem = "is the primary, and its time to seal is over: nothing can be sealed"
+        yield Finding(place, problem, rotate)
+    elif entry.sign_until is not None and entry.sign_until - now < SOON * DAY:
+        left = _days((entry.sign_until - now) // DAY)
+        yield Finding(place, f"is the primary, and its time to seal is over in {left}", rotate)
+    if entry.created is not None and now - entry.created > max_age * DAY:
+        age = _days((now - entry.created) // DAY)
+        yield Finding(place, f"is the primary, and {age} old: a new one is due", rotate)
+
+
+def _days(number: int) -> str:
+    if number == 0:
+        return "less than a day"
+    return f"{number} day{'s' * (number > 1)}"
+
+
+def _variables() -> Iterator[Finding]:
+    """Tell of secrets in the environment, where it is not that of a CI, and of what is no value."""
+    try:
+        variables.group_read()
+    except KeyringError as error:
+        name = variables.GROUP_READ
+        yield Finding(name, str(error).removeprefix(f"{name} "), f"unset {name}")
+    if os.environ.get("CI"):
+        return
+    for name, what in (
+        (variables.KEYS, "keys"),
+        (variables.PASSPHRASE, "a passphrase"),
+        (variables.NEW_PASSPHRASE, "a passphrase"),
+    ):
+        if os.environ.get(name):
+            yield Finding(
+                name,
+                f"holds {what} in the environment, which each program that is started from here"
+                " can read",
+                f"unset {name}",
+            )
+
+
+def _rotation(folder: Path) -> str:
+    return f"pickleseal keys rotate --keyring {quoted(folder)}"
+
+
+def _revocation(folder: Path, entry: Entry, why: str) -> str:
+    return f"pickleseal keys revoke {entry.id} --reason '{why}' --keyring {quoted(folder)}"

@@ -1,0 +1,171 @@
+"""Which keyring a call uses: the order of the sources, and the rings kept open.
+
+docs/reference/keys.md, "Where keys come from", is the rule: the argument, the environment,
+the user's own directory; never the current directory, never what lies beside a pickle.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from pickleseal.errors import KeyringError, NoKeyError, shown
+from pickleseal.keys.key import Key, KeyLine
+from pickleseal.keys.keyring import Keyring, way_to_bring
+from pickleseal.keys.store import variables
+from pickleseal.keys.store.directory import INDEX, checked_path, read_keyring
+from pickleseal.keys.store.lines import Opener, check_foreign
+
+_Stamp = tuple[object, ...]
+
+
+class _Open(NamedTuple):
+    """A ring that was opened before, what tells whether it changed, and what opened its keys."""
+
+    stamp: _Stamp
+    ring: Keyring
+    opener: Opener
+
+
+# The one state that this package keeps. Opening a ring anew for each small load would cost a
+# third of that load, and asking for its passphrase anew would be past bearing.
+_open_rings: dict[str, _Open] = {}
+
+
+def find_keyring(
+    given: Keyring | str | os.PathLike[str] | None = None, *, to_open: bool = False
+) -> Keyring:
+    """Return the keyring to use: the one given, or the first that is set up.
+
+    `given`: a Keyring, or the path of a keyring's directory (`~` is your home). Without it,
+    in this order: the directory that PICKLESEAL_KEYRING names (an absolute path), the key
+    lines in PICKLESEAL_KEY (the first seals, the others open), the user's own directory.
+    `to_open`: it is to open what is sealed, so that a new key would be of no use.
+    Raises NoKeyError where there is none, KeyringError where there is one that cannot be used.
+    """
+    if given is not None:
+        if isinstance(given, Keyring):
+            return given
+        return _kept_directory(_checked_path(given), to_open=to_open)
+    directory = variables.keyring()
+    if directory is not None:
+        return _kept_directory(directory, to_open=to_open)
+    lines = _variable_lines()
+    if lines is not None:
+        return _kept_lines(lines)
+    own = user_directory()
+    try:
+        os.lstat(os.path.join(own, INDEX))
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise KeyringError(f"your own keyring in {shown(own)} cannot be read: {error}") from None
+    else:
+        return _kept_directory(own, to_open=to_open)
+    if to_open:
+        raise NoKeyError(
+            f"there is no key here: {way_to_bring('--all', '')}; or name the keyring's directory"
+            f" with keyring= or {variables.KEYRING}"
+        )
+    raise NoKeyError(
+        "there is no key yet. Make one with: pickleseal keygen (or name a keyring's directory"
+        f" with keyring= or {variables.KEYRING})"
+    )
+
+
+def keyring_directory(given: str | os.PathLike[str] | None = None) -> Path:
+    """Give the directory to change: the one given, the variable's, the user's own.
+
+    A relative path is taken from the current directory here, since a person named it. Raises
+    KeyringError where loads use the lines in PICKLESEAL_KEY: another ring would be changed.
+    """
+    if given is not None:
+        return Path(_checked_path(given))
+    directory = variables.keyring()
+    if directory is None and variables.KEYS in os.environ:
+        raise KeyringError(
+            f"{variables.KEYS} is set, and what it holds is not changed from here: name the"
+            f" keyring's directory with --keyring, or unset {variables.KEYS}"
+        )
+    return Path(directory or user_directory())
+
+
+def user_directory() -> str:
+    """Return the path of the user's own keyring, whether there is one or not.
+
+    Raises NoKeyError for a user without a home directory, as containers may run as.
+    """
+    import platformdirs  # noqa: PLC0415 - only where nothing else names a ring
+
+    try:
+        folder = platformdirs.user_data_dir("pickleseal", appauthor=False)
+    except (RuntimeError, KeyError):
+        folder = ""
+    # Old versions of platformdirs give a path that begins with `~`, in the current directory.
+    if not os.path.isabs(folder):
+        raise NoKeyError(
+            "this user has no home directory, and so no keyring of its own: set"
+            f" {variables.KEYRING} to a keyring's directory, or {variables.KEYS} to key lines"
+        )
+    return os.path.join(folder, "keyring")
+
+
+def _checked_path(given: str | os.PathLike[str]) -> str:
+    if isinstance(given, Key):
+        raise TypeError("keyring= takes a Keyring or a directory's path; wrap it: Keyring(key)")
+    return checked_path(given, "keyring= takes a Keyring or a path")
+
+
+def _variable_lines() -> KeyLine | None:
+    return KeyLine(os.environ[variables.KEYS]) if variables.KEYS in os.environ else None
+
+
+def _kept_directory(directory: str, *, to_open: bool) -> Keyring:
+    try:
+        status = os.stat(f"{directory}/{INDEX}")
+    except OSError:
+        # Says what is wrong.
+        return read_keyring(Path(directory), Opener(), to_open=to_open)
+    stamp = (
+        status.st_ino,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_size,
+        status.st_dev,
+        variables.group_read(),
+        variables.min_epoch(),
+    )
+    # A relative path that leads elsewhere by now has another stamp.
+    kept = _open_rings.get(directory)
+    if kept is not None and kept.stamp == stamp:
+        return kept.ring
+    # The same opener: what it has opened before need not be asked for again.
+    opener = Opener() if kept is None else kept.opener
+    ring = read_keyring(Path(directory), opener)
+    _open_rings[directory] = _Open(stamp, ring, opener)
+    return ring
+
+
+def _kept_lines(lines: KeyLine) -> Keyring:
+    stamp = (hashlib.sha256(lines.reveal().encode("utf-8", "surrogateescape")).digest(),)
+    kept = _open_rings.get(variables.KEYS)
+    if kept is not None and kept.stamp == stamp:
+        return kept.ring
+    opener = Opener() if kept is None else kept.opener
+    ring = _parse_lines(lines, opener)
+    _open_rings[variables.KEYS] = _Open(stamp, ring, opener)
+    return ring
+
+
+def _parse_lines(lines: KeyLine, opener: Opener) -> Keyring:
+    parts = [KeyLine(text) for text in lines.reveal().split()]
+    if not parts:
+        raise KeyringError(f"{variables.KEYS} is set and holds no key line: unset it, or fill it")
+    try:
+        check_foreign(parts)
+        keys = [opener.key(part) for part in parts]
+    except KeyringError as error:
+        raise KeyringError(f"{variables.KEYS}: {error}") from None
+    distinct = {key.id: key for key in keys}.values()
+    roster = Keyring(*distinct).roster
+    return Keyring.of(roster, distinct, name=f"the keyring in {variables.KEYS}")

@@ -1,0 +1,1 @@
+"""Dumping, loading and inspecting sealed objects."""

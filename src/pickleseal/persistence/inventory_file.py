@@ -1,0 +1,82 @@
+"""Sealing an inventory of artifacts, and reading a sealed one again."""
+
+import hashlib
+import os
+import time
+from typing import NamedTuple
+
+from pickleseal.envelope import layout, reader, seal
+from pickleseal.envelope.metadata import Metadata
+from pickleseal.envelope.source import MemorySource, Source, open_source
+from pickleseal.envelope.target import join_envelope
+from pickleseal.errors import BadSealError, PolicyError
+from pickleseal.files.atomic import write_whole
+from pickleseal.keys.context import normalize_context
+from pickleseal.keys.keyring import Keyring
+from pickleseal.persistence import persist, policy
+from pickleseal.persistence.inventory import CONTENT, Inventory
+
+MAX_SIZE = 1 << 30
+"""A list of more bytes is not read."""
+
+
+def write_inventory(
+    inventory: Inventory, path: str, *, keyring: Keyring, context: str | None = None
+) -> str:
+    """Seal a list under the primary key of a ring and write it to a path, atomically.
+
+    Returns the SHA-256 of the file, in hexadecimal digits.
+    """
+    sealed_for = None if context is None else normalize_context(context)
+    key = keyring.sealing_key(context=sealed_for, now=time.time())
+    text = memoryview(inventory.encode())
+    metadata = Metadata(content=CONTENT, context=sealed_for, created=persist.now())
+    head = seal.seal_head(key, metadata, [len(text)])
+    data = join_envelope(head.data, [text], head.finish, key.suite)
+    write_whole(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+class Read(NamedTuple):
+    """An inventory that was read, the id of the key that sealed it, and what it is sealed for."""
+
+    inventory: Inventory
+    key_id: str
+    context: str | None
+
+
+def read_inventory(
+    path: str | os.PathLike[str], *, keyring: Keyring, sha256: str | None = None
+) -> Read:
+    """Read a sealed list.
+
+    `sha256`: the SHA-256 that its file must have (64 hexadecimal digits), from where a thief of
+    keys could not change it. `keyring` may then be one in which revoked keys open again. Raises a
+    SealError where the file is another one, is not sealed, or is no inventory.
+    """
+    with open_source(path) as opened, reader.naming(opened.name):
+        payload = reader.read(
+            opened if sha256 is None else _vouched_for(opened, sha256),
+            lambda: keyring,
+            check=lambda head: policy.check_head(
+                head.metadata, now=time.time(), context=head.metadata.context
+            ),
+            max_bytes=MAX_SIZE,
+        )
+        if payload.head.metadata.content != CONTENT:
+            raise PolicyError(
+                "it is sealed, and it is no inventory: make one with audit --inventory"
+            )
+        inventory = Inventory.decode(bytes(reader.segments(payload)[0]))
+    return Read(inventory, payload.head.key.id, payload.head.metadata.context)
+
+
+def _vouched_for(source: Source, sha256: str) -> MemorySource:
+    """Read a whole envelope, if it has the SHA-256 that was given."""
+    start = source.pull(layout.FIXED_SIZE)
+    total = layout.parse_fixed(start).total_size
+    reader.check_size(total, MAX_SIZE)
+    data = start + source.pull(total - len(start) + 1)  # one more shows that more follows
+    if hashlib.sha256(data).hexdigest() != sha256.strip().lower():
+        raise BadSealError("its SHA-256 is not the one that was given: it is another file")
+    return MemorySource(data, source.name)

@@ -1,0 +1,108 @@
+"""A file of pins: read before a load, and written after it. No other act writes one.
+
+docs/reference/pins.md is the rule. Nobody else may be able to change the file, as with keys.
+"""
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from pickleseal.errors import KeyPermissionError, PinsError, check_path, shown
+from pickleseal.files.atomic import write_whole
+from pickleseal.files.lock import locked
+from pickleseal.keys.store import permissions, variables
+from pickleseal.persistence import pins
+from pickleseal.persistence.pins import Pin
+
+_LOCK_SUFFIX = ".lock"
+_MAX_SIZE = 16 << 20
+
+
+class PinFile(NamedTuple):
+    """The pins that one file holds; a file that is not there holds none."""
+
+    path: Path
+    """Where it really lies: what is checked, locked and replaced is one and the same."""
+
+    def read(self) -> dict[str, Pin]:
+        """Give all pins, by their context. Raises PinsError for a file that cannot be used."""
+        try:
+            # First, since what is said below of such a thing is meant for a keyring's folder.
+            if not stat.S_ISREG(os.stat(self.path).st_mode):
+                raise self._unusable("it is no regular file")
+            text = permissions.read_guarded(
+                self.path, secret=False, group_read=True, limit=_MAX_SIZE
+            )
+        except FileNotFoundError:
+            if not self.path.parent.is_dir():
+                raise self._unusable("its folder is not there") from None
+            return {}
+        except NotADirectoryError:
+            raise self._unusable("its folder is not there") from None
+        except KeyPermissionError as error:
+            raise self._unusable(str(error)) from None
+        except OSError as error:
+            raise self._unusable(error.strerror or str(error)) from None
+        try:
+            return pins.decode(text)
+        except PinsError as error:
+            raise self._unusable(str(error)) from None
+
+    def note(self, context: str, found: Pin) -> None:
+        """Remember an artifact that was loaded, unless a newer one was remembered meanwhile."""
+        try:
+            with locked(self._lock()):
+                held = self.read()
+                # Another one may have been loaded meanwhile.
+                pins.check_whole(found, held.get(context), context, str(self.path))
+                if pins.is_newer(found, held.get(context)):
+                    self._write({**held, context: found})
+        except OSError as error:
+            raise self._unusable(error.strerror or str(error)) from None
+
+    def forget(self, contexts: Iterable[str]) -> list[str]:
+        """Forget the pins of some contexts; give those that had one."""
+        with locked(self._lock()):
+            held = self.read()
+            gone = [context for context in dict.fromkeys(contexts) if context in held]
+            if gone:
+                self._write({c: pin for c, pin in held.items() if c not in gone})
+        return gone
+
+    def _lock(self) -> Path:
+        return Path(f"{self.path}{_LOCK_SUFFIX}")
+
+    def _write(self, held: dict[str, Pin]) -> None:
+        text = pins.encode(held)
+        if len(text) > _MAX_SIZE:
+            raise self._unusable(
+                "it would hold too many contexts: give each program one of its own"
+            )
+        write_whole(str(self.path), text, mode=0o600)
+
+    def _unusable(self, reason: str) -> PinsError:
+        return PinsError(f"the file of pins {shown(str(self.path))} cannot be used: {reason}")
+
+
+def find_pins(given: str | os.PathLike[str] | None = None) -> PinFile | None:
+    """Give the file of pins to use: the one given, or the one that PICKLESEAL_PINS names."""
+    path = variables.pins() if given is None else given
+    if path is None:
+        return None
+    path = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(path, str):
+        raise TypeError(f"pins takes the path of a file, not {type(given).__name__}")
+    if not path:
+        raise PinsError("the path of the file of pins is empty: is a variable not set?")
+    check_path(path)
+    given_path = os.path.expanduser(path)
+    try:
+        # A link in a folder of others' could lead anywhere tomorrow.
+        permissions.check_folders(Path(os.path.realpath(os.path.dirname(given_path) or os.curdir)))
+    except KeyPermissionError as error:
+        raise PinsError(f"the file of pins {shown(given_path)} cannot be used: {error}") from None
+    except OSError:
+        pass  # its folder is not there: reading says so
+    return PinFile(Path(os.path.realpath(given_path)))

@@ -1,0 +1,181 @@
+"""What a reader asks of a genuine envelope before it is unpickled. Pure judgements."""
+
+import operator
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from pickleseal.envelope.metadata import Metadata
+from pickleseal.errors import (
+    ContextError,
+    ExpiredError,
+    PolicyError,
+    RollbackError,
+    shown,
+)
+from pickleseal.keys.context import normalize_context
+from pickleseal.pickling.names import Allowed, today_of
+
+
+def check_context(sealed: str | None, expected: str | None) -> None:
+    """Return if an envelope's context is the one the caller named, both None included."""
+    if sealed == expected:
+        return
+    if expected is None:
+        raise ContextError(
+            f"sealed for the context '{shown(sealed or '')}', and the load names none. If that"
+            " is what should stand here, name it: context= in Python, --context of a command"
+        )
+    if sealed is None:
+        raise ContextError(f"sealed without a context, and the load asks for '{shown(expected)}'")
+    raise ContextError(
+        f"sealed for the context '{shown(sealed)}', and the load asks for"
+        f" '{shown(expected)}': this is another file in its place"
+    )
+
+
+def check_head(metadata: Metadata, *, context: str | None, now: float) -> None:
+    """Raise ContextError or ExpiredError where no reader may go on, given what it expects.
+
+    `now` is in Unix seconds.
+    """
+    check_context(metadata.context, None if context is None else normalize_context(context))
+    check_expiry(metadata, now)
+
+
+def check_expiry(metadata: Metadata, now: float) -> None:
+    """Return if the envelope's time, if it has one, is not over at `now` (Unix seconds)."""
+    if metadata.expires is not None and now >= metadata.expires:
+        raise ExpiredError(f"it expired at {time_text(metadata.expires)}")
+
+
+def time_text(seconds: int) -> str:
+    """Give a time in Unix seconds as people read it."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} seconds after 1970"
+
+
+def check_age(metadata: Metadata, max_age: float | None, now: float) -> None:
+    """Raise ExpiredError for a file sealed over `max_age` seconds before `now`, or after it.
+
+    A clock may be a minute behind the one that the file was sealed by, as Fernet has it.
+    """
+    if max_age is None:
+        return
+    if metadata.created is None:
+        raise ExpiredError("it does not say when it was sealed, and the load sets a max_age")
+    age = now - metadata.created
+    if age < -_MAX_CLOCK_SKEW:
+        raise ExpiredError(
+            f"it says that it was sealed at {time_text(metadata.created)}, {-age:.0f} seconds from"
+            " now, so its age is not known, and the load sets a max_age. Set the clock"
+            " right; if it is right, seal the object anew"
+        )
+    if age > max_age:
+        raise ExpiredError(f"it was sealed {age:.0f} seconds ago, over max_age of {max_age:.0f}")
+
+
+_MAX_CLOCK_SKEW = 60
+
+
+def check_serial(metadata: Metadata, min_serial: int | None) -> None:
+    """Return if an envelope's serial is at least `min_serial`, if that is asked for."""
+    if min_serial is None:
+        return
+    if metadata.serial is None:
+        raise RollbackError(f"it has no serial, and the load asks for {min_serial} or more")
+    if metadata.serial < min_serial:
+        raise RollbackError(
+            f"its serial is {metadata.serial}, and the load asks for {min_serial} or more: an"
+            " older one was put in its place"
+        )
+
+
+def check_digest(digest: str, expected: str | None) -> None:
+    """Return if the content's name is the one that the caller expects, if any."""
+    if expected is not None and digest != expected:
+        raise PolicyError(f"its content is {digest}, and the load expects {shown(expected)}")
+
+
+def check_expected(expected: object) -> None:
+    """Return if an argument is the name of a content."""
+    check_kind("expect", expected, str)
+    if not _DIGEST.fullmatch(str(expected)):
+        raise ValueError("expect takes ps1: or ps2: and 64 hexadecimal digits")
+
+
+_DIGEST = re.compile(r"ps[12]:[0-9a-f]{64}", re.ASCII)
+
+
+def check_kind(name: str, value: object, kind: type[int] | type[str]) -> None:
+    """Return if an argument of a load is of its kind: True and False are no numbers."""
+    if kind is str and isinstance(value, str):
+        return
+    if kind is int and not isinstance(value, bool):
+        with suppress(TypeError):
+            operator.index(value)  # type: ignore[arg-type]  # numpy has whole numbers too
+            return
+    raise _wrong(name, "a whole number" if kind is int else "a text", value)
+
+
+def _wrong(name: str, kind: str, value: object) -> TypeError:
+    return TypeError(f"{name} takes {kind}, not {type(value).__name__}")
+
+
+def check_imports(metadata: Metadata, allowed: Allowed | None) -> None:
+    """Raise PolicyError for a listed name that no reading of the stream could let through.
+
+    Whether a name of Python 2 stands for one of today depends on the stream's protocol, which the
+    head does not tell. The unpickler asks again for each name that it looks up.
+    """
+    if allowed is None:
+        return
+    others = [
+        pair
+        for pair in metadata.imports or ()
+        if not (allowed.has(*pair) or allowed.has(*today_of(*pair)))
+    ]
+    if others:
+        listed = ", ".join(shown(f"{module}.{name}") for module, name in others[:_MOST_TOLD])
+        more = f" and {len(others) - _MOST_TOLD} more" if len(others) > _MOST_TOLD else ""
+        raise PolicyError(f"it refers to {listed}{more}, which allow does not have")
+
+
+_MOST_TOLD = 5
+
+
+class Drift(NamedTuple):
+    """A package whose version here (None: not installed) is not the one sealed with."""
+
+    package: str
+    sealed: str
+    here: str | None
+
+    def __str__(self) -> str:
+        here = f"{self.here} here" if self.here else "not installed here"
+        return f"{shown(self.package)} {shown(self.sealed)} then, {here}"
+
+
+def drifts(sealed: Mapping[str, str], here: Mapping[str, str | None]) -> list[Drift]:
+    """List the packages that differ between two tables of versions.
+
+    Python is compared by major and minor version, all else by the whole text. `here` has a
+    value for each name in `sealed`.
+    """
+    if sealed == here:
+        return []
+    return [
+        Drift(package, version, here[package])
+        for package, version in sealed.items()
+        if _comparable(package, version) != _comparable(package, here[package])
+    ]
+
+
+def _comparable(package: str, version: str | None) -> str | None:
+    if package != "python" or version is None:
+        return version
+    return ".".join(version.split(".")[:2])

@@ -1,0 +1,1 @@
+"""Pickling and unpickling: the one door to the unpickler."""

@@ -1,0 +1,1 @@
+"""Pickles inside other files: compressed, archived, one behind the other."""

@@ -1,0 +1,296 @@
+"""The members of zip and tar files, as each of their readers could find them.
+
+A zip tells everything twice, in its directory and before each member, and readers differ in which
+of the two they believe. Where the two differ, a member is given in both ways.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from pickleseal.scanner.containers import layers
+from pickleseal.scanner.containers.views import (
+    FAR,
+    LONGEST,
+    MAX_MEMBERS,
+    Bounds,
+    Part,
+    View,
+)
+
+BLOCK = 512
+"""A tar is made of blocks of so many bytes."""
+ZIP_MAGIC = b"PK\x03\x04"
+
+_NAME_KEPT = 512
+_DIRECTORIES = 8  # a zip has one; what could be taken for more of them is looked at, up to so many
+_END = struct.Struct("<4s4H2LH")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR = struct.Struct("<4sLQL")
+_ENTRY = struct.Struct("<4s4B4HL2L5H2L")
+_LOCAL = struct.Struct("<4s2B4HL2L2H")
+_COMMENT = 1 << 16
+_NO_SIZE = 0xFFFFFFFF
+_NO_SIZES = (_NO_SIZE, 0xFFFFFFFFFFFFFFFF)
+
+
+class Member(NamedTuple):
+    """A member: its name, and its bytes, in as many readings as there are.
+
+    `oddity` says what about it no ordinary writer does, `trouble` why it cannot be read: a clause
+    each, or empty.
+    """
+
+    name: str
+    readings: tuple[View, ...] = ()
+    oddity: str = ""
+    trouble: str = ""
+
+
+# --- zip -------------------------------------------------------------------------------------
+
+
+class Entry(NamedTuple):
+    """What the directory of a zip says of a member. `local`: where the member's own head is."""
+
+    name: bytes
+    flags: int
+    method: int
+    size: int
+    local: int
+
+
+def has_directory(view: View) -> bool:
+    """Tell whether the bytes end as a zip does, with its directory before."""
+    return any(True for _ in _directories(view))
+
+
+def zip_members(view: View, bounds: Bounds, known: set[Entry]) -> Iterator[Member]:
+    """Give the members of all that could be taken for the directory of a zip.
+
+    A zip that ends as one of its members does, or is the last in a tar, is found twice. So members
+    that are `known` are left out, and those that are given become known: by where they lie in the
+    whole that `view` is a part of.
+    """
+    origin = view.start if isinstance(view, Part) else 0
+    for entry in sorted(_listed(view, bounds), key=lambda entry: entry.local):
+        place = entry._replace(local=origin + entry.local)
+        if place in known:
+            continue
+        if not bounds.member():
+            return
+        member = _member(view, entry, bounds)
+        if not member.trouble:
+            known.add(place)
+        yield member
+
+
+def _listed(view: View, bounds: Bounds) -> set[Entry]:
+    """Give what the directories list, each once, up to one more than are looked at."""
+    entries: set[Entry] = set()
+    for start, shift in _directories(view):
+        for entry in _entries(view, start, shift):
+            if not bounds.listed() or len(entries) > MAX_MEMBERS:
+                return entries
+            entries.add(entry)
+    return entries
+
+
+def _directories(view: View) -> Iterator[tuple[int, int]]:
+    """Give where directories begin, and how far the offsets in each are off."""
+    end = view.reach(FAR)
+    first = max(end - _END.size - _COMMENT, 0)
+    tail = view.read(first, end - first)
+    at = len(tail)
+    seen: set[int] = set()
+    for _ in range(_DIRECTORIES):
+        at = tail.rfind(b"PK\x05\x06", 0, at + 3)
+        if at < 0:
+            return
+        if at + _END.size > len(tail):
+            continue
+        for start, offset in _starts(view, first + at):
+            if start not in seen and view.read(start, 4) == b"PK\x01\x02":
+                seen.add(start)
+                yield start, start - offset
+
+
+def _starts(view: View, end: int) -> Iterator[tuple[int, int]]:
+    """Give where the directory could begin whose end is told of at `end`, and where it says so."""
+    size, offset = _END.unpack(view.read(end, _END.size))[5:7]
+    yield from _places(size, offset, end)
+    locator = view.read(end - _LOCATOR.size, _LOCATOR.size) if end >= _LOCATOR.size else b""
+    if len(locator) < _LOCATOR.size or not locator.startswith(b"PK\x06\x07"):
+        return
+    for place in {_LOCATOR.unpack(locator)[2], end - _LOCATOR.size - _END64.size}:
+        record = view.read(place, _END64.size) if 0 <= place < end else b""
+        if len(record) == _END64.size and record.startswith(b"PK\x06\x06"):
+            size, offset = _END64.unpack(record)[8:10]
+            yield from _places(size, offset, place)
+
+
+def _places(size: int, offset: int, end: int) -> Iterator[tuple[int, int]]:
+    if size <= end:
+        yield end - size, offset
+    if offset < end:
+        yield offset, offset
+
+
+def _entries(view: View, start: int, shift: int) -> Iterator[Entry]:
+    while True:
+        fixed = view.read(start, _ENTRY.size)
+        if len(fixed) < _ENTRY.size or not fixed.startswith(b"PK\x01\x02"):
+            return
+        fields = _ENTRY.unpack(fixed)
+        flags, method = fields[5], fields[6]
+        packed, raw = fields[10], fields[11]
+        name_size, extra_size, comment_size = fields[12:15]
+        local = fields[18]
+        variable = view.read(start + _ENTRY.size, name_size + extra_size)
+        name, extra = variable[: min(name_size, _NAME_KEPT)], variable[name_size:]
+        for size, offset in [*_wide(extra, packed, raw, local)] or [(packed, local)]:
+            yield Entry(name, flags, method, size, offset + shift)
+        start += _ENTRY.size + name_size + extra_size + comment_size
+
+
+def _wide(extra: bytes, packed: int, raw: int, local: int) -> Iterator[tuple[int, int]]:
+    """Give the packed size and the offset of an entry after each of its zip64 fields.
+
+    Some readers stop at the first, and to others each replaces what the ones before it left open.
+    """
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        if kind == 1:
+            field = extra[4 : 4 + size].ljust(size, b"\0")
+            numbers = iter(struct.unpack_from(f"<{size // 8}Q", field))
+            raw = next(numbers, raw) if raw in _NO_SIZES else raw
+            packed = next(numbers, packed) if packed == _NO_SIZE else packed
+            local = next(numbers, local) if local == _NO_SIZE else local
+            yield packed, local
+        extra = extra[4 + size :]
+
+
+def _member(view: View, entry: Entry, bounds: Bounds) -> Member:
+    name = entry.name.decode("utf-8" if entry.flags & 0x800 else "cp437", "replace")
+    fixed = view.read(entry.local, _LOCAL.size) if entry.local >= 0 else b""
+    if len(fixed) < _LOCAL.size or not fixed.startswith(ZIP_MAGIC):
+        return Member(name, trouble="it is not where the directory of its zip says")
+    fields = _LOCAL.unpack(fixed)
+    flags, method, packed, name_size, extra_size = (fields[i] for i in (3, 4, 8, 10, 11))
+    start = entry.local + _LOCAL.size
+    local_name = view.read(start, min(name_size, _NAME_KEPT))
+    start += name_size + extra_size
+    ways = {(entry.method, entry.size)}
+    if method != entry.method:
+        ways.add((method, entry.size))
+    if packed not in (entry.size, 0, _NO_SIZE):
+        ways |= {(method, packed), (entry.method, packed)}
+    readings = [_unpacked(view, start, *way, bounds) for way in sorted(ways)]
+    oddity = trouble = ""
+    if local_name != entry.name:
+        oddity = "it has another name in the directory of its zip than before its bytes"
+    elif (flags | entry.flags) & 1:
+        oddity = "it is marked as encrypted and is not"
+        trouble = "it is encrypted"
+    if None in readings:
+        trouble = "it is packed in a way that is not known here"
+    elif any(view.reach(start + size) < start + size for _, size in ways):
+        trouble = "it is longer than its zip"
+    return Member(name, tuple(r for r in readings if r is not None), oddity, trouble)
+
+
+def _unpacked(view: View, start: int, method: int, size: int, bounds: Bounds) -> View | None:
+    packed = Part(view, start, size, bounds)
+    if method == 0:
+        return packed
+    layer = layers.ZIPPED.get(method)
+    return None if layer is None else layers.Expanded(packed, 0, layer, bounds)
+
+
+# --- tar -------------------------------------------------------------------------------------
+
+
+def is_tar(start: bytes) -> bool:
+    """Tell whether bytes begin with the head of a tar's member: its sum must hold."""
+    head = start[:BLOCK]
+    if len(head) < BLOCK or not any(head[148:156]):
+        return False
+    told = _number(head[148:156])
+    if not told or told < 8 * ord(" "):
+        return False
+    rest = head[:148] + b" " * 8 + head[156:]
+    return told == sum(rest) or told == sum(rest) - 256 * sum(byte > 127 for byte in rest)
+
+
+def tar_members(view: View, bounds: Bounds) -> Iterator[Member]:
+    """Give the members of a tar, up to its end or where it breaks."""
+    offset = 0
+    name = b""
+    size: int | None = None
+    holes = False
+    while (head := view.read(offset, BLOCK)) and any(head):
+        if not is_tar(head):
+            yield Member("", trouble="its tar is damaged")
+            return
+        if not bounds.member():
+            return
+        start = offset + BLOCK
+        kind = head[156:157]
+        told = max(_number(head[124:136]) or 0, 0)
+        if kind in (b"x", b"g", b"X"):
+            records = dict(_records(view.read(start, min(told, LONGEST))))
+            name = records.get(b"path", name)
+            size = _decimal(records.get(b"size"))
+            holes = any(key.startswith(b"GNU.sparse.") for key in records)
+        elif kind == b"L":
+            name = view.read(start, min(told, _NAME_KEPT)).rstrip(b"\0")
+        elif kind != b"K":
+            told = told if size is None else size
+            name = name or head[:100].rstrip(b"\0")
+            if kind in _WITHOUT_DATA or (kind == b"\0" and name.endswith(b"/")):
+                told = 0
+            if kind == b"S":
+                holes = True
+                start = _behind_map(view, start, more=head[482])
+            shown = name[:_NAME_KEPT].decode("utf-8", "replace")
+            trouble = "it has holes" if holes else ""
+            yield Member(shown, (Part(view, start, told, bounds),), trouble=trouble)
+            name, size, holes = b"", None, False
+        offset = min(start + -(-told // BLOCK) * BLOCK, FAR)
+
+
+def _behind_map(view: View, start: int, *, more: int) -> int:
+    """Pass over what tells further where a member has holes."""
+    while more and len(block := view.read(start, BLOCK)) == BLOCK:
+        more = block[504]
+        start += BLOCK
+    return start
+
+
+_WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
+
+
+def _number(field: bytes) -> int | None:
+    """Give a number of a tar's head: octal digits, or bytes behind a first one of 128 or 255."""
+    if field[:1] in (b"\x80", b"\xff"):
+        return int.from_bytes(field[1:], "big", signed=field[0] == 0xFF)
+    digits = field.partition(b"\0")[0].strip()
+    if digits.strip(b"01234567"):
+        return None
+    return int(digits or b"0", 8)
+
+
+def _records(text: bytes) -> Iterable[tuple[bytes, bytes]]:
+    """Give the keys and values of an extended head, as far as it follows the form."""
+    while text:
+        digits = text.partition(b" ")[0]
+        size = _decimal(digits) if len(digits) < 10 else None
+        if not size or size > len(text):
+            return
+        key, _, value = text[len(digits) + 1 : size - 1].partition(b"=")
+        yield key, value
+        text = text[size:]
+
+
+def _decimal(digits: bytes | None) -> int | None:
+    return int(digits) if digits and digits.isdigit() and len(digits) < 20 else None

@@ -1,0 +1,301 @@
+"""What a file holds, told by its content: pickles in every dress that is known, within bounds.
+
+Readers disagree on what a file is. So it is looked at in every way that its bytes allow, and what
+any of them comes upon counts. A name's ending only raises suspicion.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from pickleseal.envelope import layout
+from pickleseal.errors import PolicyError, shown
+from pickleseal.scanner.containers import (
+    archives,
+    arrays,
+    layers,
+    streams,
+)
+from pickleseal.scanner.containers.views import (
+    FAR,
+    Bounds,
+    Bytes,
+    View,
+    Whole,
+)
+from pickleseal.scanner.grade import Contents, Grade
+from pickleseal.scanner.grades import grade, gravest
+from pickleseal.scanner.machine.trace import Trace
+
+__all__ = ["Bytes", "look"]
+
+_START = 1024
+_ENDINGS = frozenset((
+    "pkl", "pickle", "joblib", "sav", "dill", "cloudpickle", "pt", "pth", "npy", "npz",
+    "skops",
+))  # fmt: skip
+_SEAL_NOT_CHECKED = "it is a sealed file that something else packed, and its seal was not checked"
+_REASONS = 50  # told of one file at most
+_PACKED_ENDINGS = frozenset(("gz", "bz2", "xz", "lzma", "zst", "zstd", "lz4", "z"))
+_TEXT = bytes(byte for byte in range(256) if byte >= 32 or byte in b"\t\n\f\r")
+_JOBLIB_LAYERS = frozenset(("zlib", "gzip", "bz2", "lzma", "xz", "lz4"))
+_OTHERS = (
+    b"PK\x05\x06", b"\x89PNG", b"\xff\xd8\xff", b"%PDF", b"\x7fELF", b"\x89HDF", b"PAR1",
+    b"ARROW1", b"GGUF", b"SQLite format 3", b"RIFF", b"$FL2", b"$FL3", b"SR\x00\x04", b"SR\x00\x06",
+)  # fmt: skip
+"""How formats begin that hold no pickle: an empty zip, pictures, programs, tables, SPSS and IDL."""
+
+
+def look(data: Bytes, *, name: str = "") -> Contents | None:
+    """Tell what a file holds, without unpickling any of it; None: no pickle in any dress.
+
+    A sealed file inside is told, and not held against its seal.
+
+    `name` is its path.
+    """
+    looking = _Looking()
+    looking.at(Whole(data), name, _Place(set()))
+    return looking.contents()
+
+
+class _Place(NamedTuple):
+    """Where bytes lie in a file: the kinds they are wrapped in, and the members they are of.
+
+    `known`: the members of zips that were looked at in the same whole.
+    """
+
+    known: set[archives.Entry]
+    kinds: tuple[str, ...] = ()
+    members: str = ""
+
+    def inside(self, kind: str, member: str = "") -> "_Place":
+        members = f"{self.members}{shown(member)}: " if member else self.members
+        return _Place(self.known, (*self.kinds, kind), members)
+
+    def unpacked(self) -> "_Place":
+        return self._replace(known=set())
+
+
+class _Looking:
+    """One look at a file, and what it has come upon."""
+
+    def __init__(self) -> None:
+        self._bounds = Bounds()
+        self._kinds: dict[str, None] = {}
+        self._number = 0
+        self._traces: dict[Trace, None] = {}
+        self._beyond: dict[str, None] = {}
+        self._unread: dict[str, None] = {}
+        self._sealed: dict[str, None] = {}
+        self._opened = ""
+
+    def at(self, view: View, name: str, place: _Place) -> bool:
+        """Look at bytes that are called `name`; tell whether they are or hold a pickle."""
+        start = view.read(0, _START)
+        likely = _ending(name) in _ENDINGS
+        if not start:
+            if likely and isinstance(view, layers.Expanded) and view.fault:
+                self._miss(place, view.fault)
+            return False
+        known = found = False
+        for layer in layers.layers_of(start):
+            followed, holds = self._layer(view, layer, name, place)
+            known, found = known or followed, found or holds
+        if archives.is_tar(start) and self._opens(place):
+            known = True
+            members = archives.tar_members(view, self._bounds)
+            found = self._members(members, "tar", place) or found
+        if streams.could_begin(start):
+            followed, holds = self._objects(view, place, likely=likely)
+            known, found = known or followed, found or holds
+        # To find the end of what is packed, all of it would have to be unpacked.
+        packed = isinstance(view, layers.Expanded) and not found and not start.startswith(b"PK")
+        if not packed and archives.has_directory(view) and self._opens(place):
+            known = True
+            members = archives.zip_members(view, self._bounds, place.known)
+            found = self._members(members, "zip", place) or found
+        if place.kinds and start.startswith(layout.MAGIC):
+            self._kinds[" > ".join((*place.kinds, "sealed file"))] = None
+            _tell(self._sealed, place.members + _SEAL_NOT_CHECKED)
+        elif likely and not (known or found or start.startswith(_OTHERS) or _is_text(start)):
+            self._miss(place, "it is named like a pickle, and cannot be followed")
+        return found
+
+    def contents(self) -> Contents | None:
+        """Give what was come upon, with its grade; None for nothing."""
+        bounds = [f"{clause}, and the rest was not looked at" for clause in self._bounds.hit]
+        self._unread = dict.fromkeys((*bounds, *self._unread))
+        if not (self._traces or self._unread or self._sealed):
+            return None
+        worst, names, reasons = grade(self._traces)
+        beyond = Grade.BEYOND if self._beyond else Grade.DATA
+        unread = Grade.UNREADABLE if self._unread else Grade.DATA
+        unknown = Grade.UNKNOWN if self._sealed else Grade.DATA
+        worst = gravest((worst, beyond, unread, unknown))
+        kind = _joined(list(self._kinds)) or self._opened or "unknown"
+        told = (*self._unread, *reasons)
+        if worst is Grade.BEYOND:
+            told = (*self._beyond, *reasons, *self._unread)
+        told = tuple(dict.fromkeys((*told, *self._sealed)))
+        if len(told) > _REASONS:
+            told = (*told[:_REASONS], "there is more of such")
+        return Contents(kind, worst, self._number, names, told)
+
+    def _opens(self, place: _Place) -> bool:
+        return self._bounds.nest(len(place.kinds) + 1)
+
+    def _layer(
+        self, view: View, layer: layers.Layer, name: str, place: _Place
+    ) -> tuple[bool, bool]:
+        """Look behind a compressed layer; tell whether there is one, and whether a pickle is."""
+        if not self._opens(place):
+            return True, False
+        inside = place.inside(layer.name).unpacked()
+        try:
+            inner = layers.Expanded(view, 0, layer, self._bounds)
+            holds = bool(inner.read(0, 1))
+        except PolicyError as error:
+            self._miss(inside, str(error))
+            return True, False
+        except ImportError as error:
+            package = (error.name or layer.name).partition(".")[0]
+            self._miss(inside, f"{package} is not there to unpack it: install pickleseal[audit]")
+            return True, False
+        if holds:
+            self._opened = " > ".join(inside.kinds)
+        found = holds and self.at(inner, _unpacked_name(name), inside)
+        if (found and inner.fault) or inner.fault == layers.TOO_LARGE:
+            self._miss(inside, f"{inner.fault} inside {layer.name}")
+        elif inner.fault or not holds:
+            return False, False
+        return True, found
+
+    def _members(self, members: Iterable[archives.Member], kind: str, place: _Place) -> bool:
+        """Look at the members of an archive; tell whether any of them is or holds a pickle.
+
+        What stands in the way of looking at a member makes the file unreadable, whatever the member
+        is called: who made the archive chose its name, and a reader may have the password.
+        """
+        self._opened = " > ".join((*place.kinds, kind))
+        found = False
+        missed: dict[str, list[_Place]] = {}
+        for member in members:
+            inside = place.inside(kind, member.name)
+            holds = [self._member(view, member.name, inside) for view in member.readings]
+            if any(holds) and member.oddity:
+                _tell(self._beyond, inside.members + member.oddity)
+            trouble = member.trouble or _too_large(member.readings)
+            if trouble and not any(holds):
+                missed.setdefault(trouble, []).append(inside)
+            found = found or any(holds)
+        for trouble, (first, *others) in missed.items():
+            self._miss(first, trouble + (f" (and {len(others)} more like it)" if others else ""))
+        return found
+
+    def _member(self, view: View, name: str, place: _Place) -> bool:
+        packed = isinstance(view, layers.Expanded)
+        return self.at(view, name, place.unpacked() if packed else place)
+
+    def _objects(self, view: View, place: _Place, *, likely: bool) -> tuple[bool, bool]:
+        """Follow the pickles and arrays that bytes begin with, one behind the other.
+
+        Tell whether there are any, and whether a pickle is among them.
+        """
+        end = 0
+        known = found = False
+        while streams.could_begin(view.read(end, 1)) and self._bounds.member():
+            array = arrays.parse(view, end)
+            known = known or array is not None
+            if array is not None and array.data is not None:
+                end = array.start + array.data
+                continue
+            inside, start, sure = place, end, likely
+            if array is not None:
+                inside, start = place.inside("numpy object array"), array.start
+                sure = sure or array.of_objects
+            last = self._pickles(view, start, inside, likely=sure)
+            if last is None:
+                if array is not None and array.of_objects:
+                    self._miss(inside, "the pickle of its objects cannot be followed")
+                break
+            known = found = True
+            if last.explains_rest:
+                return known, found
+            end = last.end
+        if found and not self._bounds.hit and view.read(end, 3) not in streams.LINE_ENDS:
+            spare = view.reach(FAR) - end
+            clause = f"{spare} byte{'s follow' if spare > 1 else ' follows'} its last pickle"
+            _tell(self._beyond, place.members + clause)
+        return known, found
+
+    def _pickles(
+        self, view: View, start: int, place: _Place, *, likely: bool
+    ) -> streams.Pickle | None:
+        """Follow the pickles that stand one behind the other; give the last, None for none."""
+        last = None
+        protocol = 0
+        of_joblib = False
+        for last in streams.pickles(view, start, self._bounds, likely=likely):
+            self._number += 1
+            protocol = max(protocol, last.readings[0].protocol)
+            of_joblib = of_joblib or bool(last.readings[0].wrapped_arrays)
+            for reading in last.readings:
+                self._keep(reading)
+        if last is not None:
+            self._kinds[" > ".join(_kinds(place.kinds, protocol, of_joblib=of_joblib))] = None
+        return last
+
+    def _keep(self, reading: Trace) -> None:
+        """Keep what a walk came upon, once where many pickles are alike."""
+        reading = reading._replace(opcodes=0, wrapped_arrays=0, given=0)
+        if reading not in self._traces:
+            self._traces[reading] = None
+            self._bounds.named(len(reading.names))
+
+    def _miss(self, place: _Place, clause: str) -> None:
+        self._opened = self._opened or " > ".join(place.kinds)
+        _tell(self._unread, place.members + clause)
+
+
+def _too_large(views: Iterable[View]) -> str:
+    """Say it where one of them takes too much memory."""
+    faults = [view.fault for view in views if isinstance(view, layers.Expanded)]
+    return layers.TOO_LARGE if layers.TOO_LARGE in faults else ""
+
+
+def _tell(told: dict[str, None], clause: str) -> None:
+    if len(told) <= _REASONS:
+        told[clause] = None
+
+
+def _kinds(outer: tuple[str, ...], protocol: int, *, of_joblib: bool) -> tuple[str, ...]:
+    if not of_joblib:
+        return (*outer, f"pickle, protocol {protocol}")
+    if outer and outer[-1] in _JOBLIB_LAYERS:
+        return (*outer[:-1], f"joblib, {outer[-1]}")
+    return (*outer, "joblib")
+
+
+def is_named_like_pickle(name: str) -> bool:
+    """Return whether a file has an ending that files with pickles have, compressed or not."""
+    return _ending(_unpacked_name(name)) in _ENDINGS
+
+
+def _ending(name: str) -> str:
+    _, dot, ending = name.rpartition(".")
+    return ending.lower() if dot else ""
+
+
+def _unpacked_name(name: str) -> str:
+    stem, _, ending = name.rpartition(".")
+    return stem if ending.lower() in _PACKED_ENDINGS else name
+
+
+def _is_text(start: bytes) -> bool:
+    """Tell whether bytes begin as a text does, in whatever encoding that ASCII is a part of."""
+    return not start.translate(None, _TEXT)
+
+
+def _joined(kinds: list[str]) -> str:
+    if len(kinds) <= 2:
+        return " and ".join(kinds)
+    return f"{kinds[0]} and {len(kinds) - 1} other kinds"

@@ -1,0 +1,422 @@
+"""Compressed layers, expanded from front to back in bounded memory.
+
+What a reader would have been handed before it comes upon damage is handed out here too.
+"""
+
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+from pickleseal.scanner.containers.views import (
+    CHUNK,
+    FAR,
+    Bounds,
+    View,
+)
+
+_MEMORY = 256 << 20  # what a decoder of xz or lzma may take, in bytes: xz -9 takes 65 MiB
+_KEPT = 8 << 20  # what has been passed and is kept: a zip is read from its end
+_FIRST = 4096  # of most layers no more than their beginning is looked at
+_CALL = 1024  # what a call of a decoder counts for at least, in bytes
+_STEPS = (CHUNK, 256, 1)
+_ZEROS = 1 << 30  # of zeros between streams; Python's own readers take minutes to pass as many
+
+DAMAGED = "it is damaged"
+CUT_OFF = "it is cut off"
+TOO_LARGE = "it takes too much memory to unpack"
+"""Why a layer ends early. A reader that has the memory goes on where it is too large here."""
+
+
+class _Decoder(Protocol):
+    """A decoder of one stream, as bz2, lzma, zstd and lz4 have them."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes | None: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class Stream(NamedTuple):
+    """One compressed stream: its decoder, where its data begins, and what follows them.
+
+    `trailer` is what lies behind the data and is not checked, in bytes; `errors` are what the
+    decoder raises for what it cannot decode. Further than `memory` bytes on, that may be for want
+    of memory.
+    """
+
+    decoder: _Decoder
+    start: int
+    trailer: int = 0
+    errors: tuple[type[Exception], ...] = (zlib.error,)
+    memory: int = FAR
+
+
+class Layer(NamedTuple):
+    """A way of compression: its name, and what begins a stream at an offset (None: none does).
+
+    `many`: streams may follow one another. `begin` raises ImportError where a package is missing.
+    """
+
+    name: str
+    begin: Callable[[View, int], Stream | None]
+    many: bool = True
+
+
+class Expanded:
+    """What a compressed layer holds. Going back costs expanding it anew, and is counted."""
+
+    def __init__(self, view: View, start: int, layer: Layer, bounds: Bounds) -> None:
+        self.fault = ""
+        self._view = view
+        self._start = start
+        self._layer = layer
+        self._bounds = bounds
+        self._head = b""
+        self._rewind()
+
+    def read(self, offset: int, size: int, /) -> bytes:
+        """Give the bytes at an offset, fewer than `size` only where they end."""
+        if offset + size <= len(self._head):
+            return self._head[offset : offset + size]
+        if offset < self._end - len(self._kept):
+            self._rewind()
+        while self._end < offset + size and self._advance():
+            pass
+        first = self._end - len(self._kept)
+        with memoryview(self._kept) as kept:
+            return bytes(kept[max(offset - first, 0) : max(offset + size - first, 0)])
+
+    def reach(self, offset: int, /) -> int:
+        """Give the offset, or where the bytes end if that comes first."""
+        while self._end < offset and self._advance():
+            pass
+        return min(offset, self._end)
+
+    def _rewind(self) -> None:
+        self._kept = bytearray()
+        self._end = 0
+        self._pieces = self._expand()
+
+    def _advance(self) -> bool:
+        """Take in the next piece; false at the end."""
+        piece = next(self._pieces, b"")
+        if not piece:
+            return False
+        if len(self._kept) >= 2 * _KEPT:
+            del self._kept[:-_KEPT]
+        self._kept += piece
+        self._end += len(piece)
+        if len(self._head) < CHUNK and len(self._head) < self._end == len(self._kept):
+            self._head = bytes(self._kept[:CHUNK])
+        return True
+
+    def _expand(self) -> Iterator[bytes]:
+        done = 0
+        for step in _STEPS:
+            # A call that fails swallows what it had decoded. So all is decoded anew, and in smaller
+            # steps from where it failed: of the smallest, that is one byte at most.
+            position = 0
+            try:
+                for piece in self._decode(done, step):
+                    position += len(piece)
+                    if position > done:
+                        yield piece
+            except _Broken as broken:
+                self.fault = broken.fault
+                done = max(done, position)
+            else:
+                return
+
+    def _decode(self, done: int, step: int) -> Iterator[bytes]:
+        """Give what the streams hold, from `done` on in steps of a size, or raise _Broken."""
+        position = 0
+        stream = self._layer.begin(self._view, self._start)
+        if stream is None:
+            self.fault = DAMAGED
+        while stream is not None:
+            decoder, at, trailer, errors, memory = stream
+            while not decoder.eof:
+                data = b""
+                if decoder.needs_input:
+                    data = self._view.read(at, CHUNK)
+                    at += len(data)
+                    if not data:
+                        self.fault = CUT_OFF
+                        return
+                room = min(CHUNK, max(done - position, 0)) or (
+                    step if position else min(step, _FIRST)
+                )
+                cost = self._bounds.allow(max(room, _CALL))
+                if not cost:
+                    return
+                try:
+                    piece = decoder.decompress(data, room)
+                except errors as error:
+                    # Nothing but its text tells this one error from the others.
+                    too_large = position > memory or "memory" in str(error).lower()
+                    raise _Broken(TOO_LARGE if too_large else DAMAGED) from None
+                self._bounds.give_back(cost - max(len(piece), _CALL))
+                position += len(piece)
+                if piece:
+                    yield piece
+                elif not (data or decoder.eof or decoder.needs_input):
+                    raise _Broken(DAMAGED)
+            if not self._layer.many or not self._bounds.member():
+                return
+            stream = self._layer.begin(self._view, at - len(decoder.unused_data or b"") + trailer)
+
+
+class _Broken(Exception):  # noqa: N818 - a signal inside this room
+    """A decoder cannot go on."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(fault)
+        self.fault = fault
+
+
+def layers_of(start: bytes) -> Iterator[Layer]:
+    """Give the layers that what begins so may be, by its first bytes."""
+    layer = _BEGINNINGS.get(start[:4]) or _BEGINNINGS.get(start[:3])
+    if layer is not None:
+        yield layer
+    if _is_skippable(start):
+        yield ZSTD
+        yield LZ4
+    if len(start) >= 2 and start[0] & 0x8F == 8 and int.from_bytes(start[:2], "big") % 31 == 0:
+        yield ZLIB
+    if _is_alone(start) or start.startswith(_NO_STREAM):
+        yield LZMA
+
+
+def _is_alone(start: bytes) -> bool:
+    """Tell the old lzma format as liblzma does: a round size of its dictionary, a sane length.
+
+    How joblib tells it counts too: by two bytes. The first byte behind the head is a zero always.
+    """
+    if len(start) < _HEAD or start[0] >= 225 or start[_HEAD - 1]:
+        return False
+    dictionary, length = struct.unpack_from("<IQ", start, 1)
+    top = dictionary.bit_length() - 1
+    rounded = dictionary in (1 << max(top, 0), 3 << max(top - 1, 0), 0xFFFFFFFF)
+    sane = length == 0xFFFFFFFFFFFFFFFF or length < 1 << 38
+    return start.startswith(b"\x5d\0") or (rounded and sane)
+
+
+def _is_skippable(start: bytes) -> bool:
+    """Tell a frame of zstd and lz4 that readers pass over."""
+    return start[1:4] == b"\x2a\x4d\x18" and start[0] >> 4 == 5
+
+
+_HEAD = 14
+_NO_STREAM = bytes(18)  # liblzma takes them for an empty stream of lzma
+
+
+class _Nothing:
+    """A decoder of what holds nothing."""
+
+    eof = True
+    needs_input = False
+    unused_data = b""
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        raise NotImplementedError
+
+
+class _Inflate:
+    """A decoder of raw deflate, with the ways of the others.
+
+    Without the sums around it, which only tell a reader too late.
+    """
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(-zlib.MAX_WBITS)
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        piece = self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+        self.needs_input = len(piece) < max_length and not self._inner.unconsumed_tail
+        return piece
+
+
+def _deflate(_: View, offset: int) -> Stream:
+    return Stream(_Inflate(), offset)
+
+
+def _zlib(_: View, offset: int) -> Stream:
+    return Stream(_Inflate(), offset + 2)
+
+
+def _old_joblib(view: View, offset: int) -> Stream:
+    """Pass over the size that joblib before 0.10 wrote in front: 19 digits, and maybe a space."""
+    space = view.read(offset + 21, 1) == b" "
+    return Stream(_Inflate(), offset + (22 if space else 21) + 2)
+
+
+def _gzip(view: View, offset: int) -> Stream | None:
+    offset = _behind_zeros(view, offset)
+    start = view.read(offset, 10)
+    if len(start) < 10 or start[:3] != b"\x1f\x8b\x08":
+        return None
+    flags = start[3]
+    offset += 10
+    if flags & 4:
+        offset += 2 + int.from_bytes(view.read(offset, 2), "little")
+    for bit in (8, 16):
+        if flags & bit:
+            offset = _behind_zero(view, offset)
+    if flags & 2:
+        offset += 2
+    return Stream(_Inflate(), offset, trailer=8)
+
+
+def _behind_zeros(view: View, offset: int) -> int:
+    """Pass over the zeros that may lie between streams."""
+    limit = offset + _ZEROS
+    while offset < limit and (chunk := view.read(offset, CHUNK)) and not chunk[0]:
+        offset += len(chunk) - len(chunk.lstrip(b"\0"))
+    return offset
+
+
+def _behind_zero(view: View, offset: int) -> int:
+    while (text := view.read(offset, CHUNK)) and b"\0" not in text:
+        offset += len(text)
+    return offset + text.find(b"\0") + 1
+
+
+def _bzip2(view: View, offset: int) -> Stream | None:
+    if view.read(offset, 3) != b"BZh":
+        return None
+    import bz2  # noqa: PLC0415 - few files are compressed
+
+    return Stream(bz2.BZ2Decompressor(), offset, errors=(OSError, ValueError))
+
+
+def _lzma(view: View, offset: int) -> Stream | None:
+    """Begin a stream of xz, lzma or lzip: Python's reader lets any follow any."""
+    end = _behind_zeros(view, offset)
+    # Zeros are streams of nothing to Python, and what is too few for one may begin the next. To xz
+    # they are nothing at all.
+    offset = end - (end - offset) % len(_NO_STREAM)
+    start = view.read(offset, _HEAD)
+    if not _is_alone(start):
+        offset = end
+        start = view.read(offset, _HEAD)
+    if start.startswith(b"LZIP"):
+        return _lzip(start, offset)
+    import lzma  # noqa: PLC0415 - as above
+
+    if start.startswith(b"\xfd7zXZ\0"):
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, _MEMORY)
+        return Stream(decoder, offset, errors=(lzma.LZMAError,))
+    if not _is_alone(start):
+        return None
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_ALONE)
+    dictionary = int.from_bytes(start[1:5], "little")
+    head = start[:1] + min(dictionary, _MEMORY).to_bytes(4, "little") + start[5 : _HEAD - 1]
+    try:
+        decoder.decompress(head)
+    except lzma.LZMAError:
+        return None
+    return Stream(decoder, offset + len(head), 0, (lzma.LZMAError,), _MEMORY)
+
+
+def _lzip(start: bytes, offset: int) -> Stream | None:
+    if len(start) < _HEAD or start[4] > 1:
+        return None
+    trailer = 20 if start[4] else 12
+    return _raw_lzma(1 << (start[5] & 31), (3, 0, 2), offset + 6, trailer)
+
+
+def _zip_lzma(view: View, offset: int) -> Stream | None:
+    start = view.read(offset, 9)
+    if len(start) < 9 or start[2:4] != b"\x05\0" or start[4] >= 225:
+        return None
+    properties, dictionary = struct.unpack_from("<BI", start, 4)
+    coding = (properties % 9, properties // 9 % 5, properties // 45)
+    return _raw_lzma(dictionary, coding, offset + 9)
+
+
+def _raw_lzma(
+    dictionary: int, coding: tuple[int, int, int], offset: int, trailer: int = 0
+) -> Stream | None:
+    """Begin a stream of lzma whose head was read already; `coding`: its lc, lp and pb.
+
+    A dictionary that is too large is needed only by what is as long.
+    """
+    import lzma  # noqa: PLC0415 - as above
+
+    lc, lp, pb = coding
+    if lc + lp > 4:
+        return None
+    size = min(dictionary, _MEMORY)
+    coder = {"id": lzma.FILTER_LZMA1, "dict_size": size, "lc": lc, "lp": lp, "pb": pb}
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[coder])
+    return Stream(decoder, offset, trailer, (lzma.LZMAError, ValueError), _MEMORY)
+
+
+def _skipped(view: View, offset: int, start: bytes) -> Stream | None:
+    """Pass over a frame where readers do."""
+    if not _is_skippable(start):
+        return None
+    return Stream(_Nothing(), offset + 8 + int.from_bytes(view.read(offset + 4, 4), "little"))
+
+
+def _zstd(view: View, offset: int) -> Stream | None:
+    start = view.read(offset, 4)
+    if start != b"\x28\xb5\x2f\xfd":
+        return _skipped(view, offset, start)
+    if sys.version_info >= (3, 14):
+        from compression import zstd  # noqa: PLC0415 - as above
+    else:
+        from backports import zstd  # noqa: PLC0415 - as above
+    return Stream(zstd.ZstdDecompressor(), offset, errors=(zstd.ZstdError,))
+
+
+def _lz4(view: View, offset: int) -> Stream | None:
+    start = view.read(offset, 4)
+    if start != b"\x04\x22\x4d\x18":
+        return _skipped(view, offset, start)
+    import lz4.frame  # noqa: PLC0415 - few have it, and few files need it
+
+    return Stream(lz4.frame.LZ4FrameDecompressor(), offset, errors=(RuntimeError, ValueError))
+
+
+DEFLATE = Layer("deflate", _deflate, many=False)
+ZLIB = Layer("zlib", _zlib, many=False)
+LZMA = Layer("lzma", _lzma)
+BZIP2 = Layer("bz2", _bzip2)
+XZ = Layer("xz", _lzma)
+ZSTD = Layer("zstd", _zstd)
+LZ4 = Layer("lz4", _lz4)
+
+_BEGINNINGS = {
+    b"\x1f\x8b\x08": Layer("gzip", _gzip),
+    b"BZh": BZIP2,
+    b"\xfd7zX": XZ,
+    b"LZIP": Layer("lzip", _lzma),
+    b"\x28\xb5\x2f\xfd": ZSTD,
+    b"\x04\x22\x4d\x18": LZ4,
+    b"ZF0x": Layer("joblib before 0.10", _old_joblib, many=False),
+}
+"""Layers by the first bytes that are theirs alone."""
+ZIPPED = {
+    8: DEFLATE,
+    12: BZIP2,
+    14: Layer("lzma", _zip_lzma, many=False),
+    93: ZSTD,
+    95: XZ,
+}
+"""Layers by the number that a zip gives them."""

@@ -1,0 +1,163 @@
+"""Pickles that stand one behind the other, and what makes bytes count as one.
+
+Nothing marks a pickle: many a text begins as one could. So bytes count as a pickle by what
+following them comes upon, and never by a first byte alone.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from itertools import count
+from typing import NamedTuple
+
+from pickleseal.scanner.containers.views import LONGEST, Bounds, View
+from pickleseal.scanner.machine.cursor import Cursor
+from pickleseal.scanner.machine.trace import (
+    Name,
+    Trace,
+    Use,
+    trace,
+)
+
+_OPCODES = frozenset(b"()0123.BCFGIJKLMNPQRSTUVX]abcdeghijlopqrstu}") | frozenset(range(0x80, 0x99))
+_TORCH_MAGIC = (b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"L119547037146038801333356L\n.")
+_TORCH_PICKLES = 5
+LINE_ENDS = (b"", b"\n", b"\r\n")
+"""What may follow the last pickle and is nothing: an editor puts a line's end there."""
+_START = 2048
+_LONG_PATH = re.compile(rb"c[\w.-]+\n\w+(?:\.\w+){20}")
+"""A name that a walk may give up on at once, as it does on the long first line of a text."""
+_WRAPPER = "NumpyArrayWrapper"
+_AT_WORK = Use.CALLED | Use.MADE | Use.BUILT
+_LOOKS_UP = "it looks up "
+"""How a trace tells of names as such. A text can hold any of them, and does nothing with them."""
+
+
+class Pickle(NamedTuple):
+    """A pickle: how each of its readers reads it, and where it ends.
+
+    `explains_rest`: what follows it belongs to it, or cannot be told apart from it as it broke.
+    """
+
+    readings: tuple[Trace, ...]
+    end: int
+    explains_rest: bool
+
+
+def could_begin(start: bytes) -> bool:
+    """Tell whether the first byte is an opcode."""
+    return bool(start) and start[0] in _OPCODES
+
+
+def pickles(view: View, start: int, bounds: Bounds, *, likely: bool) -> Iterator[Pickle]:
+    """Follow the pickles that stand one behind the other from `start` on.
+
+    `likely`: something else says that there should be one, so that less of it convinces. What ends
+    as a pickle does counts as one if any behind it does.
+    """
+    end = start
+    of_torch = False
+    held: list[Pickle] = []
+    for number in count(1):
+        if not bounds.member():
+            return
+        readings, behind = _readings(view, end, bounds)
+        first = readings[0]
+        more = first.ended and view.read(behind, 3) not in LINE_ENDS
+        convinces = _convinces(first, view.read(end, _START), more=more, likely=likely)
+        if number == 1:
+            of_torch = _is_of_torch(view.read(start, min(behind - start, 64)))
+        end = behind
+        of_tensors = of_torch and number == _TORCH_PICKLES
+        held.append(Pickle(readings, end, of_tensors or not first.ended))
+        if convinces:
+            yield from held
+            held.clear()
+        if of_tensors or not more:
+            return
+
+
+def _is_of_torch(first: bytes) -> bool:
+    """Tell whether the first pickle is the number that torch's old format begins with."""
+    return len(first) < 40 and first.endswith(_TORCH_MAGIC)
+
+
+def _readings(view: View, offset: int, bounds: Bounds) -> tuple[tuple[Trace, ...], int]:
+    """Follow a pickle as joblib reads it and, where that differs, as pickle does; and its end.
+
+    What joblib takes for the bytes of an array are opcodes for pickle. That pickle breaks at them
+    is no fault, but what it comes upon before it does counts.
+    """
+    cursor = _cursor(view, offset)
+    first = trace(cursor, joblib=True)
+    bounds.walked(first.opcodes)
+    if not (first.wrapped_arrays or any(name.name.endswith(_WRAPPER) for name in first.names)):
+        return (first,), offset + cursor.position
+    plain = _cursor(view, offset)
+    second = trace(plain)
+    bounds.walked(second.opcodes)
+    end = (cursor if first.ended else plain).position
+    if not second.limited:
+        second = second._replace(fault=None, ended=True)
+    return (first, second), offset + end
+
+
+def _cursor(view: View, offset: int) -> Cursor:
+    at = offset
+
+    def read(size: int) -> bytes:
+        nonlocal at
+        data = view.read(at, min(size, LONGEST))
+        at += len(data)
+        return data
+
+    def skip(size: int) -> int:
+        nonlocal at
+        passed = view.reach(at + size) - at
+        at += max(passed, 0)
+        return passed
+
+    return Cursor(read, skip)
+
+
+def _convinces(found: Trace, start: bytes, *, more: bool, likely: bool) -> bool:
+    """Tell whether what a walk came upon shows that bytes are a pickle.
+
+    A word list that is sorted can name a thing for each two of its lines, and prose can set a
+    number or two. No text names what can be imported and makes use of it, or ends in STOP. Nor does
+    one keep a walk going until that gives up.
+    """
+    others = found.opcodes - len(found.names)
+    begins = start[:1] == b"\x80"
+    announced = begins or found.protocol > 1
+    if found.ended and (likely or announced or (not more and found.opcodes > 2)):
+        return True
+    as_picklers_do = begins and start[1:] > b"\1"  # none announces 0 and 1, or later on
+    if (likely or as_picklers_do) and others > 3:
+        return True
+    if announced and others > 6:
+        return True
+    acts = any(not clause.startswith(_LOOKS_UP) for clause in found.beyond)
+    if acts and others > 2:
+        return True
+    if found.limited and (others > 2 or _LONG_PATH.search(start)):
+        return True
+    return any(_is_plausible(name, found) for name in found.names)
+
+
+def _is_plausible(name: Name, found: Trace) -> bool:
+    """Tell whether no text would name this, or do with it what is done.
+
+    A module may have any name that a file can have. But each two lines behind "(i" are a call.
+    """
+    others = found.opcodes - len(found.names)
+    at_work = bool(name.uses & _AT_WORK)
+    if not (_is_path(name.module) and _is_path(name.name)):
+        return at_work and others > len(found.names) + 3
+    of_python = name.module.partition(".")[0] in sys.stdlib_module_names
+    return at_work or (of_python and (others > 1 or found.limited))
+
+
+def _is_path(text: str) -> bool:
+    """Tell names and what looks like them, as "x86_64-linux", with dots between."""
+    return all(part and f"_{part.replace('-', '_')}".isidentifier() for part in text.split("."))

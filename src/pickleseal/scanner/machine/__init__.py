@@ -1,0 +1,1 @@
+"""A walk over the opcodes of a pickle that runs none of them."""

@@ -1,0 +1,223 @@
+"""Opcodes that read an argument from the stream, each as CPython's unpicklers read it."""
+
+from collections.abc import Callable
+
+from pickleseal.scanner.machine.cursor import EndOfInput
+from pickleseal.scanner.machine.faults import Fault
+from pickleseal.scanner.machine.literals import (
+    coded,
+    float_line,
+    index_line,
+    int_line,
+    quoted_line,
+    unicode_line,
+    utf8,
+)
+from pickleseal.scanner.machine.stack import NO_FRAME, Step, Walk
+from pickleseal.scanner.machine.uses import call, look_up
+from pickleseal.scanner.machine.values import (
+    BYTES,
+    COMPUTED,
+    GIVEN,
+    LONG_TEXT,
+    MAX_SIZE,
+    NUMBER,
+    TEXT_KEPT,
+    tuple_of,
+)
+
+_NAME_KEPT = 1024
+_HIGHEST_PROTOCOL = 5
+
+# -- arguments of a size that is known, or that stands before them
+
+
+def _size(walk: Walk, width: int, largest: int = MAX_SIZE) -> int:
+    size = int.from_bytes(walk.cursor.take(width), "little")
+    if size > largest:
+        raise Fault("a size is out of range")
+    return size
+
+
+def _counted(width: int, value: object) -> Step:
+    def read(walk: Walk) -> None:
+        walk.cursor.skip(_size(walk, width))
+        walk.stack.append(value)
+
+    return read
+
+
+def _text(width: int, decode: Callable[[bytes], object]) -> Step:
+    def read(walk: Walk) -> None:
+        size = _size(walk, width)
+        if size > TEXT_KEPT:
+            walk.cursor.skip(size)
+            walk.stack.append(LONG_TEXT)
+        else:
+            walk.stack.append(decode(walk.cursor.take(size)))
+
+    return read
+
+
+def _extension(width: int) -> Step:
+    def read(walk: Walk) -> None:
+        code = int.from_bytes(walk.cursor.take(width), "little", signed=width == 4)
+        if code <= 0:
+            raise Fault("an extension code is out of range")
+        walk.record.note(f"it looks up extension code {code}")
+        walk.record.coded = True
+        walk.stack.append(COMPUTED)
+
+    return read
+
+
+def _fixed(width: int, value: object) -> Step:
+    def read(walk: Walk) -> None:
+        walk.cursor.take(width)
+        walk.stack.append(value)
+
+    return read
+
+
+def _short_unicode(walk: Walk) -> None:
+    size = walk.cursor.take(1)[0]
+    walk.stack.append(utf8(walk.cursor.take(size)))
+
+
+def _binint(walk: Walk) -> None:
+    walk.stack.append(int.from_bytes(walk.cursor.take(4), "little", signed=True))
+
+
+def _binint2(walk: Walk) -> None:
+    walk.stack.append(int.from_bytes(walk.cursor.take(2), "little"))
+
+
+def _long1(walk: Walk) -> None:
+    size = walk.cursor.take(1)[0]
+    data = walk.cursor.take(size)
+    walk.stack.append(int.from_bytes(data, "little", signed=True) if size <= 9 else NUMBER)
+
+
+def _long4(walk: Walk) -> None:
+    walk.cursor.skip(_size(walk, 4, (1 << 31) - 1))
+    walk.stack.append(NUMBER)
+
+
+def _long_binget(walk: Walk) -> None:
+    walk.stack.append(walk.memo.get(int.from_bytes(walk.cursor.take(4), "little")))
+
+
+def _long_binput(walk: Walk) -> None:
+    walk.put(int.from_bytes(walk.cursor.take(4), "little"))
+
+
+def _proto(walk: Walk) -> None:
+    protocol = walk.cursor.take(1)[0]
+    if protocol > _HIGHEST_PROTOCOL:
+        raise Fault(f"there is no protocol {protocol}")
+    if walk.protocol not in (0, protocol):
+        walk.record.coded = True
+    walk.protocol = protocol
+    walk.record.protocol = max(walk.record.protocol, protocol)
+
+
+def _frame(walk: Walk) -> None:
+    size = _size(walk, 8)
+    if walk.frame_end not in (NO_FRAME, walk.cursor.position):
+        walk.note_misfit()
+    walk.frame_end = walk.cursor.position + size
+    walk.moved = True
+
+
+# -- arguments that are lines
+
+
+def _int(walk: Walk) -> None:
+    walk.stack.append(int_line(walk.cursor.line(), legacy_octal=True))
+
+
+def _long(walk: Walk) -> None:
+    walk.stack.append(int_line(walk.cursor.line().removesuffix(b"L"), legacy_octal=False))
+
+
+def _float(walk: Walk) -> None:
+    walk.stack.append(float_line(walk.cursor.line()))
+
+
+def _unicode(walk: Walk) -> None:
+    walk.stack.append(unicode_line(walk.cursor.line()))
+
+
+def _string(walk: Walk) -> None:
+    walk.stack.append(quoted_line(walk.cursor.line()))
+
+
+def _persid(walk: Walk) -> None:
+    if not walk.cursor.line().isascii():
+        raise Fault("a persistent id is not ASCII")
+    walk.record.given += 1
+    walk.stack.append(GIVEN)
+
+
+def _get(walk: Walk) -> None:
+    walk.stack.append(walk.memo.get(index_line(walk.cursor.line())))
+
+
+def _put(walk: Walk) -> None:
+    index = index_line(walk.cursor.line())
+    if index < 0:
+        raise Fault("an index of its memo is out of range")
+    walk.put(index)
+
+
+def _name_line(walk: Walk) -> bytes:
+    cursor = walk.cursor
+    try:
+        line = cursor.line()
+    except EndOfInput:
+        # Python's own unpickler takes what is left for a line, and its last byte for the end.
+        line = cursor.data[cursor.at : -1]
+        cursor.skip(len(cursor.data) - cursor.at)
+    if len(line) > _NAME_KEPT:
+        raise Fault(f"a name takes more than {_NAME_KEPT} bytes", limited=True)
+    return line
+
+
+def _name(walk: Walk, encoding: str) -> object:
+    try:
+        module = _name_line(walk).decode(encoding)
+        name = _name_line(walk).decode(encoding)
+    except UnicodeDecodeError:
+        raise Fault("a name is not text") from None
+    return look_up(walk.record, module, name, walk.protocol)
+
+
+def _global(walk: Walk) -> None:
+    walk.stack.append(_name(walk, "utf-8"))
+
+
+def _inst(walk: Walk) -> None:
+    # Python's own unpickler looks the name up first, and misses a mark later.
+    function = _name(walk, "ascii")
+    args = tuple_of(walk.pop_mark())
+    walk.stack.append(call(walk.record, function, args))
+
+
+def unknown(walk: Walk) -> None:
+    """Stop at what no unpickler has an opcode for."""
+    code = walk.cursor.data[walk.cursor.at - 1]
+    walk.cursor.at -= 1
+    raise Fault(f"there is no opcode {code:#04x}")
+
+
+READERS: dict[str, Step] = {
+    "I": _int, "L": _long, "F": _float, "S": _string, "V": _unicode, "P": _persid,
+    "c": _global, "i": _inst, "g": _get, "p": _put,
+    "\x8c": _short_unicode, "j": _long_binget, "r": _long_binput, "J": _binint, "M": _binint2,
+    "G": _fixed(8, NUMBER), "\x8a": _long1, "\x8b": _long4,
+    "B": _counted(4, BYTES), "C": _counted(1, BYTES), "\x8e": _counted(8, BYTES),
+    "\x96": _counted(8, BYTES), "X": _text(4, utf8), "\x8d": _text(8, utf8),
+    "T": _text(4, coded), "U": _text(1, coded), "\x80": _proto, "\x95": _frame,
+    "\x82": _extension(1), "\x83": _extension(2), "\x84": _extension(4),
+}  # fmt: skip
+"""Opcodes that read an argument, which stands at the cursor."""

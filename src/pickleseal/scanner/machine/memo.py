@@ -1,0 +1,103 @@
+"""The memo of a walk: what the stream puts away, and what is kept of it."""
+
+from pickleseal.scanner.machine.faults import Fault
+from pickleseal.scanner.machine.values import (
+    FORGOTTEN,
+    NOTHING,
+    Dict,
+    Dtype,
+    Result,
+    Wrapper,
+    faded,
+)
+
+MAX_TEXT = 48 << 20
+"""Bytes that the texts and dtypes of older entries may take."""
+
+_GAP_KEPT = 64
+_DTYPE_COST = 100
+
+
+class Memo:
+    """What the stream puts away, by its index: a list, and a dict for what is far off.
+
+    `regular` is true while the list has no holes and nothing is far off. Then MEMOIZE, and a put
+    at its end, are an append to `dense`.
+    """
+
+    __slots__ = ("_holes", "_text", "_trimmed", "dense", "far", "regular")
+
+    def __init__(self) -> None:
+        self.dense: list[object] = []
+        self.far: dict[int, object] = {}
+        self.regular = True
+        self._holes = 0
+        self._trimmed = 0
+        self._text = 0
+
+    def put(self, index: int, value: object) -> None:
+        """Put a value away."""
+        dense = self.dense
+        gap = index - len(dense)
+        if gap < 0:
+            self._holes -= dense[index] is NOTHING
+            dense[index] = self._late(value) if index < self._trimmed else value
+        elif gap <= _GAP_KEPT and not self.far:
+            dense.extend([NOTHING] * gap)
+            self._holes += gap
+            dense.append(value)
+        else:
+            self.far[index] = self._late(value)
+        self.regular = not self._holes and not self.far
+
+    def memoize(self, value: object) -> None:
+        """Put it where MEMOIZE does: at the number of entries, which may be taken."""
+        self.put(len(self.dense) - self._holes + len(self.far), value)
+
+    def get(self, index: int) -> object:
+        """Give what was put away, or raise Fault."""
+        value = self.dense[index] if 0 <= index < len(self.dense) else self.far.get(index, NOTHING)
+        if value is NOTHING:
+            raise Fault(f"it asks for entry {index} of its memo, which it never filled")
+        return value
+
+    def trim(self, recent: int) -> None:
+        """Let go of what takes memory before the `recent` newest: all but some texts and dtypes."""
+        dense, start, end = self.dense, self._trimmed, len(self.dense) - recent
+        if end <= start:
+            return
+        self._trimmed = end
+        chunk = dense[start:end]
+        aging = _AGING if self._text <= MAX_TEXT else _AGING_ALL
+        self._text += sum(_size(value) for value in chunk if type(value) in _SIZED)
+        dense[start:end] = [
+            FORGOTTEN
+            if (kind := type(value)) is tuple
+            else _older(value)
+            if kind in aging
+            else value
+            for value in chunk
+        ]
+
+    def _late(self, value: object) -> object:
+        """Give what is kept of a value that is put among the older entries."""
+        if type(value) in _SIZED:
+            self._text += _size(value)
+            return _older(value) if self._text > MAX_TEXT else value
+        return _older(value)
+
+
+def _size(value: object) -> int:
+    return _DTYPE_COST if type(value) is Dtype else value.__sizeof__()
+
+
+def _older(value: object) -> object:
+    """Give what is kept of a value among the older entries, which takes no memory of its own."""
+    if type(value) is Result:
+        return value.of.old
+    return FORGOTTEN if type(value) is Dict else faded(value)
+
+
+_SIZED = frozenset({str, Dtype})
+_AGING = frozenset({tuple, int, Dict, Wrapper, Result})
+_AGING_ALL = _AGING | _SIZED

@@ -1,0 +1,84 @@
+"""The record of a trace: which names are looked up, and what is done that no data needs."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+from pickleseal.errors import shown
+from pickleseal.scanner.machine.faults import Fault
+from pickleseal.scanner.machine.values import (
+    SETTLED,
+    Args,
+    Global,
+    Result,
+)
+
+MAX_NAMES = 20_000
+MAX_BEYOND = 200
+
+_WRAPPERS = frozenset({
+    "joblib.numpy_pickle.NumpyArrayWrapper",
+    "sklearn.externals.joblib.numpy_pickle.NumpyArrayWrapper",
+})  # fmt: skip
+
+
+class Record:
+    """What a trace has come upon; an array of objects adds to that of the stream around it.
+
+    `special`: gives what to do at a call of the global of a name, where its arguments tell more.
+    `wrappers` are joblib's wrappers of arrays among the names. `coded` is as in
+    `machine.Trace`. `given` counts what only the reader could give: objects by their
+    persistent ids, and buffers beside the stream.
+    """
+
+    __slots__ = (
+        "_special", "arrays", "beyond", "coded", "given", "names", "opcodes", "protocol",
+        "wrappers",
+    )  # fmt: skip
+
+    def __init__(self, special: "Callable[[str, str], Special | None]") -> None:
+        self._special = special
+        self.names: dict[tuple[str, str], Global] = {}
+        self.wrappers: set[object] = set()
+        self.beyond: dict[str, None] = {}
+        self.coded = False
+        self.opcodes = 0
+        self.protocol = 0
+        self.arrays = 0
+        self.given = 0
+
+    def note(self, clause: str) -> None:
+        """Tell of a construction that no data needs."""
+        if len(self.beyond) < MAX_BEYOND:
+            self.beyond[clause] = None
+        else:
+            self.beyond["it does more of such"] = None
+
+    def note_done(self, target: Result, what: int, clause: str) -> None:
+        """Put down what is done to an object, and tell of it where no pickler would do it now.
+
+        A pickler adds items or sets keys, and sets the state last.
+        """
+        if target.done & (SETTLED if what == SETTLED else ~what):
+            self.note(clause)
+        target.done |= what
+
+    def look_up(self, module: str, name: str) -> Global:
+        """Give the global of a name, and tell of it."""
+        found = self.names.get((module, name))
+        if found is None:
+            if len(self.names) >= MAX_NAMES:
+                raise Fault(f"it looks up more than {MAX_NAMES} names", limited=True)
+            found = self.names[module, name] = Global(module, name)
+            special = self._special(module, name)
+            if special is not None:
+                found.special = partial(special, self, found)
+            if found.path in _WRAPPERS:
+                self.wrappers.add(found)
+            if "." in name:
+                self.note(f"it looks up the dotted name {shown(module)}.{shown(name)}")
+        return found
+
+
+Special: TypeAlias = Callable[[Record, Global, Args], object]
+"""What to do at a call of a global; gives what the call gives."""

@@ -1,0 +1,243 @@
+"""Functions whose arguments tell what is looked up, made or computed."""
+
+import re
+
+from pickleseal.errors import shown
+from pickleseal.scanner.machine.record import Record, Special
+from pickleseal.scanner.machine.uses import call, look_at_attributes
+from pickleseal.scanner.machine.values import (
+    CALLED,
+    COMPUTED,
+    MADE,
+    MADE_THINGS,
+    SETTLED,
+    Args,
+    Dict,
+    Dtype,
+    Global,
+    Result,
+    is_dunder,
+)
+
+_DTYPE = re.compile(r"[<>=|]?([biufcmMOSUV])([0-9]{1,9})\Z")
+
+
+def special(module: str, name: str) -> Special | None:
+    """Give what to do at a call of the global of this name, or None where it is as any other."""
+    if name.startswith("__pyx_unpickle_"):
+        return _cython
+    return _SPECIAL.get((module, name)) or _HELPERS.get(name)
+
+
+def _getattr(record: Record, function: Global, args: Args) -> object:
+    name = args[1] if args is not None and len(args) > 1 else None
+    if args and len(args) == 2 and name == "_unpickle" and _is_zone(args[0]):
+        return args[0]  # it reads the same files as the class does, by a key that is checked
+    if type(name) is not str:
+        record.note("it takes an attribute whose name it computes")
+    elif is_dunder(name):
+        record.note(f"it takes the attribute {shown(name)}")
+    return Result(function)
+
+
+def _is_zone(value: object) -> bool:
+    return type(value) is Global and value.path == "zoneinfo.ZoneInfo"
+
+
+# -- what makes an object of a class, or calls a function, that it is handed
+
+
+def _class_of(record: Record, args: Args) -> Global | None:
+    """Give the class that the first argument names, and tell where that is computed."""
+    first = args[0] if args else None
+    if type(first) is Global:
+        return first
+    if first is None or type(first) in MADE_THINGS or first is COMPUTED:
+        record.note("it makes an object of what another call gave")
+    return None
+
+
+def _maker(record: Record, function: Global, args: Args) -> object:
+    """Make an object of the first argument, as copyreg's functions do."""
+    made_of = _class_of(record, args)
+    return Result(function) if made_of is None else call(record, made_of, (), MADE)
+
+
+def _reconstructor(record: Record, function: Global, args: Args) -> object:
+    """Make an object, and have the class in the second place fill it with the third argument."""
+    made = _maker(record, function, args)
+    for base in (args or ())[1:2]:
+        if type(base) is not Global:
+            record.note("it makes an object of what another call gave")
+        elif base.module != "builtins":
+            base.uses |= CALLED
+    for state in (args or ())[2:]:
+        look_at_attributes(record, state)
+    return made
+
+
+def _helper(record: Record, function: Global, args: Args) -> object:
+    """Make an object of the first argument, which is told as made by the helper."""
+    made_of = _class_of(record, args)
+    return call(record, made_of, (), MADE) if made_of in record.wrappers else Result(function)
+
+
+def _filling_helper(record: Record, function: Global, args: Args) -> object:
+    """Make an object of the first argument, with what else is handed along."""
+    made_of = _class_of(record, args)
+    if made_of is not None:
+        made_of.uses |= MADE
+    return _helper(record, function, args)
+
+
+def _cython(record: Record, function: Global, args: Args) -> object:
+    """Make an object of a compiled class, and set its state where that is handed along."""
+    made = _helper(record, function, args)
+    state = args[2] if args and len(args) > 2 else None
+    for part in state if type(state) is tuple else (state,):
+        if type(part) is Dict:
+            look_at_attributes(record, part)
+    if state is not None and type(made) is Result:
+        made.done = SETTLED
+    return made
+
+
+def _bit_generator(record: Record, function: Global, args: Args) -> object:
+    """Call the class of one of numpy's generators, or the one that a text names."""
+    _expect(record, function, (args or ())[:1], _BIT_GENERATORS, literals=True)
+    return Result(function)
+
+
+def _generator(record: Record, function: Global, args: Args) -> object:
+    """Call the second argument with the first, where that is no generator yet."""
+    first, second = (args or ())[:1], (args or ())[1:2]
+    made = type(first[0]) is Result and first[0].of.path in _GIVE_BITS if first else False
+    if args is None or not made:
+        _expect(record, function, first, _BIT_GENERATORS, literals=True)
+    _expect(record, function, second, _BITS, literals=False)
+    return Result(function)
+
+
+def _array_by_dill(record: Record, function: Global, args: Args) -> object:
+    """Call the first argument with the second, and set the state of what that gives."""
+    _expect(record, function, (args or (None,))[:1], _ARRAY_MAKERS, literals=False)
+    return Result(function, SETTLED)
+
+
+def _expect(
+    record: Record, function: Global, args: tuple[object, ...], paths: frozenset[str],
+    *, literals: bool,
+) -> None:  # fmt: skip
+    """Tell where a helper that calls its argument is handed another than numpy's own."""
+    for arg in args:
+        known = arg.path in paths if type(arg) is Global else literals and type(arg) is str
+        if not known:
+            record.note(f"it has {shown(function.path)} call something else than numpy does")
+
+
+# -- what makes a dtype
+
+
+def _dtype(_: Record, function: Global, args: Args) -> object:
+    found = None
+    if args and type(args[0]) is str:
+        found = _DTYPE.match(args[0])
+    if found is None:
+        return Dtype(function, "?", None, has_object=False)
+    code, size = found[1], int(found[2])
+    return Dtype(function, code, size * 4 if code == "U" else size, has_object=code == "O")
+
+
+def _string_dtype(_: Record, function: Global, __: Args) -> object:
+    return Dtype(function, "T", None, has_object=True)
+
+
+# -- what imports
+
+
+def _add_extension(record: Record, function: Global, args: Args) -> object:
+    record.note("it registers an extension code")
+    return _importer(record, function, args)
+
+
+def _importer(record: Record, function: Global, args: Args) -> object:
+    """Record what a function imports that takes a module and, it may be, a name in it."""
+    texts = (args or ())[:2]
+    if not texts or type(texts[0]) is not str or (len(texts) > 1 and type(texts[1]) is not str):
+        if len(texts) > 1 and type(texts[0]) is str:
+            record.look_up(texts[0], "")
+        record.note("it imports what it computes")
+        return Result(function)
+    record.look_up(texts[0], str(texts[1]) if len(texts) > 1 else "")
+    return Result(function)
+
+
+def _module_importer(record: Record, function: Global, args: Args) -> object:
+    """Record what a function imports that takes a module, and options."""
+    return _importer(record, function, args[:1] if args else args)
+
+
+def _path_importer(record: Record, function: Global, args: Args) -> object:
+    """Record what a function imports that takes a dotted path or `module:name`."""
+    if args and type(args[0]) is str:
+        colon = ":" in args[0]
+        module, _, name = args[0].partition(":") if colon else args[0].rpartition(".")
+        return _importer(record, function, (module or name, name if module else ""))
+    return _importer(record, function, None)
+
+
+def _type_importer(record: Record, function: Global, args: Args) -> object:
+    """Record what cloudpickle takes from the module `types`."""
+    return _importer(record, function, ("types", *args[:1]) if args else None)
+
+
+_BIT_GENERATORS = frozenset(
+    f"numpy.random.{module}.{name}"
+    for name in ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
+    for module in ("_" + name.lower().removesuffix("dxsm"), name.lower())
+)
+_BITS = frozenset({"numpy.random._pickle.__bit_generator_ctor"})
+_GIVE_BITS = _BITS | _BIT_GENERATORS
+_ARRAY_MAKERS = frozenset({
+    "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
+})  # fmt: skip
+
+_SPECIAL: dict[tuple[str, str], Special] = {
+    ("builtins", "getattr"): _getattr,
+    ("copyreg", "__newobj__"): _maker,
+    ("copyreg", "__newobj_ex__"): _maker,
+    ("copyreg", "_reconstructor"): _reconstructor,
+    ("array", "_array_reconstructor"): _helper,
+    ("numpy.core.multiarray", "_reconstruct"): _helper,
+    ("numpy._core.multiarray", "_reconstruct"): _helper,
+    ("numpy.ma.core", "_mareconstruct"): _filling_helper,
+    ("dill._dill", "_create_array"): _array_by_dill,
+    ("copyreg", "add_extension"): _add_extension,
+    ("numpy", "dtype"): _dtype,
+    ("numpy._core._internal", "_convert_to_stringdtype_kwargs"): _string_dtype,
+    ("numpy.core", "_ufunc_reconstruct"): _importer,
+    ("numpy._core", "_ufunc_reconstruct"): _importer,
+    ("builtins", "__import__"): _module_importer,
+    ("importlib", "__import__"): _module_importer,
+    ("importlib", "import_module"): _module_importer,
+    ("pkgutil", "resolve_name"): _path_importer,
+    ("pydoc", "locate"): _path_importer,
+}
+_HELPERS: dict[str, Special] = {  # wherever a package keeps its copy, or has moved it to
+    "subimport": _module_importer,
+    "_getobject": _importer,
+    "_builtin_type": _type_importer,
+    "_import_module": _path_importer,
+    "unpickle_function": _importer,
+    "newObj": _helper,
+    "new_object": _helper,
+    "_new_Index": _filling_helper,
+    "_new_DatetimeIndex": _filling_helper,
+    "_new_IntervalIndex": _filling_helper,
+    "_new_PeriodIndex": _filling_helper,
+    "_new_TimedeltaIndex": _filling_helper,
+    "__bit_generator_ctor": _bit_generator,
+    "__generator_ctor": _generator,
+    "__randomstate_ctor": _generator,
+    "__RandomState_ctor": _generator,
+}

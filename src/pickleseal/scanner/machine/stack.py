@@ -1,0 +1,120 @@
+"""What an unpickler holds on its way through one stream: its stack, marks, memo and frame."""
+
+from collections.abc import Callable
+from typing import NoReturn, TypeAlias
+
+from pickleseal.scanner.machine.cursor import Cursor
+from pickleseal.scanner.machine.faults import Fault
+from pickleseal.scanner.machine.memo import Memo
+from pickleseal.scanner.machine.record import Record
+from pickleseal.scanner.machine.values import Dict, Result, faded
+
+MAX_OPCODES = 30_000_000
+MAX_HELD = 8_000_000
+"""Entries of stack, marks and memo together."""
+MAX_BURIED = 1_000_000
+"""Objects and dicts that lie deep in the stack."""
+RECENT = 20_000
+"""The newest entries of stack and memo, which are kept as they are."""
+NO_FRAME = 1 << 64
+"""Where the frame ends, outside of one."""
+
+_STAYS = frozenset({Dict, Result})
+_SPARSE_COST = 40  # a far entry of the memo, text included, takes as much as so many near ones
+
+
+class Walk:
+    """One stream: its stack, marks and memo, and where its frame ends.
+
+    Opcodes are read from `held`; `moved` is true where they are to be read from elsewhere now.
+    """
+
+    def __init__(self, cursor: Cursor, record: Record) -> None:
+        self.cursor = cursor
+        self.record = record
+        self.stack: list[object] = []
+        self.marks = [0]  # the first is the bottom of the stack, and no mark
+        self.memo = Memo()
+        self.opcodes = 0
+        self.protocol = 0
+        self.frame_end = NO_FRAME
+        self.held = b""
+        self.moved = False
+        self._checked = 0
+        self._trimmed = 0
+        self._buried = 0
+
+    def check_bounds(self) -> None:
+        """Raise Fault where the stream takes more than a bound; let go of what lies far back."""
+        memo, stack = self.memo, self.stack
+        if self.record.opcodes + self.opcodes >= MAX_OPCODES:
+            raise Fault(f"it has more than {MAX_OPCODES} opcodes", limited=True)
+        held = len(stack) + len(self.marks) + len(memo.dense) + _SPARSE_COST * len(memo.far)
+        if held > MAX_HELD:
+            raise Fault(f"it holds more than {MAX_HELD} values at once", limited=True)
+        memo.trim(RECENT)
+        # What was pushed since the last look may lie below where that one came to.
+        since = self.opcodes - self._checked
+        self._checked = self.opcodes
+        start, end = max(min(self._trimmed, len(stack)) - since, 0), len(stack) - RECENT
+        if end <= 0:
+            self._buried = 0
+        elif start < end:
+            self._trimmed = end
+            stack[start:end] = map(faded, stack[start:end])
+            self._bury(stack[start:end], end)
+
+    def _bury(self, values: list[object], end: int) -> None:
+        """Count what lies deep in the stack and still takes memory; raise Fault at a bound."""
+        for value in values:
+            if type(value) is Dict:
+                value.fields, value.whole = None, False
+        self._buried += sum(map(_STAYS.__contains__, map(type, values)))
+        # What is looked at again is counted again: so the sum is only a reason to count.
+        if self._buried > 2 * MAX_BURIED:
+            self._buried = sum(map(_STAYS.__contains__, map(type, self.stack[:end])))
+            if self._buried > MAX_BURIED:
+                raise Fault(f"it has over {MAX_BURIED} objects deep in its stack", limited=True)
+
+    def note_misfit(self) -> None:
+        """Tell that a frame ends where no opcode does, and go on without it."""
+        # An unpickler that reads from a file may then leave bytes out, another stop.
+        self.record.note("its frames and its opcodes do not fit, so that readers differ")
+        self.frame_end = NO_FRAME
+
+    def underflow(self) -> NoReturn:
+        """Raise the fault of a stack that has too little on it."""
+        raise Fault("it takes more from its stack than is on it")
+
+    def need(self, count: int) -> None:
+        """Raise Fault where fewer than `count` stand on the stack above the last mark."""
+        if len(self.stack) - count < self.marks[-1]:
+            self.underflow()
+
+    def pop(self) -> object:
+        """Take one from the stack."""
+        self.need(1)
+        return self.stack.pop()
+
+    def pop_mark(self) -> list[object]:
+        """Take all that stands above the last mark, and the mark."""
+        if len(self.marks) == 1:
+            raise Fault("it looks for a mark that it never made")
+        start = self.marks.pop()
+        items = self.stack[start:]
+        del self.stack[start:]
+        return items
+
+    def put(self, index: int) -> None:
+        """Put what is on top of the stack into the memo."""
+        stack, memo = self.stack, self.memo
+        if len(stack) <= self.marks[-1]:
+            self.underflow()
+        if index == len(memo.dense) and memo.regular:
+            memo.dense.append(stack[-1])
+        else:
+            memo.put(index, stack[-1])
+
+
+Step: TypeAlias = Callable[[Walk], None]
+"""What an opcode does."""

@@ -1,0 +1,203 @@
+"""Opcodes that work on the stack alone, each as CPython's unpicklers do it."""
+
+from pickleseal.scanner.machine.faults import Fault
+from pickleseal.scanner.machine.stack import Step, Walk
+from pickleseal.scanner.machine.uses import (
+    add_items,
+    call,
+    look_up,
+    set_items,
+    set_state,
+)
+from pickleseal.scanner.machine.values import (
+    BYTES,
+    FIXED,
+    GIVEN,
+    LIST,
+    MADE,
+    SET,
+    Dict,
+    tuple_of,
+)
+
+# -- values that are made
+
+
+def _push(value: object) -> Step:
+    def push(walk: Walk) -> None:
+        walk.stack.append(value)
+
+    return push
+
+
+def _empty_dict(walk: Walk) -> None:
+    walk.stack.append(Dict())
+
+
+def _collect(value: object) -> Step:
+    def collect(walk: Walk) -> None:
+        walk.pop_mark()
+        walk.stack.append(value)
+
+    return collect
+
+
+def _tuple_1(walk: Walk) -> None:
+    stack = walk.stack
+    if len(stack) <= walk.marks[-1]:
+        walk.underflow()
+    stack[-1] = tuple_of(stack[-1:]) if type(stack[-1]) is tuple else (stack[-1],)
+
+
+def _tuple_2(walk: Walk) -> None:
+    stack = walk.stack
+    if len(stack) - 1 <= walk.marks[-1]:
+        walk.underflow()
+    second, first = stack.pop(), stack[-1]
+    deep = type(first) is tuple or type(second) is tuple
+    stack[-1] = tuple_of([first, second]) if deep else (first, second)
+
+
+def _tuple_3(walk: Walk) -> None:
+    stack = walk.stack
+    if len(stack) - 2 <= walk.marks[-1]:
+        walk.underflow()
+    third, second, first = stack.pop(), stack.pop(), stack[-1]
+    deep = type(first) is tuple or type(second) is tuple or type(third) is tuple
+    stack[-1] = tuple_of([first, second, third]) if deep else (first, second, third)
+
+
+def _tuple(walk: Walk) -> None:
+    items = walk.pop_mark()
+    walk.stack.append(tuple_of(items))
+
+
+def _dict(walk: Walk) -> None:
+    items = walk.pop_mark()
+    made = Dict()
+    made.update(items)
+    walk.stack.append(made)
+
+
+# -- items that are added
+
+
+def _setitem(walk: Walk) -> None:
+    walk.need(3)
+    value, key = walk.stack.pop(), walk.stack.pop()
+    set_items(walk.record, walk.stack[-1], (key, value))
+
+
+def _setitems(walk: Walk) -> None:
+    items = walk.pop_mark()
+    walk.need(1)
+    set_items(walk.record, walk.stack[-1], items)
+
+
+def _append(walk: Walk) -> None:
+    walk.need(2)
+    walk.stack.pop()
+    if walk.stack[-1] is not LIST:
+        add_items(walk.record, walk.stack[-1])
+
+
+def _add_marked(walk: Walk) -> None:
+    items = walk.pop_mark()
+    walk.need(1)
+    if items:
+        add_items(walk.record, walk.stack[-1])
+
+
+# -- what stands on the stack
+
+
+def _pop(walk: Walk) -> None:
+    if walk.marks[-1] == len(walk.stack) and len(walk.marks) > 1:
+        walk.marks.pop()
+    else:
+        walk.pop()
+
+
+def _pop_mark(walk: Walk) -> None:
+    walk.pop_mark()
+
+
+def _dup(walk: Walk) -> None:
+    walk.need(1)
+    walk.stack.append(walk.stack[-1])
+
+
+# -- globals, and what is done with them
+
+
+def _stack_global(walk: Walk) -> None:
+    walk.need(2)
+    name, module = walk.stack.pop(), walk.stack.pop()
+    walk.stack.append(look_up(walk.record, module, name, walk.protocol))
+
+
+def _reduce(walk: Walk) -> None:
+    stack = walk.stack
+    if len(stack) - 1 <= walk.marks[-1]:
+        walk.underflow()
+    args, function = stack.pop(), stack[-1]
+    stack[-1] = call(walk.record, function, args)
+
+
+def build(walk: Walk) -> None:
+    """Set the state of what stands below it."""
+    stack = walk.stack
+    if len(stack) - 1 <= walk.marks[-1]:
+        walk.underflow()
+    state = stack.pop()
+    set_state(walk.record, stack[-1], state)
+
+
+def _newobj(walk: Walk) -> None:
+    walk.need(2)
+    args, function = walk.stack.pop(), walk.stack.pop()
+    walk.stack.append(call(walk.record, function, args, MADE))
+
+
+def _newobj_ex(walk: Walk) -> None:
+    walk.need(3)
+    _, args, function = walk.stack.pop(), walk.stack.pop(), walk.stack.pop()
+    walk.stack.append(call(walk.record, function, args, MADE))
+
+
+def _obj(walk: Walk) -> None:
+    items = walk.pop_mark()
+    if not items:
+        walk.underflow()
+    walk.stack.append(call(walk.record, items[0], tuple_of(items[1:])))
+
+
+def _next_buffer(walk: Walk) -> None:
+    walk.record.given += 1
+    walk.stack.append(BYTES)
+
+
+def _binpersid(walk: Walk) -> None:
+    walk.pop()
+    walk.record.given += 1
+    walk.stack.append(GIVEN)
+
+
+def _readonly_buffer(walk: Walk) -> None:
+    walk.need(1)
+    value = walk.stack[-1]
+    # A text of Python 2 is bytes where the reader's encoding is "bytes".
+    if value is LIST or (type(value) in FIXED and type(value) is not str):
+        raise Fault("it takes data for a buffer that is none")
+
+
+WORKERS: dict[str, Step] = {
+    "N": _push(None), "\x88": _push(True), "\x89": _push(False), ")": _push(()),
+    "]": _push(LIST), "\x8f": _push(SET), "}": _empty_dict, "\x97": _next_buffer,
+    "\x98": _readonly_buffer, "l": _collect(LIST), "\x91": _collect(SET), "t": _tuple,
+    "\x85": _tuple_1, "\x86": _tuple_2, "\x87": _tuple_3, "d": _dict,
+    "s": _setitem, "u": _setitems, "a": _append, "e": _add_marked, "\x90": _add_marked,
+    "0": _pop, "1": _pop_mark, "2": _dup, "\x93": _stack_global, "R": _reduce, "b": build,
+    "\x81": _newobj, "\x92": _newobj_ex, "o": _obj, "Q": _binpersid,
+}  # fmt: skip
+"""Opcodes that work on the stack alone, and leave the cursor where it is."""

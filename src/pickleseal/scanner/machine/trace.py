@@ -1,0 +1,230 @@
+"""A walk that does with a pickle what CPython's unpicklers do, save running anything.
+
+What counts is what Modules/_pickle.c does, and Lib/pickle.py where that one goes on; callers may
+also pass `encoding`, `buffers` or `persistent_load`. So the walk stops only where every one of
+them stops, and the names it gives are a superset of what any of them would look up.
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from pickleseal.scanner.machine.arguments import READERS, unknown
+from pickleseal.scanner.machine.cursor import Cursor, EndOfInput
+from pickleseal.scanner.machine.faults import Fault
+from pickleseal.scanner.machine.record import MAX_BEYOND, MAX_NAMES, Record
+from pickleseal.scanner.machine.specials import special
+from pickleseal.scanner.machine.stack import (
+    MAX_HELD,
+    MAX_OPCODES,
+    NO_FRAME,
+    Step,
+    Walk,
+)
+from pickleseal.scanner.machine.stackwork import WORKERS
+from pickleseal.scanner.machine.values import (
+    BYTES,
+    NOTHING,
+    NUMBER,
+    Use,
+)
+from pickleseal.scanner.machine.wrapped import build_with_array
+
+__all__ = ["MAX_BEYOND", "MAX_HELD", "MAX_NAMES", "MAX_OPCODES", "Name", "Trace", "Use", "trace"]
+
+_MARGIN = 320
+_NEAR = frozenset(b"Cr\x6a\x8cGJ")
+"""Opcodes that the loop does itself where it has _MARGIN bytes, which none of them exceeds."""
+_INT4 = struct.Struct("<i")
+_UINT4 = struct.Struct("<I")
+
+
+class Name(NamedTuple):
+    """A name that is looked up, as the unpickler imports it."""
+
+    module: str
+    name: str
+    uses: Use
+
+
+class Trace(NamedTuple):
+    """What unpickling a stream would do, as far as it can be told.
+
+    `names` are without repeats, in order of first appearance. `beyond` tells of constructions
+    that no data needs, one clause each. `fault` is why the walk ended before STOP, and `limited`
+    that this was a bound of the walk's own. `ended` is true where STOP was reached. `protocol`
+    is the highest that the stream declares. `wrapped_arrays` counts joblib's arrays that were
+    passed over, and `given` what only its reader could give: objects by persistent ids, buffers.
+    `coded` tells whether it may look up other names than it spells: by extension codes, which each
+    process gives its own, or since it declares one protocol after another.
+    """
+
+    names: tuple[Name, ...]
+    beyond: tuple[str, ...]
+    fault: str | None
+    limited: bool
+    ended: bool
+    opcodes: int
+    protocol: int
+    wrapped_arrays: int
+    given: int
+    coded: bool
+
+
+def trace(cursor: Cursor, *, joblib: bool = False) -> Trace:
+    """Follow one pickle from the cursor on; the cursor then stands right behind its STOP.
+
+    `joblib`: read as `joblib.load` does, which takes an array's bytes out of the stream.
+    """
+    record = Record(special)
+    walk = Walk(cursor, record)
+    fault, limited = None, False
+    try:
+        _run(walk, _WORKING_JOBLIB if joblib else _WORKING)
+    except Fault as found:
+        fault, limited = f"at byte {cursor.position}: {found}", found.limited
+    except EndOfInput:
+        fault = f"at byte {cursor.position}: it is cut off"
+    names = tuple(Name(g.module, g.name, Use(g.uses)) for g in record.names.values())
+    return Trace(
+        names,
+        tuple(record.beyond),
+        fault,
+        limited,
+        fault is None,
+        record.opcodes + walk.opcodes,
+        record.protocol,
+        record.arrays,
+        record.given,
+        record.coded,
+    )
+
+
+def _run(walk: Walk, working: Sequence[Step | None]) -> object:  # noqa: PLR0915 - one loop, and a call would cost as much as an opcode
+    """Go on to behind STOP and give what is unpickled, or raise Fault or EndOfInput."""
+    # This loop is where an audit spends its time. The opcodes that fitted models are mostly
+    # made of are done on the spot, the rest by two tables of functions. An iterator that is
+    # told where to go on costs half as much as an index that is counted up.
+    cursor, stack, marks, memo = walk.cursor, walk.stack, walk.marks, walk.memo
+    int4, uint4 = _INT4.unpack_from, _UINT4.unpack_from
+    dense = memo.dense
+    while True:
+        data = _window(walk)
+        start, size, number = cursor.at, len(data), walk.opcodes
+        codes: Any = iter(data)
+        left, go_to = codes.__length_hint__, codes.__setstate__
+        try:
+            for number, code in enumerate(codes, walk.opcodes + 1):  # noqa: B007
+                if code == 0x68:  # BINGET
+                    index = next(codes)
+                    value = dense[index] if index < len(dense) else NOTHING
+                    stack.append(memo.get(index) if value is NOTHING else value)
+                elif code == 0x94:  # MEMOIZE
+                    if len(stack) <= marks[-1]:
+                        walk.underflow()
+                    if memo.regular:
+                        dense.append(stack[-1])
+                    else:
+                        memo.memoize(stack[-1])
+                elif code == 0x4B:  # BININT1
+                    stack.append(next(codes))
+                elif (work := working[code]) is not None:
+                    work(walk)
+                elif code == 0x28:  # MARK
+                    marks.append(len(stack))
+                elif code == 0x71:  # BINPUT
+                    index = next(codes)
+                    if index == len(dense) and memo.regular and len(stack) > marks[-1]:
+                        dense.append(stack[-1])
+                    else:
+                        walk.put(index)
+                elif code in _NEAR and (at := size - left()) + _MARGIN <= size:
+                    if code == 0x8C:  # SHORT_BINUNICODE
+                        end = at + 1 + data[at]
+                        stack.append(str(data[at + 1 : end], "utf-8", "surrogatepass"))
+                        go_to(end)
+                    elif code == 0x72:  # LONG_BINPUT
+                        (index,) = uint4(data, at)
+                        if index == len(dense) and memo.regular and len(stack) > marks[-1]:
+                            dense.append(stack[-1])
+                        else:
+                            walk.put(index)
+                        go_to(at + 4)
+                    elif code == 0x6A:  # LONG_BINGET
+                        (index,) = uint4(data, at)
+                        value = dense[index] if index < len(dense) else NOTHING
+                        stack.append(memo.get(index) if value is NOTHING else value)
+                        go_to(at + 4)
+                    elif code == 0x43:  # SHORT_BINBYTES
+                        stack.append(BYTES)
+                        go_to(at + 1 + data[at])
+                    elif code == 0x47:  # BINFLOAT
+                        stack.append(NUMBER)
+                        go_to(at + 8)
+                    else:  # BININT
+                        stack.append(int4(data, at)[0])
+                        go_to(at + 4)
+                elif code == 0x2E:  # STOP
+                    value = walk.pop()
+                    cursor.at = start + size - left()
+                    if walk.frame_end not in (NO_FRAME, cursor.position):
+                        walk.note_misfit()
+                    return value
+                else:
+                    cursor.at = start + size - left()
+                    _READING[code](walk)
+                    at = cursor.at - start
+                    if cursor.data is not walk.held or walk.moved or at > size:
+                        break
+                    go_to(at)
+            else:
+                cursor.at = start + size
+        except StopIteration:
+            # The last byte is an opcode whose argument is not at hand.
+            number -= 1
+            cursor.at = start + size - 1
+            if cursor.position + 1 == walk.frame_end:
+                walk.note_misfit()
+            elif cursor.fill(2) < 2:
+                raise EndOfInput from None
+        except UnicodeDecodeError:
+            cursor.at = start + size - left()
+            raise Fault("its text is no UTF-8") from None
+        except EndOfInput:
+            if cursor.position + len(cursor.data) - cursor.at > walk.frame_end:
+                walk.note_misfit()
+            raise
+        except Fault:
+            if cursor.data is walk.held:
+                cursor.at = max(cursor.at, start + size - left())
+            if cursor.position > walk.frame_end:
+                walk.note_misfit()
+            raise
+        finally:
+            walk.opcodes = number
+
+
+def _window(walk: Walk) -> bytes:
+    """Give what is at hand from the cursor on, up to where a frame ends."""
+    cursor = walk.cursor
+    walk.check_bounds()
+    if cursor.position > walk.frame_end:
+        walk.note_misfit()
+    if cursor.position == walk.frame_end:
+        walk.frame_end = NO_FRAME
+    if not cursor.fill(_MARGIN):
+        raise EndOfInput
+    walk.moved = False
+    walk.held = cursor.data
+    return cursor.data[cursor.at : cursor.at + walk.frame_end - cursor.position]
+
+
+def _run_nested(walk: Walk) -> object:
+    return _run(walk, _WORKING)
+
+
+_WORKING = [WORKERS.get(chr(code)) for code in range(256)]
+_WORKING_JOBLIB = [None if code == ord("b") else _WORKING[code] for code in range(256)]
+"""Setting a state makes joblib read on in the stream."""
+_READING = [READERS.get(chr(code), unknown) for code in range(256)]
+_READING[ord("b")] = build_with_array(_run_nested)

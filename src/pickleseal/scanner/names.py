@@ -1,0 +1,254 @@
+"""The grade of one name: the exact list of good ones, and what is beyond data by where it lives.
+
+docs/explanation/grades.md tells what the grades mean and how the list is made.
+"""
+
+import sys
+from functools import cache, lru_cache
+from pathlib import Path
+
+from pickleseal.scanner.grade import Grade
+from pickleseal.scanner.machine.trace import Use
+
+LIST_VERSION = "2026-11-25"
+"""Which list of good names this is; the head of good_names.txt has what it was made from."""
+
+_LIST = Path(__file__).with_name("good_names.txt")
+_LETTERS = {"b": Use.BUILT.value, "c": Use.CALLED.value, "m": Use.MADE.value}
+_USES = {
+    "".join(letter for letter, bit in _LETTERS.items() if bit & bits): bits
+    for bits in range(0, 16, 2)
+}
+
+# What the list is made from. Of these, a function that is called and not listed is beyond.
+_COVERED = frozenset({"numpy", "scipy", "sklearn", "pandas", "pyarrow", "xgboost", "lightgbm"})
+
+# Modules that Python has had, and may have again in the interpreter that loads the file.
+_GONE = frozenset({
+    "__builtin__", "_abcoll", "_bootlocale", "_dummy_threading", "asynchat", "asyncore",
+    "audioop", "binhex", "cPickle", "cStringIO", "cgi", "cgitb", "chunk", "commands", "compiler",
+    "copy_reg", "crypt", "distutils", "dl", "dummy_threading", "exceptions", "formatter",
+    "future_builtins", "hotshot", "httplib", "ihooks", "imageop", "imghdr", "imp", "imputil",
+    "lib2to3", "macpath", "macurl2path", "mailcap", "msilib", "mutex", "new", "nis", "nntplib",
+    "ossaudiodev", "parser", "pipes", "popen2", "posixfile", "rexec", "sets", "sitecustomize",
+    "smtpd", "sndhdr", "spwd", "statvfs", "sunau", "symbol", "telnetlib", "thread", "toaiff",
+    "urllib2", "urlparse", "user", "usercustomize", "uu", "xdrlib", "xmlrpclib",
+})  # fmt: skip
+
+# Packages that pickle code, run code or install it. Nothing of theirs is data's.
+_PICKLERS = frozenset({
+    "Cython", "IPython", "_distutils_hack", "_pytest", "billiard", "cloudpickle",
+    "cloudpickle_generators", "dill", "easy_install", "execnet", "ipykernel", "ipython_genutils",
+    "jsonpickle", "multiprocess", "nose", "pip", "pkg_resources", "ptpython", "pytest",
+    "pyximport", "setuptools",
+})  # fmt: skip
+
+# Packages whose functions run, import, load or fetch by trade. The list cannot be complete; it need
+# not be, because what is on neither list is never graded as data.
+_RUNNERS = frozenset({
+    "aiohttp", "ansible", "apscheduler", "asteval", "boto3", "botocore", "bpython", "celery",
+    "cffi", "click", "deepspeed", "distributed", "django", "fabric", "fire", "flask", "fsspec",
+    "gevent", "gunicorn", "httpx", "hydra", "invoke", "jedi", "jinja2", "jupyter",
+    "jupyter_client", "jupyter_core", "keyring", "llvmlite", "loky", "mako", "nox", "numba",
+    "numexpr", "paramiko", "parso", "pdbpp", "pexpect", "plumbum", "poetry", "psutil",
+    "ptyprocess", "pudb", "requests", "rpyc", "ruamel", "sh", "smart_open", "supervisor", "sympy",
+    "testpath", "tox", "twisted", "urllib3", "uvicorn", "virtualenv", "wheel", "win32api",
+    "win32com", "wmi", "yaml",
+})  # fmt: skip
+
+# Parts of other packages that do the same: each with a dot behind it, which ends the name.
+# A class of theirs may lie in an ordinary file, and acts only where it is called.
+_REACHING_MODULES = (
+    "huggingface_hub.", "joblib.", "keras.saving.", "keras.src.saving.", "lightgbm.basic.",
+    "mlflow.", "numpy._pytesttester.", "numpy.compat.py3k.", "numpy.ctypeslib.",
+    "numpy.distutils.", "numpy.f2py.", "numpy.lib._datasource.", "numpy.lib._format_impl.",
+    "numpy.lib._npyio_impl.", "numpy.lib.format.", "numpy.lib.npyio.", "numpy.lib.utils.",
+    "pandas.compat.", "pandas.core.computation.", "pandas.io.", "pandas.util.", "pyarrow.cffi.",
+    "pyarrow.filesystem.", "pyarrow.flight.", "pyarrow.fs.", "pyarrow.hdfs.",
+    "pyarrow.serialization.", "scipy._lib._ccallback.", "scipy._lib._pep440.",
+    "scipy._lib._uarray.", "scipy._lib.uarray.", "scipy.datasets.", "scipy.io.", "scipy.weave.",
+    "sklearn.datasets.", "sklearn.externals.", "sklearn.utils.parallel.", "tensorflow.python.",
+    "test.support.", "torch._C.", "torch._dynamo.", "torch._inductor.", "torch._utils_internal.",
+    "torch.cuda.nvtx.", "torch.distributed.", "torch.fx.", "torch.hub.", "torch.jit.",
+    "torch.multiprocessing.", "torch.onnx.", "torch.package.", "torch.serialization.",
+    "torch.utils.", "transformers.dynamic_module_utils.", "transformers.utils.", "xgboost.core.",
+    "xgboost.tracker.",
+)  # fmt: skip
+
+# Arrays that were mapped from a file are kept with their class; only made anew does it open one.
+_REACHING_NAMES = frozenset({
+    ("numpy", "memmap"), ("numpy.core.memmap", "memmap"), ("numpy._core.memmap", "memmap"),
+    ("numpy", "DataSource"), ("pandas", "HDFStore"),
+    ("pandas", "ExcelWriter"), ("pandas", "ExcelFile"), ("pyarrow.lib", "OSFile"),
+    ("pyarrow.lib", "MemoryMappedFile"), ("pyarrow.lib", "CompressedOutputStream"),
+    ("torch", "load"), ("torch", "compile"),
+    ("pyarrow.lib", "PyExtensionType"), ("pyarrow", "PyExtensionType"),
+})  # fmt: skip
+
+# How functions begin that read, write, fetch or run. In the libraries of the list they are beyond
+# even where they are only handed on; elsewhere where they are called.
+_REACHING_STARTS = (
+    "call", "check_output", "compile", "dump", "eval", "exec", "fetch", "fromfile", "genfromtxt",
+    "import", "load", "memmap", "open", "pickle", "popen", "query", "read", "run", "save", "spawn",
+    "system", "to_", "tofile", "write",
+)  # fmt: skip
+_HELPERS = ("__pyx_unpickle_", "_reconstruct", "_rebuild", "_unpickle", "_restore")
+_TESTS = frozenset({"test", "tests", "testing", "_testing", "conftest"})
+
+# What ordinary files have, and what can nevertheless be turned into anything. Never data, and
+# not enough to say that a file reaches beyond it.
+_ORDINARY = {
+    "argparse": "Namespace",
+    "builtins": (
+        "bin classmethod enumerate format getattr hasattr hex isinstance issubclass iter max min"
+        " oct print property repr reversed sorted staticmethod super type zip"
+    ),
+    "calendar": "Calendar",
+    "collections": "UserDict UserList UserString ChainMap",
+    "collections.abc": "Callable Hashable Iterable Iterator Mapping Sequence Set Sized",
+    "configparser": "ConfigParser RawConfigParser SectionProxy",
+    "copyreg": "__newobj_ex__",
+    "enum": "Enum Flag IntEnum IntFlag StrEnum auto",
+    "functools": "partial partialmethod cmp_to_key",
+    "numpy": (
+        "bool bool_ bytes_ complex128 complex64 datetime64 float16 float32 float64 int16 int32"
+        " int64 int8 longdouble object_ str_ timedelta64 uint16 uint32 uint64 uint8 void"
+    ),
+    "numpy.core": "_ufunc_reconstruct",
+    "numpy._core": "_ufunc_reconstruct",
+    "http": "HTTPStatus",
+    "http.cookies": "Morsel SimpleCookie",
+    "inspect": "Parameter Signature _ParameterKind",
+    "itertools": (
+        "chain combinations combinations_with_replacement compress count cycle islice permutations"
+        " product repeat zip_longest"
+    ),
+    "logging": "Logger RootLogger getLogger LogRecord",
+    "numbers": "Complex Integral Number Rational Real",
+    "operator": (
+        "abs add and_ attrgetter concat contains eq floordiv ge getitem gt index inv invert"
+        " is_ is_not itemgetter le lshift lt matmul methodcaller mod mul ne neg not_ or_ pos pow"
+        " rshift sub truediv truth xor"
+    ),
+    "secrets": "SystemRandom",
+    "statistics": "NormalDist fmean geometric_mean harmonic_mean mean median mode pstdev stdev",
+    "string": "Template",
+    "subprocess": "CompletedProcess CalledProcessError TimeoutExpired",
+    "time": "monotonic perf_counter struct_time time",
+    "types": "GenericAlias MappingProxyType NoneType UnionType",
+    "typing": (
+        "Any Callable Dict Generic Iterable Iterator List Literal Mapping NamedTuple Optional"
+        " Sequence Set Tuple Type TypeVar TypedDict Union"
+    ),
+    "unittest.mock": "_SentinelObject",
+    "urllib.parse": "ParseResult SplitResult",
+    "uuid": "SafeUUID",
+    "weakref": "WeakKeyDictionary WeakSet WeakValueDictionary",
+    "xml.etree.ElementTree": "Element ElementTree",
+    "zoneinfo": "ZoneInfo",
+    "dill._dill": "_load_type",
+}
+_STATES = frozenset({"_codecs", "array", "builtins", "datetime", "decimal", "numpy", "uuid"})
+_ANYWAY = (Use.LOOKED_UP | Use.STATE).value
+_TWINS = {"_operator": "operator", "_collections_abc": "collections.abc", "_functools": "functools"}
+
+
+@cache
+def _good() -> dict[str, int]:
+    """Give the list: for a module and a name in it, with a space between, the bits of its uses."""
+    good = {}
+    module = ""
+    for line in _LIST.read_text(encoding="utf-8").splitlines():
+        if line[0] == " ":
+            name, _, uses = line[1:].partition(" ")
+            good[f"{module} {name}"] = _USES[uses]
+        elif line[0] != "#":
+            module = line
+    return good
+
+
+@cache
+def _ordinary() -> frozenset[str]:
+    return frozenset(
+        f"{module} {name}" for module, names in _ORDINARY.items() for name in names.split()
+    )
+
+
+def grade_name(module: str, name: str, uses: Use) -> Grade:
+    """Tell what a name may reach for, from where it lives and how it is used: nothing is imported.
+
+    `module` and `name` are as the unpickler imports them. A name counts as data only where each of
+    its uses is on the list.
+    """
+    # The same names come again in one file after the other; long ones are no library's.
+    known = len(module) + len(name) < 200
+    return _remembered(module, name, uses) if known else _judged(module, name, uses)
+
+
+def _judged(module: str, name: str, uses: Use) -> Grade:
+    key = f"{module} {name}"
+    listed = _good().get(key)
+    if listed is not None and not uses.value & ~(listed | _ANYWAY):
+        return Grade.DATA if Use.STATE not in uses or _is_state(module, name) else Grade.UNKNOWN
+    if listed is not None and not _is_function(name):
+        return Grade.UNKNOWN
+    if f"{_TWINS.get(module, module)} {name}" in _ordinary():
+        return Grade.UNKNOWN
+    return Grade.BEYOND if _reaches(module, name, uses) else Grade.UNKNOWN
+
+
+_remembered = lru_cache(maxsize=4096)(_judged)
+
+
+def _reaches(module: str, name: str, uses: Use) -> bool:
+    """Tell whether a name that is not good reaches beyond data."""
+    parts = module.split(".")
+    root = parts[0]
+    if root in sys.stdlib_module_names or root in _GONE or root in _PICKLERS:
+        return True
+    if root in _RUNNERS and _is_function(name):
+        return True
+    if _is_test(parts[1:]) or not _DOORS.isdisjoint(parts) or _goes_through(name):
+        return True
+    if f"{module}.".startswith(_REACHING_MODULES):
+        return Use.CALLED in uses or _is_function(name)
+    if (module, name) in _REACHING_NAMES:
+        return bool(uses & (Use.CALLED | Use.MADE))
+    acts = name.lstrip("_").startswith(_REACHING_STARTS)
+    called = Use.CALLED in uses and _is_function(name)
+    if root not in _COVERED:
+        return acts and called
+    if name in sys.stdlib_module_names or acts:
+        return True
+    return called and not name.startswith(_HELPERS)
+
+
+def _is_state(module: str, name: str) -> bool:
+    """Tell whether what a good name gives may be the state of something else."""
+    # A state that has `items` gives attributes, of which a walk does not know the names.
+    root = module.partition(".")[0]
+    if root == "pandas":
+        return name.endswith(("Dtype", "Array", "Index"))
+    return root in _STATES
+
+
+def _is_function(name: str) -> bool:
+    return name.lstrip("_")[:1].islower()
+
+
+def _is_test(parts: list[str]) -> bool:
+    return any(part in _TESTS or part.startswith("test_") for part in parts)
+
+
+def _goes_through(name: str) -> bool:
+    """Tell whether a name passes through another: a module that is imported there, or a class."""
+    first = name.partition(".")[0]
+    return "." in name or first in _DOORS or (name[:2] == "__" and not name.startswith(_HELPERS))
+
+
+# Modules that other modules import, and that nobody's function, class or module is named after;
+# and `moves`, under which six has Python's own.
+_DOORS = frozenset({
+    "builtins", "ctypes", "importlib", "marshal", "moves", "nt", "os", "pickle", "posix", "shutil",
+    "socket", "subprocess", "sys",
+})  # fmt: skip

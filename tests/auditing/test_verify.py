@@ -1,0 +1,142 @@
+"""`pickleseal verify FOLDER`: all that should be sealed there is, or is told."""
+
+import gzip
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import as_json, run
+from watching import Mark
+
+from pickleseal import Keyring, open_keyring, signed_dump
+from pickleseal.auditing.verify import Outcome, verify_all
+from pickleseal.files.walk import LeftOut
+
+
+@pytest.fixture
+def models(tmp_path: Path, ring: Keyring) -> Path:
+    folder = tmp_path / "models"
+    (folder / "deep").mkdir(parents=True)
+    signed_dump(1, folder / "one.pkl", keyring=ring, context="m")
+    signed_dump(2, folder / "deep" / "two.pkl", keyring=ring, context="m")
+    (folder / "README.md").write_text("Two models.\n")
+    np.save(folder / "numbers.npy", np.arange(3))
+    return folder
+
+
+def outcomes(folder: Path, ring: Keyring, context: str | None = None) -> dict[str, Outcome]:
+    found = verify_all([str(folder)], keyring=ring, context=context)
+    return {os.path.basename(one.path): one.outcome for one in found}
+
+
+def test_a_folder_is_in_order_where_all_that_should_be_sealed_is(
+    models: Path, ring: Keyring
+) -> None:
+    assert outcomes(models, ring) == {
+        "one.pkl": Outcome.WHOLE,
+        "two.pkl": Outcome.WHOLE,
+        "README.md": Outcome.NO_ARTIFACT,
+        "numbers.npy": Outcome.NO_ARTIFACT,
+    }
+
+
+def test_a_pickle_without_a_seal_is_refused_whatever_its_name(models: Path, ring: Keyring) -> None:
+    mark = models.parent / "mark"
+    armed = pickle.dumps(Mark(mark))
+    (models / "bare.pkl").write_bytes(pickle.dumps(1))
+    (models / "deep" / "notes.txt").write_bytes(armed)
+    (models / "packed").write_bytes(gzip.compress(armed))
+    (models / "pointer.pkl").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    found = outcomes(models, ring)
+    refused = {name for name, outcome in found.items() if outcome is Outcome.REFUSED}
+    assert refused == {"bare.pkl", "notes.txt", "packed", "pointer.pkl"}
+    assert not mark.exists()
+
+
+def test_what_was_changed_or_is_for_something_else_is_refused(models: Path, ring: Keyring) -> None:
+    data = bytearray((models / "one.pkl").read_bytes())
+    data[-40] ^= 1
+    (models / "one.pkl").write_bytes(data)
+    signed_dump(3, models / "other.pkl", keyring=ring, context="n")
+    assert outcomes(models, ring)["one.pkl"] is Outcome.REFUSED
+    assert outcomes(models, ring)["other.pkl"] is Outcome.WHOLE
+    assert outcomes(models, ring, context="m")["other.pkl"] is Outcome.REFUSED
+
+
+def test_a_backup_of_adopt_and_a_link_are_told_and_fail_nothing(
+    tmp_path: Path, ring_directory: Path
+) -> None:
+    folder = tmp_path / "old"
+    folder.mkdir()
+    (folder / "model.pkl").write_bytes(pickle.dumps([1]))
+    assert run("adopt", folder, "--yes", "--keyring", ring_directory).returncode == 0
+    (folder / "link.pkl").symlink_to("model.pkl")
+    ring = open_keyring(ring_directory)
+    assert outcomes(folder, ring) == {
+        "model.pkl": Outcome.WHOLE,
+        "model.pkl.unsealed": Outcome.SKIPPED,
+        "link.pkl": Outcome.SKIPPED,
+    }
+    done = run("verify", folder, "--keyring", ring_directory)
+    assert done.returncode == 0
+    assert "model.pkl.unsealed" in done.stdout
+
+
+def test_a_file_that_is_named_must_be_sealed(models: Path, ring: Keyring) -> None:
+    for path in (models / "README.md", models / "numbers.npy"):
+        (one,) = verify_all([str(path)], keyring=ring)
+        assert one.outcome is Outcome.REFUSED
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read all")
+def test_a_folder_that_cannot_be_read_is_no_verdict(models: Path, ring: Keyring) -> None:
+    (models / "deep").chmod(0)
+    try:
+        assert outcomes(models, ring)["deep"] is Outcome.UNREADABLE
+    finally:
+        (models / "deep").chmod(0o700)
+
+
+def test_a_folder_that_comes_to_be_a_link_is_not_followed(
+    models: Path, ring: Keyring, tmp_path: Path
+) -> None:
+    work = verify_all([str(models)], keyring=ring)
+    first = next(work)
+    assert first.outcome is Outcome.NO_ARTIFACT
+    (models / "deep").rename(tmp_path / "away")
+    (models / "deep").symlink_to(tmp_path / "away")
+    found = {os.path.basename(one.path): one.outcome for one in work}
+    assert found["deep"] is Outcome.UNREADABLE
+
+
+def test_the_exit_codes_and_the_document(tmp_path: Path, ring_directory: Path) -> None:
+    folder = tmp_path / "models"
+    (folder / "empty").mkdir(parents=True)
+    (folder / "venv").mkdir()
+    (folder / "venv" / "theirs.pkl").write_bytes(pickle.dumps(1))
+    ring = ("--keyring", ring_directory)
+    assert run("verify", folder, *ring).returncode == 2  # there is nothing to check
+    signed_dump([1], folder / "one.pkl", keyring=open_keyring(ring_directory))
+    (folder / "notes.txt").write_text("x")
+    good = run("verify", folder, "--json", *ring)
+    assert good.returncode == 0
+    told = as_json(good)
+    assert [(one["path"], one["verdict"]) for one in told["files"]] == [
+        (str(folder / "one.pkl"), "whole")
+    ]
+    assert told["left_out"] == {"files": 1, "folders": {str(folder / "venv"): 1}}
+    (folder / "two.pkl").write_bytes(pickle.dumps(2))
+    bad = run("verify", folder, *ring)
+    assert bad.returncode == 1
+    assert "two.pkl" in bad.stdout
+    assert run("verify", folder, folder / "gone", *ring).returncode == 2
+
+
+def test_what_is_left_out_is_counted_for_library_callers(models: Path, ring: Keyring) -> None:
+    (models / ".git").mkdir()
+    (models / ".git" / "a").write_bytes(b"")
+    left_out = LeftOut()
+    list(verify_all([str(models)], keyring=ring, left_out=left_out))
+    assert left_out.files == 1

@@ -1,0 +1,139 @@
+"""Walking through folders: what is passed over, by one rule for every command, and counted."""
+
+import json
+import os
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+from command import as_json, run
+
+import pickleseal
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project whose own file is one of six; the others lie where other programs keep theirs."""
+    project = tmp_path / "project"
+    (project / "models").mkdir(parents=True)
+    (project / "models" / "mine.pkl").write_bytes(pickle.dumps(1))
+    environment = project / "runtime"  # by no name that tells
+    (environment / "lib" / "site-packages").mkdir(parents=True)
+    (environment / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    (environment / "lib" / "site-packages" / "theirs.pkl").write_bytes(pickle.dumps(2))
+    (project / "conda" / "conda-meta").mkdir(parents=True)
+    (project / "conda" / "theirs.pkl").write_bytes(pickle.dumps(3))
+    for name in (".git", "node_modules"):
+        (project / name).mkdir()
+        (project / name / "theirs.pkl").write_bytes(pickle.dumps(4))
+    return project
+
+
+def test_folders_of_other_programs_are_left_out_and_their_files_counted(project: Path) -> None:
+    told = json.loads(run("audit", project, "--format", "json").stdout)
+    assert [one["path"] for one in told["findings"]] == [str(project / "models" / "mine.pkl")]
+    assert told["left_out"] == {
+        "files": 5,
+        "folders": {
+            str(project / ".git"): 1,
+            str(project / "conda"): 1,
+            str(project / "node_modules"): 1,
+            str(project / "runtime"): 2,
+        },
+    }
+    (said,) = [line for line in run("audit", project).stderr.splitlines() if "left out" in line]
+    assert "5 files" in said
+    sarif = json.loads(run("audit", project, "--format", "sarif").stdout)
+    assert sarif["runs"][0]["properties"] == {"filesLeftOut": 5}
+    page = project / "report.html"
+    run("audit", project, "--html", page)
+    assert "5 files in 4 folders of other programs" in page.read_text()
+
+
+@pytest.mark.parametrize("named", ["runtime", "runtime/lib", "runtime/lib/site-packages"])
+def test_what_lies_in_a_folder_of_others_is_audited_where_that_is_named(
+    project: Path, named: str
+) -> None:
+    told = json.loads(run("audit", project / named, "--format", "json").stdout)
+    names = {os.path.basename(one["path"]) for one in told["findings"]}
+    assert "theirs.pkl" in names
+    assert told["left_out"] == {"files": 0, "folders": {}}
+
+
+def test_files_that_are_left_out_are_not_opened(project: Path) -> None:
+    opened: list[str] = []
+    watching = True
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if watching and event == "open" and "theirs" in str(arguments[0]):
+            opened.append(str(arguments[0]))
+
+    sys.addaudithook(hook)
+    report = pickleseal.audit(project).report()
+    watching = False
+    assert report.left_out.files == 5
+    assert not opened
+
+
+def test_an_audit_of_nothing_but_what_is_left_out_could_not_run(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "a.pkl").write_bytes(pickle.dumps(1))
+    done = run("audit", tmp_path)
+    assert done.returncode == 2
+    assert "left out 1 file" in done.stderr
+
+
+def test_a_listed_file_in_a_folder_that_is_left_out_is_not_missing_and_not_in_order(
+    project: Path, ring_directory: Path
+) -> None:
+    ring = ("--keyring", ring_directory)
+    inner = project / "runtime"
+    assert run("audit", inner, "--inventory", "the.list", *ring, cwd=project).returncode == 1
+    done = run("audit", project, "--baseline", "the.list", "--format", "json", *ring, cwd=project)
+    found = {os.path.basename(one["path"]): one for one in json.loads(done.stdout)["findings"]}
+    assert found["theirs.pkl"]["verdict"] == "skipped"
+    assert found["theirs.pkl"]["level"] == "warning"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("adopt", "--dry-run"),
+        ("extract", "--to", "plain"),
+        ("reseal", "--dry-run"),
+        ("verify",),
+        ("find-loads",),
+    ],
+    ids=lambda command: command[0],
+)
+def test_every_command_that_walks_leaves_out_the_same(
+    project: Path, ring_directory: Path, command: tuple[str, ...]
+) -> None:
+    (project / "models" / "mine.py").write_text("import pickle\npickle.loads(b'N.')\n")
+    ring = () if command[0] == "find-loads" else ("--keyring", ring_directory)
+    name, *options = command
+    done = run(name, project, *options, *ring, cwd=project)
+    assert "left out 5 files" in done.stderr
+    told = as_json(run(name, project, *options, *ring, "--json", cwd=project))
+    assert told["left_out"]["files"] == 5
+    assert "theirs" not in done.stdout
+
+
+def test_a_notebook_and_a_shell_show_the_count(project: Path) -> None:
+    report = pickleseal.audit(project).report()
+    assert "5 in folders of other programs left out" in report._repr_html_()
+    assert "5 left out" in repr(report)
+
+
+def test_a_folder_that_is_named_twice_is_counted_once(project: Path) -> None:
+    report = pickleseal.audit([project, project / "models" / os.pardir]).report()
+    assert report.left_out.files == 5
+
+
+def test_what_is_adopted_in_a_folder_of_others_was_named(
+    project: Path, ring_directory: Path
+) -> None:
+    packages = project / "runtime" / "lib" / "site-packages"
+    told = as_json(run("adopt", packages, "--dry-run", "--json", "--keyring", ring_directory))
+    assert [one["outcome"] for one in told["files"]] == ["ready"]

@@ -1,0 +1,1075 @@
+"""`pickleseal keys doctor`: what it finds, that its mends mend, and what it never does."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from pickleseal import KeyringError, Suite, open_keyring
+from pickleseal.errors import shown
+from pickleseal.keys.key import KeyLine, outline
+from pickleseal.keys.roster import Roster
+from pickleseal.keys.store import permissions
+from pickleseal.keys.store.changes import (
+    UNLIMITED,
+    Limits,
+    Made,
+    change_roster,
+    create_key,
+    import_keys,
+    rotate,
+)
+from pickleseal.keys.store.directory import INDEX
+from pickleseal.keys.store.doctor import (
+    DAY,
+    MAX_AGE,
+    Finding,
+    examine,
+)
+from pickleseal.keys.store.surroundings import shared_kind, synced_folder
+
+posix = pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
+as_root = pytest.mark.skipif(
+    not permissions.CHECKED or os.geteuid() != 0, reason="only root can give files away"
+)
+NOW = int(time.time())
+
+
+class Outcome(NamedTuple):
+    code: int
+    findings: list[Finding]
+    text: str
+
+
+def new_key(folder: Path, *, created: int = NOW, limits: Limits = UNLIMITED) -> Made:
+    return create_key(folder, suite=Suite.BLAKE3, note="", now=created, limits=limits)
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Path:
+    """Give a ring, made today, with which all is well."""
+    folder = tmp_path / "a ring"
+    new_key(folder)
+    return folder
+
+
+def key_file(folder: Path) -> Path:
+    (file,) = folder.glob("*.key")
+    return file
+
+
+@pytest.fixture(autouse=True)
+def _nothing_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the CI that runs the tests, and the hook of git that may do so."""
+    for name in list(os.environ):
+        if name == "CI" or name.startswith("GIT_"):
+            monkeypatch.delenv(name)
+
+
+def start(
+    *arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command where there is no terminal."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pickleseal", "keys", "doctor", *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=60,
+        env={**os.environ, "COLUMNS": "80", "PYTHONUTF8": "1", **(env or {})},
+        cwd=cwd,
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def state_of(place: Path) -> dict[str, tuple[object, ...]]:
+    """Give all that a look around must leave as it is."""
+    state: dict[str, tuple[object, ...]] = {}
+    for path in (place, *place.rglob("*")):
+        status = os.lstat(path)
+        state[str(path)] = (status.st_mode, status.st_uid, status.st_size, status.st_mtime_ns)
+    return state
+
+
+def secrets_in(place: Path) -> list[str]:
+    """Give what must not be shown: the long fields of key lines, but not the ids."""
+    lines = [path.read_text() for path in place.rglob("*.key*") if path.is_file()]
+    return [field for line in lines for field in line.split(".")[2:-1] if len(field) > 20]
+
+
+def look(folder: Path, *, max_age: int = MAX_AGE, env: dict[str, str] | None = None) -> Outcome:
+    """Look at a ring. Nothing changes, no secret is shown, and the command tells the same."""
+    before = state_of(folder.parent)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, text in (env or {}).items():
+            patch.setenv(name, text)
+        findings = examine(folder, now=int(time.time()), max_age=max_age)
+    if not findings:
+        assert state_of(folder.parent) == before
+        return Outcome(0, [], "")
+    done = start("--keyring", folder, "--max-age", max_age, env=env)
+    assert done.returncode == 1
+    assert done.stdout.count("mend it: ") == len(findings)
+    for finding in findings:
+        assert shown(finding.place) in done.stdout
+        assert shown(finding.fix) in done.stdout
+    assert state_of(folder.parent) == before
+    for secret in secrets_in(folder.parent):
+        assert secret not in done.stdout + done.stderr + str(findings)
+    return Outcome(1, findings, done.stdout + done.stderr)
+
+
+def mend(finding: Finding) -> None:
+    """Run a finding's mend as a user would who copies it."""
+    shell = "bash" if "$'" in finding.fix else "sh"
+    ours = str(Path(sys.executable).parent)
+    env = {**os.environ, "PATH": ours + os.pathsep + os.environ["PATH"]}
+    done = subprocess.run(
+        [shell, "-c", finding.fix],
+        stdin=subprocess.DEVNULL,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def change_index(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    index = json.loads((folder / INDEX).read_text())
+    change(index)
+    (folder / INDEX).write_text(json.dumps(index))
+
+
+def git(folder: Path, *arguments: str) -> None:
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *author, "-C", folder, *arguments], check=True, capture_output=True)
+
+
+def test_with_a_new_ring_all_is_well(ring: Path) -> None:
+    assert look(ring).code == 0
+    human = start("--keyring", ring)
+    assert human.returncode == 0
+    assert human.stdout == f"✓ all is well with {ring}\n"
+    assert not human.stderr
+    done = start("--keyring", ring, "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == {
+        "keyring": str(ring),
+        "permissions_checked": permissions.CHECKED,
+        "findings": [],
+    }
+
+
+def test_a_ring_can_be_named_in_each_usual_way(ring: Path, tmp_path: Path) -> None:
+    key_file(ring).with_suffix(".tmp").touch()
+    env = {"PICKLESEAL_KEYRING": str(ring)}
+    (tmp_path / "link").symlink_to(ring)
+    seen = [
+        start("--keyring", ring, "--json"),
+        start("--keyring", ring.name, "--json", cwd=tmp_path),
+        start("--keyring", tmp_path / "link", "--json"),
+        start("--json", env=env),
+    ]
+    assert [done.returncode for done in seen] == [1] * 4
+    findings = [json.loads(done.stdout)["findings"] for done in seen]
+    assert findings == [findings[0]] * 4
+
+
+# --- who can reach it ------------------------------------------------------------------------
+
+
+def to_a_group(path: Path) -> None:
+    path.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(path, 0, 12345)
+    elif permissions._private_group(path.stat(), path):
+        pytest.skip("this user's files belong to a group of nobody else")
+
+
+def key_elsewhere(folder: Path) -> None:
+    elsewhere = folder.parent / "elsewhere"
+    elsewhere.mkdir()
+    file = key_file(folder)
+    file.rename(elsewhere / "secret")
+    file.symlink_to(elsewhere / "secret")
+    elsewhere.chmod(0o777)
+
+
+OPEN: dict[str, tuple[Callable[[Path], object], Callable[[Path], Path], str]] = {
+    "a key that all can read": (lambda f: key_file(f).chmod(0o604), key_file, "read"),
+    "a key that all can write": (lambda f: key_file(f).chmod(0o602), key_file, "change"),
+    "a key that a group can read": (lambda f: to_a_group(key_file(f)), key_file, "read"),
+    "an index that all can write": (
+        lambda f: (f / INDEX).chmod(0o646),
+        lambda f: f / INDEX,
+        "change",
+    ),
+    "a folder that all can write": (lambda f: f.chmod(0o777), lambda f: f, "replace"),
+    "a sticky folder that all can write": (lambda f: f.chmod(0o1777), lambda f: f, "replace"),
+    "a folder above that all can write": (
+        lambda f: f.parent.chmod(0o777),
+        lambda f: f.parent,
+        "replace",
+    ),
+    "a folder that a link leads to": (
+        key_elsewhere,
+        lambda f: f.parent / "elsewhere",
+        "replace",
+    ),
+}
+
+
+@posix
+@pytest.mark.parametrize("name", OPEN)
+def test_what_lies_open_to_others_is_found_and_mended(name: str, ring: Path) -> None:
+    spoil, place_of, word = OPEN[name]
+    spoil(ring)
+    with pytest.raises(KeyringError):
+        open_keyring(ring)
+    finding, *others = look(ring).findings
+    assert finding.place == str(place_of(ring))
+    assert word in finding.problem
+    assert all("not read" in other.problem for other in others)
+    mend(finding)
+    assert look(ring).code == 0
+    assert open_keyring(ring)
+
+
+@as_root
+@pytest.mark.parametrize("what", ["key", "index", "folder", "parent"])
+def test_what_belongs_to_another_user_is_found_and_mended(what: str, ring: Path) -> None:
+    place = {"key": key_file(ring), "index": ring / INDEX, "folder": ring, "parent": ring.parent}
+    os.chown(place[what], 12345, -1)
+    (finding,) = (f for f in look(ring).findings if "12345" in f.problem)
+    assert finding.place == str(place[what])
+    if what in ("folder", "parent"):
+        # Nobody should take a folder away from its owner to make a planted ring trusted.
+        assert "of your own" in finding.fix
+        os.chown(place[what], 0, -1)
+    else:
+        mend(finding)
+    assert look(ring).code == 0
+
+
+@posix
+def test_all_that_lies_open_is_told_at_once_and_each_thing_once(ring: Path) -> None:
+    for _ in range(3):
+        new_key(ring)
+    files = list(ring.glob("*.key"))
+    for path in (*files, ring, ring.parent):
+        path.chmod(0o777)
+    (ring / INDEX).chmod(0o666)
+    findings = look(ring).findings
+    told = [f.place for f in findings if "not read" not in f.problem]
+    assert sorted(told) == sorted(map(str, [*files, ring, ring.parent, ring / INDEX]))
+    for finding in findings:
+        mend(finding)  # the last of them is to look again, and by then all is well
+    assert look(ring).code == 0
+
+
+@posix
+def test_files_that_others_can_read_do_not_hide_what_else_is_wrong(ring: Path) -> None:
+    key_file(ring).chmod(0o644)
+    new_key(ring).path.unlink()
+    (ring / "left.tmp").touch()
+    problems = [finding.problem for finding in look(ring).findings]
+    assert len(problems) == 3
+    assert [word in p for word, p in zip(("read", "missing", "left"), problems, strict=True)]
+
+
+@posix
+def test_files_that_a_group_may_read_by_agreement_are_well(ring: Path) -> None:
+    to_a_group(key_file(ring))
+    assert look(ring).code == 1
+    assert look(ring, env={"PICKLESEAL_GROUP_READ": "1"}).code == 0
+
+
+@posix
+@pytest.mark.parametrize("listed", ["listed", ""])
+@pytest.mark.parametrize(
+    "kind", ["pipe", "folder", "link to a device", "link to a pipe", "link to a folder"]
+)
+def test_what_is_no_file_is_found_without_waiting_and_removed(
+    kind: str, listed: str, ring: Path, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    path = key_file(ring) if listed else ring / f"{'0' * 32}.key"
+    path.unlink(missing_ok=True)
+    ways: dict[str, Callable[[], object]] = {
+        "pipe": lambda: os.mkfifo(path),
+        "folder": path.mkdir,
+        "link to a device": lambda: path.symlink_to("/dev/zero"),
+        "link to a pipe": lambda: path.symlink_to(tmp_path / "fifo"),
+        "link to a folder": lambda: path.symlink_to(tmp_path / "folder"),
+    }
+    ways[kind]()
+    (finding,) = look(ring).findings
+    assert finding.place == str(path)
+    assert "not a regular file" in finding.problem
+    mend(finding)
+    # What the link led to is nothing of the ring's.
+    assert Path("/dev/zero").exists()
+    assert (tmp_path / "fifo").exists()
+    assert (tmp_path / "folder").exists()
+    assert ["missing" in f.problem for f in look(ring).findings] == [True] * bool(listed)
+
+
+def test_a_file_that_may_be_the_only_copy_of_a_key_is_laid_aside_and_not_removed(
+    ring: Path,
+) -> None:
+    """As when an old keyring.json was put back: the newest key is not listed there."""
+    old = (ring / INDEX).read_bytes()
+    newest = new_key(ring).path
+    text = newest.read_text()
+    new_index = (ring / INDEX).read_bytes()
+    (ring / INDEX).write_bytes(old)
+    (finding,) = look(ring).findings
+    mend(finding)
+    assert look(ring).code == 0
+    aside = newest.with_name(f"{newest.name}.unlisted")
+    assert aside.read_text() == text
+    (ring / INDEX).write_bytes(new_index)
+    aside.rename(newest)
+    assert look(ring).code == 0
+
+
+def test_a_key_file_under_a_name_of_its_own_gets_that_of_its_key(ring: Path) -> None:
+    file = key_file(ring)
+    file.rename(ring / "mine.key")
+    missing, misnamed = sorted(look(ring).findings, key=lambda f: "mine" in f.place)
+    assert "missing" in missing.problem
+    mend(misnamed)
+    assert look(ring).code == 0
+    assert open_keyring(ring)
+
+
+def test_a_ring_that_is_meant_to_open_alone_is_well(tmp_path: Path) -> None:
+    import_keys(tmp_path / "ring", [KeyLine.generate()], now=NOW, retired=True)
+    assert look(tmp_path / "ring").code == 0
+
+
+@posix
+def test_an_index_that_is_a_pipe_or_a_socket_is_found(ring: Path, tmp_path: Path) -> None:
+    path = ring / INDEX
+    text = path.read_text()
+    for make in (os.mkfifo, bound):
+        path.unlink()
+        make(path)
+        first, second = look(ring).findings
+        assert "not a regular file" in first.problem
+        assert "not read" in second.problem
+        mend(first)
+        assert ["is missing" in f.problem for f in look(ring).findings] == [True]
+        path.write_text(text)
+    assert look(ring).code == 0
+
+
+def bound(path: Path) -> None:
+    """Make a socket, by a relative path: its name may not be long."""
+    before = Path.cwd()
+    os.chdir(path.parent)
+    try:
+        with socket.socket(socket.AF_UNIX) as endpoint:
+            endpoint.bind(path.name)
+    finally:
+        os.chdir(before)
+
+
+# --- its files -------------------------------------------------------------------------------
+
+
+def test_a_missing_key_file_is_put_back_or_given_up(ring: Path) -> None:
+    other = new_key(ring)
+    (ring / "copy").write_bytes(other.path.read_bytes())
+    other.path.unlink()
+    (finding,) = look(ring).findings
+    assert finding.place == str(other.path)
+    assert "missing" in finding.problem
+    advice, _, command = finding.fix.partition("if there is none: ")
+    assert "backup" in advice
+    with pytest.raises(KeyringError):
+        open_keyring(ring)
+    mend(finding._replace(fix=command))
+    assert look(ring).code == 0
+    assert open_keyring(ring).primary
+
+
+def test_a_link_that_leads_nowhere_is_a_missing_key_file(ring: Path) -> None:
+    file = key_file(ring)
+    file.unlink()
+    file.symlink_to(ring / "nowhere")
+    assert ["missing" in f.problem for f in look(ring).findings] == [True]
+
+
+def test_the_file_of_a_revoked_key_need_not_be_there(ring: Path) -> None:
+    other = new_key(ring)
+    change_roster(ring, lambda r: r.revoke(other.entry.id, reason="", now=NOW))
+    assert look(ring).code == 0
+    other.path.unlink()
+    assert look(ring).code == 0
+
+
+@posix
+@pytest.mark.parametrize("what", ["key", "index"])
+def test_a_file_that_its_owner_may_not_read_is_found_and_mended(what: str) -> None:
+    def story() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            ring = Path(folder, "ring")
+            new_key(ring)
+            path = key_file(ring) if what == "key" else ring / INDEX
+            text = path.read_text()
+            path.chmod(0o000)
+            (finding,) = examine(ring, now=NOW)
+            assert (finding.place, "may not be read" in finding.problem) == (str(path), True)
+            mend(finding)
+            assert path.read_text() == text
+            assert examine(ring, now=NOW) == []
+
+    as_nobody(story)
+
+
+def as_nobody(story: Callable[[], None]) -> None:
+    """Let a story happen to a user who may not read everything, in a child if this one may."""
+    if os.geteuid() != 0:
+        story()
+        return
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.chdir("/")
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            tempfile.tempdir = "/tmp"
+            story()
+            code = 0
+        except BaseException:  # noqa: BLE001 - told to whoever reads the test's output
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+DAMAGED: dict[str, Callable[[str], str]] = {
+    "cut": lambda text: text[:-2],
+    "changed": lambda text: text[:25] + ("A" if text[25] != "A" else "B") + text[26:],
+    "empty": lambda text: "",
+    "of another kind": lambda text: text.replace(".2.", ".7."),
+    "two lines": lambda text: text * 2,
+    "hostile": lambda text: f"\x1b]0;x\x07{text}",
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_key_file_is_found_and_not_shown(name: str, ring: Path) -> None:
+    file = key_file(ring)
+    text = file.read_text()
+    file.write_text(DAMAGED[name](text))
+    outcome = look(ring)
+    (finding,) = outcome.findings
+    assert finding.place == str(file)
+    assert "is damaged" in finding.problem
+    assert "backup" in finding.fix
+    assert text.split(".")[2][8:32] not in outcome.text
+    assert "\x1b" not in outcome.text
+
+
+def test_a_key_file_with_another_name_gets_its_own(ring: Path) -> None:
+    first, other = key_file(ring), new_key(ring).path
+    text = first.read_text()
+    other.rename(first)
+    misnamed, missing = sorted(look(ring).findings, key=lambda f: f.place != str(first))
+    assert "holds another key" in misnamed.problem
+    assert (missing.place, "missing" in missing.problem) == (str(other), True)
+    mend(misnamed)
+    assert [f.place for f in look(ring).findings] == [str(first)]
+    first.write_text(text)
+    first.chmod(0o600)
+    assert look(ring).code == 0
+
+
+def test_two_key_files_in_each_others_place_are_both_told_and_none_is_lost(ring: Path) -> None:
+    first, other = key_file(ring), new_key(ring).path
+    texts = first.read_text(), other.read_text()
+    first.write_text(texts[1])
+    other.write_text(texts[0])
+    findings = look(ring).findings
+    assert {f.place for f in findings} == {str(first), str(other)}
+    assert not [f for f in findings if f.fix.startswith("mv")]
+
+
+def test_a_key_file_that_names_a_path_as_its_id_decides_no_mend(ring: Path) -> None:
+    file = key_file(ring)
+    fields = file.read_text().strip().split(".")
+    file.write_text(".".join((*fields[:3], "/etc/passwd;x")))
+    (finding,) = look(ring).findings
+    assert "passwd" not in finding.fix
+
+
+def test_a_key_file_that_nobody_listed_is_found_and_removed(ring: Path) -> None:
+    line = KeyLine.generate()
+    stray = ring / f"{outline(line).id}.key"
+    stray.write_text(line.reveal())
+    stray.chmod(0o600)
+    (finding,) = look(ring).findings
+    assert finding.place == str(stray)
+    assert "not listed" in finding.problem
+    mend(finding)
+    assert look(ring).code == 0
+    assert key_file(ring)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "old.key",
+        "KEY.KEY",
+        "{id}.key.bak",
+        "{id}.key~",
+        "{id} (1).key",
+        ".{id}.key.0a.tmp",
+        "x.tmp",
+    ],
+)
+def test_what_is_left_over_is_found_and_removed(name: str, ring: Path) -> None:
+    path = ring / name.format(id=key_file(ring).stem)
+    path.write_text("x")
+    (finding,) = look(ring).findings
+    assert finding.place == str(path)
+    mend(finding)
+    assert look(ring).code == 0
+    assert key_file(ring)
+
+
+def test_other_files_in_the_folder_are_nobodys_business(ring: Path) -> None:
+    for name in ("README.md", "keys.txt", "notes.keynote", INDEX + ".sig"):
+        (ring / name).touch()
+    assert look(ring).code == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such names cannot be made there")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a\nb.key",
+        "a\x1b]0;title\x07.key",
+        "[red]a[bold].key",
+        "\u202eyek.key",
+        "it's $HOME `id` \\n \n'.key",
+        "é\n.tmp",
+        "-rf \t.tmp",
+        os.fsdecode(b"\xff\xfe.tmp"),
+    ],
+)
+def test_a_hostile_name_is_shown_escaped_and_its_file_alone_is_removed(
+    name: str, ring: Path
+) -> None:
+    (ring / name).touch()
+    outcome = look(ring)
+    (finding,) = outcome.findings
+    done = start("--keyring", ring, "--json")
+    assert done.stdout.isascii()
+    assert json.loads(done.stdout)["findings"] == [finding._asdict()]
+    assert os.fsencode(finding.place) == os.fsencode(ring / name)
+    for character in ("\x1b]", "\x07", "\u202e", "\udcff", "\t"):
+        assert character not in outcome.text
+    assert len(outcome.text.splitlines()) == 4
+    if not name.isprintable():  # the name as it is shown is another file's
+        (ring / name.encode("unicode_escape").decode()).touch()
+    before = set(os.listdir(ring))
+    mend(finding)
+    assert before - set(os.listdir(ring)) == {name}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"format": "\\u001b]0;x"}',
+        '{"epoch": 1}',
+        "\x00\xff",
+        "[" * 100_000,
+        "9" * 9,
+    ],
+)
+def test_a_damaged_index_is_found(text: str, ring: Path) -> None:
+    (ring / INDEX).write_bytes(text.encode("latin-1"))
+    outcome = look(ring)
+    (finding,) = outcome.findings
+    assert finding.place == str(ring / INDEX)
+    assert "is damaged" in finding.problem
+    assert "backup" in finding.fix
+    assert "\x1b" not in outcome.text
+
+
+def test_a_missing_index_beside_keys_is_found_and_no_new_ring_is_proposed(ring: Path) -> None:
+    (ring / INDEX).unlink()
+    (ring / "left.tmp").touch()
+    first, second = look(ring).findings
+    assert first.place == str(ring / INDEX)
+    assert "missing" in first.problem
+    assert "backup" in first.fix
+    assert "keygen" not in first.fix
+    assert second.place == str(ring / "left.tmp")
+
+
+def test_an_index_with_another_suite_is_found(ring: Path) -> None:
+    change_index(ring, lambda i: i["keys"][i["primary"]].update(suite=1))
+    assert ["suite" in f.problem for f in look(ring).findings] == [True]
+
+
+@pytest.mark.parametrize(("least", "code"), [("1", 0), ("0", 0), ("2", 1), ("999", 1)])
+def test_an_index_older_than_the_variable_asks_for_is_found(
+    least: str, code: int, ring: Path
+) -> None:
+    outcome = look(ring, env={"PICKLESEAL_MIN_EPOCH": least})
+    assert outcome.code == code
+    assert [(f.place, "epoch 1" in f.problem) for f in outcome.findings] == [
+        (str(ring / INDEX), True)
+    ] * code
+
+
+@pytest.mark.parametrize("name", ["PICKLESEAL_MIN_EPOCH", "PICKLESEAL_GROUP_READ"])
+def test_a_variable_that_cannot_be_read_is_found(name: str, ring: Path) -> None:
+    (finding,) = look(ring, env={name: "yes\x1b[2J"}).findings
+    assert finding.place == name
+    assert name in finding.fix
+    mend(finding)
+
+
+# --- its primary -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("age", "max_age", "code"),
+    [(364, MAX_AGE, 0), (366, MAX_AGE, 1), (366, 400, 0), (31, 30, 1), (-5, 1, 0)],
+)
+def test_an_old_primary_is_found_and_followed_by_a_new_one(
+    age: int, max_age: int, code: int, tmp_path: Path
+) -> None:
+    ring = tmp_path / "ring"
+    old = new_key(ring, created=NOW - age * DAY - 60)
+    outcome = look(ring, max_age=max_age)
+    assert outcome.code == code
+    for finding in outcome.findings:
+        assert finding.place == f"key {old.entry.id}"
+        assert f"{age} days" in finding.problem
+        mend(finding)
+    assert look(ring, max_age=max_age).code == 0
+
+
+def test_an_old_key_that_is_not_the_primary_is_well(tmp_path: Path) -> None:
+    new_key(tmp_path / "ring", created=1000)
+    rotate(tmp_path / "ring", now=NOW)
+    assert look(tmp_path / "ring").code == 0
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        (40 * DAY, None),
+        (29 * DAY + 3600, "over in 29 days"),
+        (DAY + 3600, "over in 1 day"),
+        (3600, "over in less than a day"),
+        (-1, "is over"),
+    ],
+)
+def test_a_primary_whose_time_is_over_soon_or_already_is_found(
+    left: int, words: str | None, tmp_path: Path
+) -> None:
+    ring = tmp_path / "ring"
+    new_key(ring, created=NOW - 10 * DAY, limits=Limits(sign_until=int(time.time()) + left))
+    findings = look(ring).findings
+    assert len(findings) == (words is not None)
+    for finding in findings:
+        assert words
+        assert words in finding.problem
+        mend(finding)
+    assert look(ring).code == 0
+
+
+def test_what_one_command_mends_is_one_finding(tmp_path: Path) -> None:
+    ring = tmp_path / "ring"
+    new_key(ring, created=NOW - 400 * DAY, limits=Limits(sign_until=int(time.time()) + 3600))
+    (finding,) = look(ring).findings
+    assert "400 days" in finding.problem
+    assert "less than a day" in finding.problem
+
+
+def test_a_ring_without_a_primary_is_found_and_gets_one(ring: Path) -> None:
+    def revoke(roster: Roster) -> Roster:
+        return roster.revoke(roster.primary or "", reason="x", now=NOW)
+
+    change_roster(ring, revoke)
+    (finding,) = look(ring).findings
+    assert "no primary" in finding.problem
+    mend(finding)
+    assert look(ring).code == 0
+    assert open_keyring(ring).primary
+
+
+def test_times_far_from_now_are_no_trouble(ring: Path) -> None:
+    change_index(ring, lambda i: i["keys"][i["primary"]].update(sign_until=10**400))
+    assert look(ring).code == 0
+    change_index(ring, lambda i: i["keys"][i["primary"]].update(created=10**400, sign_until=0))
+    assert [("is over" in f.problem) for f in look(ring).findings] == [True]
+
+
+# --- where it lies ---------------------------------------------------------------------------
+
+
+def test_keys_that_git_tracks_are_found_and_taken_out(ring: Path) -> None:
+    git(ring.parent, "init", "-q")
+    git(ring.parent, "add", "-f", ".")
+    (finding,) = look(ring).findings
+    assert "tracked by git" in finding.problem
+    assert key_file(ring).name in finding.problem
+    key_file(ring).write_text(key_file(ring).read_text().strip())  # no longer as it was added
+    mend(finding)
+    assert look(ring).code == 0
+    assert key_file(ring).exists()
+
+
+def test_several_keys_and_copies_of_them_in_git_are_counted(ring: Path) -> None:
+    new_key(ring)
+    git(ring, "init", "-q")
+    copy = key_file_of_primary(ring).with_suffix(".key.bak")
+    copy.write_text("x")
+    git(ring, "add", "-f", ".")
+    copy.unlink()
+    (finding,) = look(ring).findings
+    assert finding.problem.startswith("3 of its key files")
+    mend(finding)
+    assert look(ring).code == 0
+
+
+def key_file_of_primary(folder: Path) -> Path:
+    return folder / f"{open_keyring(folder).primary}.key"
+
+
+@pytest.mark.parametrize("role", ["primary", "retired"])
+def test_a_key_that_was_committed_is_leaked_until_it_is_revoked(role: str, ring: Path) -> None:
+    file = key_file(ring)
+    if role == "retired":
+        rotate(ring, now=NOW)
+    git(ring.parent, "init", "-q")
+    git(ring.parent, "add", "-f", str(file))
+    git(ring.parent, "commit", "-q", "-m", "oops")
+    git(ring.parent, "rm", "-q", "--cached", str(file))
+    git(ring.parent, "commit", "-q", "-m", "gone")
+    (finding,) = look(ring).findings
+    assert finding.place == str(file)
+    assert "was committed" in finding.problem
+    mend(finding)
+    assert look(ring).code == 0
+    assert open_keyring(ring).primary not in (None, file.stem)
+
+
+def test_a_repository_that_would_take_keys_is_found_and_told_to_leave_them(ring: Path) -> None:
+    git(ring.parent, "init", "-q")
+    assert look(ring).code == 0
+    for text in (None, "", "*.txt", "!*.key"):
+        if text is None:
+            (ring / ".gitignore").unlink()
+        else:
+            (ring / ".gitignore").write_text(text)
+        (finding,) = look(ring).findings
+        assert "does not ignore" in finding.problem
+        mend(finding)
+        assert look(ring).code == 0
+        assert (ring / ".gitignore").read_text().startswith(text or "")
+    git(ring.parent, "add", ".")
+    assert look(ring).code == 0
+
+
+def test_a_repository_may_ignore_the_ring_from_above(ring: Path) -> None:
+    git(ring.parent, "init", "-q")
+    (ring / ".gitignore").unlink()
+    (ring.parent / ".gitignore").write_text(f"/{ring.name}/\n")
+    assert look(ring).code == 0
+
+
+def test_a_hook_of_another_repository_does_not_mislead(ring: Path, tmp_path: Path) -> None:
+    git(ring.parent, "init", "-q")
+    (tmp_path / "other").mkdir()
+    git(tmp_path / "other", "init", "-q")
+    (ring / ".gitignore").unlink()
+    env = {"GIT_DIR": str(tmp_path / "other/.git"), "GIT_WORK_TREE": str(tmp_path / "other")}
+    assert ["does not ignore" in f.problem for f in look(ring, env=env).findings] == [True]
+
+
+@posix
+def test_the_settings_of_a_repository_start_nothing(ring: Path, tmp_path: Path) -> None:
+    """A repository may have come in an archive, with settings that name programs."""
+    git(ring.parent, "init", "-q")
+    git(ring.parent, "add", "-f", ".")
+    git(ring.parent, "commit", "-q", "-m", "oops")
+    trap = tmp_path / "trap.sh"
+    trap.write_text(f"#!/bin/sh\ntouch '{tmp_path}/sprung'\n")
+    trap.chmod(0o700)
+    for name in ("core.fsmonitor", "core.pager", "diff.external", "gpg.program"):
+        git(ring.parent, "config", name, str(trap))
+    git(ring.parent, "config", "log.showSignature", "true")
+    assert look(ring).code == 1
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_repository_that_git_cannot_read_is_found(ring: Path) -> None:
+    git(ring.parent, "init", "-q")
+    (ring.parent / ".git" / "HEAD").write_text("nonsense\x1b[2J")
+    outcome = look(ring)
+    assert ["cannot tell" in f.problem for f in outcome.findings] == [True]
+    assert "\x1b" not in outcome.text
+
+
+@posix
+def test_a_hostile_repository_runs_nothing_and_learns_nothing(ring: Path, tmp_path: Path) -> None:
+    """A clone that lacks an object fetches it, from where its own settings say."""
+    top = ring.parent
+    mark, program = tmp_path / "mark", tmp_path / "program"
+    program.write_text(f"#!/bin/sh\nenv > '{mark}'\n")
+    program.chmod(0o700)
+    git(top, "init", "-q")
+    (top / "file").write_text("1")
+    git(top, "add", "file")
+    git(top, "commit", "-q", "-m", "one")
+    tree = subprocess.run(
+        ["git", "-C", top, "rev-parse", "HEAD^{tree}"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    (top / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
+    with (top / ".git" / "config").open("a") as config:
+        config.write(
+            "[core]\n repositoryformatversion = 1\n fsmonitor = " + str(program) + "\n"
+            "[extensions]\n partialClone = origin\n"
+            f'[remote "origin"]\n url = ext::{program}\n promisor = true\n'
+            '[protocol "ext"]\n allow = always\n'
+        )
+    outcome = look(ring, env={"PICKLESEAL_PASSPHRASE": "a secret"})
+    assert not mark.exists()
+    assert any("cannot tell" in finding.problem for finding in outcome.findings)
+
+
+def test_a_key_that_was_committed_elsewhere_in_the_repository_is_found(
+    ring: Path, tmp_path: Path
+) -> None:
+    top = ring.parent
+    git(top, "init", "-q")
+    (top / "old place").mkdir()
+    copy = top / "old place" / key_file(ring).name
+    copy.write_text(key_file(ring).read_text())
+    git(top, "add", "-f", str(copy))
+    git(top, "commit", "-q", "-m", "one")
+    git(top, "rm", "-q", "--cached", str(copy))
+    git(top, "commit", "-q", "--amend", "--allow-empty", "-m", "as if nothing had been")
+    copy.unlink()
+    copy.parent.rmdir()
+    findings = look(ring).findings
+    assert any("was committed" in f.problem and f.place == str(key_file(ring)) for f in findings)
+
+
+def test_where_there_is_no_git_a_repository_is_found(ring: Path) -> None:
+    assert look(ring, env={"PATH": ""}).code == 0
+    git(ring.parent, "init", "-q")
+    outcome = look(ring, env={"PATH": ""})
+    assert ["cannot tell" in f.problem for f in outcome.findings] == [True]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Dropbox",
+        "Dropbox (Work)",
+        "OneDrive",
+        "OneDrive - Example Ltd",
+        "GoogleDrive-a@b",
+        "Nextcloud",
+    ],
+)
+def test_a_ring_in_a_folder_that_is_copied_elsewhere_is_found_by_its_name(
+    name: str, tmp_path: Path
+) -> None:
+    ring = tmp_path / name / "deep" / "ring"
+    new_key(ring)
+    (finding,) = look(ring).findings
+    assert str(tmp_path / name) in finding.problem
+    assert finding.fix.startswith("move the keyring")
+    ring.rename(tmp_path / "moved")
+    assert look(tmp_path / "moved").code == 0
+
+
+@pytest.mark.parametrize(
+    ("mark", "found"),
+    [
+        (".stfolder/", "mine"),
+        (".dropbox", "mine"),
+        (".dropbox/", None),  # the program's settings, in a home
+        (".dropbox.cache/", "mine"),
+        (".owncloudsync.log", "mine"),
+        (".git", None),
+    ],
+)
+def test_a_folder_that_is_copied_elsewhere_is_known_by_what_its_program_leaves(
+    mark: str, found: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "mine" / "ring").mkdir(parents=True)
+    path = tmp_path / "mine" / mark
+    if mark.endswith("/"):
+        path.mkdir()
+    else:
+        path.touch()
+    assert synced_folder(tmp_path / "mine" / "ring") == (found and tmp_path / found)
+
+
+@pytest.mark.parametrize("name", ["dropbox-tools", "my-onedrive", "box", "sync", "drive"])
+def test_a_folder_with_a_name_much_like_it_is_left_alone(name: str, tmp_path: Path) -> None:
+    assert synced_folder(tmp_path / name / "ring") is None
+
+
+MOUNTS = r"""sysfs /sys sysfs rw,nosuid 0 0
+/dev/sda1 / ext4 rw,relatime 0 0
+server:/home /home nfs4 rw,vers=4.2 0 0
+/dev/sdb1 /home/ann/local ext4 rw 0 0
+//nas/my\040files /mnt/my\040files cifs rw 0 0
+//nas/x /mnt/back\134slash\040\011tab cifs rw 0 0
+//nas/u /mnt/ключи cifs rw 0 0
+ann@host: /mnt/ssh fuse.sshfs rw 0 0
+portal /run/user/1000/doc fuse.portal rw 0 0
+server:/old /srv nfs rw 0 0
+/dev/sdc1 /srv ext4 rw 0 0
+broken
+ /mnt
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the paths are those of POSIX")
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [
+        ("/etc/ring", None),
+        ("/home/ann/ring", "nfs4"),
+        ("/home/ann/local/ring", None),
+        ("/home/ann/locally/ring", "nfs4"),
+        ("/homes/ann", None),
+        ("/mnt/my files/ring", "cifs"),
+        (r"/mnt/my\040files/ring", None),
+        ("/mnt/back\\slash \ttab/ring", "cifs"),
+        ("/mnt/ключи/ring", "cifs"),
+        ("/mnt/ssh", "fuse.sshfs"),
+        ("/run/user/1000/doc/ring", None),
+        ("/srv/ring", None),
+    ],
+)
+def test_a_disk_that_others_share_is_known_from_the_table_of_mounts(
+    folder: str, kind: str | None
+) -> None:
+    assert shared_kind(Path(folder), MOUNTS) == kind
+    assert shared_kind(Path(folder), "") is None
+
+
+# --- secrets around it -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["PICKLESEAL_KEY", "PICKLESEAL_PASSPHRASE", "PICKLESEAL_NEW_PASSPHRASE"]
+)
+def test_a_secret_in_the_environment_is_found_outside_ci_and_not_shown(
+    name: str, ring: Path
+) -> None:
+    secret = KeyLine.generate().reveal()
+    outcome = look(ring, env={name: secret})
+    (finding,) = outcome.findings
+    assert (finding.place, finding.fix) == (name, f"unset {name}")
+    for part in secret.split(".")[1:]:
+        assert len(part) < 3 or part not in outcome.text + str(outcome.findings)
+    assert look(ring, env={name: secret, "CI": "true"}).code == 0
+    assert look(ring, env={"PICKLESEAL_PASSPHRASE_COMMAND": "/usr/bin/pass show x"}).code == 0
+
+
+# --- what it never does ----------------------------------------------------------------------
+
+
+def test_keys_behind_a_passphrase_are_looked_at_without_it(ring: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pickleseal", "keys", "protect", "--keyring", ring],
+        env={**os.environ, "PICKLESEAL_NEW_PASSPHRASE": "a long one, of words"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    text = key_file(ring).read_text()
+    assert look(ring).code == 0
+    key_file(ring).write_text(text[:60] + text[61:])
+    assert ["damaged" in f.problem for f in look(ring).findings] == [True]
+
+
+def test_a_key_that_a_command_prints_is_looked_at_without_the_command(
+    ring: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "give"
+    program.write_text(
+        f"#!/bin/sh\necho x >> '{tmp_path}/runs'\necho {KeyLine.generate().reveal()}"
+    )
+    program.chmod(0o700)
+    arguments = ["keys", "import", "--command", str(program), "--keyring", str(ring)]
+    subprocess.run(
+        [sys.executable, "-m", "pickleseal", *arguments], check=True, capture_output=True
+    )
+    runs = (tmp_path / "runs").read_text()
+    assert look(ring).code == 0
+    assert (tmp_path / "runs").read_text() == runs
+
+
+def test_where_there_is_no_ring_it_could_not_run_and_says_how_to_make_one(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    for name in ("nothing", "empty", "open", "a b"):
+        done = start("--keyring", tmp_path / name)
+        assert done.returncode == 2
+        assert not done.stdout
+        assert "no keyring" in done.stderr
+        assert "pickleseal keygen --keyring" in done.stderr
+        told = json.loads(start("--keyring", tmp_path / name, "--json").stdout)
+        assert told["error"]["kind"] == "KeyringError"
+    assert start(env={"XDG_DATA_HOME": str(tmp_path), "HOME": str(tmp_path)}).returncode == 2
+    assert start(env={"PICKLESEAL_KEYRING": "not/absolute"}).returncode == 2
+    (tmp_path / "file").touch()
+    assert start("--keyring", tmp_path / "file").returncode == 2
+    assert start(env={"PICKLESEAL_KEYRING": str(tmp_path / "file")}).returncode == 2
+    assert not list(tmp_path.rglob("*.key"))
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "x"])
+def test_an_age_that_is_none_could_not_run(value: str, ring: Path) -> None:
+    assert start("--keyring", ring, "--max-age", value).returncode == 2
+
+
+def test_colour_is_for_those_who_want_it_and_a_mend_is_one_line(ring: Path) -> None:
+    path = ring / f"{'long name ' * 20}.key"
+    path.touch()
+    human = start("--keyring", ring, env={"FORCE_COLOR": "1"})
+    assert "\x1b[3" in human.stdout
+    human = start("--keyring", ring, env={"FORCE_COLOR": "1", "NO_COLOR": "1"})
+    assert "\x1b[3" not in human.stdout
+    human = start("--keyring", ring)
+    lines = human.stdout.splitlines()
+    assert f"  mend it: mv -n '{path.resolve()}' '{path.resolve()}.unlisted'" in lines
+    assert not [line for line in lines if line != line.rstrip()]
+    assert human.stderr == "1 thing to mend\n"

@@ -1,0 +1,357 @@
+"""A key line in the wrong place: no message, traceback, JSON or usage error shows its secret."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pickleseal
+from pickleseal import (
+    KeyringError,
+    PinsError,
+    TargetError,
+    signed_dump,
+)
+from pickleseal.errors import (
+    check_path,
+    holds_key_line,
+    masked,
+    shown,
+    without_secrets,
+)
+from pickleseal.keys.key import KeyLine
+
+RUN = 8
+"""No part of a secret that is as long as this may be shown."""
+
+LINE = KeyLine.generate().reveal()
+SECRET, KEY_ID = LINE.split(".")[2:]
+FORMS = {
+    "whole": LINE,
+    "with a space in front": f" {LINE}",
+    "with a line end": f"{LINE}\n",
+    "in quotation marks": f'"{LINE}"',
+    "assigned": f"export PICKLESEAL_KEY='{LINE}'",
+    "in a path": f"/srv/{LINE}/model.pkl",
+    "url-encoded": quote(LINE, safe=""),
+    "all percent-encoded": LINE.replace("-", "%2D").replace(".", "%2E"),
+    "upper-cased": LINE.upper(),
+    "cut in the id": LINE[:-5],
+    "cut in the secret": LINE[:40],
+    "without its suite": LINE.replace(".2.", ".", 1),
+    "wrapped": f"{LINE[:40]}\n{LINE[40:]}",
+    "with a blank in it": f"{LINE[:40]} {LINE[40:]}",
+    "twice": f"{LINE} {LINE}",
+    "twice in one": LINE + LINE,
+    "with more behind": f"{LINE}x",
+}
+
+
+def leaks(text: str) -> list[str]:
+    """Give the parts of the secret that stand in a text, in whatever case."""
+    low, secret = text.lower(), SECRET.lower()
+    parts = (secret[at : at + RUN] for at in range(len(secret) - RUN + 1))
+    return [part for part in parts if part in low]
+
+
+# --- the mask --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", FORMS.values(), ids=FORMS)
+def test_a_key_line_is_masked_however_it_is_written(text: str) -> None:
+    assert leaks(text), "the test finds what is there"
+    for said in (masked(text), shown(text), masked(f"it is '{text}': no"), str(KeyringError(text))):
+        assert not leaks(said)
+        assert masked(said) == said
+        assert "pickleseal-key-1" in said
+    assert holds_key_line(text)
+
+
+def test_a_whole_line_keeps_its_suite_and_id_and_the_text_around_it() -> None:
+    assert masked(f"'{LINE}': no") == f"'pickleseal-key-1.2.[hidden].{KEY_ID}': no"
+    wrapped = f"pickleseal-key-1.1-scrypt.{'A' * 22}.17.{SECRET * 2}.{KEY_ID}"
+    assert masked(wrapped) == f"pickleseal-key-1.1-scrypt.[hidden].{KEY_ID}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "models/fraud.pkl",
+        "pickleseal-key-1.txt",
+        "pickleseal-key-1/keyring.json",
+        "my pickleseal-key-10.key",
+        "this is no key line: one begins with pickleseal-key-1.",
+        "2c0abba4d7207b23347f7eeb6b697b9d.key",
+        "",
+    ],
+)
+def test_what_is_no_key_line_stays_as_it_is(text: str) -> None:
+    assert masked(text) == text
+    check_path(text)
+
+
+@given(st.text(max_size=40), st.text(max_size=40), st.integers(17, len(LINE)))
+def test_nothing_around_a_line_or_a_part_of_one_uncovers_it(
+    before: str, after: str, length: int
+) -> None:
+    text = before + LINE[:length] + after
+    assert not leaks(masked(text))
+    assert masked(masked(text)) == masked(text)
+
+
+@pytest.mark.parametrize("error", [KeyringError, PinsError, TargetError, pickleseal.SealError])
+def test_no_error_of_pickleseal_holds_a_secret(error: type[Exception]) -> None:
+    made = error(f"the file {LINE}: no")
+    assert not leaks(str(made) + repr(made) + repr(made.args))
+
+
+def test_a_json_value_is_masked_at_every_depth() -> None:
+    value = {LINE: [LINE, {"a": (LINE, 1, None, True)}]}
+    assert not leaks(json.dumps(without_secrets(value)))
+    assert without_secrets({"a": [1, None, "x"]}) == {"a": [1, None, "x"]}
+
+
+@pytest.mark.parametrize("text", FORMS.values(), ids=FORMS)
+def test_a_line_in_the_place_of_a_path_is_told_as_such(text: str) -> None:
+    with pytest.raises(KeyringError, match="not a path: put it in PICKLESEAL_KEY"):
+        pickleseal.signed_load(text)
+    with pytest.raises(KeyringError, match="not a path: put it in PICKLESEAL_KEY"):
+        pickleseal.open_keyring(text)
+
+
+# --- in real processes -----------------------------------------------------------------------
+
+LIBRARY = """
+import inspect, io, json, os, pathlib, sys, traceback
+import pickleseal
+
+forms = json.loads(sys.stdin.read())
+sealed = open("model.pkl", "rb").read()
+good = {"obj": [1], "data": sealed, "directory": os.environ["PICKLESEAL_KEYRING"]}
+count = 0
+
+
+def tries(name, parameters):
+    # Each parameter in turn is the line, as a text, a path, or within a list or table.
+    for chosen in parameters.values():
+        if chosen.name == "obj":
+            continue
+        for text in forms:
+            for value in (text, pathlib.Path(text), [text], {text: text}):
+                positional, named = [], {}
+                for p in parameters.values():
+                    if p is not chosen and p.default is not p.empty:
+                        continue
+                    known = value if p is chosen else good.get(p.name, "model.pkl")
+                    if p.name == "file" and "dump" in name and p is not chosen:
+                        known = io.BytesIO()
+                    if p.kind is p.POSITIONAL_ONLY:
+                        positional.append(known)
+                    else:
+                        named[p.name] = known
+                yield positional, named
+
+
+for name in pickleseal.__all__:
+    function = getattr(pickleseal, name)
+    if isinstance(function, type) or not callable(function):
+        continue
+    for positional, named in tries(name, inspect.signature(function).parameters):
+        count += 1
+        try:
+            found = function(*positional, **named)
+            if name == "audit":
+                found.report()
+        except Exception as error:
+            traceback.print_exc()
+            print(repr(error), repr(error.args))
+print(count)
+"""
+
+COMMANDS = """
+import json, os, sys
+import click
+from pickleseal.cli import cli, main
+
+forms = json.loads(sys.stdin.read())
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+count = 0
+
+
+def commands(command, path):
+    yield path, command
+    if isinstance(command, click.Group):
+        with click.Context(command) as context:
+            for name in command.list_commands(context):
+                yield from commands(command.get_command(context, name), [*path, name])
+
+
+def tries(path, command, text):
+    # The line is each argument and the value of each option in turn.
+    arguments = [p for p in command.params if isinstance(p, click.Argument)]
+    options = [p for p in command.params if isinstance(p, click.Option)]
+    needed = [part for p in options if p.required for part in (p.opts[0], "x")]
+    others = ["model.pkl" for p in arguments if p.required]
+    yield [*path, text]
+    yield [*path, *needed, text]
+    yield [*path, *needed, *others, text]
+    yield [*path, *needed, *others, f"--{text}"]
+    for number in range(len(others)):
+        yield [*path, *needed, *others[:number], text, *others[number + 1:]]
+    for option in options:
+        if option.is_flag:
+            yield [*path, *needed, *others, f"{option.opts[0]}={text}"]
+        else:
+            yield [*path, *needed, *others, option.opts[0], text]
+            yield [*path, *needed, *others, option.opts[0], f"json={text}"]
+            yield [*path, option.opts[0], text]
+
+
+def run(arguments):
+    global count
+    count += 1
+    sys.argv = ["pickleseal", *arguments]
+    try:
+        main()
+    except SystemExit:
+        sys.stdout.flush()
+
+
+for path, command in list(commands(cli, [])):
+    in_json = any("--json" in p.opts for p in command.params)
+    for text in forms:
+        for arguments in tries(path, command, text):
+            run(arguments)
+            if in_json:
+                run([*arguments, "--json"])
+print(count)
+"""
+
+VARIABLES = """
+import json, os, sys, traceback
+import pickleseal
+from pickleseal.cli import main
+
+forms = json.loads(sys.stdin.read())
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+forms = forms[::2]  # each one is looked at by itself elsewhere, and this takes its time
+names = [
+    "PICKLESEAL_KEYRING", "PICKLESEAL_KEY", "PICKLESEAL_PINS", "PICKLESEAL_MIN_EPOCH",
+    "PICKLESEAL_GROUP_READ", "PICKLESEAL_PASSPHRASE", "PICKLESEAL_PASSPHRASE_COMMAND",
+    "PICKLESEAL_NEW_PASSPHRASE", "SOURCE_DATE_EPOCH", "XDG_DATA_HOME", "HOME",
+]
+commands = [
+    ["verify", "model.pkl"], ["inspect", "model.pkl", "--json"], ["audit", "model.pkl"],
+    ["audit", "model.pkl", "--format", "json"], ["audit", "model.pkl", "--format", "sarif"],
+    ["keys", "list"], ["keys", "list", "--json"], ["keys", "show"], ["keys", "doctor"],
+    ["keys", "doctor", "--json"], ["keygen"], ["keygen", "--passphrase"], ["pins", "list"],
+]
+calls = [
+    lambda: pickleseal.signed_dumps([1]),
+    lambda: pickleseal.signed_load("model.pkl"),
+    lambda: pickleseal.open_keyring(os.environ["RING"], min_epoch=None),
+    lambda: pickleseal.audit("model.pkl").report(),
+]
+count = 0
+usual = dict(os.environ)
+for name in names:
+    for text in forms:
+        os.environ.update({**usual, "PICKLESEAL_KEYRING": os.environ["RING"]})
+        if name in ("PICKLESEAL_KEY", "HOME", "XDG_DATA_HOME"):
+            del os.environ["PICKLESEAL_KEYRING"]
+        os.environ[name] = text
+        for arguments in commands:
+            count += 1
+            sys.argv = ["pickleseal", *arguments]
+            try:
+                main()
+            except SystemExit:
+                sys.stdout.flush()
+        for call in calls:
+            try:
+                print(call())
+            except Exception:
+                traceback.print_exc()
+        os.environ.pop(name)
+print(count)
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Give the environment of a process that finds a ring, and a sealed file where it runs."""
+    ring = tmp_path / "ring"
+    made = subprocess.run(
+        [sys.executable, "-m", "pickleseal", "keygen", "--keyring", str(ring)],
+        capture_output=True,
+        check=True,
+    )
+    assert made.stdout
+    signed_dump([1], tmp_path / "model.pkl", keyring=ring)
+    yield {**os.environ, "PICKLESEAL_KEYRING": str(ring), "RING": str(ring)}
+    for path in tmp_path.rglob("*"):
+        assert not leaks(str(path)), "nothing is called by a key line"
+
+
+def python(code: str, env: dict[str, str], cwd: Path) -> tuple[str, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps(list(FORMS.values())),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=env,
+        cwd=cwd,
+    )
+    assert done.returncode == 0, masked(done.stderr[-3000:])
+    return done.stdout, done.stderr
+
+
+def test_no_parameter_of_the_library_shows_a_line(project: dict[str, str], tmp_path: Path) -> None:
+    output, complaint = python(LIBRARY, project, tmp_path)
+    assert int(output.split()[-1]) > 1000, "each parameter was tried"
+    assert "this is a key line, not a path" in complaint
+    assert not leaks(output + complaint)
+
+
+def test_no_argument_of_a_command_shows_a_line(project: dict[str, str], tmp_path: Path) -> None:
+    output, complaint = python(COMMANDS, project, tmp_path)
+    assert int(output.split()[-1]) > 1000, "each argument was tried"
+    assert "Traceback" not in complaint
+    assert not leaks(output + complaint)
+
+
+def test_no_variable_shows_a_line(project: dict[str, str], tmp_path: Path) -> None:
+    output, complaint = python(VARIABLES, project, tmp_path)
+    assert int(output.split()[-1]) > 1000, "each variable was tried"
+    assert "PICKLESEAL_KEYRING: this is a key line, not a path" in complaint
+    assert not leaks(output + complaint)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('"LINE"', "quotation marks"),
+        ("'LINE'", "quotation marks"),
+        ('LINE"', "quotation marks"),
+        ("PICKLESEAL_KEY=LINE", "name of a variable"),
+        ("PICKLESEAL_KEY='LINE'", "name of a variable"),
+        ("export PICKLESEAL_KEY=LINE", "the word export"),
+        ("xLINE", "no key line"),
+    ],
+)
+def test_what_stands_around_a_line_in_the_variable_is_told(
+    text: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PICKLESEAL_KEY", text.replace("LINE", LINE))
+    with pytest.raises(KeyringError, match=told) as caught:
+        pickleseal.signed_dumps(1)
+    assert "PICKLESEAL_KEY" in str(caught.value)
+    assert not leaks(str(caught.value))

@@ -1,0 +1,126 @@
+"""Key lines behind a passphrase."""
+
+import tracemalloc
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from pickleseal import (
+    Key,
+    KeyringError,
+    Suite,
+    WrongPassphraseError,
+)
+from pickleseal.keys.key import KeyLine, decode, encode
+from pickleseal.keys.passphrase import Passphrase, unwrap, wrap
+
+LOW = 14
+"""The lowest cost that is read: the tests have no time for a higher one."""
+SALT = bytes(range(16))
+SECRET = bytes(range(32))
+IDS = {
+    Suite.SHA256: "45b1aed04de7a4004e730722f7ed75e2",
+    Suite.BLAKE3: "2c0abba4d7207b23347f7eeb6b697b9d",
+}
+
+
+def plain(suite: Suite = Suite.BLAKE3) -> KeyLine:
+    return KeyLine.of(suite, SECRET, IDS[suite])
+
+
+@pytest.fixture(scope="module")
+def wrapped() -> KeyLine:
+    return wrap(plain(), Passphrase("correct horse"), salt=SALT, log2_n=LOW)
+
+
+@pytest.mark.parametrize("suite", list(Suite))
+def test_what_was_wrapped_is_unwrapped(suite: Suite) -> None:
+    line = wrap(plain(suite), Passphrase("correct horse"), salt=SALT, log2_n=LOW)
+    assert line.reveal().startswith(f"pickleseal-key-1.{suite.value}-scrypt.")
+    assert encode(SECRET) not in line.reveal()
+    assert unwrap(line, Passphrase("correct horse")).reveal() == plain(suite).reveal()
+
+
+def test_a_line_is_made_as_the_reference_says(wrapped: KeyLine) -> None:
+    """By hand, from the text of docs/reference/keys.md."""
+    prefix, suite, salt, cost, box, key_id = wrapped.reveal().split(".")
+    assert (prefix, suite, cost, key_id) == (
+        "pickleseal-key-1",
+        "2-scrypt",
+        "14",
+        IDS[Suite.BLAKE3],
+    )
+    key = Scrypt(salt=decode(salt) or b"", length=32, n=2**14, r=8, p=1).derive(b"correct horse")
+    data = decode(box) or b""
+    header = f"{prefix}.{suite}.{salt}.{cost}..{key_id}".encode()
+    assert AESGCM(key).decrypt(data[:12], data[12:], header) == SECRET
+
+
+def test_another_passphrase_does_not_open_it(wrapped: KeyLine) -> None:
+    for text in ("", "Correct horse", "correct horse ", "correct  horse", "x"):
+        with pytest.raises(WrongPassphraseError):
+            unwrap(wrapped, Passphrase(text))
+
+
+def test_a_passphrase_is_the_same_however_it_is_spelled_and_ended(wrapped: KeyLine) -> None:
+    for text in ("correct horse\n", "correct horse\r\n"):
+        assert unwrap(wrapped, Passphrase(text)).reveal() == plain().reveal()
+    accented = wrap(plain(), Passphrase("caf\u00e9 au lait"), salt=SALT, log2_n=LOW)
+    assert unwrap(accented, Passphrase("cafe\u0301 au lait")).reveal() == plain().reveal()
+
+
+def test_two_boxes_of_one_key_differ_though_they_share_a_salt() -> None:
+    passphrase = Passphrase("correct horse")
+    one, two = (wrap(plain(), passphrase, salt=SALT, log2_n=LOW) for _ in range(2))
+    assert one.reveal() != two.reveal()
+
+
+def test_a_line_with_any_field_changed_is_refused(wrapped: KeyLine) -> None:
+    fields = wrapped.reveal().split(".")
+    other = wrap(plain(Suite.SHA256), Passphrase("correct horse"), salt=SALT, log2_n=LOW)
+    changes = {
+        "another suite": (1, "1-scrypt"),
+        "another salt": (2, encode(bytes(16))),
+        "a short salt": (2, encode(bytes(15))),
+        "another cost": (3, "15"),
+        "a cost with a zero": (3, "014"),
+        "a cost that is none": (3, "x"),
+        "another's box": (4, other.reveal().split(".")[4]),
+        "a short box": (4, fields[4][:-2]),
+        "a box with a foreign character": (4, "*" + fields[4]),
+        "another id": (5, "0" * 32),
+        "an id in capitals": (5, fields[5].upper()),
+    }
+    for place, text in changes.values():
+        changed = [*fields[:place], text, *fields[place + 1 :]]
+        with pytest.raises(KeyringError):
+            unwrap(KeyLine(".".join(changed)), Passphrase("correct horse"))
+    for extra in (wrapped.reveal() + ".", wrapped.reveal().replace("-scrypt", "-scrypt2")):
+        with pytest.raises(KeyringError):
+            unwrap(KeyLine(extra), Passphrase("correct horse"))
+
+
+@pytest.mark.parametrize("cost", [0, 1, 13, 21, 30, 63, 10**20])
+def test_a_cost_out_of_bounds_is_refused_before_anything_is_allocated(
+    cost: int, wrapped: KeyLine
+) -> None:
+    fields = wrapped.reveal().split(".")
+    line = KeyLine(".".join([*fields[:3], str(cost), *fields[4:]]))
+    tracemalloc.start()
+    try:
+        with pytest.raises(KeyringError):
+            unwrap(line, Passphrase("correct horse"))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_line_of_another_kind_is_not_unwrapped() -> None:
+    with pytest.raises(KeyringError):
+        unwrap(plain(), Passphrase("correct horse"))
+
+
+def test_only_the_secret_itself_is_read_as_a_key(wrapped: KeyLine) -> None:
+    with pytest.raises(KeyringError):
+        Key.parse(wrapped)

@@ -1,0 +1,213 @@
+"""What may be done to the keys of a ring, and how keyring.json is written."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pickleseal import KeyringError, Suite
+from pickleseal.keys.roster import (
+    Entry,
+    Roster,
+    State,
+    new_entry,
+    normal_patterns,
+)
+
+ONE, TWO, THREE = ("1" * 32, "2" * 32, "3" * 32)
+NOW = 1_800_000_000
+
+
+def entry(key_id: str, state: State = State.ACTIVE) -> Entry:
+    return new_entry(key_id, Suite.BLAKE3, created=NOW, state=state)
+
+
+def ring(*ids: str) -> Roster:
+    roster = Roster.empty()
+    for key_id in ids:
+        roster = roster.add(entry(key_id))
+    return roster
+
+
+def states(roster: Roster) -> dict[str, State]:
+    return {key_id[0]: found.state for key_id, found in roster.entries.items()}
+
+
+def test_the_first_key_that_can_seal_is_the_primary() -> None:
+    assert ring(ONE, TWO).primary == ONE
+    assert Roster.empty().add(entry(ONE, State.RETIRED)).primary is None
+    assert Roster.empty().add(entry(ONE, State.RETIRED)).add(entry(TWO)).primary == TWO
+
+
+def test_a_rotation_makes_a_new_primary_and_retires_the_one_before() -> None:
+    roster = ring(ONE, TWO).rotate(entry(THREE))
+    assert roster.primary == THREE
+    assert states(roster) == {"1": State.RETIRED, "2": State.ACTIVE, "3": State.ACTIVE}
+
+
+def test_a_ring_without_a_primary_rotates_too() -> None:
+    roster = ring(ONE).revoke(ONE, reason="", now=NOW).rotate(entry(TWO))
+    assert roster.primary == TWO
+    assert states(roster) == {"1": State.REVOKED, "2": State.ACTIVE}
+
+
+def test_the_primary_is_not_retired_away() -> None:
+    with pytest.raises(KeyringError):
+        ring(ONE, TWO).retire(ONE)
+    assert states(ring(ONE, TWO).retire(TWO)) == {"1": State.ACTIVE, "2": State.RETIRED}
+
+
+def test_a_retired_key_can_be_primary_again_and_a_revoked_one_can_nothing() -> None:
+    roster = ring(ONE, TWO).retire(TWO).make_primary(TWO)
+    assert (roster.primary, roster.entries[TWO].state) == (TWO, State.ACTIVE)
+    revoked = roster.revoke(ONE, reason="lost", now=NOW)
+    changes: list[Callable[[], Roster]] = [
+        lambda: revoked.make_primary(ONE),
+        lambda: revoked.retire(ONE),
+        lambda: revoked.revoke(ONE, reason="again", now=NOW),
+        lambda: revoked.limit(ONE, sign_until=None, contexts=None),
+        lambda: revoked.add(entry(ONE)),
+        lambda: revoked.rotate(entry(ONE)),
+    ]
+    for change in changes:
+        with pytest.raises(KeyringError):
+            change()
+    assert revoked.annotate(ONE, "the lost one").entries[ONE].note == "the lost one"
+
+
+def test_a_revocation_keeps_when_and_why_and_leaves_no_primary_behind() -> None:
+    roster = ring(ONE, TWO).revoke(ONE, reason="laptop stolen", now=NOW + 5)
+    assert roster.primary is None
+    found = roster.entries[ONE]
+    assert (found.state, found.revoked, found.reason) == (State.REVOKED, NOW + 5, "laptop stolen")
+    assert ring(ONE, TWO).revoke(TWO, reason="", now=NOW).primary == ONE
+
+
+def test_each_change_raises_the_epoch_by_one() -> None:
+    roster = Roster.empty()
+    assert roster.epoch == 0
+    changes: list[Callable[[Roster], Roster]] = [
+        lambda r: r.add(entry(ONE)),
+        lambda r: r.rotate(entry(TWO)),
+        lambda r: r.make_primary(ONE),
+        lambda r: r.retire(TWO),
+        lambda r: r.annotate(TWO, "old"),
+        lambda r: r.limit(ONE, sign_until=NOW, contexts=("a",)),
+        lambda r: r.revoke(TWO, reason="", now=NOW),
+    ]
+    for number, change in enumerate(changes, 1):
+        roster = change(roster)
+        assert roster.epoch == number
+
+
+def test_a_key_is_found_by_the_beginning_of_its_id_if_there_is_one_alone() -> None:
+    roster = ring("ab" * 16, "ac" * 16)
+    assert roster.find("ab").id == "ab" * 16
+    assert roster.find("AC" * 16).id == "ac" * 16
+    for beginning in ("a", "", "x", "ab" * 17, "*"):
+        with pytest.raises(KeyringError):
+            roster.find(beginning)
+
+
+@pytest.mark.parametrize(
+    ("contexts", "yes", "no"),
+    [
+        (None, [None, "a", "a/b"], []),
+        (("fraud/v3",), ["fraud/v3"], [None, "fraud/v33", "fraud", "Fraud/v3"]),
+        (("fraud/*",), ["fraud/v3", "fraud/"], [None, "fraud", "spam/fraud/v3"]),
+        (("*",), ["a", "*"], [None]),
+        (("a", "b*"), ["a", "b", "bc"], ["ab", "c", None]),
+        (("a*b",), ["a*b"], ["axb", "a*bc"]),
+    ],
+)
+def test_a_bound_key_stands_for_its_contexts_alone(
+    contexts: tuple[str, ...] | None, yes: list[str | None], no: list[str | None]
+) -> None:
+    found = entry(ONE)._replace(contexts=contexts)
+    assert all(found.covers(context) for context in yes)
+    assert not any(found.covers(context) for context in no)
+
+
+def test_contexts_are_kept_in_one_spelling_and_once() -> None:
+    assert normal_patterns(["cafe\u0301", "caf\u00e9", "b"]) == ("caf\u00e9", "b")
+    for bad in ([], [""], ["a\nb"], ["x" * 256]):
+        with pytest.raises(KeyringError):
+            normal_patterns(bad)
+
+
+@pytest.mark.parametrize("text", ["x" * 1001, "a\nb", "\x1b[2J", "\u202e"])
+def test_a_note_or_reason_is_a_line_that_can_be_printed(text: str) -> None:
+    for change in (
+        lambda: ring(ONE).annotate(ONE, text),
+        lambda: ring(ONE).revoke(ONE, reason=text, now=NOW),
+        lambda: new_entry(TWO, Suite.BLAKE3, created=NOW, note=text),
+    ):
+        with pytest.raises(KeyringError):
+            change()
+
+
+def test_a_new_key_seals_until_some_day_to_come() -> None:
+    assert new_entry(ONE, Suite.BLAKE3, created=NOW, sign_until=NOW + 1).sign_until == NOW + 1
+    with pytest.raises(KeyringError):
+        new_entry(ONE, Suite.BLAKE3, created=NOW, sign_until=NOW)
+
+
+texts = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)
+counts = st.integers(0, 2**60)
+
+
+@st.composite
+def rosters(draw: st.DrawFn) -> Roster:
+    entries = {}
+    for number in range(draw(st.integers(0, 5))):
+        found = Entry(
+            f"{number:032x}",
+            draw(st.sampled_from(Suite)),
+            draw(st.sampled_from(State)),
+            draw(st.none() | counts),
+            draw(texts),
+            draw(st.none() | counts),
+            draw(st.none() | st.just(("a", "b/*"))),
+            draw(st.none() | counts),
+            draw(texts),
+        )
+        entries[found.id] = found
+    able = [key_id for key_id, found in entries.items() if found.state is State.ACTIVE]
+    primary = draw(st.none() | st.sampled_from(able)) if able else None
+    return Roster(draw(counts), primary, entries)
+
+
+@given(rosters())
+def test_what_is_written_is_read_back(roster: Roster) -> None:
+    assert Roster.decode(roster.encode().encode()) == roster
+
+
+FIELDS: dict[str, object] = {
+    "created": -1,
+    "note": 7,
+    "sign_until": "tomorrow",
+    "contexts": ["cafe\u0301"],
+    "revoked": True,
+    "reason": None,
+    "state": "primary",
+    "suite": 2.0,
+    "secret": "x",
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_an_entry_that_this_version_would_not_write_is_refused(name: str) -> None:
+    index = json.loads(ring(ONE).encode())
+    index["keys"][ONE][name] = FIELDS[name]
+    with pytest.raises(ValueError, match=ONE):
+        Roster.decode(json.dumps(index).encode())
+
+
+@pytest.mark.parametrize("contexts", [[], "fraud/*", [1], [""], None])
+def test_contexts_that_would_bind_to_nothing_are_refused(contexts: object) -> None:
+    index = json.loads(ring(ONE).encode())
+    index["keys"][ONE]["contexts"] = contexts
+    with pytest.raises(ValueError, match=ONE):
+        Roster.decode(json.dumps(index).encode())

@@ -1,0 +1,104 @@
+"""Unpacking: what joblib compresses comes back whole, and nothing more or less than it is."""
+
+import bz2
+import gzip
+import io
+import lzma
+import sys
+import tracemalloc
+import zlib
+from collections.abc import Callable
+
+import joblib
+import lz4.frame
+import numpy as np
+import pytest
+
+from pickleseal import MalformedError, PicklesealError
+from pickleseal.pickling.inflate import (
+    PIECE,
+    expand,
+    method_of,
+    pieces,
+)
+
+METHODS: dict[str, Callable[[bytes], bytes]] = {
+    "zlib": zlib.compress,
+    "gzip": gzip.compress,
+    "bz2": bz2.compress,
+    "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE, preset=1),
+    "xz": lambda data: lzma.compress(data, preset=1),
+    "lz4": lz4.frame.compress,
+}
+RAW = np.random.default_rng(0).integers(0, 9, 3 * PIECE + 12_345, np.uint8).tobytes()
+every_method = pytest.mark.parametrize("method", METHODS)
+
+
+@every_method
+@pytest.mark.parametrize("size", [0, 1, 1000, PIECE - 1, PIECE, PIECE + 1, len(RAW)])
+def test_what_was_compressed_comes_back(method: str, size: int) -> None:
+    packed = memoryview(METHODS[method](RAW[:size]))
+    assert method_of(bytes(packed[:8])) == method
+    assert expand(packed, size) == RAW[:size]
+    given = list(pieces(lambda at, length: packed[at : at + length], len(packed)))
+    assert max(map(len, given), default=0) <= PIECE
+
+
+@every_method
+def test_what_joblib_writes_comes_back(method: str) -> None:
+    file = io.BytesIO()
+    joblib.dump({"a": np.arange(500_000), "b": [1, "x"]}, file, compress=(method, 3))
+    plain = io.BytesIO()
+    joblib.dump({"a": np.arange(500_000), "b": [1, "x"]}, plain)
+    packed = memoryview(file.getvalue())
+    assert method_of(bytes(packed[:8])) == method
+    assert expand(packed, len(plain.getvalue())) == plain.getvalue()
+
+
+@every_method
+@pytest.mark.parametrize("change", [-1, 1, 1000])
+def test_another_size_is_refused(method: str, change: int) -> None:
+    with pytest.raises(MalformedError):
+        expand(memoryview(METHODS[method](RAW[:5000])), 5000 + change)
+
+
+@every_method
+def test_every_cut_and_all_that_follows_is_refused(method: str) -> None:
+    packed = METHODS[method](RAW[:300])
+    for end in range(2, len(packed)):
+        with pytest.raises(MalformedError):
+            expand(memoryview(packed[:end]), 300)
+    for surplus in (b"\0", packed, b"x" * 100):
+        with pytest.raises(MalformedError):
+            expand(memoryview(packed + surplus), 300)
+
+
+@every_method
+def test_a_bomb_takes_no_more_than_a_piece(method: str) -> None:
+    packed = memoryview(METHODS[method](bytes(64 << 20)))
+    tracemalloc.start()
+    with pytest.raises(MalformedError):
+        expand(packed, 1000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * PIECE  # lzma has a dictionary of 8 MiB
+
+
+def test_where_lz4_is_missing_that_is_said_and_no_file_is_called_damaged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packed = memoryview(METHODS["lz4"](RAW[:100]))
+    for module in ("lz4", "lz4.frame"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(PicklesealError) as caught:
+        expand(packed, 100)
+    assert not isinstance(caught.value, MalformedError)
+    assert "lz4" in str(caught.value)
+
+
+def test_what_is_not_compressed_is_given_as_it_is() -> None:
+    data = memoryview(b"\x80\x04K\x01.")
+    assert method_of(b"\x80\x04K\x01.") is None
+    assert expand(data, 5) is data
+    with pytest.raises(MalformedError):
+        expand(data, 4)
