@@ -170,7 +170,8 @@ def test_the_option_may_be_repeated_and_stands_in_place_of_the_setting(
 
 
 @pytest.mark.parametrize(
-    ("fail_on", "outcome"), [("error", "passed"), ("warning", "failed"), ("note", "failed")]
+    ("fail_on", "outcome"),
+    [("error", "passed"), ("unknown", "passed"), ("warning", "failed"), ("note", "failed")],
 )
 def test_a_finding_fails_from_the_level_that_is_set(
     project: Path, run: Callable[..., Ran], fail_on: str, outcome: str

@@ -377,8 +377,6 @@ BEYOND = {
     "an extension code": b"\x82\7.",
     "a large extension code": b"\x84\7\0\0\1.",
     "an extension that is registered": b"ccopyreg\nadd_extension\n(Vos\nVsystem\nK\7tR.",
-    "a dotted name": b"\x80\4\x8c\2os\x8c\tpath.join\x93.",
-    "a dotted GLOBAL": b"cos\npath.join\n.",
     "a name that a call gave": b"ccodecs\ndecode\n(Vbf\nVrot13\ntRVsystem\n\x93.",
     "a name that the encoding spells": b"S'\xe9'\nVsystem\n\x93.",
     "a name that the caller gives": b"P1\nVsystem\n\x93.",

@@ -1,6 +1,7 @@
 """An audit: from paths to findings, as they come, and to a report of all of them."""
 
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Self
@@ -46,6 +47,7 @@ class Audit:
     ) -> None:
         self._roots = roots
         self._ring = wants.ring
+        self._known = wants.known
         self._baseline = baseline
         self._baseline_path = baseline_path
         self._started = time.time()
@@ -88,6 +90,7 @@ class Audit:
             self._baseline_path,
             None if self._baseline is None else self._baseline.inventory.created,
             left_out=self._left_out,
+            known=self._known,
         )
 
 
@@ -133,6 +136,7 @@ def audit(
     baseline_context: str | None = None,
     baseline_sha256: str | None = None,
     pins: Path | None = None,
+    known: Sequence[str] = (),
 ) -> Audit:
     """Tell of each file at or below some paths what lies there, who sealed it, whether it is whole.
 
@@ -160,11 +164,14 @@ def audit(
         list can stand in for it. Default: any.
     pins: the file in which loads remember the newest serial of each context, so that what is older
         is told. Default: what PICKLESEAL_PINS names, else none.
+    known: modules whose names count as data where they are on no list, such as "mycompany.models";
+        those of their submodules too. What reaches beyond data stays so, and no module of Python
+        itself can be named. Default: none.
 
     Returns an Audit, an iterator of findings whose `report()` gives all of them at once. Raises
     FileNotFoundError for a path that is not there, KeyringError for a keyring that cannot be used,
-    PinsError for a file of pins that cannot be, MetadataError for what is no context, a SealError
-    for a baseline that is not genuine.
+    PinsError for a file of pins that cannot be, MetadataError for what is no context, ValueError
+    for a known module that can be none, a SealError for a baseline that is not genuine.
     """
     roots = (paths,) if isinstance(paths, str | os.PathLike) else tuple(paths)
     names = tuple(os.fspath(root) for root in roots)
@@ -194,10 +201,33 @@ def audit(
     pin_file = find_pins(pins)
     remembered = {} if pin_file is None else pin_file.read()
     pins_path = None if pin_file is None else str(pin_file.path)
-    wants = Wants(ring, contexts, imports, digests or listed is not None, remembered, pins_path)
+    wants = Wants(
+        ring,
+        contexts,
+        imports,
+        digests or listed is not None,
+        remembered,
+        pins_path,
+        _modules(known),
+    )
     where = None if baseline is None else os.fspath(baseline)
     chosen = Chosen(Globs.of(include, here) if include else None, Globs.of(exclude, here))
     return Audit(names, wants, listed, where, chosen)
+
+
+def _modules(known: Sequence[str]) -> tuple[str, ...]:
+    """Return the modules that are known; raise TypeError or ValueError for what can be none."""
+    if isinstance(known, str):
+        raise TypeError("known takes a list of modules, not one text")
+    for module in known:
+        parts = module.split(".")
+        if not all(part.isidentifier() for part in parts):
+            raise ValueError(f"known takes modules as import names them, not {module!r}")
+        if parts[0] in sys.stdlib_module_names:
+            raise ValueError(
+                f"known takes modules of your own: {module!r} is Python's, and can run anything"
+            )
+    return tuple(known)
 
 
 def _check_context(sealed: str | None, wanted: str | None) -> None:

@@ -4,7 +4,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
 from pickleseal.persistence.inspection import Inspection
-from pickleseal.scanner.grade import Contents
+from pickleseal.scanner.grade import Contents, Grade
 
 
 class Level(IntEnum):
@@ -93,6 +93,23 @@ class Finding(NamedTuple):
     moved_from: str | None = None
 
     @property
+    def kind(self) -> str:
+        """Its verdict, with the grade of what is unsealed and with what changed."""
+        parts: list[str] = [self.verdict]
+        if self.verdict is Verdict.UNSEALED and self.contents is not None:
+            parts.append(self.contents.grade.label)
+        if self.change is not None and self.verdict is not Verdict.MISSING:
+            parts.append(self.change)
+        return ", ".join(parts)
+
+    @property
+    def is_data(self) -> bool:
+        """Whether all that is wrong with it is that nobody vouches for data."""
+        grade = None if self.contents is None else self.contents.grade
+        unsealed = self.verdict is Verdict.UNSEALED and grade is Grade.DATA
+        return unsealed and self.change in (None, Change.NEW)
+
+    @property
     def envelope(self) -> Inspection | None:
         """The first envelope of the file, if it has one."""
         return self.envelopes[0] if self.envelopes else None
@@ -122,4 +139,5 @@ def _plain(contents: Contents) -> dict[str, Any]:
         "pickles": contents.pickles,
         "names": [[n.module, n.name, n.grade.label] for n in contents.names],
         "reasons": list(contents.reasons),
+        **({"known": known} if (known := [str(n) for n in contents.names if n.known]) else {}),
     }

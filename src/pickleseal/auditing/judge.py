@@ -7,7 +7,7 @@ format.md, "Reading"). What is no envelope is looked at by its content. Nothing 
 import os
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ from pickleseal.persistence import pins as pin_rules
 from pickleseal.persistence.inspection import Inspection
 from pickleseal.persistence.inventory import CONTENT
 from pickleseal.scanner.containers.views import Bytes, Memory
-from pickleseal.scanner.grade import Contents, Grade
+from pickleseal.scanner.grade import Contents, Grade, GradedName
 
 
 class Wants(NamedTuple):
@@ -46,6 +46,7 @@ class Wants(NamedTuple):
     file must be sealed for, a name or a beginning and `*`; the first that fits counts.
     `imports`: walk through the pickles of sealed files too. `digests`: hash what is unsealed.
     `pins`: for each context what loads remember of it; `pins_path` is where they do.
+    `known`: modules whose names count as known.
     """
 
     ring: Keyring | None
@@ -54,6 +55,7 @@ class Wants(NamedTuple):
     digests: bool = False
     pins: Mapping[str, pin_rules.Pin] = MappingProxyType({})
     pins_path: str | None = None
+    known: tuple[str, ...] = ()
 
     def context_for(self, path: str) -> str | None:
         """Give what a file must be sealed for, or None for anything."""
@@ -79,7 +81,7 @@ def _examined(found: Found, wants: Wants) -> Finding:
         with RegularFile(found.path, follow=found.named, folder=folder) as file:
             if _begins_as_envelope(file.read(0, len(layout.MAGIC))):
                 return _sealed(file, wants)
-            return examine_unsealed(file, digests=wants.digests)
+            return examine_unsealed(file, wants)
     except NotSealedError:  # a pipe or device that was named, or came in a file's place
         return Finding(found.path, Verdict.UNREADABLE, Level.WARNING, Skip.SPECIAL.value)
     except OSError as error:
@@ -207,7 +209,7 @@ def _judge(file: RegularFile, offset: int, wants: Wants) -> _Judged:
     try:
         if wants.imports:
             payload = reader.read_body(source, head)
-            contents = _look(Memory(reader.segments(payload)[0]))
+            contents = _look(Memory(reader.segments(payload)[0]), wants)
             digest = payload.digest
         else:
             digest = reader.check_body(source, head)
@@ -283,11 +285,14 @@ _SEALED: dict[Verdict, tuple[Level, str]] = {
 # --- unsealed --------------------------------------------------------------------------------
 
 
-def _look(data: Bytes, name: str = "") -> Contents | None:
-    from pickleseal.scanner.containers.contents import look  # noqa: PLC0415 - only where wanted
+def _look(data: Bytes, wants: Wants, name: str = "") -> Contents | None:
+    # Only where they are wanted.
+    from pickleseal.scanner.containers.contents import look  # noqa: PLC0415
+    from pickleseal.scanner.grades import recognized  # noqa: PLC0415
 
     try:
-        return look(data, name=name)
+        contents = look(data, name=name)
+        return None if contents is None else recognized(contents, wants.known)
     except (OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - one file's trouble must not end a whole audit
@@ -295,9 +300,9 @@ def _look(data: Bytes, name: str = "") -> Contents | None:
         return Contents("not known", Grade.UNREADABLE, 0, (), (reason,))
 
 
-def examine_unsealed(file: RegularFile, *, digests: bool = False) -> Finding:
-    """Return the finding of a file that is no envelope; `digests`: hash it if it is an artifact."""
-    contents = _look(file, file.path)
+def examine_unsealed(file: RegularFile, wants: Wants) -> Finding:
+    """Return the finding of a file that is no envelope."""
+    contents = _look(file, wants, file.path)
     if contents is None:
         return _no_artifact(file)
     return Finding(
@@ -308,7 +313,7 @@ def examine_unsealed(file: RegularFile, *, digests: bool = False) -> Finding:
         _advice_on(contents, file.path),
         size=file.size,
         contents=contents,
-        digest=f"sha256:{file.sha256()}" if digests else None,
+        digest=f"sha256:{file.sha256()}" if wants.digests else None,
     )
 
 
@@ -326,7 +331,9 @@ def _no_artifact(file: RegularFile) -> Finding:
 def _judgement_of(contents: Contents) -> str:
     if _holds_sealed(contents):
         return contents.reasons[0]
-    return f"{_GRADES[contents.grade]}{_because(contents)}"
+    rests = [n for n in contents.names if n.known] if contents.grade is Grade.DATA else []
+    told = f", and what the audit was told that it knows{_listed(rests)}" if rests else ""
+    return f"{_GRADES[contents.grade]}{told or _because(contents)}"
 
 
 def _holds_sealed(contents: Contents) -> bool:
@@ -343,15 +350,18 @@ def _advice_on(contents: Contents, path: str) -> str:
     if _holds_sealed(contents):
         return _UNPACK_IT
     inside_others = contents.kind.startswith(_NOT_ADOPTED) or contents.pickles != 1
-    return _DUMP_IT if inside_others else _SEAL_IT
+    seal_it = _DUMP_IT if inside_others else _SEAL_IT
+    return seal_it if contents.grade is Grade.DATA else f"{_WHOSE}; {seal_it}"
 
 
 def _because(contents: Contents) -> str:
     """Say what a grade rests on, as briefly as it may be."""
-    worst = [n for n in contents.names if n.grade is not Grade.DATA][:_NAMES_TOLD]
-    texts = [f"{n.module}.{n.name}" for n in worst]
-    if contents.grade >= Grade.BEYOND:
-        texts += contents.reasons[:1]
+    worst = [n for n in contents.names if n.grade is not Grade.DATA and not n.known]
+    return _listed(worst, contents.reasons[:1] if contents.grade >= Grade.BEYOND else ())
+
+
+def _listed(names: Sequence[GradedName], reasons: Sequence[str] = ()) -> str:
+    texts = [*map(str, names[:_NAMES_TOLD]), *reasons]
     return f": {', '.join(texts)}" if texts else ""
 
 
@@ -366,6 +376,7 @@ _SEAL_IT = "if you made it, seal it as it is: pickleseal adopt"
 _DUMP_IT = (
     "if you made it, load it where you trust it, and write it again with pickleseal.signed_dump"
 )
+_WHOSE = "find out whose code the names are, and name its module with --known if it is yours"
 _UNPACK_IT = "unpack it and audit what it holds; signed_dump itself makes files smaller: compress="
 _NOT_ADOPTED = ("zip", "tar", "numpy object array", "zstd", "deflate")
 _UNSEALED = {

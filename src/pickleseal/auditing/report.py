@@ -1,5 +1,6 @@
 """A report: the findings of one audit, what it looked at, when, and with which ring."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,6 +10,17 @@ from pickleseal.files.walk import LeftOut
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+FAIL_ON = ("error", "unknown", "warning", "note", "never")
+"""What an audit may fail on, the gravest first."""
+_LEAST: Mapping[str, float] = {
+    "error": Level.ERROR,
+    "unknown": Level.WARNING,
+    "warning": Level.WARNING,
+    "note": Level.NOTE,
+    "never": math.inf,
+}
 
 
 class Ring(NamedTuple):
@@ -28,6 +40,7 @@ class Report(NamedTuple):
     was made, in Unix seconds. `settings` is the path of the file that had a say in all this.
     `left_out` has the folders of other programs that were passed over, such as environments:
     `left_out.files` is the number of files in them, `left_out.folders` that in each, by its path.
+    `known` are the modules whose names count as known.
     """
 
     findings: tuple[Finding, ...]
@@ -40,6 +53,7 @@ class Report(NamedTuple):
     baseline_created: int | None = None
     settings: str | None = None
     left_out: LeftOut = LeftOut()
+    known: tuple[str, ...] = ()
 
     @property
     def verdicts(self) -> Mapping[Verdict, int]:
@@ -56,6 +70,18 @@ class Report(NamedTuple):
     def level(self) -> Level:
         """The gravest level of all findings."""
         return max((finding.level for finding in self.findings), default=Level.NONE)
+
+    def failing(self, fail_on: str) -> tuple[Finding, ...]:
+        """Return the findings that are as grave as `fail_on`, which is one of FAIL_ON.
+
+        "unknown" is "warning" without the unsealed files that are data only.
+        """
+        least = _LEAST[fail_on]
+        return tuple(
+            finding
+            for finding in self.findings
+            if finding.level >= least and not (fail_on == "unknown" and finding.is_data)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Give all of it as plain dicts and lists, ready for JSON."""
@@ -76,6 +102,7 @@ class Report(NamedTuple):
             "baseline_created": self.baseline_created,
             "settings": self.settings,
             "left_out": self.left_out.to_dict(),
+            "known": list(self.known),
             "levels": {level.label: count for level, count in self.levels.items()},
             "verdicts": {verdict.value: count for verdict, count in self.verdicts.items()},
         }

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from pickleseal.auditing.findings import Level
-from pickleseal.auditing.judge import examine_unsealed
+from pickleseal.auditing.judge import Wants, examine_unsealed
 from pickleseal.envelope.source import envelopes_in
 from pickleseal.errors import NotSealedError, SealError
 from pickleseal.files.regular import RegularFile
@@ -108,4 +108,4 @@ def _checked(found: Found, keyring: Keyring, context: str | None) -> Checked:
 
 def _should_be_sealed(file: RegularFile) -> bool:
     """Return whether an audit would have something to say of a file that is not sealed."""
-    return examine_unsealed(file).level > Level.NONE
+    return examine_unsealed(file, Wants(None)).level > Level.NONE

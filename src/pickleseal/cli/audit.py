@@ -13,7 +13,7 @@ from pickleseal.auditing.baselines import items_of
 from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.auditing.formats.plain import to_json, to_jsonl
 from pickleseal.auditing.judge import Wants, examine
-from pickleseal.auditing.report import Report
+from pickleseal.auditing.report import FAIL_ON, Report
 from pickleseal.cli.findings import findings_text, summary
 from pickleseal.cli.options import PathType, using
 from pickleseal.cli.output import (
@@ -28,7 +28,7 @@ from pickleseal.cli.output import (
     write_out,
 )
 from pickleseal.cli.progress import tracked
-from pickleseal.cli.settings import FAIL_ON, Settings, read_settings
+from pickleseal.cli.settings import Settings, read_settings
 from pickleseal.errors import SealError, check_path, shown
 from pickleseal.files.atomic import write_whole
 from pickleseal.files.walk import Found
@@ -97,6 +97,12 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 )
 @click.option("--imports", is_flag=True, help="Tell what sealed pickles would import, too.")
 @click.option(
+    "--known",
+    multiple=True,
+    metavar="MODULE",
+    help="Count the names in this module and below it as known: for code of your own.",
+)
+@click.option(
     "--format",
     "kind",
     type=click.Choice(["text", *_FORMATS]),
@@ -139,7 +145,8 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option(
     "--fail-on",
     type=click.Choice(FAIL_ON),
-    help="Exit with 1 for findings as grave as this. Default: warning.",
+    help="Exit with 1 for findings as grave as this; unknown: as warning, and yet not for what is"
+    " unsealed and data only. Default: warning.",
 )
 @using
 def audit(**options: Any) -> int:  # noqa: ANN401 - click's own
@@ -172,6 +179,7 @@ def _audit(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     imports: bool,
+    known: tuple[str, ...],
     kind: str,
     outputs: tuple[tuple[str, str], ...],
     page: str | None,
@@ -207,6 +215,7 @@ def _audit(
             baseline_context=baseline_context,
             baseline_sha256=baseline_sha256,
             pins=pins,
+            known=known + settings.known,
         )
     except SealError as error:
         raise CouldNotRun(f"it cannot be compared with the baseline: {error}") from None
@@ -222,16 +231,7 @@ def _audit(
         _write_list(report, inventory, list_ring, inventory_context)
     if not _looked_at(report):
         return COULD_NOT_RUN
-    threshold = _THRESHOLDS[fail_on or settings.fail_on]
-    return CHECK_FAILED if threshold is not None and report.level >= threshold else FINE
-
-
-_THRESHOLDS: Mapping[str, Level | None] = {
-    "error": Level.ERROR,
-    "warning": Level.WARNING,
-    "note": Level.NOTE,
-    "never": None,
-}
+    return CHECK_FAILED if report.failing(fail_on or settings.fail_on) else FINE
 
 
 def _check_outputs(files: list[str], inventory: str | None, roots: tuple[str, ...]) -> None:

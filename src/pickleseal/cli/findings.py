@@ -66,7 +66,7 @@ def _groups(findings: Iterable[Finding]) -> list[list[Finding]]:
     """Put together what is of one kind, with one advice, the gravest kinds first."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
-        groups.setdefault((_kind(finding), _general(finding)), []).append(finding)
+        groups.setdefault((finding.kind, _general(finding)), []).append(finding)
     return sorted(groups.values(), key=lambda group: -_weight(group[0]))
 
 
@@ -74,20 +74,11 @@ def _weight(finding: Finding) -> int:
     return -1 if finding.contents is None else finding.contents.grade
 
 
-def _kind(finding: Finding) -> str:
-    kind = finding.verdict.value
-    if finding.verdict is Verdict.UNSEALED and finding.contents is not None:
-        kind += f", {finding.contents.grade.label}"
-    if finding.change is not None and finding.verdict is not Verdict.MISSING:
-        kind += f", {finding.change.value}"
-    return kind
-
-
 def _group(group: list[Finding], most: int | None) -> Iterator[Line]:
     first = group[0]
     mark, style = _MARKS[first.level]
     yield []
-    yield [(f"  {_kind(first)}", style), (f"  {_files(len(group))}", "dim")]
+    yield [(f"  {first.kind}", style), (f"  {_files(len(group))}", "dim")]
     # What each file has to tell of itself says more than what all of them have in common.
     told = len(group) > 1 and all(f.contents is None and f.reason == first.reason for f in group)
     if told and first.reason:
@@ -122,10 +113,11 @@ def _detail(finding: Finding, *, told: bool) -> str:
     parts = [contents.kind]
     if finding.verdict is not Verdict.UNSEALED or finding.change is not None:
         parts = [*filter(None, [finding.reason]), contents.kind]
-    gravest = max((n.grade for n in contents.names), default=Grade.DATA)
-    worst = [n for n in contents.names if n.grade is gravest is not Grade.DATA]
+    listed = [n for n in contents.names if not n.known]
+    gravest = max((n.grade for n in listed), default=Grade.DATA)
+    worst = [n for n in listed if n.grade is gravest is not Grade.DATA]
     if worst:
-        names = ", ".join(f"{n.module}.{n.name}" for n in worst[:_NAMES_SHOWN])
+        names = ", ".join(map(str, worst[:_NAMES_SHOWN]))
         more = f" and {len(worst) - _NAMES_SHOWN:,} more" if len(worst) > _NAMES_SHOWN else ""
         parts.append(f"names {names}{more}")
     return "; ".join([*parts, *contents.reasons])

@@ -7,9 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from pickleseal.auditing.report import FAIL_ON
 from pickleseal.cli.output import CouldNotRun
-
-FAIL_ON = ("error", "warning", "note", "never")
 
 
 class Settings(NamedTuple):
@@ -21,6 +20,7 @@ class Settings(NamedTuple):
     exclude: tuple[str, ...] = ()
     context: Mapping[str, str] | str | None = None
     imports: bool = False
+    known: tuple[str, ...] = ()
     baseline: str | None = None
     fail_on: str = "warning"
 
@@ -55,7 +55,7 @@ def _parsed(file: str, section: dict[str, Any]) -> Settings:
     if unknown:
         known = ", ".join(name.replace("_", "-") for name in Settings._fields[1:])
         raise _bad(file, f"it has no '{min(unknown)}'; there are: {known}")
-    for name in ("paths", "include", "exclude"):
+    for name in ("paths", "include", "exclude", "known"):
         value = fields.get(name, [])
         if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
             raise _bad(file, f"'{name}' is a list of texts")

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Protocol
 
 import pytest
 
-FAIL_ON = ("error", "warning", "note")
 _INPUT = "pickleseal_audit"
 
 
@@ -53,8 +52,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("pickleseal_audit", "files and folders to audit", type="paths", default=[])
     parser.addini("pickleseal_keyring", "the keyring's directory; default: what is set up")
     parser.addini(
+        "pickleseal_known", "modules whose names count as known", type="linelist", default=[]
+    )
+    parser.addini(
         "pickleseal_fail_on",
-        "what a test fails on: error, warning or note; default: warning",
+        "what a test fails on: error, unknown, warning or note; default: warning",
         default="warning",
     )
 
@@ -157,21 +159,24 @@ def _audited(config: pytest.Config, paths: list[str]) -> Outcome:
     # Only now: whoever did not ask for an audit does not pay for it.
     import pickleseal  # noqa: PLC0415
     from pickleseal.auditing.findings import Level  # noqa: PLC0415
+    from pickleseal.auditing.report import FAIL_ON  # noqa: PLC0415
     from pickleseal.errors import shown  # noqa: PLC0415
 
     fail_on = config.getini("pickleseal_fail_on")
-    if fail_on not in FAIL_ON:
-        raise pytest.UsageError(f"pickleseal_fail_on is one of {', '.join(FAIL_ON)}")
+    choices = [choice for choice in FAIL_ON if choice != "never"]
+    if fail_on not in choices:
+        raise pytest.UsageError(f"pickleseal_fail_on is one of {', '.join(choices)}")
+    known = config.getini("pickleseal_known")
     try:
-        report = pickleseal.audit(paths, keyring=_keyring(config)).report()
-    except (pickleseal.PicklesealError, OSError) as error:
+        report = pickleseal.audit(paths, keyring=_keyring(config), known=known).report()
+    except (pickleseal.PicklesealError, OSError, ValueError) as error:
         text = str(error)
         if isinstance(error, OSError) and error.filename:
             text = f"{error.filename}: {error.strerror}"
         raise pytest.UsageError(f"pickleseal could not audit: {shown(text)}") from None
-    threshold = Level[fail_on.upper()]
+    failing = set(map(id, report.failing(fail_on)))
     files = sorted(
-        _told(config, finding, fails=finding.level >= threshold)
+        _told(config, finding, fails=id(finding) in failing)
         for finding in report.findings
         if finding.level >= Level.NOTE
     )

@@ -31,11 +31,18 @@ _GRADES = {
 
 
 class GradedName(NamedTuple):
-    """A name that unpickling would look up, and its grade."""
+    """A name that unpickling would look up, and its grade.
+
+    `known` is true where the name is on no list and the audit was told that its module is known.
+    """
 
     module: str
     name: str
     grade: Grade
+    known: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
 
 
 class Contents(NamedTuple):

@@ -1,8 +1,8 @@
 """The grade of what was walked through: the worst that any of its names and constructions has."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from pickleseal.scanner.grade import Grade, GradedName
+from pickleseal.scanner.grade import Contents, Grade, GradedName
 from pickleseal.scanner.machine.trace import Trace
 from pickleseal.scanner.names import grade_name
 
@@ -41,3 +41,30 @@ def grade(traces: Iterable[Trace]) -> tuple[Grade, tuple[GradedName, ...], tuple
     # Stable: of the same grade, what is reached first stands first.
     graded.sort(key=lambda name: name.grade, reverse=True)
     return worst, tuple(graded), (*beyond, *faults)
+
+
+def recognized(contents: Contents, known: Sequence[str]) -> Contents:
+    """Return contents whose unknown names count as data where they lie in `known` modules.
+
+    What reaches beyond data stays so, and so does what is unknown for any other reason.
+    """
+    names = tuple(
+        name._replace(known=name.grade is Grade.UNKNOWN and _lies_in(name.module, known))
+        for name in contents.names
+    )
+    told = [str(name) for name in names if name.known]
+    if not told:
+        return contents
+    settled = contents.grade is Grade.UNKNOWN and not contents.reasons
+    if settled and all(name.known or name.grade is Grade.DATA for name in names):
+        contents = contents._replace(grade=Grade.DATA)
+    more = f" and {len(told) - _TOLD:,} more" if len(told) > _TOLD else ""
+    reason = f"the audit was told that it knows {', '.join(told[:_TOLD])}{more}"
+    return contents._replace(names=names, reasons=(*contents.reasons, reason))
+
+
+_TOLD = 8
+
+
+def _lies_in(module: str, known: Sequence[str]) -> bool:
+    return any(module == one or module.startswith(f"{one}.") for one in known)

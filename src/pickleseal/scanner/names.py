@@ -6,19 +6,18 @@ docs/explanation/grades.md tells what the grades mean and how the list is made.
 import sys
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from pickleseal.scanner.grade import Grade
 from pickleseal.scanner.machine.trace import Use
 
-LIST_VERSION = "2026-11-25"
+LIST_VERSION = "2026-11-30"
 """Which list of good names this is; the head of good_names.txt has what it was made from."""
 
 _LIST = Path(__file__).with_name("good_names.txt")
-_LETTERS = {"b": Use.BUILT.value, "c": Use.CALLED.value, "m": Use.MADE.value}
-_USES = {
-    "".join(letter for letter, bit in _LETTERS.items() if bit & bits): bits
-    for bits in range(0, 16, 2)
-}
+_LETTERS = {"c": Use.CALLED.value, "m": Use.MADE.value, "b": Use.BUILT.value}
+_ACTS = 8
+"""By how many bits the uses in which a name acts upon what it is given lie above the good ones."""
 
 # What the list is made from. Of these, a function that is called and not listed is beyond.
 _COVERED = frozenset({"numpy", "scipy", "sklearn", "pandas", "pyarrow", "xgboost", "lightgbm"})
@@ -92,6 +91,7 @@ _REACHING_STARTS = (
     "import", "load", "memmap", "open", "pickle", "popen", "query", "read", "run", "save", "spawn",
     "system", "to_", "tofile", "write",
 )  # fmt: skip
+_METHODS_REACH = tuple(start for start in _REACHING_STARTS if start != "call")
 _HELPERS = ("__pyx_unpickle_", "_reconstruct", "_rebuild", "_unpickle", "_restore")
 _TESTS = frozenset({"test", "tests", "testing", "_testing", "conftest"})
 
@@ -153,18 +153,39 @@ _ANYWAY = (Use.LOOKED_UP | Use.STATE).value
 _TWINS = {"_operator": "operator", "_collections_abc": "collections.abc", "_functools": "functools"}
 
 
+class _List(NamedTuple):
+    """What stands on the list; a use is a bit, shifted by _ACTS where the name then acts.
+
+    `uses` is by module and name with a space between, `acting` by package and name: a package has
+    many modules that such a name can be taken from.
+    """
+
+    uses: dict[str, int]
+    acting: dict[str, int]
+
+
 @cache
-def _good() -> dict[str, int]:
-    """Give the list: for a module and a name in it, with a space between, the bits of its uses."""
-    good = {}
-    module = ""
+def _listed() -> _List:
+    uses: dict[str, int] = {}
+    acting: dict[str, int] = {}
+    module = package = ""
+    bits = {"": 0}
     for line in _LIST.read_text(encoding="utf-8").splitlines():
         if line[0] == " ":
-            name, _, uses = line[1:].partition(" ")
-            good[f"{module} {name}"] = _USES[uses]
+            name, _, letters = line[1:].partition(" ")
+            if letters not in bits:
+                bits[letters] = sum(map(_bit, letters))
+            uses[f"{module} {name}"] = found = bits[letters]
+            if found >> _ACTS:
+                acting[f"{package} {name}"] = acting.get(f"{package} {name}", 0) | found >> _ACTS
         elif line[0] != "#":
             module = line
-    return good
+            package = module.partition(".")[0]
+    return _List(uses, acting)
+
+
+def _bit(letter: str) -> int:
+    return _LETTERS[letter.lower()] << (_ACTS if letter.isupper() else 0)
 
 
 @cache
@@ -175,7 +196,7 @@ def _ordinary() -> frozenset[str]:
 
 
 def grade_name(module: str, name: str, uses: Use) -> Grade:
-    """Tell what a name may reach for, from where it lives and how it is used: nothing is imported.
+    """Return what a name may reach for, by where it lives and how it is used; import nothing.
 
     `module` and `name` are as the unpickler imports them. A name counts as data only where each of
     its uses is on the list.
@@ -186,22 +207,47 @@ def grade_name(module: str, name: str, uses: Use) -> Grade:
 
 
 def _judged(module: str, name: str, uses: Use) -> Grade:
+    first, dot, inner = name.partition(".")
+    if dot:
+        return _judged_inside(module, first, inner)
     key = f"{module} {name}"
-    listed = _good().get(key)
+    listed = _listed().uses.get(key)
+    root = module.partition(".")[0]
+    acts = _listed().acting.get(f"{root} {name}", 0) if listed is None else listed >> _ACTS
+    if uses.value & acts:
+        return Grade.BEYOND
     if listed is not None and not uses.value & ~(listed | _ANYWAY):
-        return Grade.DATA if Use.STATE not in uses or _is_state(module, name) else Grade.UNKNOWN
-    if listed is not None and not _is_function(name):
+        handed_on = uses == Use.LOOKED_UP and acts  # somebody else may call it
+        fits = not handed_on and (Use.STATE not in uses or _is_state(module, name))
+        return Grade.DATA if fits else Grade.UNKNOWN
+    if listed is not None and (not _is_function(name) or Use.CALLED not in uses):
         return Grade.UNKNOWN
     if f"{_TWINS.get(module, module)} {name}" in _ordinary():
         return Grade.UNKNOWN
     return Grade.BEYOND if _reaches(module, name, uses) else Grade.UNKNOWN
 
 
+def _judged_inside(module: str, first: str, inner: str) -> Grade:
+    """Return the grade of what is reached through another name: a method or a nested class.
+
+    Inside a listed class that is unknown; it is beyond if it is named to act, or leads out of the
+    class, as do a module and what Python keeps of functions. A path's methods act on the disk.
+    """
+    listed = _listed().uses.get(f"{module} {first}")
+    leads_out = listed is None or listed >> _ACTS or module.partition(".")[0] == "pathlib"
+    if leads_out or any(
+        part[:2] == "__" or part in _DOORS or part.lstrip("_").startswith(_METHODS_REACH)
+        for part in inner.split(".")
+    ):
+        return Grade.BEYOND
+    return Grade.UNKNOWN
+
+
 _remembered = lru_cache(maxsize=4096)(_judged)
 
 
 def _reaches(module: str, name: str, uses: Use) -> bool:
-    """Tell whether a name that is not good reaches beyond data."""
+    """Return whether a name that is not good reaches beyond data."""
     parts = module.split(".")
     root = parts[0]
     if root in sys.stdlib_module_names or root in _GONE or root in _PICKLERS:
@@ -241,9 +287,8 @@ def _is_test(parts: list[str]) -> bool:
 
 
 def _goes_through(name: str) -> bool:
-    """Tell whether a name passes through another: a module that is imported there, or a class."""
-    first = name.partition(".")[0]
-    return "." in name or first in _DOORS or (name[:2] == "__" and not name.startswith(_HELPERS))
+    """Return whether a name is a module that is imported there, or what Python keeps of one."""
+    return name in _DOORS or (name[:2] == "__" and not name.startswith(_HELPERS))
 
 
 # Modules that other modules import, and that nobody's function, class or module is named after;

@@ -142,7 +142,7 @@ class _Case(NamedTuple):
     """What the findings of a group have in common."""
 
     level: Level
-    verdict: Verdict
+    kind: str
     reason: str
     advice: str
 
@@ -167,7 +167,7 @@ def _groups(findings: Iterable[Finding]) -> dict[Level, list[_Group]]:
 
 
 def _case(finding: Finding) -> _Case:
-    return _Case(finding.level, finding.verdict, finding.reason, finding.advice)
+    return _Case(finding.level, finding.kind, finding.reason, finding.advice)
 
 
 # --- the details of each file --------------------------------------------------------------------

@@ -54,8 +54,8 @@ _SIGN_AGAIN = (
 )
 _PUT_BACK = "Put a whole copy in its place, and find out who changed it. Do not load this one."
 
-# GitHub shows the severity of a rule and not that of a result, so what reaches beyond data has a
-# rule of its own among what is unsealed.
+# GitHub shows the severity of a rule and not that of a result, so unknown names and what reaches
+# beyond data have rules of their own among what is unsealed.
 _BEYOND = _Rule(
     "pickleseal/unsealed-beyond",
     "UnsealedReachesBeyond",
@@ -65,6 +65,17 @@ _BEYOND = _Rule(
     "Do not load it, unless you know who made it and why it names these.",
     Level.ERROR,
     "9.3",
+)
+_UNKNOWN = _Rule(
+    "pickleseal/unsealed-unknown",
+    "UnsealedUnknownNames",
+    "Unsealed pickle with unknown names",
+    "Nobody vouches for this file, and to unpickle it would look up names that are not on the list"
+    " of those that build data and fitted models.",
+    "Find out whose code the names are. If it is yours, name its module with `--known MODULE`."
+    f" {_SIGN_AGAIN}",
+    Level.WARNING,
+    "6.9",
 )
 _SEALED = _Rule(
     "pickleseal/sealed",
@@ -164,11 +175,13 @@ _VERDICTS = {
     Verdict.UNSEALED: _Rule(
         "pickleseal/unsealed",
         "Unsealed",
-        "Unsealed pickle",
-        "Nobody vouches for this file. Whoever can write to it can run code where it is unpickled.",
+        "Unsealed pickle, data only",
+        "Nobody vouches for this file. It names nothing but what builds data and fitted models, or"
+        " what the audit was told that it knows. Whoever can write to it can put another in its"
+        " place, which runs code where it is unpickled.",
         _SIGN_AGAIN,
         Level.WARNING,
-        "6.9",
+        "5.5",
     ),
     Verdict.LEFTOVER: _Rule(
         "pickleseal/leftover",
@@ -254,7 +267,7 @@ _CHANGES = {
         "2.0",
     ),
 }
-_RULES = tuple(dict.fromkeys((_BEYOND, *_VERDICTS.values(), *_CHANGES.values())))
+_RULES = tuple(dict.fromkeys((_BEYOND, _UNKNOWN, *_VERDICTS.values(), *_CHANGES.values())))
 _INDEX = {rule.id: index for index, rule in enumerate(_RULES)}
 _GENUINE = {Verdict.SEALED, Verdict.SEALED_ACTIVE, Verdict.SEALED_RETIRED, Verdict.NO_ARTIFACT}
 
@@ -400,8 +413,8 @@ def _rule(finding: Finding) -> _Rule:
     if finding.verdict in _GENUINE and finding.change in _CHANGES:
         return _CHANGES[finding.change]
     grade = Grade.DATA if finding.contents is None else finding.contents.grade
-    if finding.verdict is Verdict.UNSEALED and grade >= Grade.BEYOND:
-        return _BEYOND
+    if finding.verdict is Verdict.UNSEALED and grade > Grade.DATA:
+        return _BEYOND if grade >= Grade.BEYOND else _UNKNOWN
     return _VERDICTS[finding.verdict]
 
 
@@ -450,6 +463,7 @@ def _of_contents(contents: Contents) -> _Json:
         "kind": _shown(contents.kind),
         "grade": contents.grade.label,
         "names": [f"{_shown(n.module)}.{_shown(n.name)}" for n in names],
+        "known": [_shown(str(name)) for name in contents.names if name.known][:MAX_NAMES],
         "namesInAll": len(contents.names),
         "reasons": [_shown(reason) for reason in contents.reasons[:MAX_NAMES]],
     }

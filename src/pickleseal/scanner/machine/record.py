@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from pickleseal.errors import shown
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.values import (
     SETTLED,
@@ -75,8 +74,6 @@ class Record:
                 found.special = partial(special, self, found)
             if found.path in _WRAPPERS:
                 self.wrappers.add(found)
-            if "." in name:
-                self.note(f"it looks up the dotted name {shown(module)}.{shown(name)}")
         return found
 
 

@@ -7,10 +7,14 @@ from pickleseal.scanner.machine.record import Record, Special
 from pickleseal.scanner.machine.uses import call, look_at_attributes
 from pickleseal.scanner.machine.values import (
     CALLED,
+    CODED_TEXT,
     COMPUTED,
+    LONG_TEXT,
     MADE,
     MADE_THINGS,
+    NUMBER,
     SETTLED,
+    STATE,
     Args,
     Dict,
     Dtype,
@@ -26,6 +30,8 @@ def special(module: str, name: str) -> Special | None:
     """Give what to do at a call of the global of this name, or None where it is as any other."""
     if name.startswith("__pyx_unpickle_"):
         return _cython
+    if module.partition(".")[0] == "sympy":
+        return _symbolic
     return _SPECIAL.get((module, name)) or _HELPERS.get(name)
 
 
@@ -135,6 +141,27 @@ def _expect(
             record.note(f"it has {shown(function.path)} call something else than numpy does")
 
 
+def _symbolic(record: Record, function: Global, args: Args) -> object:
+    """Make a symbolic object, for which sympy evaluates each text that it is given."""
+    if function.name in _NAMED_SYMBOLS:
+        return Result(function)
+    spared = 1 if function.name == "Wild" else 0  # its name
+    given = [
+        part for arg in (args or ())[spared:] for part in (arg if type(arg) is tuple else (arg,))
+    ]
+    if any(type(part) is str or part in (LONG_TEXT, CODED_TEXT) for part in given):
+        record.note(f"it gives {shown(function.path)} a text, which is evaluated")
+    elif args is None or not all(map(_is_symbolic, given)):
+        function.uses |= STATE  # it may hold a text
+    return Result(function)
+
+
+def _is_symbolic(value: object) -> bool:
+    if type(value) is Result:
+        return value.of.module.startswith("sympy.")
+    return value is None or value is NUMBER or type(value) in (int, bool)
+
+
 # -- what makes a dtype
 
 
@@ -191,6 +218,8 @@ def _type_importer(record: Record, function: Global, args: Args) -> object:
     return _importer(record, function, ("types", *args[:1]) if args else None)
 
 
+_NAMED_SYMBOLS = frozenset({"Dummy", "Float", "Str", "Symbol"})
+"""What sympy makes of a name or of digits, which it does not evaluate."""
 _BIT_GENERATORS = frozenset(
     f"numpy.random.{module}.{name}"
     for name in ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")

@@ -17,6 +17,7 @@ from pickleseal.scanner.machine.values import (
     MADE,
     SET,
     Dict,
+    Global,
     tuple_of,
 )
 
@@ -161,7 +162,9 @@ def _newobj(walk: Walk) -> None:
 
 def _newobj_ex(walk: Walk) -> None:
     walk.need(3)
-    _, args, function = walk.stack.pop(), walk.stack.pop(), walk.stack.pop()
+    named, args, function = walk.stack.pop(), walk.stack.pop(), walk.stack.pop()
+    if type(args) is tuple and type(function) is Global and function.module.startswith("sympy."):
+        args = (*args, named)
     walk.stack.append(call(walk.record, function, args, MADE))
 
 

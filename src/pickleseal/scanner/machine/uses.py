@@ -108,7 +108,9 @@ def set_state(record: Record, target: object, state: object) -> None:
     if type(state) is tuple and len(state) == 2:
         attributes, slots = state
     for part in (attributes, slots):
-        if part is not None:
+        # A dict whose items are its attributes is its own state: its keys have been looked at.
+        is_own = part is target and type(part) is Result and part.of.name in _OPEN_DICTS
+        if part is not None and not is_own:
             look_at_attributes(record, part)
     if type(target) is Result:
         target.of.uses |= BUILT

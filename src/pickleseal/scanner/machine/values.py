@@ -216,7 +216,9 @@ _SPELLED = """
     __suppress_context__ __text_signature__ __traceback__ __truediv__ __trunc__ __weakref__
     __xor__
 """
-_LOOKED_FOR = frozenset(_SPELLED.split())
+_ACTED_ON = frozenset({"restore_design_info", "restore_model_spec"})
+"""Keys at which statsmodels evaluates the formula that stands in the same state."""
+_LOOKED_FOR = frozenset(_SPELLED.split()) | _ACTED_ON
 _LOOKED_FOR_STARTS = ("__array", "__arrow", "__pyx", "__sklearn")
 """What numpy, pyarrow, Cython and scikit-learn look for in whatever they are handed."""
 
@@ -231,7 +233,11 @@ def is_looked_for(name: str) -> bool:
 
 def are_plain(keys: Sequence[object]) -> TypeGuard[Sequence[str]]:
     """Tell at a glance whether all keys are texts, and none is one that Python looks for."""
-    return _TEXT_TYPE.issuperset(map(type, keys)) and "__" not in "\n".join(keys)  # type: ignore[arg-type]
+    return (
+        _TEXT_TYPE.issuperset(map(type, keys))
+        and "__" not in "\n".join(keys)  # type: ignore[arg-type]
+        and _ACTED_ON.isdisjoint(keys)
+    )
 
 
 def is_computed(key: object) -> bool:

@@ -1,0 +1,1 @@
+"""What makes the list of good names: see `__main__`."""

@@ -1,0 +1,196 @@
+"""Make the list of good names from the libraries themselves: run by hand, from the folder tests.
+
+    python -m good_names [--add] PYTHON...
+
+Each PYTHON is an interpreter that has some of the libraries, in whatever versions; versions.txt is
+what one of them was made from. Each says what pickles of its libraries look up and how, which
+classes it found to hold data, and which names act upon what they are given. What all of them say is
+merged into good_names.txt, which a person then reads as a diff. With --add, the names of versions
+that were asked before stay.
+
+The code that is run there keeps to Python 3.7, so that old libraries can be asked as well.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pathlib
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from good_names import objects, probing, reading
+from good_names.recording import record
+from good_names.reviewed import BEYOND, BY_HAND, ONLY_LOOKED_UP, REFUSED, REVIEWED
+
+if TYPE_CHECKING:
+    from good_names.recording import Names
+
+TESTS = pathlib.Path(__file__).parent.parent
+NOT_PROBED = ("numpy", "scipy", "sklearn", "pandas")  # names.py tells what acts there
+WATCHED = "sympy."  # the walk looks at what these are made of: scanner/machine/specials.py
+TARGET = TESTS.parent / "src" / "pickleseal" / "scanner" / "good_names.txt"
+
+
+def from_objects() -> dict[str, Any]:
+    """Return what the objects say that this interpreter's libraries can make, ready for JSON."""
+    recorded = record(objects.objects())
+    faulty: dict[str, list[str]] = {}
+    acting: Names = {}
+    for module, name in recorded:
+        value = getattr(importlib.import_module(module), name.split(".")[0], None)
+        # What is only looked up is handed on; what it calls in turn is nobody's business then.
+        found = look(value, depth=2 if recorded[module, name] else 0)
+        # Nobody can read a compiled helper here; that pickles have it says what it is for.
+        found = [fault for fault in found if not fault.startswith("no source")]
+        if found:
+            faulty[module + ":" + name] = found
+        if not isinstance(value, type) and value is not None:
+            acting[module, name] = probing.acted(value)
+    return {
+        "versions": versions(),
+        "recorded": plain(recorded),
+        "functions": plain(reading.functions()),
+        "acting": plain(acting),
+        "faulty": faulty,
+    }
+
+
+def from_classes(library: str) -> dict[str, Any]:
+    """Return what the classes of a library say, ready for JSON."""
+    good: Names = {}
+    acting: Names = {}
+    for module, cls in reading.classes(library):
+        if library not in NOT_PROBED:
+            acting[module, cls.__name__] = probing.acted(cls)
+        if reading.holds_data(module, cls) and not look(cls):
+            good[module, cls.__name__] = reading.uses_of(cls)
+    return {"versions": versions(), "enumerated": plain(good), "acting": plain(acting)}
+
+
+def look(value: Any, depth: int = 2) -> list[str]:
+    """Return what stands in a class or a function that data code has no need of."""
+    if isinstance(value, type):
+        return sorted(set(reading.class_faults(value)))
+    return sorted(set(reading.faults(value, type, depth, set())))
+
+
+def versions() -> dict[str, str]:
+    """Return the version of Python and of each library that was asked."""
+    said = {"python": "{}.{}".format(*sys.version_info)}
+    for package in dict.fromkeys([*reading.LIBRARIES, "joblib", "pyarrow", "torch"]):
+        version = getattr(sys.modules.get(package), "__version__", None)
+        if isinstance(version, str):
+            said[package] = version
+    return said
+
+
+def plain(names: Names) -> list[list[str]]:
+    """Return names as JSON has them: module, name and uses, in order."""
+    return [[*key, *sorted(uses)] for key, uses in sorted(names.items())]
+
+
+def asked(interpreter: str) -> Iterator[dict[str, Any]]:
+    """Have an interpreter say what its libraries have, each in a process of its own."""
+    for task in ("", *reading.LIBRARIES):
+        done = subprocess.run(
+            [interpreter, "-m", "good_names", "--collect", task],
+            stdout=subprocess.PIPE, check=True, cwd=str(TESTS),
+        )  # fmt: skip
+        yield json.loads(done.stdout.splitlines()[-1])
+
+
+def merged(answers: Iterable[dict[str, Any]], before: Names) -> Names:
+    """Return the names by all that was said, each with its uses; what acts, acts."""
+    names = {key: set(uses) for key, uses in before.items()}
+    for module, name, good in BY_HAND:
+        names.setdefault((module, name), set()).update(good)
+    for answer in answers:
+        for group in ("functions", "enumerated", "recorded"):
+            for module, name, *uses in answer.get(group, ()):
+                fault = group == "recorded" and answer["faulty"].get(module + ":" + name)
+                watched = module.startswith(WATCHED)
+                if fault and not watched and (module, name) not in REVIEWED:
+                    print(module, name, "is left out:", fault[:2], file=sys.stderr)
+                elif (module, name) not in REFUSED and "." not in name:
+                    names.setdefault((module, name), set()).update(uses)
+        for module, name, *uses in answer["acting"]:
+            if uses and (module, name) not in REVIEWED and not module.startswith(WATCHED):
+                names.setdefault((module, name), set()).update(use.upper() for use in uses)
+    for (module, name), uses in list(names.items()):
+        # numpy 2 calls its core _core, and each spelling is read by both.
+        for one, other in (("numpy.core", "numpy._core"), ("numpy._core", "numpy.core")):
+            if module == one or module.startswith(one + "."):
+                names.setdefault((other + module[len(one) :], name), set()).update(uses)
+    for module, name, acts, _ in BEYOND:
+        names.setdefault((module, name), set()).update(acts)
+    for key in ONLY_LOOKED_UP:
+        names[key] = set()
+    for uses in names.values():
+        uses -= {use.lower() for use in uses if use.isupper()}
+    return {key: uses for key, uses in names.items() if key not in REFUSED}
+
+
+def read(text: str) -> tuple[list[str], Names]:
+    """Return the lines of a list that say what it was made with, and its names."""
+    made_with, names, module = [], {}, ""
+    for line in text.splitlines():
+        if line.startswith("# made with "):
+            made_with.append(line)
+        elif line[0] == " ":
+            name, _, uses = line[1:].partition(" ")
+            names[module, name] = set(uses)
+        elif line[0] != "#":
+            module = line
+    return made_with, names
+
+
+def written(names: Names, made_with: Iterable[str], date: str) -> str:
+    """Return the list as it is written: modules, and below each its names with their uses."""
+    lines = ["# Names that build data and fitted models, " + date, "#"]
+    lines += made_with
+    lines += [
+        "#",
+        "# Below a module stand its names. A name may be looked up, and what its letters say:",
+        "# c called, m made by __new__, b given a state. A capital letter says that it then runs,",
+        "# imports, opens or evaluates what it is given: C called, M made, B given a state.",
+    ]
+    last = ""
+    for (module, name), uses in sorted(names.items()):
+        if module != last:
+            lines.append(module)
+            last = module
+        lines.append(" " + " ".join([name, "".join(sorted(uses))]).strip())
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str]) -> None:
+    """Write the list."""
+    from pickleseal.scanner import names as room
+
+    made_with: list[str] = []
+    before: Names = {}
+    if arguments[0] == "--add":
+        made_with, before = read(TARGET.read_text(encoding="utf-8"))
+    answers: list[dict[str, Any]] = []
+    for interpreter in arguments:
+        if interpreter != "--add":
+            said = list(asked(interpreter))
+            versions = {key: one for answer in said for key, one in answer["versions"].items()}
+            told = ", ".join("{} {}".format(*item) for item in versions.items())
+            made_with.append("# made with " + told)
+            answers += said
+    made_with = list(dict.fromkeys(made_with))
+    text = written(merged(answers, before), made_with, room.LIST_VERSION)
+    TARGET.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--collect"]:
+        warnings.simplefilter("ignore")
+        print(json.dumps(from_classes(sys.argv[2]) if sys.argv[2] else from_objects()))
+    else:
+        main(sys.argv[1:])

@@ -1,0 +1,200 @@
+"""The list of good names: what the script gives, and what it says of many libraries' files."""
+
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import third_party
+from armed import build, call, fields, look, make, number, pack, raw, text, whole
+from good_names.__main__ import merged
+
+from pickleseal.scanner import names
+from pickleseal.scanner.containers.contents import look as look_into
+from pickleseal.scanner.containers.views import Memory
+from pickleseal.scanner.grade import Contents, Grade
+from pickleseal.scanner.machine.trace import Use
+from pickleseal.scanner.names import grade_name
+
+TESTS = Path(__file__).parents[1]
+ARCHIVE = TESTS / "data" / "third_party.zip"
+LETTERS = {"c": Use.CALLED, "m": Use.MADE, "b": Use.BUILT}
+INSTALLED = ("numpy", "scipy", "sklearn", "pandas", "dateutil", "attr", "packaging")
+
+
+def contents_of(data: bytes, name: str = "model.pkl") -> Contents:
+    found = look_into(Memory(memoryview(data)), name=name)
+    assert found is not None
+    return found
+
+
+# -- the script
+
+
+def said(task: str) -> dict[str, Any]:
+    """Return what the script says of the libraries that are installed here."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "good_names", "--collect", task],
+        cwd=TESTS, check=True, capture_output=True,
+    )  # fmt: skip
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def check(answer: dict[str, Any]) -> None:
+    """Check that the list has each name with the uses that the script gives it now."""
+    found = merged([answer], {})
+    assert found
+    for (module, name), uses in found.items():
+        good = [LETTERS[use] for use in uses if use.islower()]
+        acting = [LETTERS[use.lower()] for use in uses if use.isupper()]
+        for use in acting:
+            assert grade_name(module, name, Use.LOOKED_UP | use) == Grade.BEYOND, (module, name)
+        if not acting:
+            for use in [Use.LOOKED_UP, *good]:
+                assert grade_name(module, name, use) == Grade.DATA, (module, name, use)
+
+
+@pytest.mark.parametrize("library", ["pandas", "dateutil"])
+def test_the_list_is_what_the_script_gives_for_a_library(library: str) -> None:
+    check(said(library))
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("library", ["", *INSTALLED])
+def test_the_list_is_what_the_script_gives_for_all_that_is_installed(library: str) -> None:
+    check(said(library))
+
+
+PROBED = {
+    "evaluates": ("class A:\n def __init__(self, x): eval(x)", "C"),
+    "opens": ("class A:\n def __new__(cls, x): open(x)", "CM"),
+    "runs": ("import subprocess\nclass A:\n def __init__(self, x): subprocess.Popen([x])", "C"),
+    "imports": (
+        "import importlib\nclass A:\n def __init__(self, x): importlib.import_module(x)",
+        "C",
+    ),
+    "unpickles": ("import pickle\nclass A:\n def __setstate__(self, s): pickle.loads(s)", "B"),
+    "evaluates its state": ("class A:\n def __setstate__(self, s): eval(s['formula'])", "B"),
+    "calls": ("import ctypes\nclass A:\n def __init__(self, x): ctypes.CDLL(x)", "C"),
+    "only keeps": ("class A:\n def __init__(self, x): self.x = x", ""),
+    "opens a file of its own": ("class A:\n def __init__(self, x): open(__file__)", ""),
+}
+
+
+@pytest.mark.parametrize("kind", PROBED)
+def test_a_probe_tells_what_acts_upon_what_it_is_given(tmp_path: Path, kind: str) -> None:
+    source, uses = PROBED[kind]
+    (tmp_path / "probed.py").write_text(source)
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:]\n"
+        "from good_names.probing import acted\nimport probed\n"
+        "print(''.join(sorted(acted(probed.A))).upper())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), str(TESTS)],
+        check=True, capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.stdout.strip() == uses
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["probed.py"]
+
+
+# -- what acts upon what it is given: never loaded here, and all that it would do is to make a file
+
+CODE = text("open('mark', 'w')")
+PATH = text("mark")
+ARMED = {
+    "sympy, text that is evaluated": call(look("sympy.polys.polytools", "Poly"), CODE),
+    "sympy, made of a text": make(look("sympy.polys.polytools", "Poly"), CODE),
+    "sympy, by another module": make(look("sympy", "Poly"), CODE),
+    "psutil, program that is started": call(look("psutil", "Popen"), pack(text("touch"), PATH)),
+    "patsy, formula that is evaluated": call(look("patsy.highlevel", "dmatrix"), CODE),
+    "patsy, by another module": call(look("patsy", "dmatrix"), CODE),
+    "statsmodels, formula in a state": build(
+        make(look("statsmodels.base.data", "PandasData")),
+        fields(formula=CODE, restore_design_info=number(1)),
+    ),
+    "h5py, file that is opened": call(look("h5py", "File"), PATH, text("w")),
+    "h5py, by its own module": call(look("h5py._hl.files", "File"), PATH, text("w")),
+    "py7zr, file that is opened": call(look("py7zr.py7zr", "SevenZipFile"), PATH, text("w")),
+    "optuna, database that is opened": call(
+        look("optuna.storages._rdb.storage", "RDBStorage"), text("sqlite:///mark")
+    ),
+    "xgboost, file that is opened": call(look("xgboost.core", "Booster"), b"N", b")", PATH),
+    "polars, plan with functions": build(make(look("polars.expr.expr", "Expr")), raw(b"plan")),
+}
+
+
+@pytest.mark.parametrize("kind", ARMED)
+def test_what_acts_upon_what_it_is_given_is_beyond(kind: str) -> None:
+    assert contents_of(whole(ARMED[kind])).grade == Grade.BEYOND
+
+
+def test_a_class_that_acts_where_it_is_called_is_data_where_it_is_made() -> None:
+    booster = look("xgboost.core", "Booster")
+    made = whole(build(make(booster), fields(handle=raw(b"model"))))
+    assert contents_of(made).grade == Grade.DATA
+    assert contents_of(whole(booster)).grade == Grade.UNKNOWN  # somebody else may call it
+
+
+# -- ordinary files of other libraries
+
+
+def artifacts() -> dict[str, Contents]:
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        return {
+            name.removesuffix(".pkl"): contents_of(archive.read(name), name)
+            for name in archive.namelist()
+        }
+
+
+def test_most_files_of_other_libraries_are_data() -> None:
+    found = artifacts()
+    data = {name for name, contents in found.items() if contents.grade == Grade.DATA}
+    assert len(found) >= 36
+    assert len(data) >= 0.65 * len(found)
+    assert not data & third_party.NOT_DATA.keys()
+
+
+def test_no_file_of_other_libraries_is_beyond_save_those_that_run_what_they_hold() -> None:
+    beyond = {name for name, contents in artifacts().items() if contents.grade >= Grade.BEYOND}
+    assert beyond <= third_party.NOT_DATA.keys()
+
+
+# -- data of Python itself
+
+
+def test_files_in_memory_are_data() -> None:
+    import pickle
+
+    for value in (io.BytesIO(b"x"), io.StringIO("x")):
+        for protocol in range(2, 6):
+            assert contents_of(pickle.dumps(value, protocol)).grade == Grade.DATA
+
+
+def test_a_dict_that_is_its_own_state_is_data() -> None:
+    bunch = make(look("statsmodels.tools.tools", "Bunch")) + b"q\x00" + text("a") + number(1) + b"s"
+    assert contents_of(whole(bunch + b"h\x00b")).grade == Grade.DATA
+    other = make(look("statsmodels.tools.tools", "Bunch")) + b"h\x00b"
+    assert contents_of(whole(bunch + b"0" + other)).grade == Grade.BEYOND
+
+
+def test_symbols_are_data_unless_they_are_made_of_what_may_be_a_text() -> None:
+    add = look("sympy.core.add", "Add")
+    symbol = look("sympy.core.symbol", "Symbol") + pack(text("x")) + b"}\x92"
+    assert contents_of(whole(symbol)).grade == Grade.DATA
+    assert contents_of(whole(make(add, symbol, number(1)))).grade == Grade.DATA
+    assert contents_of(whole(make(add, b"]", number(1)))).grade == Grade.UNKNOWN
+    for given in ((text("code"),), (symbol, pack(text("code"))), (text("x" * 999),)):
+        assert contents_of(whole(make(add, *given))).grade == Grade.BEYOND
+    named = add + b")" + fields(evaluate=text("code")) + b"\x92"
+    assert contents_of(whole(named)).grade == Grade.UNKNOWN
+
+
+def test_reading_the_list_takes_each_line_once() -> None:
+    lines = names._LIST.read_text(encoding="utf-8").splitlines()
+    assert len(names._listed().uses) == sum(line[0] == " " for line in lines)
