@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from pickleseal.auditing.findings import Finding, Level, Verdict
-from pickleseal.envelope import layout, reader, seal
+from pickleseal.envelope import layout, reader
 from pickleseal.envelope.source import envelope_at
 from pickleseal.errors import (
     BadSealError,
@@ -184,26 +184,26 @@ def _judge(file: RegularFile, offset: int, wants: Wants) -> _Judged:
     """Judge the envelope that begins at an offset, as a load would."""
     try:
         source = envelope_at(file, offset)
-        fixed = reader.read_fixed(source)
-        data = reader.read_head(source, fixed)
+        claimed = reader.read_head(source)
     except NotSealedError:
         reason = layout.left_over(file.size - offset)
         return _Judged(Verdict.MALFORMED, reason, None, file.size, stray=True)
     except MalformedError as error:
         return _Judged(Verdict.MALFORMED, str(error), None, file.size)
+    fixed = claimed.fixed
     end = offset + fixed.total_size
     if wants.ring is None:
         reason = f"sealed by key {fixed.key_id.hex()}, and there is no keyring to check it with"
-        facts = inspection.claims(fixed, data, file.path, reason)
+        facts = inspection.claims(claimed, file.path, reason)
         return _Judged(Verdict.UNKNOWN_KEY, reason, facts, end)
     try:
-        head = seal.open_head(fixed, data, wants.ring)
+        head = claimed.authenticate(wants.ring)
     except UnknownKeyError:
         reason = f"sealed by key {fixed.key_id.hex()}, which {wants.ring.name} does not have"
-        facts = inspection.claims(fixed, data, file.path, reason)
+        facts = inspection.claims(claimed, file.path, reason)
         return _Judged(Verdict.UNKNOWN_KEY, reason, facts, end)
     except SealError as error:
-        facts = inspection.claims(fixed, data, file.path, str(error))
+        facts = inspection.claims(claimed, file.path, str(error))
         return _Judged(_verdict_of(error, Verdict.BAD_HEAD), str(error), facts, end)
     contents = None
     try:

@@ -1,12 +1,15 @@
-"""Reading an envelope, in the one order that docs/reference/format.md, "Reading", lays down.
+"""Read an envelope in two stages: the head, then the body.
 
-Load, verify, inspect and the rest all read through here, so that they cannot disagree.
+The steps are those of docs/reference/format.md, "Reading". Every reader of envelopes goes
+through here, so that no two can disagree.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from pickleseal.envelope import layout, seal
 from pickleseal.envelope.expansion import expanded
+from pickleseal.envelope.metadata import Metadata
 from pickleseal.envelope.source import Source
 from pickleseal.errors import MalformedError, PolicyError, SealError
 from pickleseal.keys.keyring import Keyring
@@ -28,8 +31,33 @@ class naming:  # noqa: N801 - used as `with naming(...)`, and a function of cont
             error.source = self._name
 
 
-def read_fixed(source: Source, *, max_bytes: int | None = None) -> layout.Fixed:
-    """Read the first 64 bytes, and hold the size they name against what there is."""
+class ClaimedHead(NamedTuple):
+    """A head and its tag as they were read. Nothing in it is known to be genuine."""
+
+    fixed: layout.Fixed
+    data: bytes
+    """The head with its tag, from the first byte."""
+
+    def authenticate(self, keyring: Keyring) -> seal.AuthenticHead:
+        """Check the header tag under the one key that the head names (steps 4 and 5).
+
+        The errors are those of `seal.open_head`.
+        """
+        return seal.open_head(self.fixed, self.data, keyring)
+
+    def unverified(self) -> tuple[tuple[int, ...], Metadata | None]:
+        """Return the raw sizes and metadata that the head claims, as far as they can be read."""
+        raw: tuple[int, ...] = ()
+        try:
+            head = layout.parse_head(self.fixed, self.data[: self.fixed.head_size])
+            raw = head.raw
+            return raw, Metadata.decode(head.metadata)
+        except MalformedError:  # a forged head may claim nothing that can be read
+            return raw, None
+
+
+def read_head(source: Source, *, max_bytes: int | None = None) -> ClaimedHead:
+    """Read a head and its tag, and compare the size it names with the input's (steps 2 to 4)."""
     fixed = layout.parse_fixed(source.pull(layout.FIXED_SIZE))
     total = fixed.total_size
     if source.size is not None:
@@ -45,26 +73,21 @@ def read_fixed(source: Source, *, max_bytes: int | None = None) -> layout.Fixed:
                 )
             raise MalformedError(layout.left_over(source.size - total))
     check_size(total, max_bytes)
-    return fixed
-
-
-def read_head(source: Source, fixed: layout.Fixed) -> bytes:
-    """Read the rest of the head and its tag; give all of it from the first byte."""
     size = fixed.head_size + layout.TAG_SIZE
     data = fixed.pack() + source.pull(size - layout.FIXED_SIZE)
     if len(data) < size:
         raise MalformedError("cut off: the input ends inside the head")
-    return data
+    return ClaimedHead(fixed, data)
 
 
 def read_body(source: Source, head: seal.AuthenticHead) -> seal.Verified:
-    """Read the body into fresh memory and check the envelope tag over it."""
+    """Read the body into fresh memory and check the envelope tag over it (step 7)."""
     body = source.body(head.key.suite, head.lengths)
     return seal.accept(head, body.leaves, _last_tag(source), body.segments, body.paddings)
 
 
 def check_body(source: Source, head: seal.AuthenticHead) -> str:
-    """Check the envelope tag over the body, keeping nothing of it; give the content's name."""
+    """Check the envelope tag over the body without keeping it; return the content's digest."""
     body = source.digests(head.key.suite, head.lengths)
     content = seal.check_body(head, body.leaves, _last_tag(source), padded=body.padded)
     return seal.digest_text(head.key, content)
@@ -90,9 +113,13 @@ def read(
     check: Callable[[seal.AuthenticHead], None],
     max_bytes: int | None = None,
 ) -> seal.Verified:
-    """Read one envelope whole. `check` judges the genuine head before the body is read."""
-    fixed = read_fixed(source, max_bytes=max_bytes)
-    head = seal.open_head(fixed, read_head(source, fixed), keyring())
+    """Read one envelope whole. `check` is called with the genuine head before the body is read.
+
+    `keyring` is called once a head was read, so that a missing keyring does not hide a file that
+    is not sealed.
+    """
+    claimed = read_head(source, max_bytes=max_bytes)
+    head = claimed.authenticate(keyring())
     if max_bytes is not None:
         check_size(max(sum(head.raw), head.metadata.raw_size or 0), max_bytes)
     check(head)
@@ -100,6 +127,6 @@ def read(
 
 
 def check_size(size: int, max_bytes: int | None) -> None:
-    """Raise PolicyError where an envelope, or what it expands to, takes more than `max_bytes`."""
+    """Raise PolicyError if an envelope, or its expanded segments, exceed `max_bytes`."""
     if max_bytes is not None and size > max_bytes:
         raise PolicyError(f"it takes {size} bytes, over max_bytes={max_bytes}")

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from pickleseal.envelope import layout, reader
-from pickleseal.envelope.seal import SealedHead, open_head
+from pickleseal.envelope.seal import SealedHead
 from pickleseal.envelope.source import envelope_at, open_source
 from pickleseal.envelope.target import write_envelope
 from pickleseal.errors import (
@@ -395,8 +395,7 @@ def _fault_of_sealed(file: RegularFile, root: str, wants: _Wants) -> str:
     source = envelope_at(file, 0)
     source.exact = True  # as for a load: nothing may follow it
     try:
-        fixed = reader.read_fixed(source)
-        head = open_head(fixed, reader.read_head(source, fixed), wants.ring)
+        head = reader.read_head(source).authenticate(wants.ring)
         policy.check_expiry(head.metadata, time.time())
         reader.check_body(source, head)
     except SealError as error:

@@ -200,11 +200,11 @@ def _reseal(
     path, named = found.path, found.named
     with open_found(found) as (source, _), reader.naming(source.name):
         try:
-            fixed = reader.read_fixed(source)
+            claimed = reader.read_head(source)
         except MalformedError:
             _check_single(found)
             raise
-        head = seal.open_head(fixed, reader.read_head(source, fixed), opening_ring)
+        head = claimed.authenticate(opening_ring)
         metadata = head.metadata
         if metadata.content == CONTENT and not named:
             reason = "it is an inventory, and sealed anew it would have another SHA-256: name it"

@@ -12,7 +12,6 @@ from pickleseal.envelope.metadata import External, Metadata
 from pickleseal.envelope.source import Source, open_envelopes
 from pickleseal.errors import (
     KeyringError,
-    MalformedError,
     SealError,
     shown,
 )
@@ -142,12 +141,11 @@ def told(
     ring = functools.cache(lambda: find_keyring(keyring, to_open=True))
 
     def look(source: Source) -> _Told:
-        fixed = reader.read_fixed(source)
-        data = reader.read_head(source, fixed)
+        claimed = reader.read_head(source)
         try:
-            head = seal.open_head(fixed, data, ring())
+            head = claimed.authenticate(ring())
         except (SealError, KeyringError) as error:
-            return claims(fixed, data, source.name, str(error)), error
+            return claims(claimed, source.name, str(error)), error
         if header_only:
             return of_head(head, source.name, None), None
         try:
@@ -233,16 +231,10 @@ def _all_of(sources: Iterator[Source], look: Callable[[Source], _Told]) -> _Told
 _ORDER = tuple(Status)  # what is vouched for the least comes first
 
 
-def claims(fixed: layout.Fixed, data: bytes, name: str | None, problem: str) -> Inspection:
-    """Tell what an envelope says of itself that nobody vouches for, and why nobody does."""
-    metadata: Metadata | None = None
-    segments: tuple[int, ...] = ()
-    try:
-        head = layout.parse_head(fixed, data[: fixed.head_size])
-        segments = head.raw
-        metadata = Metadata.decode(head.metadata)
-    except MalformedError:
-        pass  # a forged head may claim nothing that can be read
+def claims(head: reader.ClaimedHead, name: str | None, problem: str) -> Inspection:
+    """Return what a head claims that is not authentic, and why it is not."""
+    segments, metadata = head.unverified()
+    fixed = head.fixed
     return Inspection(
         status=Status.UNVERIFIED,
         problem=problem,
