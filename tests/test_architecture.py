@@ -190,7 +190,7 @@ def test_verified_is_made_in_one_room_and_unpickled_in_one() -> None:
             if isinstance(node.func, ast.Attribute) and node.func.attr == "restore":
                 unpicklers.add(f"{room} calls restore")
     assert makers == {"envelope.seal"}
-    assert unpicklers == {"pickling.load", "persistence.persist calls restore"}
+    assert unpicklers == {"pickling.load", "persistence.load calls restore"}
 
 
 def test_revoked_keys_open_again_in_one_room_alone() -> None:

@@ -65,16 +65,8 @@ from pickleseal.keys.key import Key
 from pickleseal.keys.keyring import Keyring
 from pickleseal.keys.store.directory import open_keyring
 from pickleseal.keys.suite import Suite
-from pickleseal.persistence.persist import (
-    dump,
-    dumps,
-    load,
-    loads,
-    signed_dump,
-    signed_dumps,
-    signed_load,
-    signed_loads,
-)
+from pickleseal.persistence.dump import dump, dumps, signed_dump, signed_dumps
+from pickleseal.persistence.load import load, loads, signed_load, signed_loads
 from pickleseal.pickling.load import (
     DEFAULT_PROTOCOL,
     HIGHEST_PROTOCOL,

@@ -47,9 +47,13 @@ def _of_main(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["an object", "a class", "a function", "deep inside", "a step of a model"],
 )
 def test_what_main_defines_is_told_at_the_line_of_the_caller(
-    obj: Any, protocol: int, ring: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    obj: Any,
+    protocol: int,
+    ring_directory: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pickleseal.persistence.persist.find_keyring", lambda _: ring)
+    monkeypatch.setenv("PICKLESEAL_KEYRING", str(ring_directory))
     path = tmp_path / "it"
     for dump in (
         lambda: signed_dumps(obj, protocol),

@@ -219,9 +219,9 @@ def test_asking_for_a_module_that_is_not_loaded_yet_does_not_hide_its_version_la
     tmp_path: Path,
 ) -> None:
     code = """
-        from pickleseal import packages
-        assert "python-dateutil" in packages.compared("dateutil.no_such", {})
+        from pickleseal.pickling import versions
+        assert "python-dateutil" in versions.compared("dateutil.no_such", {})
         import dateutil.tz
-        assert "python-dateutil" in packages.versions_of(["dateutil"])
+        assert "python-dateutil" in versions.versions_of(["dateutil"])
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, cwd=tmp_path)

@@ -44,9 +44,9 @@ from pickleseal import (
 from pickleseal.envelope import reader, seal
 from pickleseal.envelope.hashing import LEAF_SIZE
 from pickleseal.envelope.metadata import Metadata
+from pickleseal.envelope.source import memory_source
 from pickleseal.envelope.target import join_envelope
 from pickleseal.files import threads
-from pickleseal.persistence.persist import memory_source
 from pickleseal.pickling.load import OUT_OF_BAND_SIZE as LIMIT
 
 BEFORE, AFTER = b"what stands before", b"what comes after"

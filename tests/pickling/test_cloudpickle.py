@@ -25,8 +25,8 @@ from pickleseal import (
     signed_loads,
 )
 from pickleseal.envelope import reader, seal
+from pickleseal.envelope.source import memory_source
 from pickleseal.envelope.target import join_envelope
-from pickleseal.persistence.persist import memory_source
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 

@@ -30,8 +30,8 @@ from pickleseal import (
 )
 from pickleseal.envelope import layout, reader, seal
 from pickleseal.envelope.metadata import Metadata
+from pickleseal.envelope.source import memory_source
 from pickleseal.envelope.target import join_envelope
-from pickleseal.persistence.persist import memory_source
 from pickleseal.pickling import load as pickling
 
 pickletester = pytest.importorskip(

@@ -45,8 +45,8 @@ from pickleseal import (
 )
 from pickleseal.envelope import reader, seal
 from pickleseal.envelope.metadata import MAX_IMPORTS_SIZE, External, Metadata
+from pickleseal.envelope.source import memory_source
 from pickleseal.envelope.target import join_envelope
-from pickleseal.persistence.persist import memory_source
 from pickleseal.pickling import load
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)

@@ -15,17 +15,20 @@ from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.neighbors import KNeighborsClassifier
 from watching import armed, nothing_unpickled
 
+import pickleseal
 from pickleseal import (
     Keyring,
     VersionMismatchError,
     VersionMismatchWarning,
+    open_keyring,
     signed_dumps,
+    signed_load,
     signed_loads,
 )
 from pickleseal.envelope import reader, seal
 from pickleseal.envelope.metadata import Metadata
+from pickleseal.envelope.source import memory_source
 from pickleseal.envelope.target import join_envelope
-from pickleseal.persistence.persist import memory_source
 from pickleseal.pickling import versions as packages
 
 MAJOR, MINOR, MICRO = sys.version_info[:3]
@@ -156,10 +159,22 @@ def test_each_package_that_differs_has_a_warning_of_its_own(ring: Keyring) -> No
     assert len(caught) == 2
 
 
-def test_the_warning_points_at_the_caller(ring: Keyring) -> None:
-    with pytest.warns(VersionMismatchWarning) as caught:
-        signed_loads(sealed_with({"numpy": "0.1"}, ring), keyring=ring)
-    assert caught[0].filename == __file__
+def test_the_warning_points_at_the_caller(
+    ring_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "it"
+    data = sealed_with({"numpy": "0.1"}, open_keyring(ring_directory))
+    path.write_bytes(data)
+    monkeypatch.setenv("PICKLESEAL_KEYRING", str(ring_directory))
+    for read in (
+        lambda: signed_loads(data),
+        lambda: signed_load(path),
+        lambda: pickleseal.loads(data),
+        lambda: pickleseal.load(path),
+    ):
+        with pytest.warns(VersionMismatchWarning) as caught:
+            read()
+        assert [one.filename for one in caught] == [__file__]
 
 
 def test_the_warning_for_scikit_learn_is_one_that_filters_on_its_own_warning_catch(

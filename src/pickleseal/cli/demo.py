@@ -35,10 +35,11 @@ from pickleseal.migration.adopt import (
     adopt_all,
     survey,
 )
-from pickleseal.persistence import persist
+from pickleseal.persistence.dump import signed_dump
 from pickleseal.persistence.inspection import inspect
 from pickleseal.persistence.inventory import Inventory
 from pickleseal.persistence.inventory_file import write_inventory
+from pickleseal.persistence.load import signed_load
 
 CONTEXT = "cancer/knn"
 OTHER_CONTEXT = "cancer/tree"
@@ -135,7 +136,7 @@ def _tell(story: "_Story", folder: Path, ring: Keyring, directory: str) -> dict[
     story.chapter("1", "Fit a model, and seal it with your key")
     model, tree, accuracy = _fit()
     path = folder / "cancer.pkl"
-    persist.signed_dump(
+    signed_dump(
         model,
         path,
         keyring=ring,
@@ -249,7 +250,7 @@ def _adopt(story: "_Story", folder: Path, model: Any, ring: Keyring) -> bool:  #
     good = done == {"armed.pkl": Outcome.REFUSED, "knn.joblib": Outcome.ADOPTED}
     story.verdict(good, "knn.joblib is sealed as it was; armed.pkl reaches beyond data: refused")
     story.say('signed_load("old/knn.joblib", context="cancer/old")')
-    again = persist.signed_load(folder / "knn.joblib", keyring=ring, context="cancer/old")
+    again = signed_load(folder / "knn.joblib", keyring=ring, context="cancer/old")
     same = type(again) is type(model)
     story.verdict(same, "unpacked and loaded through joblib, from memory that was verified")
     return good and same
@@ -288,13 +289,13 @@ def _attacks(folder: Path, model: object, tree: object, ring: Keyring) -> list[A
 
     def seal_as_another(path: Path) -> None:
         stranger = Keyring(Key.generate())
-        persist.signed_dump(model, path, keyring=stranger, context=CONTEXT)
+        signed_dump(model, path, keyring=stranger, context=CONTEXT)
 
     def seal_for_another_place(path: Path) -> None:
-        persist.signed_dump(tree, path, keyring=ring, context=OTHER_CONTEXT)
+        signed_dump(tree, path, keyring=ring, context=OTHER_CONTEXT)
 
     def seal_as_of_old(path: Path) -> None:
-        persist.signed_dump(model, path, keyring=ring, context=CONTEXT, serial=SERIAL - 1)
+        signed_dump(model, path, keyring=ring, context=CONTEXT, serial=SERIAL - 1)
 
     return [
         Attack(

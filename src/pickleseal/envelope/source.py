@@ -164,6 +164,25 @@ class MemorySource:
         return Digests(hashing.leaf_digests(suite, [body], size), padded)
 
 
+def memory_source(data: bytes | bytearray | memoryview) -> MemorySource:
+    """Return a source over bytes-like data, copied first unless it is immutable."""
+    return MemorySource(frozen(data))
+
+
+def frozen(data: bytes | bytearray | memoryview) -> bytes:
+    """Return bytes-like data as bytes, copied unless it is immutable."""
+    if type(data) is bytes:
+        return data
+    try:
+        view = memoryview(data)
+    except TypeError:
+        raise TypeError(
+            f"a bytes-like object is required, not {type(data).__name__} (a path or file is for"
+            " the calls without s)"
+        ) from None
+    return bytes(view)
+
+
 class FileSource:
     """A regular file, read at offsets of our own: its position does not matter or move."""
 

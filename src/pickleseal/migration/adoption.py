@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pickleseal.envelope import layout, seal
 from pickleseal.envelope import metadata as md
 from pickleseal.envelope import reader as opening
-from pickleseal.envelope.source import Source
+from pickleseal.envelope.source import Source, frozen, memory_source
 from pickleseal.envelope.target import join_envelope
 from pickleseal.errors import (
     AdoptionError,
@@ -21,8 +21,8 @@ from pickleseal.errors import (
 )
 from pickleseal.files.magic import beginning_of
 from pickleseal.keys.context import normalize_context
-from pickleseal.keys.store.lookup import find_keyring
-from pickleseal.persistence import persist, policy
+from pickleseal.keys.store.lookup import Ring, find_keyring
+from pickleseal.persistence import dump, policy
 from pickleseal.pickling import inflate, opcodes
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def follow(data: "Bytes") -> "tuple[Trace, int | None]":
 def adopt_bytes(
     raw: bytes | bytearray | memoryview,
     *,
-    keyring: persist.Ring = None,
+    keyring: Ring = None,
     context: str | None = None,
     serial: int | None = None,
     expires: datetime | timedelta | None = None,
@@ -123,13 +123,13 @@ def adopt_bytes(
     are anything else, KeyringError where there is no key to seal with, MetadataError for what
     cannot be sealed.
     """
-    data = memoryview(persist.frozen(raw))
+    data = memoryview(frozen(raw))
     head = seal_adopted(
         data,
         judge(data),
         keyring=keyring,
         context=context,
-        serial=persist.serial_of(serial),
+        serial=dump.serial_of(serial),
         expires=expires,
         info=info,
     )
@@ -140,7 +140,7 @@ def seal_adopted(
     raw: memoryview,
     found: Judgement,
     *,
-    keyring: persist.Ring = None,
+    keyring: Ring = None,
     context: str | None = None,
     serial: int | None = None,
     expires: datetime | timedelta | None = None,
@@ -149,13 +149,13 @@ def seal_adopted(
     """Begin the envelope of bytes that were judged; nobody else may change them meanwhile."""
     sealed_for = None if context is None else normalize_context(context)
     key = find_keyring(keyring).sealing_key(context=sealed_for, now=time.time())
-    told = None if found.names is None else persist.told_of(found.names)
+    told = None if found.names is None else dump.told_of(found.names)
     metadata = md.Metadata(
         content=found.content,
         source="adopted",
         context=sealed_for,
-        created=persist.now(),
-        expires=persist.expiry(expires, time.time()),
+        created=dump.now(),
+        expires=dump.expiry(expires, time.time()),
         serial=serial,
         imports=told and told.imports,
         imports_omitted=told and told.omitted,
@@ -168,7 +168,7 @@ def seal_adopted(
 def extract(
     envelope: bytes | bytearray | memoryview,
     *,
-    keyring: persist.Ring = None,
+    keyring: Ring = None,
     context: str | None = None,
 ) -> bytes:
     """Give what is in an envelope whose seal holds as a plain file, and unpickle nothing.
@@ -186,7 +186,7 @@ def extract(
             " Path(...).read_bytes(), or pickleseal extract"
         )
     return extract_from(
-        persist.memory_source(envelope),
+        memory_source(envelope),
         keyring=keyring,
         check=lambda head: policy.check_head(head.metadata, now=time.time(), context=context),
     )
@@ -195,7 +195,7 @@ def extract(
 def extract_from(
     source: Source,
     *,
-    keyring: persist.Ring = None,
+    keyring: Ring = None,
     check: Callable[[seal.AuthenticHead], None],
 ) -> bytes:
     """Give what is in the envelope of a source, as `extract` does; `check` judges its head."""

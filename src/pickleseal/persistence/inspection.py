@@ -1,7 +1,6 @@
 """inspect and verify: what an envelope says of itself, and how much of that is vouched for."""
 
 import functools
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
@@ -17,11 +16,9 @@ from pickleseal.errors import (
 )
 from pickleseal.files.handles import Path, Readable
 from pickleseal.keys.context import normalize_context
-from pickleseal.keys.keyring import Keyring
-from pickleseal.keys.store.lookup import find_keyring
+from pickleseal.keys.store.lookup import Ring, find_keyring
 from pickleseal.persistence import policy
 
-Ring = Keyring | str | os.PathLike[str] | None
 File = Path | Readable
 
 

@@ -13,7 +13,8 @@ from pickleseal.errors import BadSealError, PolicyError
 from pickleseal.files.atomic import write_whole
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.keyring import Keyring
-from pickleseal.persistence import persist, policy
+from pickleseal.persistence import policy
+from pickleseal.persistence.dump import now
 from pickleseal.persistence.inventory import CONTENT, Inventory
 
 MAX_SIZE = 1 << 30
@@ -30,7 +31,7 @@ def write_inventory(
     sealed_for = None if context is None else normalize_context(context)
     key = keyring.sealing_key(context=sealed_for, now=time.time())
     text = memoryview(inventory.encode())
-    metadata = Metadata(content=CONTENT, context=sealed_for, created=persist.now())
+    metadata = Metadata(content=CONTENT, context=sealed_for, created=now())
     head = seal.seal_head(key, metadata, [len(text)])
     data = join_envelope(head.data, [text], head.finish, key.suite)
     write_whole(path, data)

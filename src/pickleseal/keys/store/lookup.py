@@ -16,6 +16,8 @@ from pickleseal.keys.store import variables
 from pickleseal.keys.store.directory import INDEX, checked_path, read_keyring
 from pickleseal.keys.store.lines import Opener, check_foreign
 
+Ring = Keyring | str | os.PathLike[str] | None
+"""A `keyring=` argument."""
 _Stamp = tuple[object, ...]
 
 
@@ -32,9 +34,7 @@ class _Open(NamedTuple):
 _open_rings: dict[str, _Open] = {}
 
 
-def find_keyring(
-    given: Keyring | str | os.PathLike[str] | None = None, *, to_open: bool = False
-) -> Keyring:
+def find_keyring(given: Ring = None, *, to_open: bool = False) -> Keyring:
     """Return the keyring to use: the one given, or the first that is set up.
 
     `given`: a Keyring, or the path of a keyring's directory (`~` is your home). Without it,

@@ -1,0 +1,282 @@
+"""signed_dump, signed_dumps, and pickle's own names beside them."""
+
+import functools
+import operator
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple, SupportsIndex, cast
+
+from pickleseal.envelope import compression, seal
+from pickleseal.envelope import metadata as md
+from pickleseal.envelope.expansion import compressed
+from pickleseal.envelope.target import join_envelope, write_envelope
+from pickleseal.errors import MainModuleWarning, MetadataError, shown
+from pickleseal.files.handles import Path, Writable
+from pickleseal.keys.context import normalize_context
+from pickleseal.keys.store.lookup import Ring, find_keyring
+from pickleseal.persistence.callers import callers_level
+from pickleseal.pickling import load as pickling
+from pickleseal.pickling import versions
+from pickleseal.pickling.names import modules_of
+
+Target = Path | Writable
+Pickler = Literal["pickle", "cloudpickle"]
+Compress = Literal["zstd"] | int | tuple[str, int] | None
+
+_MAX_CLASS_NAME = 1000
+_MANY_NAMES = 256
+"""What is worked out from more names than these is not kept for the next dump."""
+_MAX_DIGITS = 12
+_MOST_TOLD = 5
+
+
+def signed_dump(
+    obj: Any,  # noqa: ANN401 - any object
+    file: Target,
+    protocol: int | None = None,
+    *,
+    fix_imports: bool = True,
+    buffer_callback: pickling.BufferCallback | None = None,
+    keyring: Ring = None,
+    context: str | None = None,
+    serial: int | None = None,
+    expires: datetime | timedelta | None = None,
+    info: Mapping[str, Any] | None = None,
+    pickler: Pickler = "pickle",
+    compress: Compress = None,
+    durable: bool = True,
+) -> None:
+    """Pickle an object into a file, sealed: who holds the key can tell that it is yours, unchanged.
+
+    obj: any object that pickle takes.
+    file: a path (str or os.PathLike), written atomically; or a binary file object, or
+        any object with `write`, which is left open.
+    protocol: pickle's, 0 to 5, or -1 for the highest. Default: 5, whose large buffers are
+        not copied whole.
+    fix_imports, buffer_callback: as in pickle. Buffers that the callback takes out lie
+        outside the envelope and are bound to it.
+    keyring: a Keyring or the path of a keyring's directory. Default: what PICKLESEAL_KEYRING
+        or PICKLESEAL_KEY name, else the user's own.
+    context: what the file is for, such as "fraud/v3" (1 to 255 bytes of UTF-8). A load
+        must name the same. Default: none.
+    serial: your count of versions of what the context names, 0 to 2^53 - 1, so that a load can
+        refuse an older one. Default: none.
+    expires: when loads begin to refuse it: a datetime with a time zone, or a timedelta from now
+        by the clock. Default: never.
+    info: facts of your own, such as metrics, kept in the sealed header: a dict of JSON
+        values without null, read by `inspect` without unpickling. NumPy's scalars are taken
+        as the Python values that they hold.
+    pickler: "pickle", or "cloudpickle" for lambdas and what `__main__` defines.
+    compress: "zstd", or a level from 1 (fast) to 22 (small), or ("zstd", level). "zstd" and True
+        are level 3. Default: no compression, which is the fastest way for arrays.
+    durable: wait until a path's file is on disk. Default True.
+
+    Raises KeyringError where there is no key to seal with, MetadataError (a ValueError) for a
+    context, serial, time or info that cannot be sealed, TargetError for a path that is no regular
+    file, OSError where it cannot be written, and what pickling raises. On any error a path is as
+    it was before. Warns (MainModuleWarning) of names of `__main__`, which load only where
+    `__main__` defines them.
+
+    The layout is laid down in the written format.
+    """
+    head, segments = _seal(
+        obj,
+        protocol,
+        fix_imports=fix_imports,
+        buffer_callback=buffer_callback,
+        keyring=keyring,
+        context=context,
+        serial=serial,
+        expires=expires,
+        info=info,
+        pickler=pickler,
+        compress=compress,
+    )
+    write_envelope(file, head.data, segments, head.finish, head.key.suite, durable=durable)
+
+
+def signed_dumps(
+    obj: Any,  # noqa: ANN401 - any object
+    protocol: int | None = None,
+    *,
+    fix_imports: bool = True,
+    buffer_callback: pickling.BufferCallback | None = None,
+    keyring: Ring = None,
+    context: str | None = None,
+    serial: int | None = None,
+    expires: datetime | timedelta | None = None,
+    info: Mapping[str, Any] | None = None,
+    pickler: Pickler = "pickle",
+    compress: Compress = None,
+) -> bytes:
+    """Give what `signed_dump` would write, as bytes. The arguments and errors are the same."""
+    head, segments = _seal(
+        obj,
+        protocol,
+        fix_imports=fix_imports,
+        buffer_callback=buffer_callback,
+        keyring=keyring,
+        context=context,
+        serial=serial,
+        expires=expires,
+        info=info,
+        pickler=pickler,
+        compress=compress,
+    )
+    return join_envelope(head.data, segments, head.finish, head.key.suite)
+
+
+def dump(
+    obj: Any,  # noqa: ANN401 - any object
+    file: Target,
+    protocol: int | None = None,
+    *,
+    fix_imports: bool = True,
+    buffer_callback: pickling.BufferCallback | None = None,
+) -> None:
+    """Do as `pickle.dump` does, sealed: `signed_dump` with the key that is set up."""
+    signed_dump(obj, file, protocol, fix_imports=fix_imports, buffer_callback=buffer_callback)
+
+
+def dumps(
+    obj: Any,  # noqa: ANN401 - any object
+    protocol: int | None = None,
+    *,
+    fix_imports: bool = True,
+    buffer_callback: pickling.BufferCallback | None = None,
+) -> bytes:
+    """Do as `pickle.dumps` does, sealed: `signed_dumps` with the key that is set up."""
+    return signed_dumps(obj, protocol, fix_imports=fix_imports, buffer_callback=buffer_callback)
+
+
+def now() -> int:
+    """Give the time that goes into an envelope: SOURCE_DATE_EPOCH if set, else the clock's."""
+    fixed = os.environ.get("SOURCE_DATE_EPOCH")
+    if not fixed:
+        return int(time.time())
+    if not (fixed.isascii() and fixed.isdigit()) or len(fixed) > _MAX_DIGITS:
+        raise MetadataError(
+            f"SOURCE_DATE_EPOCH must be a number of seconds since 1970, and is '{shown(fixed)}'"
+        )
+    return int(fixed)
+
+
+def _seal(
+    obj: object,
+    protocol: int | None,
+    *,
+    fix_imports: bool,
+    buffer_callback: pickling.BufferCallback | None,
+    keyring: Ring,
+    context: str | None,
+    serial: int | None,
+    expires: datetime | timedelta | None,
+    info: Mapping[str, Any] | None,
+    pickler: str,
+    compress: Compress,
+) -> tuple[seal.SealedHead, list[memoryview]]:
+    level = compression.level_of(compress)
+    sealed_for = None if context is None else normalize_context(context)
+    key = find_keyring(keyring).sealing_key(context=sealed_for, now=time.time())
+    pickled = pickling.dump(
+        obj,
+        protocol=protocol,
+        fix_imports=fix_imports,
+        buffer_callback=buffer_callback,
+        pickler=pickler,
+    )
+    created = now()
+    told = told_of(pickled.names)
+    if "__main__" in told.modules:
+        _warn_of_main(pickled.names)
+    cls = f"{type(obj).__module__}.{type(obj).__qualname__}"
+    metadata = md.Metadata(
+        content="pickle",
+        source="dumped",
+        class_name=cls if cls.isprintable() and len(cls) <= _MAX_CLASS_NAME else None,
+        context=sealed_for,
+        created=created,
+        expires=expiry(expires, time.time()),
+        serial=serial_of(serial),
+        versions=versions.versions_of(told.modules),
+        imports=told.imports,
+        imports_omitted=told.omitted,
+        external=pickled.external,
+        info=info,
+    )
+    segments = [pickled.stream, *pickled.buffers]
+    lengths = [len(segment) for segment in segments]
+    if level is None:
+        return seal.seal_head(key, metadata, lengths), segments
+    stored = compressed(segments, level)
+    return seal.seal_head(key, metadata, [len(s) for s in stored], lengths), stored
+
+
+def _warn_of_main(names: pickling.Names) -> None:
+    own = sorted(shown(name) for module, name in names if module == "__main__")
+    if not own:
+        return
+    more = f" and {len(own) - _MOST_TOLD} more" if len(own) > _MOST_TOLD else ""
+    warnings.warn(
+        f"this loads only where __main__ defines {', '.join(own[:_MOST_TOLD])}{more}, as in this"
+        ' program: put that into a module, or give pickler="cloudpickle"',
+        MainModuleWarning,
+        stacklevel=callers_level(),
+    )
+
+
+class Told(NamedTuple):
+    """What an envelope tells of the names that a pickle refers to."""
+
+    imports: tuple[tuple[str, str], ...] | None
+    omitted: int | None
+    modules: tuple[str, ...]
+    """The top-level ones, sorted."""
+
+
+def told_of(names: pickling.Names) -> Told:
+    """Give what goes into an envelope of the names that a pickle refers to."""
+    return (_told_of if len(names) > _MANY_NAMES else _kept_told_of)(names)
+
+
+def _told_of(names: pickling.Names) -> Told:
+    modules = tuple(sorted(modules_of(names)))
+    if md.fits_imports(names):
+        return Told(tuple(sorted(names)), None, modules)
+    return Told(None, len(names), modules)
+
+
+_kept_told_of = functools.lru_cache(32)(_told_of)
+
+
+def serial_of(serial: SupportsIndex | None) -> int | None:
+    """Give a serial as a plain int: numpy has whole numbers too."""
+    if serial is None or isinstance(serial, int):
+        return serial
+    try:
+        return operator.index(serial)
+    except TypeError:
+        return cast("int", serial)  # and so it is refused with the other metadata
+
+
+def expiry(expires: datetime | timedelta | None, now: float) -> int | None:
+    """Return when an envelope made at `now` expires, in whole Unix seconds.
+
+    `now` is the clock's and never SOURCE_DATE_EPOCH, since loads go by the clock.
+    """
+    if expires is None:
+        return None
+    if isinstance(expires, timedelta):
+        over = now + expires.total_seconds()
+    elif isinstance(expires, datetime):
+        if expires.tzinfo is None:
+            raise MetadataError("expires needs a time zone, such as datetime.now(UTC) has")
+        over = expires.timestamp()
+    else:
+        raise TypeError(f"expires takes a datetime or timedelta, not {type(expires).__name__}")
+    if over <= now:
+        raise MetadataError("expires lies before the time at which it is sealed")
+    return int(over)

@@ -1,0 +1,335 @@
+"""signed_load, signed_loads, and pickle's own names beside them: the order of a load's checks.
+
+The steps are those of docs/reference/format.md, "Reading".
+"""
+
+import functools
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any, Literal, NamedTuple
+
+from pickleseal.envelope import reader
+from pickleseal.envelope.metadata import Metadata
+from pickleseal.envelope.seal import Verified
+from pickleseal.envelope.source import Source, memory_source, open_source
+from pickleseal.errors import VersionMismatchError, shown
+from pickleseal.files.handles import Path, Readable
+from pickleseal.keys.context import normalize_context
+from pickleseal.keys.store.lookup import Ring, find_keyring
+from pickleseal.persistence import pins as pin_rules
+from pickleseal.persistence import policy as rules
+from pickleseal.persistence.callers import callers_level
+from pickleseal.persistence.pin_file import PinFile, find_pins
+from pickleseal.pickling import load as pickling
+from pickleseal.pickling import versions
+from pickleseal.pickling.names import Allowed
+
+OnMismatch = Literal["warn", "raise", "ignore"]
+
+
+def signed_load(
+    file: Path | Readable,
+    *,
+    fix_imports: bool = True,
+    encoding: str = "ASCII",
+    errors: str = "strict",
+    buffers: Iterable[Any] | None = None,
+    keyring: Ring = None,
+    context: str | None = None,
+    min_serial: int | None = None,
+    pins: Path | None = None,
+    max_age: timedelta | None = None,
+    expect: str | None = None,
+    allow: Iterable[str] | None = None,
+    on_mismatch: OnMismatch = "warn",
+    max_bytes: int | None = None,
+) -> Any:  # noqa: ANN401 - what was sealed
+    """Load an object whose seal holds under a key of yours; refuse all else before unpickling.
+
+    file: a path to one envelope; or a binary file object, or any object with `read` or
+        `readinto`, from which exactly one envelope is taken.
+    fix_imports, encoding, errors: as in pickle, for pickles of Python 2.
+    buffers: the buffers that the dump's `buffer_callback` took out, in their order. They
+        are checked against the seal first.
+    keyring: a Keyring or the path of a keyring's directory. Default: as for `signed_dump`.
+    context: what the file must have been sealed for. Default: none, and then a file that
+        was sealed for one is refused.
+    min_serial: refuse a file whose serial is lower, or that has none. Default: any.
+    pins: the path of a file that remembers, for each context, the highest serial that was loaded
+        and its content, and so refuses an older one; it is written when the load is
+        done. Default: what PICKLESEAL_PINS names, else none.
+    max_age: refuse a file that was sealed longer ago (a timedelta), or that says it was sealed
+        over a minute from now. Default: any.
+    expect: the one content to accept, `ps<suite>:` and 64 hexadecimal digits, as `inspect` tells
+        it. Default: any.
+    allow: what the pickle may refer to: modules, with all below them ("sklearn"), and single names
+        ("builtins.set"), as they are called today. Default: what was recorded when it was sealed.
+    on_mismatch: what to do where Python or a package differs from the version sealed with:
+        "warn" (default), "raise", or "ignore".
+    max_bytes: refuse an envelope of more bytes, or one that would expand to more. Default: no
+        bound.
+
+    Raises a SealError, which is a pickle.UnpicklingError, for all that is refused (its
+    subclasses in pickleseal.errors tell why), KeyringError where there is no key, OSError
+    where the file cannot be read, and what the object's own classes raise while unpickling.
+
+    The order of the checks is laid down in the written format, "Reading".
+    """
+    policy = _policy(
+        context=context,
+        min_serial=min_serial,
+        pins=pins,
+        max_age=max_age,
+        expect=expect,
+        allow=allow,
+        on_mismatch=on_mismatch,
+        max_bytes=max_bytes,
+    )
+    with open_source(file) as source, reader.naming(source.name):
+        payload = _verified(source, policy, keyring, max_bytes)
+    with reader.naming(source.name):
+        return _restore(
+            payload,
+            source.name,
+            policy,
+            fix_imports=fix_imports,
+            encoding=encoding,
+            errors=errors,
+            buffers=buffers,
+        )
+
+
+def signed_loads(
+    data: bytes | bytearray | memoryview,
+    /,
+    *,
+    fix_imports: bool = True,
+    encoding: str = "ASCII",
+    errors: str = "strict",
+    buffers: Iterable[Any] | None = None,
+    keyring: Ring = None,
+    context: str | None = None,
+    min_serial: int | None = None,
+    pins: Path | None = None,
+    max_age: timedelta | None = None,
+    expect: str | None = None,
+    allow: Iterable[str] | None = None,
+    on_mismatch: OnMismatch = "warn",
+    max_bytes: int | None = None,
+) -> Any:  # noqa: ANN401 - what was sealed
+    """Load an object from the bytes of one envelope, as `signed_load` does from a file.
+
+    data: any bytes-like object. One that could change is copied before it is checked.
+    The other arguments and the errors are those of `signed_load`.
+    """
+    policy = _policy(
+        context=context,
+        min_serial=min_serial,
+        pins=pins,
+        max_age=max_age,
+        expect=expect,
+        allow=allow,
+        on_mismatch=on_mismatch,
+        max_bytes=max_bytes,
+    )
+    payload = _verified(memory_source(data), policy, keyring, max_bytes)
+    return _restore(
+        payload,
+        None,
+        policy,
+        fix_imports=fix_imports,
+        encoding=encoding,
+        errors=errors,
+        buffers=buffers,
+    )
+
+
+def load(
+    file: Path | Readable,
+    *,
+    fix_imports: bool = True,
+    encoding: str = "ASCII",
+    errors: str = "strict",
+    buffers: Iterable[Any] | None = None,
+) -> Any:  # noqa: ANN401 - what was sealed
+    """Do as `pickle.load` does, for what is sealed: `signed_load` with the key that is set up."""
+    return signed_load(
+        file, fix_imports=fix_imports, encoding=encoding, errors=errors, buffers=buffers
+    )
+
+
+def loads(
+    data: bytes | bytearray | memoryview,
+    /,
+    *,
+    fix_imports: bool = True,
+    encoding: str = "ASCII",
+    errors: str = "strict",
+    buffers: Iterable[Any] | None = None,
+) -> Any:  # noqa: ANN401 - what was sealed
+    """Do as `pickle.loads` does, for what is sealed: `signed_loads` with the key that is set up."""
+    return signed_loads(
+        data, fix_imports=fix_imports, encoding=encoding, errors=errors, buffers=buffers
+    )
+
+
+def _no_pin() -> pin_rules.Pin | None:
+    return None
+
+
+class LoadPolicy(NamedTuple):
+    """What a load asks of an envelope beyond a seal that holds. An audit asks through it, too.
+
+    `context` is in normal form, `max_age` in seconds. `pin` returns what was remembered of that
+    context, from one reading of the file.
+    """
+
+    context: str | None = None
+    min_serial: int | None = None
+    max_age: float | None = None
+    expect: str | None = None
+    allowed: Allowed | None = None
+    on_mismatch: OnMismatch = "ignore"
+    pin_file: PinFile | None = None
+    pin: Callable[[], pin_rules.Pin | None] = _no_pin
+
+    def check_head(self, metadata: Metadata, now: float) -> None:
+        """Check an authentic head before the body is read, at `now` (Unix seconds).
+
+        format.md, "Reading", step 6, in its order.
+        """
+        rules.check_context(metadata.context, self.context)
+        rules.check_expiry(metadata, now)
+        rules.check_age(metadata, self.max_age, now)
+        rules.check_serial(metadata, self.min_serial)
+        pin_rules.check_head(metadata, self.pin(), self._pins_path)
+        rules.check_imports(metadata, self.allowed)
+        if self.on_mismatch == "raise":
+            drifts = _drifts(metadata)
+            if drifts:
+                raise VersionMismatchError(_describe(metadata, drifts))
+
+    def check_content(self, metadata: Metadata, digest: str) -> None:
+        """Check an envelope whose tags hold, before it is unpickled.
+
+        format.md, "Reading", step 7, what follows the padding. `digest` names the content.
+        """
+        rules.check_digest(digest, self.expect)
+        pin = self.pin()
+        if pin is not None:
+            found = pin_rules.Pin.of(metadata, digest)
+            pin_rules.check_whole(found, pin, metadata.context, self._pins_path)
+
+    @property
+    def _pins_path(self) -> str | None:
+        return None if self.pin_file is None else str(self.pin_file.path)
+
+
+def _policy(
+    *,
+    context: str | None,
+    min_serial: int | None,
+    pins: Path | None,
+    max_age: timedelta | None,
+    expect: str | None,
+    allow: Iterable[str] | None,
+    on_mismatch: OnMismatch,
+    max_bytes: int | None,
+) -> LoadPolicy:
+    """Check the arguments of a load before anything is read."""
+    if min_serial is not None:
+        rules.check_kind("min_serial", min_serial, int)
+    if max_bytes is not None:
+        rules.check_kind("max_bytes", max_bytes, int)
+    if expect is not None:
+        rules.check_expected(expect)
+    if on_mismatch not in ("warn", "raise", "ignore"):
+        raise ValueError(
+            f"on_mismatch must be 'warn', 'raise' or 'ignore', not {shown(repr(on_mismatch))}"
+        )
+    pin_file = find_pins(pins)
+    if pins is not None and context is None:
+        raise ValueError("pins go by context: name the context, too")
+    if max_age is not None and not isinstance(max_age, timedelta):
+        raise TypeError(f"max_age takes a timedelta, not {type(max_age).__name__}")
+    normal = None if context is None else normalize_context(context)
+    policy = LoadPolicy(
+        normal,
+        min_serial,
+        None if max_age is None else max_age.total_seconds(),
+        expect,
+        None if allow is None else Allowed.of(allow),
+        on_mismatch,
+        pin_file,
+    )
+    if pin_file is None or normal is None:
+        return policy
+    return policy._replace(pin=functools.cache(lambda: pin_file.read().get(normal)))
+
+
+def _verified(source: Source, policy: LoadPolicy, keyring: Ring, max_bytes: int | None) -> Verified:
+    """Read one envelope whole: steps 2 to 7 of format.md, "Reading"."""
+    return reader.read(
+        source,
+        lambda: find_keyring(keyring, to_open=True),
+        check=lambda head: policy.check_head(head.metadata, time.time()),
+        max_bytes=max_bytes,
+    )
+
+
+def _restore(
+    payload: Verified,
+    name: str | None,
+    policy: LoadPolicy,
+    *,
+    fix_imports: bool,
+    encoding: str,
+    errors: str,
+    buffers: Iterable[Any] | None,
+) -> Any:  # noqa: ANN401 - what was sealed
+    """Check the content, warn, unpickle and remember the pin: the rest of step 7, and step 8."""
+    metadata = payload.head.metadata
+    digest = payload.digest
+    policy.check_content(metadata, digest)
+    if policy.on_mismatch == "warn":
+        for drift in _drifts(metadata):
+            message = _describe(metadata, [drift])
+            warnings.warn(
+                versions.warning(
+                    f"{shown(name)}: {message}" if name else message,
+                    package=drift.package,
+                    sealed=drift.sealed,
+                    here=drift.here,
+                    class_name=(metadata.class_name or "").rpartition(".")[2],
+                ),
+                stacklevel=callers_level(),
+            )
+    # `buffers` may be a generator, whose code is the caller's and no part of the load.
+    given = list(buffers) if buffers is not None and metadata.external is not None else None
+    sys.audit("pickleseal.load", name, digest, payload.head.key.id, metadata.context)
+    obj = pickling.restore(
+        payload,
+        fix_imports=fix_imports,
+        encoding=encoding,
+        errors=errors,
+        buffers=given,
+        allow=policy.allowed,
+    )
+    if policy.pin_file is not None and metadata.context is not None:
+        found = pin_rules.Pin.of(metadata, digest)
+        if found is not None and pin_rules.is_newer(found, policy.pin()):
+            policy.pin_file.note(metadata.context, found)
+    return obj
+
+
+def _drifts(metadata: Metadata) -> list[rules.Drift]:
+    sealed = metadata.versions or {}
+    return rules.drifts(sealed, versions.versions_here(sealed))
+
+
+def _describe(metadata: Metadata, drifts: list[rules.Drift]) -> str:
+    what = f"a {shown(metadata.class_name)}" if metadata.class_name else "an object"
+    return f"{what} was sealed with other versions: {'; '.join(map(str, drifts))}"
