@@ -200,14 +200,13 @@ def audit(
     )
     pin_file = find_pins(pins)
     remembered = {} if pin_file is None else pin_file.read()
-    pins_path = None if pin_file is None else str(pin_file.path)
     wants = Wants(
         ring,
         contexts,
         imports,
         digests or listed is not None,
         remembered,
-        pins_path,
+        pin_file,
         _modules(known),
     )
     where = None if baseline is None else os.fspath(baseline)

@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.envelope import layout, reader
-from pickleseal.envelope.source import envelope_at
+from pickleseal.envelope.metadata import Metadata
+from pickleseal.envelope.seal import AuthenticHead
+from pickleseal.envelope.source import Source, envelope_at
 from pickleseal.errors import (
     BadSealError,
     ContextError,
@@ -31,10 +33,12 @@ from pickleseal.files.regular import RegularFile
 from pickleseal.files.walk import BACKUP_SUFFIX, Found, Skip
 from pickleseal.keys.keyring import Keyring, way_to_bring
 from pickleseal.keys.roster import State, fits
-from pickleseal.persistence import inspection, policy
+from pickleseal.persistence import inspection
 from pickleseal.persistence import pins as pin_rules
 from pickleseal.persistence.inspection import Inspection
 from pickleseal.persistence.inventory import CONTENT
+from pickleseal.persistence.load import LoadPolicy
+from pickleseal.persistence.pin_file import PinFile
 from pickleseal.scanner.containers.views import Bytes, Memory
 from pickleseal.scanner.grade import Contents, Grade, GradedName
 
@@ -45,7 +49,7 @@ class Wants(NamedTuple):
     `ring` is None where there is no key. `contexts` are pairs of globs for paths and what such a
     file must be sealed for, a name or a beginning and `*`; the first that fits counts.
     `imports`: walk through the pickles of sealed files too. `digests`: hash what is unsealed.
-    `pins`: for each context what loads remember of it; `pins_path` is where they do.
+    `pins`: for each context what loads remember of it; `pin_file` is where they do.
     `known`: modules whose names count as known.
     """
 
@@ -54,12 +58,21 @@ class Wants(NamedTuple):
     imports: bool = False
     digests: bool = False
     pins: Mapping[str, pin_rules.Pin] = MappingProxyType({})
-    pins_path: str | None = None
+    pin_file: PinFile | None = None
     known: tuple[str, ...] = ()
 
     def context_for(self, path: str) -> str | None:
         """Give what a file must be sealed for, or None for anything."""
         return next((wanted for globs, wanted in self.contexts if globs.fit(path)), None)
+
+    def policy_for(self, path: str, metadata: Metadata) -> LoadPolicy:
+        """Return what a load of an envelope at `path` would ask, as far as an audit knows it."""
+        sealed = metadata.context
+        wanted = self.context_for(path)
+        expected = sealed if wanted is None or fits(wanted, sealed) else wanted
+        return LoadPolicy(
+            context=expected, pin_file=self.pin_file, pin=lambda: self.pins.get(sealed or "")
+        )
 
 
 def examine(found: Found, wants: Wants) -> Finding:
@@ -205,31 +218,52 @@ def _judge(file: RegularFile, offset: int, wants: Wants) -> _Judged:
     except SealError as error:
         facts = inspection.claims(claimed, file.path, str(error))
         return _Judged(_verdict_of(error, Verdict.BAD_HEAD), str(error), facts, end)
-    contents = None
+    judged = _judge_opened(file, source, head, wants, end)
+    if judged.verdict is not Verdict.SEALED:
+        return judged
+    return judged._replace(verdict=_by_which_key(wants.ring, head.key.id))
+
+
+def _judge_opened(
+    file: RegularFile, source: Source, head: AuthenticHead, wants: Wants, end: int
+) -> _Judged:
+    """Judge an envelope whose head is authentic; SEALED if a load would refuse nothing."""
+    metadata = head.metadata
+    policy = wants.policy_for(file.path, metadata)
+    # The first refusal is the load's. The body is read all the same, for the facts.
+    refusal: SealError | None = None
+    try:
+        policy.check_head(metadata, time.time())
+    except SealError as error:
+        refusal = error
+    payload = None
     try:
         if wants.imports:
             payload = reader.read_body(source, head)
-            contents = _look(Memory(reader.segments(payload)[0]), wants)
             digest = payload.digest
         else:
             digest = reader.check_body(source, head)
     except SealError as error:
+        refusal = refusal or error
         facts = inspection.of_head(head, file.path, str(error))
-        return _Judged(_verdict_of(error, Verdict.BAD_BODY), str(error), facts, end)
+        return _Judged(_verdict_of(refusal, Verdict.BAD_BODY), str(refusal), facts, end)
     facts = inspection.of_whole(head, file.path, digest)
-    wanted = wants.context_for(file.path)
+    contents = None
     try:
-        if wanted is not None and not fits(wanted, head.metadata.context):
-            policy.check_context(head.metadata.context, wanted)
-        policy.check_expiry(head.metadata, time.time())
-        pin = wants.pins.get(head.metadata.context or "")
-        pin_rules.check_head(head.metadata, pin, wants.pins_path)
-        found = pin_rules.Pin.of(head.metadata, digest)
-        pin_rules.check_whole(found, pin, head.metadata.context, wants.pins_path)
+        if refusal is None:
+            policy.check_content(metadata, digest)
     except SealError as error:
-        return _Judged(_verdict_of(error, Verdict.BAD_BODY), str(error), facts, end, contents)
-    reason = "it is an inventory, and no load takes it" * (head.metadata.content == CONTENT)
-    return _Judged(_by_which_key(wants.ring, head.key.id), reason, facts, end, contents)
+        refusal = error
+    try:
+        if payload is not None:
+            contents = _look(Memory(reader.segments(payload)[0]), wants)
+    except SealError as error:
+        refusal = refusal or error
+    if refusal is not None:
+        verdict = _verdict_of(refusal, Verdict.BAD_BODY)
+        return _Judged(verdict, str(refusal), facts, end, contents)
+    reason = "it is an inventory, and no load takes it" * (metadata.content == CONTENT)
+    return _Judged(Verdict.SEALED, reason, facts, end, contents)
 
 
 def _by_which_key(ring: Keyring, key_id: str) -> Verdict:
