@@ -32,11 +32,11 @@ LEVEL = {folder: -level for level, folder in enumerate(FOLDERS)}
 
 PURE = {
     "errors",
-    "files.magic",
+    *("files.magic", "files.strict_json"),
     *("keys.context", "keys.key", "keys.keyring", "keys.mac", "keys.passphrase", "keys.roster"),
     "keys.suite",
-    *("envelope.compression", "envelope.hashing", "envelope.layout", "envelope.metadata"),
-    "envelope.seal",
+    *("envelope.compression", "envelope.digests", "envelope.hashing", "envelope.layout"),
+    *("envelope.metadata", "envelope.seal"),
     *("pickling.inflate", "pickling.names", "pickling.opcodes"),
     *("persistence.inventory", "persistence.pins", "persistence.policy"),
     *("migration.source", "auditing.findings", "auditing.report"),

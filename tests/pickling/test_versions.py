@@ -3,6 +3,7 @@
 import platform
 import sys
 import warnings
+from collections.abc import Callable
 from importlib import metadata as installed
 from pathlib import Path
 from typing import Any
@@ -166,12 +167,13 @@ def test_the_warning_points_at_the_caller(
     data = sealed_with({"numpy": "0.1"}, open_keyring(ring_directory))
     path.write_bytes(data)
     monkeypatch.setenv("PICKLESEAL_KEYRING", str(ring_directory))
-    for read in (
+    reads: list[Callable[[], Any]] = [
         lambda: signed_loads(data),
         lambda: signed_load(path),
         lambda: pickleseal.loads(data),
         lambda: pickleseal.load(path),
-    ):
+    ]
+    for read in reads:
         with pytest.warns(VersionMismatchWarning) as caught:
             read()
         assert [one.filename for one in caught] == [__file__]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.envelope import layout, reader
+from pickleseal.envelope.digests import of_file
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.envelope.seal import AuthenticHead
 from pickleseal.envelope.source import Source, envelope_at
@@ -347,7 +348,7 @@ def examine_unsealed(file: RegularFile, wants: Wants) -> Finding:
         _advice_on(contents, file.path),
         size=file.size,
         contents=contents,
-        digest=f"sha256:{file.sha256()}" if wants.digests else None,
+        digest=of_file(file.sha256()) if wants.digests else None,
     )
 
 

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from pickleseal.auditing.findings import Finding, Level
 from pickleseal.errors import shown
+from pickleseal.persistence.policy import time_text
 
 
 def notebook(findings: Sequence[Finding], roots: Sequence[str], started: int, left_out: int) -> str:
@@ -42,7 +42,7 @@ def notebook(findings: Sequence[Finding], roots: Sequence[str], started: int, le
     where = text(title(roots))
     return (
         f"<div><p><strong>{escape(summary(findings))}</strong> "
-        f"{where}, {moment(started)}</p>{table}{more}</div>"
+        f"{where}, {time_text(started)}</p>{table}{more}</div>"
     )
 
 
@@ -74,14 +74,6 @@ def cut(text: str, most: int) -> str:
     """Give the beginning of a text, and how much is left out."""
     spare = len(text) - most
     return text if spare <= 0 else f"{text[:most]}… and {spare:,} more characters"
-
-
-def moment(seconds: int) -> str:
-    """Give a time in Unix seconds as people read it."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds} seconds after 1970"
 
 
 def title(roots: Sequence[str]) -> str:

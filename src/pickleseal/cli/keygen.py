@@ -2,7 +2,6 @@
 
 import os
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -33,6 +32,7 @@ from pickleseal.keys.store.directory import INDEX, current_roster
 from pickleseal.keys.store.lookup import keyring_directory
 from pickleseal.keys.store.passphrases import new_passphrase
 from pickleseal.keys.store.permissions import quoted
+from pickleseal.persistence.policy import time_text
 
 
 @click.command()
@@ -145,10 +145,7 @@ def day(seconds: int | None) -> str:
     """Give the day, in UTC, of a time that a ring names."""
     if seconds is None:
         return "unknown"
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
-    except (ValueError, OverflowError, OSError):
-        return str(seconds)
+    return time_text(seconds, "%Y-%m-%d")
 
 
 def plain(made: Made) -> dict[str, object]:

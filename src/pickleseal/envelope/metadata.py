@@ -15,7 +15,9 @@ from copy import deepcopy
 from itertools import chain
 from typing import Any, NamedTuple
 
+from pickleseal.envelope import digests
 from pickleseal.errors import MalformedError, MetadataError
+from pickleseal.files.strict_json import parse_json
 from pickleseal.keys.context import CONTROL, context_fault
 
 MAX_SIZE = 1 << 16
@@ -31,18 +33,6 @@ _KEPT = 32
 """How many metadata are kept as they were written and read: a program that makes or loads many
 small files says the same in all those of one second."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
-_HEX_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
-
-
-def _parse_integer(digits: str) -> int:
-    # 2^53 has 16 digits; what is longer is refused before int() works on it.
-    if len(digits) > len("-9007199254740992"):
-        raise ValueError("integer out of range")
-    return int(digits)
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(name)
 
 
 def _as_json(value: object) -> Any:  # noqa: ANN401 - any JSON
@@ -83,14 +73,6 @@ def _make_dump() -> Callable[[object], str]:
 
 
 _dump = _make_dump()
-_decode = json.JSONDecoder(parse_int=_parse_integer, parse_constant=_refuse_constant).raw_decode
-
-
-def _load(text: str) -> Any:  # noqa: ANN401 - any JSON
-    value, end = _decode(text)
-    if end != len(text):
-        raise ValueError("something stands behind it")
-    return value
 
 
 class External(NamedTuple):
@@ -171,7 +153,7 @@ def _encoded(versions: tuple[tuple[str, str], ...] | None, *others: Any) -> byte
 def decode_shared(data: bytes) -> Metadata:
     """Do as `Metadata.decode`, but what it gives is given to others too, and must not change."""
     try:
-        fields = _load(data.decode())
+        fields = parse_json(data.decode())
         canonical = isinstance(fields, dict) and _dump(fields).encode() == data
     except (ValueError, RecursionError):
         # ValueError: no UTF-8, no JSON, a number past the bounds, a lone surrogate.
@@ -271,8 +253,7 @@ def _external_fault(value: object) -> str | None:
             not _count_fault(value["count"])
             and not _count_fault(value["bytes"])
             and value["count"] > 0
-            and isinstance(digest, str)
-            and _HEX_DIGEST.fullmatch(digest)
+            and digests.is_sha256(digest)
         ):
             return None
     return "it must be an object of count, bytes and digest"

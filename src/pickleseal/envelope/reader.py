@@ -7,7 +7,7 @@ through here, so that no two can disagree.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pickleseal.envelope import layout, seal
+from pickleseal.envelope import digests, layout, seal
 from pickleseal.envelope.expansion import expanded
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.envelope.source import Source
@@ -90,7 +90,7 @@ def check_body(source: Source, head: seal.AuthenticHead) -> str:
     """Check the envelope tag over the body without keeping it; return the content's digest."""
     body = source.digests(head.key.suite, head.lengths)
     content = seal.check_body(head, body.leaves, _last_tag(source), padded=body.padded)
-    return seal.digest_text(head.key, content)
+    return digests.of_content(head.key.suite, content)
 
 
 def _last_tag(source: Source) -> bytes:

@@ -7,7 +7,7 @@ docs/reference/format.md, "Reading".
 from collections.abc import Sequence
 from typing import NamedTuple, NewType
 
-from pickleseal.envelope import hashing, layout
+from pickleseal.envelope import digests, hashing, layout
 from pickleseal.envelope.metadata import Metadata, decode_shared
 from pickleseal.errors import BadSealError, MalformedError
 from pickleseal.keys import mac
@@ -47,8 +47,8 @@ class Payload(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """Give the content's name, `ps<suite>:<64 hexadecimal digits>`."""
-        return digest_text(self.head.key, self.content_digest)
+        """The content's digest as text."""
+        return digests.of_content(self.head.key.suite, self.content_digest)
 
 
 Verified = NewType("Verified", Payload)
@@ -153,11 +153,6 @@ def check_body(head: AuthenticHead, leaves: Sequence[bytes], tag: bytes, *, padd
     if not padded:
         raise MalformedError("the padding of a segment is not zero")
     return content
-
-
-def digest_text(key: Key, content: bytes) -> str:
-    """Give a content's name, `ps<suite>:<64 hexadecimal digits>`."""
-    return f"ps{key.suite:d}:{content.hex()}"
 
 
 def _header_statement(key: Key, head: bytes, digest: bytes) -> bytes:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
 from pickleseal.errors import KeyringError, MetadataError, holds_key_line, masked, shown
+from pickleseal.files.strict_json import parse_json
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.suite import Suite
 
@@ -172,8 +173,8 @@ class Roster(NamedTuple):
     def decode(cls, data: bytes) -> Self:
         """Read a keyring.json; what this version would not write is a ValueError that says why."""
         try:
-            index = json.loads(data.decode(), object_pairs_hook=without_repeats)
-        except (ValueError, RecursionError):
+            index = parse_json(data.decode())
+        except ValueError:
             raise ValueError("it is not JSON, or names something twice") from None
         fault = _fault(index)
         if fault:
@@ -303,14 +304,6 @@ def _fault(index: object) -> str | None:
     ):
         return "its last primary is not one of its revoked keys"
     return None
-
-
-def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of a JSON text, if it names each field once."""
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("a field stands twice")
-    return made
 
 
 def _holds(fields: Mapping[str, Any]) -> bool:

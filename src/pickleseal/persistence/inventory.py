@@ -5,19 +5,15 @@ docs/reference/inventory.md is the rule. It is text, never a pickle, and is neve
 
 import hashlib
 import json
-import re
 from typing import Any, NamedTuple, Self
 
+from pickleseal.envelope import digests
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.errors import MalformedError
-from pickleseal.keys.roster import without_repeats
+from pickleseal.files.strict_json import parse_json
 
 FORMAT = "pickleseal-inventory-1"
 CONTENT = "inventory"
-
-_DIGEST = re.compile(r"ps[12]:[0-9a-f]{64}", re.ASCII)
-_PLAIN_DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
-_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class Item(NamedTuple):
@@ -85,8 +81,8 @@ def metadata_digest(metadata: Metadata) -> str:
 
 def _parse(number: int, line: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(line.decode("ascii"), object_pairs_hook=without_repeats)
-    except (ValueError, RecursionError):
+        value = parse_json(line.decode("ascii"))
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         raise MalformedError(f"it is no inventory: line {number} is no JSON object")
@@ -98,7 +94,6 @@ def _item(number: int, line: dict[str, Any]) -> Item:
     if (
         not line.keys() <= set(Item._fields)
         or not isinstance(item.path, str)
-        or not isinstance(item.digest, str)
         or not (_is_sealed(item) or _is_unsealed(item))
     ):
         raise MalformedError(f"it is no inventory: line {number} names no artifact")
@@ -107,13 +102,12 @@ def _item(number: int, line: dict[str, Any]) -> Item:
 
 def _is_sealed(item: Item) -> bool:
     return (
-        _DIGEST.fullmatch(item.digest) is not None
-        and isinstance(item.metadata, str)
-        and _SHA256.fullmatch(item.metadata) is not None
+        digests.is_of_content(item.digest)
+        and digests.is_sha256(item.metadata)
         and isinstance(item.context, str | None)
         and all(count is None or type(count) is int for count in (item.serial, item.created))
     )
 
 
 def _is_unsealed(item: Item) -> bool:
-    return _PLAIN_DIGEST.fullmatch(item.digest) is not None and item[2:] == (None,) * 4
+    return digests.is_of_file(item.digest) and item[2:] == (None,) * 4

@@ -4,20 +4,17 @@ docs/reference/pins.md is the rule. Pure: texts and metadata in, judgements out.
 """
 
 import json
-import re
 import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
+from pickleseal.envelope import digests
 from pickleseal.envelope.metadata import MAX_INTEGER, Metadata
 from pickleseal.errors import PinsError, RollbackError, shown
-from pickleseal.keys.roster import without_repeats
+from pickleseal.files.strict_json import parse_json
 from pickleseal.persistence.inventory import metadata_digest
 
 FORMAT = "pickleseal-pins-1"
-
-_DIGEST = re.compile(r"ps[12]:[0-9a-f]{64}", re.ASCII)
-_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class Pin(NamedTuple):
@@ -99,8 +96,8 @@ def encode(pins: Mapping[str, Pin]) -> bytes:
 def decode(text: bytes) -> dict[str, Pin]:
     """Read the text of a file of pins. Raises PinsError for what is none."""
     try:
-        value = json.loads(text.decode("ascii"), object_pairs_hook=without_repeats)
-    except (ValueError, RecursionError):
+        value = parse_json(text.decode("ascii"))
+    except ValueError:
         raise PinsError("it is no file of pins: it is no JSON") from None
     if not isinstance(value, dict) or value.get("format") != FORMAT or len(value) != 2:
         raise PinsError(f"it is no file of pins: it does not say {FORMAT}")
@@ -116,10 +113,8 @@ def _pin(context: str, fields: Any) -> Pin:  # noqa: ANN401 - any JSON
         if (
             type(serial) is int
             and 0 <= serial <= MAX_INTEGER
-            and isinstance(digest, str)
-            and _DIGEST.fullmatch(digest)
-            and isinstance(metadata, str)
-            and _SHA256.fullmatch(metadata)
+            and digests.is_of_content(digest)
+            and digests.is_sha256(metadata)
         ):
             return Pin(serial, digest, metadata)
     raise PinsError(f"it is no file of pins: that of '{shown(context)}' cannot be read")

@@ -1,12 +1,12 @@
 """What a reader asks of a genuine envelope before it is unpickled. Pure judgements."""
 
 import operator
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from pickleseal.envelope import digests
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.errors import (
     ContextError,
@@ -51,10 +51,10 @@ def check_expiry(metadata: Metadata, now: float) -> None:
         raise ExpiredError(f"it expired at {time_text(metadata.expires)}")
 
 
-def time_text(seconds: int) -> str:
-    """Give a time in Unix seconds as people read it."""
+def time_text(seconds: int, form: str = "%Y-%m-%d %H:%M:%S UTC") -> str:
+    """Return a time in Unix seconds as people read it."""
     try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return datetime.fromtimestamp(seconds, UTC).strftime(form)
     except (ValueError, OverflowError, OSError):
         return f"{seconds} seconds after 1970"
 
@@ -104,11 +104,8 @@ def check_digest(digest: str, expected: str | None) -> None:
 def check_expected(expected: object) -> None:
     """Return if an argument is the name of a content."""
     check_kind("expect", expected, str)
-    if not _DIGEST.fullmatch(str(expected)):
+    if not digests.is_of_content(expected):
         raise ValueError("expect takes ps1: or ps2: and 64 hexadecimal digits")
-
-
-_DIGEST = re.compile(r"ps[12]:[0-9a-f]{64}", re.ASCII)
 
 
 def check_kind(name: str, value: object, kind: type[int] | type[str]) -> None:

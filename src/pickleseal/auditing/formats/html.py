@@ -14,13 +14,13 @@ from typing import NamedTuple
 from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.auditing.notebook import (
     cut,
-    moment,
     summary,
     title,
     visible,
 )
 from pickleseal.auditing.report import Report
 from pickleseal.persistence.inspection import Inspection, Status
+from pickleseal.persistence.policy import time_text
 from pickleseal.scanner.grade import Contents, Grade
 
 
@@ -42,7 +42,7 @@ def html(report: Report) -> str:
     )
     environment.filters |= {
         "source_hash": _source_hash,
-        "moment": moment,
+        "moment": time_text,
         "amount": _amount,
         "breaking": _breaking,
     }

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 from pickleseal.errors import KeyringError
+from pickleseal.files.strict_json import parse_json
 from pickleseal.keys.key import Key, KeyLine
 from pickleseal.keys.store.commands import secret_from
 
@@ -18,8 +19,8 @@ def place_of(argv: Sequence[str]) -> str:
 def argv_of(place: str) -> list[str]:
     """Read a command and its arguments. Raises KeyringError for a place that is none."""
     try:
-        argv = json.loads(place)
-    except (ValueError, RecursionError):
+        argv = parse_json(place)
+    except ValueError:
         argv = None
     if not isinstance(argv, list) or not argv or not all(isinstance(part, str) for part in argv):
         raise KeyringError("the key line names a command that is no list of texts")
