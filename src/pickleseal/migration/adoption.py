@@ -149,7 +149,7 @@ def seal_adopted(
     """Begin the envelope of bytes that were judged; nobody else may change them meanwhile."""
     sealed_for = None if context is None else normalize_context(context)
     key = find_keyring(keyring).sealing_key(context=sealed_for, now=time.time())
-    told = None if found.names is None else dump.told_of(found.names)
+    imports = None if found.names is None else dump.imports_of(found.names)
     metadata = md.Metadata(
         content=found.content,
         source="adopted",
@@ -157,8 +157,8 @@ def seal_adopted(
         created=dump.now(),
         expires=dump.expiry(expires, time.time()),
         serial=serial,
-        imports=told and told.imports,
-        imports_omitted=told and told.omitted,
+        imports=imports and imports.names,
+        imports_omitted=imports and imports.omitted,
         raw_size=found.raw_size,
         info=info,
     )

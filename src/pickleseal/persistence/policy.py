@@ -1,4 +1,4 @@
-"""What a reader asks of a genuine envelope before it is unpickled. Pure judgements."""
+"""The checks of an authentic envelope against what its reader expects. Pure."""
 
 import operator
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from pickleseal.pickling.names import Allowed, today_of
 
 
 def check_context(sealed: str | None, expected: str | None) -> None:
-    """Return if an envelope's context is the one the caller named, both None included."""
+    """Raise ContextError unless an envelope has the context that the caller named, or both none."""
     if sealed == expected:
         return
     if expected is None:
@@ -37,16 +37,13 @@ def check_context(sealed: str | None, expected: str | None) -> None:
 
 
 def check_head(metadata: Metadata, *, context: str | None, now: float) -> None:
-    """Raise ContextError or ExpiredError where no reader may go on, given what it expects.
-
-    `now` is in Unix seconds.
-    """
+    """Check what every reader asks of a head: context and expiry. `now` is in Unix seconds."""
     check_context(metadata.context, None if context is None else normalize_context(context))
     check_expiry(metadata, now)
 
 
 def check_expiry(metadata: Metadata, now: float) -> None:
-    """Return if the envelope's time, if it has one, is not over at `now` (Unix seconds)."""
+    """Raise ExpiredError if `now` (Unix seconds) is at or past `expires`."""
     if metadata.expires is not None and now >= metadata.expires:
         raise ExpiredError(f"it expired at {time_text(metadata.expires)}")
 
@@ -60,9 +57,9 @@ def time_text(seconds: int, form: str = "%Y-%m-%d %H:%M:%S UTC") -> str:
 
 
 def check_age(metadata: Metadata, max_age: float | None, now: float) -> None:
-    """Raise ExpiredError for a file sealed over `max_age` seconds before `now`, or after it.
+    """Raise ExpiredError if a file was sealed over `max_age` seconds before `now`, or after it.
 
-    A clock may be a minute behind the one that the file was sealed by, as Fernet has it.
+    A clock may be a minute behind the one that sealed the file, as in Fernet.
     """
     if max_age is None:
         return
@@ -83,7 +80,7 @@ _MAX_CLOCK_SKEW = 60
 
 
 def check_serial(metadata: Metadata, min_serial: int | None) -> None:
-    """Return if an envelope's serial is at least `min_serial`, if that is asked for."""
+    """Raise RollbackError if an envelope's serial is below `min_serial`, or it has none."""
     if min_serial is None:
         return
     if metadata.serial is None:
@@ -96,25 +93,25 @@ def check_serial(metadata: Metadata, min_serial: int | None) -> None:
 
 
 def check_digest(digest: str, expected: str | None) -> None:
-    """Return if the content's name is the one that the caller expects, if any."""
+    """Raise PolicyError if a content digest is not the expected one."""
     if expected is not None and digest != expected:
         raise PolicyError(f"its content is {digest}, and the load expects {shown(expected)}")
 
 
 def check_expected(expected: object) -> None:
-    """Return if an argument is the name of a content."""
+    """Raise TypeError or ValueError if an argument is not a content digest."""
     check_kind("expect", expected, str)
     if not digests.is_of_content(expected):
         raise ValueError("expect takes ps1: or ps2: and 64 hexadecimal digits")
 
 
 def check_kind(name: str, value: object, kind: type[int] | type[str]) -> None:
-    """Return if an argument of a load is of its kind: True and False are no numbers."""
+    """Raise TypeError if an argument of a load is not of its kind: a bool is not a number."""
     if kind is str and isinstance(value, str):
         return
     if kind is int and not isinstance(value, bool):
         with suppress(TypeError):
-            operator.index(value)  # type: ignore[arg-type]  # numpy has whole numbers too
+            operator.index(value)  # type: ignore[arg-type]  # NumPy integers, too
             return
     raise _wrong(name, "a whole number" if kind is int else "a text", value)
 
@@ -124,10 +121,10 @@ def _wrong(name: str, kind: str, value: object) -> TypeError:
 
 
 def check_imports(metadata: Metadata, allowed: Allowed | None) -> None:
-    """Raise PolicyError for a listed name that no reading of the stream could let through.
+    """Raise PolicyError if a recorded name is allowed under no protocol.
 
-    Whether a name of Python 2 stands for one of today depends on the stream's protocol, which the
-    head does not tell. The unpickler asks again for each name that it looks up.
+    Whether a name of Python 2 stands for one of Python 3 depends on the protocol of the stream,
+    which the head does not tell. The unpickler checks each name again when it looks it up.
     """
     if allowed is None:
         return
@@ -146,7 +143,7 @@ _MOST_TOLD = 5
 
 
 class Drift(NamedTuple):
-    """A package whose version here (None: not installed) is not the one sealed with."""
+    """A package whose version here (None: not installed) differs from the sealed one."""
 
     package: str
     sealed: str
@@ -158,13 +155,11 @@ class Drift(NamedTuple):
 
 
 def drifts(sealed: Mapping[str, str], here: Mapping[str, str | None]) -> list[Drift]:
-    """List the packages that differ between two tables of versions.
+    """Return the packages that differ between two tables of versions.
 
-    Python is compared by major and minor version, all else by the whole text. `here` has a
+    Python is compared by major and minor version, other packages by the whole text. `here` has a
     value for each name in `sealed`.
     """
-    if sealed == here:
-        return []
     return [
         Drift(package, version, here[package])
         for package, version in sealed.items()
