@@ -173,7 +173,6 @@ def test_one_room_touches_artifacts() -> None:
         "files.walk",
         "envelope.source",
         "keys.store.permissions",
-        "keys.store.directory",
     }
 
 

@@ -26,10 +26,11 @@ from pickleseal.cli.output import (
     write_out,
 )
 from pickleseal.errors import KeyringError, holds_key_line, shown
+from pickleseal.files.atomic import write_private
 from pickleseal.keys.key import KeyLine
 from pickleseal.keys.roster import State
 from pickleseal.keys.store import changes
-from pickleseal.keys.store.directory import current_roster, key_path, write_new
+from pickleseal.keys.store.directory import current_roster, key_path
 from pickleseal.keys.store.lines import Opener, check_foreign
 from pickleseal.keys.store.lookup import keyring_directory
 
@@ -139,7 +140,9 @@ def export(
         raise KeyringError("the ring has no primary: name a key, or give --all")
     lines = changes.export_lines(directory, found, Opener(), plain=in_plain)
     if output is not None:
-        write_new(Path(output), lambda: "".join(line.reveal() + "\n" for line in lines))
+        write_private(
+            output, lambda: "".join(line.reveal() + "\n" for line in lines), exclusive=True
+        )
         if as_json:
             print_json({"keys": found, "path": output})
         else:

@@ -3,34 +3,51 @@
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 
 from pickleseal.errors import TargetError, check_path, shown
 from pickleseal.files.handles import Stamp, stamp_of
 
 TEMPORARY_PREFIX = ".pickleseal-"
-
-
 TEMPORARY_SUFFIX = ".tmp"
-"""What a file that a killed process left half-written is named like, in the target's folder."""
-
+"""Prefix and suffix of the temporary file that a killed process may leave beside its target."""
 
 _EFFECTIVE = os.access in os.supports_effective_ids
-
-
 _MOST_LINKS = 40  # as many as the system follows
 
 
 def write_whole(path: str, data: bytes, *, mode: int = 0o666, exclusive: bool = False) -> None:
-    """Write a whole file, atomically and durably; a new one has a mode, less the umask.
+    """Write a file atomically and durably; a new one gets `mode`, less the umask.
 
-    A file that this user may not write to is not replaced: PermissionError.
-    `exclusive`: replace nothing; TargetError where a path has anything, a link too.
+    Raise PermissionError for a file that this user may not write to. With `exclusive`, raise
+    TargetError if anything is at `path`, a link too.
     """
     check_path(path)
     with replacing(path, durable=True, seen=None, mode=mode, exclusive=exclusive) as descriptor:
         write_all(descriptor, data)
+
+
+def write_private(
+    path: str, text: Callable[[], str], *, mode: int = 0o600, exclusive: bool = False
+) -> None:
+    """Write a file with `mode` from its first byte, whatever was at `path`, durably.
+
+    A link is replaced, not followed. With `exclusive`, raise TargetError if anything is at
+    `path`. `text` is called where it is written, so that no variable holds a secret.
+    """
+    real = _place_of(path, follow=False)
+    with (
+        _placed(real, path, durable=True, mode=mode, exclusive=exclusive) as descriptor,
+        open(descriptor, "wb", closefd=False) as file,
+    ):
+        file.write(text().encode())
+
+
+def make_folder(path: str, *, mode: int) -> None:
+    """Make a folder durably, or raise FileExistsError."""
+    with _synced(os.path.dirname(os.path.abspath(path)), path):
+        os.mkdir(path, mode)
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -49,43 +66,67 @@ def replacing(
     mode: int = 0o666,
     exclusive: bool = False,
 ) -> Iterator[int]:
-    """Give a new file to write to, which takes the place of `path` if all goes well.
+    """Yield the descriptor of a new file that takes the place of `path` if no error is raised.
 
-    A link stays a link: what it leads to is replaced. The file keeps the mode, and as far as
-    may be the owner, of the one it replaces; a new one has what the umask gives.
-    `exclusive`: what is there already, or is by then, stays, and TargetError is raised.
+    A link is followed: its target is replaced. The new file keeps the mode, and where possible
+    the owner, of the file that it replaces; without one it gets `mode`, less the umask. With
+    `exclusive`, raise TargetError if anything is at `path`, now or when the file is complete.
     """
     if not path:
         raise TargetError("the path of the file is empty")
     # A replaced link would break DVC, git-annex and Kubernetes mounts.
     real = _place_of(path, follow=not exclusive)
-    if exclusive and os.path.lexists(real):
-        raise _there(path)
-    replaced = None
+    replaced = None if exclusive else _replaceable(real, path, seen)
+    with _placed(
+        real, path, durable=durable, mode=mode, exclusive=exclusive, replaced=replaced, seen=seen
+    ) as descriptor:
+        yield descriptor
+
+
+def _replaceable(real: str, path: str, seen: Stamp | None) -> os.stat_result | None:
+    """Return the status of the file to replace, or None if there is none."""
     try:
         status = os.stat(real)
     except FileNotFoundError:
-        pass
-    else:
-        if not stat.S_ISREG(status.st_mode):
-            raise TargetError(
-                f"{shown(path)} is no regular file, and only one can be replaced as a whole. To"
-                " write to a pipe or device, open it and pass the file object"
-            )
-        if seen is not None and stamp_of(status) != seen:
-            raise _changed(path)
-        if seen is None and not os.access(real, os.W_OK, effective_ids=_EFFECTIVE):
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES), path)
-        replaced = status
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise TargetError(
+            f"{shown(path)} is not a regular file, and only a regular file can be replaced. To"
+            " write to a pipe or device, open it and pass the file object"
+        )
+    if seen is not None and stamp_of(status) != seen:
+        raise _changed(path)
+    if seen is None and not os.access(real, os.W_OK, effective_ids=_EFFECTIVE):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), path)
+    return status
+
+
+@contextmanager
+def _placed(
+    real: str,
+    path: str,
+    *,
+    durable: bool,
+    mode: int,
+    exclusive: bool,
+    replaced: os.stat_result | None = None,
+    seen: Stamp | None = None,
+) -> Iterator[int]:
+    """Yield the descriptor of a temporary file beside `real`, then rename it to `real`.
+
+    `path` is the name of `real` in errors.
+    """
+    if exclusive and os.path.lexists(real):
+        raise _there(path)
     folder = os.path.dirname(real)
     temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}{TEMPORARY_SUFFIX}")
-    with _synced(folder) if durable else nullcontext():
+    with _synced(folder, path) if durable else nullcontext():
         descriptor = -1
-        # From before the file is there: an interrupt may come at any point.
+        # Before the file exists: a signal may arrive right after it was created.
         try:
             try:
-                # What takes a private file's place is private from its first byte.
-                descriptor = _create(temporary, path, mode if replaced is None else 0o600)
+                # The replacement of a private file is private from its first byte.
+                descriptor = _create(temporary, mode if replaced is None else 0o600)
                 yield descriptor
                 if replaced is not None and hasattr(os, "fchmod"):
                     _be_like(descriptor, replaced)
@@ -99,25 +140,23 @@ def replacing(
                 _put_new(temporary, real, path)
             else:
                 os.replace(temporary, real)
-        except BaseException:
+        except BaseException as error:
             with suppress(OSError):
                 os.unlink(temporary)
+            if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):
+                raise OSError(error.errno, error.strerror, path) from None
             raise
 
 
-def _create(temporary: str, path: str, mode: int) -> int:
+def _create(path: str, mode: int) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-    try:
-        return os.open(temporary, flags | getattr(os, "O_BINARY", 0), mode)
-    except OSError as error:
-        # With the name that the caller gave, not one that nobody ever wrote.
-        raise OSError(error.errno, error.strerror, path) from None
+    return os.open(path, flags | getattr(os, "O_BINARY", 0), mode)
 
 
 def _place_of(path: str, *, follow: bool) -> str:
-    """Give where a path leads, or raise what `open` does where no file can be written.
+    """Return the path of the file that `open(path, "w")` would write, or raise its OSError.
 
-    `follow`: a link at its end is followed. Without it the link itself is the place.
+    `follow`: follow a link at the end of `path`; otherwise return the path of the link.
     """
     place = path
     for _ in range(_MOST_LINKS):
@@ -127,11 +166,12 @@ def _place_of(path: str, *, follow: bool) -> str:
         try:
             # realpath passes over a folder that is not there, and over a file in its place.
             os.stat(os.path.join(folder, os.curdir))
+            real = os.path.realpath(folder)  # raises in a working directory that was deleted
         except OSError as error:
             raise OSError(error.errno, error.strerror, path) from None
         if bare != place and not os.path.isdir(place):
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        place = os.path.join(os.path.realpath(folder), name)
+        place = os.path.join(real, name)
         if not (follow and os.path.islink(place)):
             return place
         place = os.path.join(os.path.dirname(place), os.readlink(place))
@@ -139,22 +179,22 @@ def _place_of(path: str, *, follow: bool) -> str:
 
 
 def _put_new(temporary: str, real: str, path: str) -> None:
-    """Give a file the name it is to have, if nothing has it by now."""
+    """Rename `temporary` to `real`, or raise TargetError if anything is there."""
     try:
         os.link(temporary, real)
     except FileExistsError:
         raise _there(path) from None
-    except OSError:  # no second names in this file system, or not for this user
+    except OSError:  # this file system has no hard links, or this user may not make one
         if os.path.lexists(real):
             raise _there(path) from None
         os.replace(temporary, real)
         return
-    with suppress(OSError):  # the file is there by now
+    with suppress(OSError):  # the file is in place
         os.unlink(temporary)
 
 
 def _there(path: str) -> TargetError:
-    return TargetError(f"{shown(path)} is there already, and is not overwritten")
+    return TargetError(f"{shown(path)} exists already, and is not overwritten")
 
 
 def _check_unchanged(real: str, path: str, seen: Stamp | None) -> None:
@@ -164,12 +204,12 @@ def _check_unchanged(real: str, path: str, seen: Stamp | None) -> None:
 
 def _changed(path: str) -> TargetError:
     return TargetError(
-        f"{shown(path)} was changed by somebody else meanwhile, and was left as it is now"
+        f"{shown(path)} was changed by another program meanwhile, and was left as it is now"
     )
 
 
 def _be_like(descriptor: int, replaced: os.stat_result) -> None:
-    """Give a new file the owner, as far as this user may, and the mode of the one it replaces."""
+    """Copy the mode and, as far as this user may, the owner of the replaced file."""
     status = os.fstat(descriptor)
     mode = stat.S_IMODE(replaced.st_mode) & 0o777
     if (status.st_uid, status.st_gid) != (replaced.st_uid, replaced.st_gid):
@@ -178,19 +218,18 @@ def _be_like(descriptor: int, replaced: os.stat_result) -> None:
                 os.fchown(descriptor, owner, replaced.st_gid)
                 break
         if os.fstat(descriptor).st_gid != replaced.st_gid:
-            mode &= ~stat.S_IRWXG  # what that group might do is not for another one
+            mode &= ~stat.S_IRWXG  # the bits were meant for another group
     os.fchmod(descriptor, mode)
 
 
 @contextmanager
-def _synced(folder: str) -> Iterator[None]:
-    """Wait at the end until the names in a folder are on disk, if all went well."""
+def _synced(folder: str, path: str) -> Iterator[None]:
+    """Sync a folder after the body, which gives `path` its name there."""
     if not hasattr(os, "O_DIRECTORY"):
         yield
         return
     try:
-        # Now: once the file has its name, it is too late for an error. Who may not read the folder
-        # cannot wait for it, and must not believe that he did.
+        # Opened first: after the rename it is too late for an error.
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         reason = f"{error.strerror}; the folder must be readable, unless durable=False"
@@ -200,7 +239,11 @@ def _synced(folder: str) -> Iterator[None]:
         try:
             os.fsync(descriptor)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # this file system has none
-                raise
+            # Some file systems cannot sync a folder, and have no need to.
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                reason = (
+                    f"{error.strerror}; the change is in place, but may not survive a power cut"
+                )
+                raise OSError(error.errno, reason, path) from None
     finally:
         os.close(descriptor)

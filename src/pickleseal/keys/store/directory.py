@@ -6,11 +6,12 @@ take effect when keyring.json is replaced; a key file that it does not list is n
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pickleseal.errors import KeyringError, check_path, shown
+from pickleseal.files.atomic import make_folder, write_private
 from pickleseal.files.lock import locked
 from pickleseal.keys.key import (
     MAX_LINE,
@@ -25,7 +26,6 @@ from pickleseal.keys.store.lines import Ask, Opener
 
 INDEX = "keyring.json"
 KEY_SUFFIX = ".key"
-TEMPORARY_SUFFIX = ".tmp"
 LOCK = "keyring.lock"
 
 _MAX_INDEX = 1 << 20
@@ -235,10 +235,10 @@ class Change:
         self._added: list[Path] = []
 
     def add_key(self, line: KeyLine) -> Path:
-        """Write the file of a new key, durably; it counts when the roster lists it.
+        """Write the file of a new key durably; the key exists once the roster lists it.
 
-        A file with this key that no roster lists is left from a change that was cut off, and
-        is replaced.
+        A file with this key that the roster does not list is left from an interrupted change,
+        and is replaced.
         """
         path = key_path(self.folder, outline(line).id)
         if path.stem in self.roster.entries:
@@ -246,14 +246,22 @@ class Change:
         if self._found is None:
             # Key files without a keyring.json are what is left of a ring that lost it.
             self.save(self.roster)
-        if not os.path.lexists(path):
+        is_new = not os.path.lexists(path)
+        if is_new:
             self._added.append(path)
-        self._replace(path, lambda: line.reveal() + "\n")
+        try:
+            write_private(str(path), lambda: line.reveal() + "\n", exclusive=is_new)
+        except OSError as error:
+            if error.errno is None:
+                raise
+            # Without "the change is in place": `undo` removes the file.
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
         return path
 
     def replace_key(self, line: KeyLine) -> None:
         """Write another line of the same key in the place of its file."""
-        self._replace(key_path(self.folder, outline(line).id), lambda: line.reveal() + "\n")
+        path = key_path(self.folder, outline(line).id)
+        write_private(str(path), lambda: line.reveal() + "\n")
 
     def save(self, roster: Roster) -> None:
         """Let a new roster take effect, as a whole or not at all.
@@ -270,7 +278,7 @@ class Change:
             raise KeyringError(
                 "the keyring was changed by somebody else meanwhile: nothing was done, try again"
             )
-        self._replace(self.folder / INDEX, lambda: text)
+        write_private(str(self.folder / INDEX), lambda: text)
         self.roster = self._found = roster
 
     def _on_disk(self) -> Roster | None:
@@ -291,16 +299,6 @@ class Change:
             return True
         return roster is not None and key_id in roster.entries
 
-    def _replace(self, path: Path, text: Callable[[], str]) -> None:
-        temporary = self.folder / f".{path.name}.{os.urandom(8).hex()}{TEMPORARY_SUFFIX}"
-        _create(temporary, text, mode=0o600)
-        try:
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync(self.folder)
-
 
 @contextmanager
 def changing(directory: Path, *, create: bool = False) -> Iterator[Change]:
@@ -317,13 +315,12 @@ def changing(directory: Path, *, create: bool = False) -> Iterator[Change]:
     permissions.check_folders(folder)
     with locked(folder / LOCK):
         found = None
-        if create and not os.path.lexists(folder / INDEX):
-            if _has_key_files(folder):
-                raise _lost_index(folder)
-            with suppress(FileExistsError):
-                _create(folder / ".gitignore", lambda: _GITIGNORE, mode=0o644)
-        else:
+        is_new = create and not os.path.lexists(folder / INDEX)
+        if not is_new:
             found = current_roster(folder)
+        elif _has_key_files(folder):
+            raise _lost_index(folder)
+        _write_gitignore(folder, is_new=is_new)
         change = Change(folder, found)
         try:
             yield change
@@ -338,8 +335,21 @@ def _make_folders(directory: Path) -> None:
     permissions.check_folders(Path(os.path.realpath(there)), above=there != directory)
     # Each one for its owner alone: mkdir(parents=True) would give the upper ones the umask's mode.
     for folder in (*reversed(directory.parents), directory):
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
+        if not folder.exists():
+            with suppress(FileExistsError):
+                make_folder(str(folder), mode=0o700)
+
+
+def _write_gitignore(folder: Path, *, is_new: bool) -> None:
+    """Write the .gitignore of a new ring, and that of an old one if it is empty."""
+    path = folder / ".gitignore"
+    try:
+        # A release before 1.0 could leave it empty when it was killed.
+        missing = stat.S_ISREG(os.lstat(path).st_mode) and not os.lstat(path).st_size
+    except FileNotFoundError:
+        missing = is_new
+    if missing:
+        write_private(str(path), lambda: _GITIGNORE, mode=0o644)
 
 
 def _read_line(path: Path, *, group_read: bool) -> KeyLine:
@@ -353,34 +363,3 @@ def _read_line(path: Path, *, group_read: bool) -> KeyLine:
 
 def _name(folder: Path, key_id: str) -> str:
     return shown(str(key_path(folder, key_id)))
-
-
-def write_new(path: Path, text: Callable[[], str]) -> None:
-    """Write secrets to a new file for its owner alone; FileExistsError if there is one."""
-    _create(path, text, mode=0o600)
-
-
-def _create(path: Path, text: Callable[[], str], *, mode: int) -> None:
-    """Write a new file; one that exists is left as it is (FileExistsError).
-
-    The text is called for where it is written, so that a secret stands in no variable.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text().encode())
-            file.flush()
-            os.fsync(descriptor)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-
-
-def _sync(folder: Path) -> None:
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pickleseal.errors import KeyPermissionError, KeyringError, shown
+from pickleseal.files.atomic import TEMPORARY_SUFFIX
 from pickleseal.keys.key import MAX_LINE, KeyLine, outline
 from pickleseal.keys.roster import Entry, Roster, State
 from pickleseal.keys.store import permissions, surroundings, variables
 from pickleseal.keys.store.directory import (
     INDEX,
-    TEMPORARY_SUFFIX,
     key_path,
     no_ring,
     read_key,

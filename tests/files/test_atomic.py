@@ -1,0 +1,172 @@
+"""The atomic writer: what is left when a call fails, a signal arrives or the process is killed."""
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pickleseal import TargetError
+from pickleseal.files.atomic import make_folder, write_private, write_whole
+
+Write = Callable[[str], None]
+
+WRITERS: dict[str, Write] = {
+    "whole": lambda path: write_whole(path, b"new"),
+    "whole, exclusive": lambda path: write_whole(path, b"new", exclusive=True),
+    "private": lambda path: write_private(path, lambda: "new"),
+    "private, exclusive": lambda path: write_private(path, lambda: "new", exclusive=True),
+}
+writers = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+
+
+def fail_fsync(monkeypatch: pytest.MonkeyPatch, error: int, *, of_folders: bool) -> None:
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) is of_folders:
+            raise OSError(error, os.strerror(error))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@writers
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_folders_is_written_to(
+    write: Write, error: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_fsync(monkeypatch, error, of_folders=True)
+    write(str(tmp_path / "it"))
+    assert (tmp_path / "it").read_bytes() == b"new"
+    make_folder(str(tmp_path / "folder"), mode=0o700)
+    assert (tmp_path / "folder").is_dir()
+
+
+@writers
+def test_a_folder_that_fails_to_sync_is_told_with_the_file_in_place(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_fsync(monkeypatch, errno.EIO, of_folders=True)
+    path = str(tmp_path / "it")
+    with pytest.raises(OSError, match="in place, but may not survive a power cut") as failed:
+        write(path)
+    assert (failed.value.errno, failed.value.filename) == (errno.EIO, path)
+    assert os.listdir(tmp_path) == ["it"]
+    assert Path(path).read_bytes() == b"new"
+
+
+@writers
+def test_a_file_that_fails_to_sync_is_named_and_leaves_nothing(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_fsync(monkeypatch, errno.EIO, of_folders=False)
+    path = str(tmp_path / "it")
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)) as failed:
+        write(path)
+    assert (failed.value.errno, failed.value.filename) == (errno.EIO, path)
+    assert "power cut" not in str(failed.value)
+    assert not os.listdir(tmp_path)
+
+
+@writers
+def test_a_signal_right_after_the_file_was_created_leaves_nothing(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def interrupted(path: str, flags: int, mode: int = 0o777) -> int:
+        descriptor = real(path, flags, mode)
+        if flags & os.O_CREAT:
+            os.close(descriptor)
+            raise KeyboardInterrupt
+        return descriptor
+
+    monkeypatch.setattr(os, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(str(tmp_path / "it"))
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system has no modes")
+def test_a_private_file_is_private_before_anything_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "it"
+    path.write_bytes(b"old")
+    path.chmod(0o644)
+    modes = []
+
+    def text() -> str:
+        (temporary,) = (name for name in tmp_path.iterdir() if name != path)
+        modes.append(stat.S_IMODE(temporary.stat().st_mode))
+        return "new"
+
+    before = os.umask(0)
+    try:
+        write_private(str(path), text)
+    finally:
+        os.umask(before)
+    assert modes == [0o600]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_text() == "new"
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="there are no links")
+def test_a_private_file_replaces_a_link_and_leaves_its_target(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to("target")
+    with pytest.raises(TargetError):
+        write_private(str(tmp_path / "link"), lambda: "new", exclusive=True)
+    write_private(str(tmp_path / "link"), lambda: "new")
+    assert (tmp_path / "target").read_text() == "old"
+    assert not (tmp_path / "link").is_symlink()
+    assert (tmp_path / "link").read_text() == "new"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_an_exclusive_write_overwrites_nothing(
+    links: bool,  # noqa: FBT001 - a case
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "it"
+
+    def comes_meanwhile() -> str:
+        path.write_text("theirs")
+        return "new"
+
+    if not links:
+
+        def link(*_: object) -> None:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+        monkeypatch.setattr(os, "link", link)
+    for text in (comes_meanwhile, lambda: "new"):
+        with pytest.raises(TargetError):
+            write_private(str(path), text, exclusive=True)
+        assert path.read_text() == "theirs"
+    assert os.listdir(tmp_path) == ["it"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a working directory in use cannot be removed")
+def test_a_deleted_working_directory_is_an_error_that_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(FileNotFoundError) as failed:
+        write_whole("it", b"new")
+    assert failed.value.filename == "it"
+
+
+def test_a_new_folder_is_synced_in_the_one_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    make_folder(str(tmp_path / "folder"), mode=0o700)
+    assert synced == [tmp_path.stat().st_ino]
+    with pytest.raises(FileExistsError):
+        make_folder(str(tmp_path / "folder"), mode=0o700)
