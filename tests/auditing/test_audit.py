@@ -40,6 +40,7 @@ from pickleseal.files.walk import files_below
 from pickleseal.keys.roster import Roster
 from pickleseal.keys.store import changes
 from pickleseal.keys.store.changes import change_roster, create_key
+from pickleseal.keys.store.directory import RingFiles
 
 NOW = 1_800_000_000
 
@@ -533,7 +534,10 @@ def test_a_passphrase_is_asked_for_in_the_calling_thread(
         signed_dump(number, models / str(number), keyring=ring_directory)
     ids = [open_keyring(ring_directory).primary or ""]
     changes.protect(
-        ring_directory, ids, Opener(), lambda: changes.Storage(Passphrase("correct horse"))
+        RingFiles(ring_directory),
+        ids,
+        Opener(),
+        lambda: changes.Storage(Passphrase("correct horse")),
     )
     asked: list[threading.Thread] = []
 

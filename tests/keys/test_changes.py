@@ -41,6 +41,7 @@ from pickleseal.keys.store.changes import (
 )
 from pickleseal.keys.store.directory import (
     INDEX,
+    RingFiles,
     changing,
     key_path,
     read_line,
@@ -108,11 +109,11 @@ def test_a_rotation_after_a_revocation_follows_the_key_that_was_primary(tmp_path
     folder = tmp_path / "r"
     create_key(folder, suite=Suite.SHA256, now=0, limits=Limits(contexts=("fraud/*",)))
     old = primary_of(folder)
-    changes.protect(folder, [old], Opener(), lambda: Storage(Passphrase(PASS)))
+    changes.protect(RingFiles(folder), [old], Opener(), lambda: Storage(Passphrase(PASS)))
     other = create_key(folder, now=1).entry.id
     revoke(folder, old)
     revoke(folder, other)
-    storage = changes.like_primary(folder, Opener(lambda: PASS))
+    storage = changes.like_primary(RingFiles(folder), Opener(lambda: PASS))
     made = changes.rotate(folder, now=NOW, storage=storage)
     assert (made.entry.suite, made.entry.contexts) == (Suite.SHA256, ("fraud/*",))
     assert outline(read_line(folder, made.entry.id)).form is Form.SCRYPT
@@ -212,7 +213,10 @@ def protected(ring_directory: Path) -> Path:
     """Give a ring of two keys behind one passphrase."""
     rotate(ring_directory)
     ids = list(read_roster(ring_directory).entries)
-    assert changes.protect(ring_directory, ids, Opener(), lambda: Storage(Passphrase(PASS))) == ids
+    assert (
+        changes.protect(RingFiles(ring_directory), ids, Opener(), lambda: Storage(Passphrase(PASS)))
+        == ids
+    )
     return ring_directory
 
 
@@ -290,19 +294,19 @@ def test_a_server_asks_no_more_after_a_rotation(
 
 
 def test_a_rotation_keeps_the_new_key_as_the_old_one_was(protected: Path) -> None:
-    storage = changes.like_primary(protected, Opener(lambda: PASS))
+    storage = changes.like_primary(RingFiles(protected), Opener(lambda: PASS))
     made = changes.rotate(protected, now=NOW, storage=storage)
     assert forms(protected) == {Form.SCRYPT}
     ring = open_keyring(protected, passphrase=lambda: PASS)
     assert signed_dumps(1, keyring=ring)[16:32].hex() == made.entry.id
     with pytest.raises(WrongPassphraseError):
-        changes.like_primary(protected, Opener(lambda: "wrong"))
+        changes.like_primary(RingFiles(protected), Opener(lambda: "wrong"))
 
 
 def test_one_passphrase_takes_the_place_of_another(protected: Path) -> None:
     ids = list(read_roster(protected).entries)
     changes.protect(
-        protected, ids, Opener(lambda: PASS), lambda: Storage(Passphrase("another one"))
+        RingFiles(protected), ids, Opener(lambda: PASS), lambda: Storage(Passphrase("another one"))
     )
     for text, good in ((PASS, False), ("another one", True)):
         ring = open_keyring(protected, passphrase=lambda text=text: text)  # type: ignore[misc]
@@ -319,11 +323,11 @@ def test_protection_is_taken_off_again_and_a_wrong_passphrase_changes_nothing(
     before = {path: path.read_bytes() for path in protected.iterdir()}
     ids = list(read_roster(protected).entries)
     with pytest.raises(WrongPassphraseError):
-        changes.protect(protected, ids, Opener(lambda: "wrong"), None)
+        changes.protect(RingFiles(protected), ids, Opener(lambda: "wrong"), None)
     assert {path: path.read_bytes() for path in protected.iterdir()} == before
-    assert changes.protect(protected, ids, Opener(lambda: PASS), None) == ids
+    assert changes.protect(RingFiles(protected), ids, Opener(lambda: PASS), None) == ids
     assert forms(protected) == {Form.PLAIN}
-    assert changes.protect(protected, ids, Opener(), None) == []
+    assert changes.protect(RingFiles(protected), ids, Opener(), None) == []
     assert signed_dumps(1, keyring=open_keyring(protected))
 
 
@@ -347,7 +351,7 @@ def test_what_is_exported_is_imported_elsewhere(ring_directory: Path, tmp_path: 
     data = signed_dumps("first", keyring=ring_directory)
     rotate(ring_directory)
     ids = list(read_roster(ring_directory).entries)
-    lines = changes.export_lines(ring_directory, ids, Opener(), plain=False)
+    lines = changes.export_lines(RingFiles(ring_directory), ids, Opener(), plain=False)
     made = import_keys(tmp_path / "other", lines, now=NOW, note="from the laptop").made
     assert [one.entry.id for one in made] == ids
     assert [one.is_primary for one in made] == [True, False]
@@ -383,9 +387,11 @@ def test_an_imported_key_is_primary_where_that_is_asked_for(ring_directory: Path
 
 def test_a_protected_key_is_handed_over_as_it_is_or_plain(protected: Path) -> None:
     key_id = primary_of(protected)
-    (kept,) = changes.export_lines(protected, [key_id], Opener(), plain=False)
+    (kept,) = changes.export_lines(RingFiles(protected), [key_id], Opener(), plain=False)
     assert outline(kept).form is Form.SCRYPT
-    (plain,) = changes.export_lines(protected, [key_id], Opener(lambda: PASS), plain=True)
+    (plain,) = changes.export_lines(
+        RingFiles(protected), [key_id], Opener(lambda: PASS), plain=True
+    )
     assert Key.parse(plain).id == key_id
 
 
@@ -393,7 +399,7 @@ def test_a_revoked_key_is_handed_to_nobody(ring_directory: Path) -> None:
     key_id = primary_of(ring_directory)
     revoke(ring_directory, key_id)
     with pytest.raises(KeyringError):
-        changes.export_lines(ring_directory, [key_id], Opener(), plain=True)
+        changes.export_lines(RingFiles(ring_directory), [key_id], Opener(), plain=True)
 
 
 def test_lines_in_the_variable_rotate_without_a_gap(
@@ -401,13 +407,13 @@ def test_lines_in_the_variable_rotate_without_a_gap(
 ) -> None:
     """Old lines first, then new and old, then new alone: what any of them sealed is open."""
     (old,) = changes.export_lines(
-        ring_directory, [primary_of(ring_directory)], Opener(), plain=True
+        RingFiles(ring_directory), [primary_of(ring_directory)], Opener(), plain=True
     )
     monkeypatch.setenv("PICKLESEAL_KEY", old.reveal())
     first = signed_dumps("first")
     rotate(ring_directory)
     (new,) = changes.export_lines(
-        ring_directory, [primary_of(ring_directory)], Opener(), plain=True
+        RingFiles(ring_directory), [primary_of(ring_directory)], Opener(), plain=True
     )
     monkeypatch.setenv("PICKLESEAL_KEY", f"{new.reveal()}\n{old.reveal()}\n")
     second = signed_dumps("second")
@@ -422,7 +428,9 @@ def test_lines_in_the_variable_rotate_without_a_gap(
 def test_a_protected_line_in_the_variable_opens_with_the_passphrase(
     protected: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (line,) = changes.export_lines(protected, [primary_of(protected)], Opener(), plain=False)
+    (line,) = changes.export_lines(
+        RingFiles(protected), [primary_of(protected)], Opener(), plain=False
+    )
     monkeypatch.setenv("PICKLESEAL_KEY", line.reveal())
     monkeypatch.setenv("PICKLESEAL_PASSPHRASE", PASS)
     assert signed_loads(signed_dumps(1)) == 1
@@ -517,7 +525,7 @@ def test_an_error_at_each_step_of_a_change_leaves_the_ring_as_it_was(
         "import": lambda: import_keys(folder, [line, KeyLine.generate()], now=0),
         "revoke": lambda: revoke(folder, primary_of(folder)),
         "protect": lambda: changes.protect(
-            folder, [primary_of(folder)], Opener(), lambda: Storage(Passphrase(PASS))
+            RingFiles(folder), [primary_of(folder)], Opener(), lambda: Storage(Passphrase(PASS))
         ),
     }
 
@@ -668,7 +676,7 @@ def test_a_key_that_a_command_holds_is_not_copied_here(tmp_path: Path) -> None:
     import_keys(folder, [changes.command_line([str(script)])], now=0)
     for choose in (None, lambda: Storage(Passphrase(PASS))):
         with pytest.raises(KeyringError):
-            changes.protect(folder, [primary_of(folder)], Opener(), choose)
+            changes.protect(RingFiles(folder), [primary_of(folder)], Opener(), choose)
     assert forms(folder) == {Form.EXTERNAL}
 
 
@@ -677,7 +685,7 @@ def test_a_damaged_primary_is_not_rotated_away(ring_directory: Path) -> None:
     file = key_path(ring_directory, primary_of(ring_directory))
     file.write_text(KeyLine.generate().reveal())
     with pytest.raises(KeyringError, match=file.name):
-        changes.like_primary(ring_directory, Opener())
+        changes.like_primary(RingFiles(ring_directory), Opener())
 
 
 def test_a_lock_that_is_a_link_is_not_followed(ring_directory: Path, tmp_path: Path) -> None:
@@ -714,7 +722,9 @@ def test_a_key_that_would_stay_plain_elsewhere_is_not_called_protected(
     else:
         other.hardlink_to(file)
     with pytest.raises(KeyringError):
-        changes.protect(ring_directory, [key_id], Opener(), lambda: Storage(Passphrase(PASS)))
+        changes.protect(
+            RingFiles(ring_directory), [key_id], Opener(), lambda: Storage(Passphrase(PASS))
+        )
     assert Key.parse(KeyLine(other.read_text())).id == key_id
     assert open_keyring(ring_directory)
 
@@ -727,12 +737,15 @@ def test_a_key_that_is_kept_otherwise_meanwhile_is_left_as_it_is_now(
 
     def choose() -> Storage:
         changes.protect(
-            ring_directory, [key_id], Opener(), lambda: Storage(Passphrase("by another process"))
+            RingFiles(ring_directory),
+            [key_id],
+            Opener(),
+            lambda: Storage(Passphrase("by another process")),
         )
         return Storage(Passphrase(PASS))
 
     with pytest.raises(KeyringError):
-        changes.protect(ring_directory, [key_id], Opener(), choose)
+        changes.protect(RingFiles(ring_directory), [key_id], Opener(), choose)
     ring = open_keyring(ring_directory, passphrase=lambda: "by another process")
     assert signed_dumps(1, keyring=ring)
 
@@ -742,7 +755,9 @@ def test_a_key_is_not_handed_out_of_a_ring_that_is_too_old(
 ) -> None:
     monkeypatch.setenv("PICKLESEAL_MIN_EPOCH", "99")
     with pytest.raises(KeyringError):
-        changes.export_lines(ring_directory, [primary_of(ring_directory)], Opener(), plain=True)
+        changes.export_lines(
+            RingFiles(ring_directory), [primary_of(ring_directory)], Opener(), plain=True
+        )
 
 
 def test_a_note_that_has_no_room_changes_nothing(ring_directory: Path) -> None:

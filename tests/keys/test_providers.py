@@ -36,6 +36,7 @@ from pickleseal import (
 )
 from pickleseal.keys.key import KeyLine, outline
 from pickleseal.keys.store import changes, commands, permissions
+from pickleseal.keys.store.directory import RingFiles
 from pickleseal.keys.store.lines import Opener, check_foreign
 from pickleseal.keys.store.providers import aws_kms, os_keyring, reference_of
 
@@ -303,7 +304,7 @@ def test_a_command_that_prints_another_key_is_refused(
     assert "fetch key" in str(caught.value)
     assert secret_of(other) not in told(caught.value)
     with pytest.raises(KeyringError, match="another key"):
-        changes.export_lines(folder, [outline(line).id], Opener(), plain=True)
+        changes.export_lines(RingFiles(folder), [outline(line).id], Opener(), plain=True)
 
 
 @pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
@@ -426,7 +427,7 @@ def test_a_key_stays_with_its_command_and_is_handed_over_where_that_is_asked_for
 ) -> None:
     folder = ring_of(tmp_path / "ring", script(f"echo {line.reveal()}"))
     with pytest.raises(KeyringError, match="make the new key there"):
-        changes.like_primary(folder, Opener())
+        changes.like_primary(RingFiles(folder), Opener())
     assert run("keys", "unprotect", "--keyring", folder).returncode == 2
     done = run("keys", "export", "--plain", "--yes", "--keyring", folder)
     assert done.stdout.strip() == line.reveal()

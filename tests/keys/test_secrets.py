@@ -20,7 +20,7 @@ from pickleseal import (
 from pickleseal.keys.key import KeyLine
 from pickleseal.keys.passphrase import Passphrase, wrap
 from pickleseal.keys.store import changes
-from pickleseal.keys.store.directory import read_roster
+from pickleseal.keys.store.directory import RingFiles, read_roster
 from pickleseal.keys.store.lines import Opener
 
 PASSPHRASE = "correct horse battery"
@@ -54,7 +54,7 @@ def texts_held_by(*roots: object) -> Iterator[bytes]:
 def protect(folder: Path) -> None:
     ids = list(read_roster(folder).entries)
     storage = changes.Storage(passphrase=Passphrase(PASSPHRASE))
-    changes.protect(folder, ids, Opener(), lambda: storage)
+    changes.protect(RingFiles(folder), ids, Opener(), lambda: storage)
 
 
 @pytest.mark.parametrize("kept", ["plain", "passphrase", "command"])

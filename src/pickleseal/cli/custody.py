@@ -6,7 +6,6 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
@@ -30,7 +29,7 @@ from pickleseal.files.atomic import write_private
 from pickleseal.keys.key import KeyLine
 from pickleseal.keys.roster import State
 from pickleseal.keys.store import changes
-from pickleseal.keys.store.directory import current_roster, key_path
+from pickleseal.keys.store.directory import RingFiles, key_path
 from pickleseal.keys.store.lines import Opener, check_foreign
 from pickleseal.keys.store.lookup import keyring_directory
 
@@ -57,11 +56,10 @@ def protect(
       pickleseal keys protect --os-keyring
     """
     opener = Opener()
-    directory = keyring_directory(keyring)
-    found = _named(directory, key_ids)
+    files = RingFiles(keyring_directory(keyring))
     done = changes.protect(
-        directory,
-        found,
+        files,
+        _named(files, key_ids),
         opener,
         lambda: storage_of(passphrase=not os_keyring, os_keyring=os_keyring),
     )
@@ -81,8 +79,8 @@ def unprotect(key_ids: tuple[str, ...], *, keyring: str | None, as_json: bool) -
       pickleseal keys unprotect
       pickleseal keys unprotect 2c0abba4
     """
-    directory = keyring_directory(keyring)
-    done = changes.protect(directory, _named(directory, key_ids), Opener(), None)
+    files = RingFiles(keyring_directory(keyring))
+    done = changes.protect(files, _named(files, key_ids), Opener(), None)
     return _tell(done, "in its file", as_json=as_json)
 
 
@@ -128,7 +126,8 @@ def export(
             "this would print secrets, to a terminal or into a log: name a file with --output, or"
             " say --yes"
         )
-    roster = current_roster(directory)
+    files = RingFiles(directory)
+    roster = files.roster
     if every:
         usable = [e.id for e in roster.entries.values() if e.state is not State.REVOKED]
         found = sorted(usable, key=lambda key_id: key_id != roster.primary)
@@ -138,7 +137,7 @@ def export(
         found = [roster.primary]
     else:
         raise KeyringError("the ring has no primary: name a key, or give --all")
-    lines = changes.export_lines(directory, found, Opener(), plain=in_plain)
+    lines = changes.export_lines(files, found, Opener(), plain=in_plain)
     if output is not None:
         write_private(
             output, lambda: "".join(line.reveal() + "\n" for line in lines), exclusive=True
@@ -237,15 +236,15 @@ def import_(
     return FINE
 
 
-def _named(directory: Path, beginnings: Sequence[str]) -> list[str]:
+def _named(files: RingFiles, beginnings: Sequence[str]) -> list[str]:
     """Give the ids of the keys that were named, or of all whose files are there."""
-    roster = current_roster(directory)
+    roster = files.roster
     if beginnings:
         return [roster.find(beginning).id for beginning in beginnings]
     return [
         entry.id
         for entry in roster.entries.values()
-        if entry.state is not State.REVOKED or os.path.lexists(key_path(directory, entry.id))
+        if entry.state is not State.REVOKED or os.path.lexists(key_path(files.folder, entry.id))
     ]
 
 

@@ -28,7 +28,7 @@ from pickleseal.keys.store.changes import (
     check_no_primary,
     create_key,
 )
-from pickleseal.keys.store.directory import INDEX, current_roster
+from pickleseal.keys.store.directory import INDEX, RingFiles
 from pickleseal.keys.store.lookup import keyring_directory
 from pickleseal.keys.store.passphrases import new_passphrase
 from pickleseal.keys.store.permissions import quoted
@@ -78,8 +78,9 @@ def keygen(
       pickleseal keygen --keyring keys --note "my laptop"
     """
     directory = keyring_directory(keyring)
-    if not add and os.path.lexists(directory / INDEX):
-        check_no_primary(directory, current_roster(directory))  # before a passphrase is asked for
+    files = RingFiles(directory) if os.path.lexists(directory / INDEX) else None
+    if files is not None and not add:
+        check_no_primary(directory, files.roster)  # before a passphrase is asked for
     made = create_key(
         directory,
         suite=SUITES[suite],
@@ -88,6 +89,7 @@ def keygen(
         limits=Limits(sign_until, contexts or None),
         storage=storage_of(passphrase=passphrase, os_keyring=os_keyring),
         only_first=not add,
+        files=files,
     )
     role = "primary: it seals and opens" if made.is_primary else "active: it opens, no more"
     then = "demo" if made.is_primary else f"keys primary {made.entry.id[:8]}, to let it seal"

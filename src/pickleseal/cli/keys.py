@@ -1,7 +1,6 @@
 """`pickleseal keys`: the life of the keys of a ring. Nothing here prints a secret."""
 
 import time
-from pathlib import Path
 from typing import Any
 
 import click
@@ -34,7 +33,7 @@ from pickleseal.keys.keyring import Keyring
 from pickleseal.keys.roster import Entry, Roster, State
 from pickleseal.keys.store.changes import change_roster, kept_as, like_primary
 from pickleseal.keys.store.changes import rotate as rotate_key
-from pickleseal.keys.store.directory import current_roster, read_line
+from pickleseal.keys.store.directory import RingFiles
 from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.store.lookup import find_keyring, keyring_directory
 
@@ -164,21 +163,22 @@ def rotate(
       pickleseal keys rotate --note "winter" --sign-until 2027-06-30
     """
     directory = keyring_directory(keyring)
-    found = current_roster(directory)
-    old = found.primary
+    files = RingFiles(directory)
+    old = files.roster.primary
     made = rotate_key(
         directory,
         suite=None if suite is None else SUITES[suite],
         note=note,
         now=int(time.time()),
         sign_until=sign_until,
-        storage=like_primary(directory, Opener()),
+        storage=like_primary(files, Opener()),
+        files=files,
     )
     if as_json:
         print_json({**plain(made), "keyring": str(directory)})
         return FINE
     before = [("before", f"{old}, retired: it opens only")] if old is not None else []
-    all_revoked = all(entry.state is State.REVOKED for entry in found.entries.values())
+    all_revoked = all(entry.state is State.REVOKED for entry in files.roster.entries.values())
     only = " --only-digests INVENTORY" if all_revoked else ""
     moved = "what it lists" if all_revoked else "old files"
     print_rows(
@@ -359,10 +359,9 @@ def _remarks(entry: Entry) -> list[str]:
 
 
 def _kept(ring: Keyring, entry: Entry) -> str | None:
-    """Tell how a key of a ring from a directory is kept."""
-    if ring.directory is None or entry.state is State.REVOKED:
-        return None
-    return kept_as(read_line(Path(ring.directory), entry.id))
+    """Return how a key of a ring in a directory is kept."""
+    found = ring.outlines.get(entry.id)
+    return None if found is None else kept_as(found)
 
 
 def _facts(entry: Entry) -> dict[str, object]:

@@ -17,7 +17,7 @@ from pickleseal.errors import (
     UnknownKeyError,
     shown,
 )
-from pickleseal.keys.key import Key
+from pickleseal.keys.key import Key, Outline
 from pickleseal.keys.roster import Entry, Roster, State
 from pickleseal.keys.suite import Suite
 
@@ -31,7 +31,7 @@ class Keyring:
     reads one from its directory. A ring does not change; it is never pickled.
     """
 
-    __slots__ = ("_keys", "directory", "name", "roster")
+    __slots__ = ("_keys", "directory", "name", "outlines", "roster")
 
     name: str
     """What a person calls it, in messages."""
@@ -39,6 +39,8 @@ class Keyring:
     """Where it is kept, if it is in a directory."""
     roster: Roster
     """The ring without its keys."""
+    outlines: Mapping[str, Outline]
+    """What the key lines of a ring in a directory say beside their secrets, by id."""
     _keys: Mapping[bytes, Key]
 
     def __init__(self, primary: Key, *others: Key) -> None:
@@ -53,21 +55,33 @@ class Keyring:
 
     @classmethod
     def of(
-        cls, roster: Roster, keys: Iterable[Key], *, name: str, directory: str | None = None
+        cls,
+        roster: Roster,
+        keys: Iterable[Key],
+        *,
+        name: str,
+        directory: str | None = None,
+        outlines: Mapping[str, Outline] = MappingProxyType({}),
     ) -> Self:
         """Make a ring of a roster and its keys, all but the revoked; `name` is for messages."""
         ring = cls.__new__(cls)
-        ring._set(roster, keys, name, directory)  # noqa: SLF001 - its own
+        ring._set(roster, keys, name, directory, outlines)  # noqa: SLF001 - its own
         return ring
 
     def _set(
-        self, roster: Roster, keys: Iterable[Key], name: str, directory: str | None = None
+        self,
+        roster: Roster,
+        keys: Iterable[Key],
+        name: str,
+        directory: str | None = None,
+        outlines: Mapping[str, Outline] = MappingProxyType({}),
     ) -> None:
         put = object.__setattr__
         put(self, "roster", roster._replace(entries=MappingProxyType(dict(roster.entries))))
         put(self, "_keys", {key.raw_id: key for key in keys})
         put(self, "name", name)
         put(self, "directory", directory)
+        put(self, "outlines", outlines)
         usable = {e.id for e in roster.entries.values() if e.state is not State.REVOKED}
         if usable != {key.id for key in self._keys.values()}:
             raise KeyringError(f"the keys of {name} are not those that it lists")

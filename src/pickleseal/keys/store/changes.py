@@ -15,6 +15,7 @@ from pickleseal.keys.key import (
     Form,
     Key,
     KeyLine,
+    Outline,
     id_mac,
     outline,
 )
@@ -34,11 +35,10 @@ from pickleseal.keys.roster import (
 from pickleseal.keys.store import providers
 from pickleseal.keys.store.directory import (
     Change,
+    RingFiles,
     changing,
-    current_roster,
     is_alone,
     key_path,
-    read_key,
     read_line,
 )
 from pickleseal.keys.store.lines import Opener
@@ -88,6 +88,7 @@ def create_key(
     limits: Limits = UNLIMITED,
     storage: Storage = PLAIN,
     only_first: bool = False,
+    files: RingFiles | None = None,
 ) -> Made:
     """Make a new key in a keyring, and the keyring where there is none.
 
@@ -95,7 +96,7 @@ def create_key(
     seconds. `only_first`: refuse a ring that has a primary. Raises KeyringError, or OSError where a
     file cannot be written.
     """
-    with changing(directory, create=True) as change:
+    with changing(directory, create=True, files=files) as change:
         if only_first:
             check_no_primary(directory, change.roster)
         line = KeyLine.generate(suite)
@@ -122,13 +123,14 @@ def rotate(
     now: int,
     sign_until: int | None = None,
     storage: Storage = PLAIN,
+    files: RingFiles | None = None,
 ) -> Made:
     """Make a new key the primary, and retire the one before it.
 
     The new key stands for the same contexts, and is of the same suite unless `suite` is given. In
     a ring whose primary was revoked it follows that one.
     """
-    with changing(directory) as change:
+    with changing(directory, files=files) as change:
         old = change.roster.predecessor()
         line = KeyLine.generate(suite or (old.suite if old else Suite.BLAKE3))
         found = outline(line)
@@ -222,7 +224,7 @@ def change_roster(directory: Path, rule: Callable[[Roster], Roster]) -> Roster:
 
 
 def protect(
-    directory: Path,
+    files: RingFiles,
     key_ids: Iterable[str],
     opener: Opener,
     choose: Callable[[], Storage] | None,
@@ -234,24 +236,19 @@ def protect(
     replaced as a whole, by one that was seen to open. Raises KeyringError for a key that
     cannot leave where it is held, and where all was done but a secret stays in the OS keyring.
     """
-    roster = current_roster(directory)
-    ids = [key_id for key_id in key_ids if _must_change(directory, key_id, plain=choose is None)]
+    ids = [key_id for key_id in key_ids if _must_change(files, key_id, plain=choose is None)]
     # Asked for before the lock is taken: others need not wait for a person's answer.
     known: list[Passphrase] = []
     plain = {}
     for key_id in ids:
-        line = read_line(directory, key_id)
+        line = files.line(key_id)
         if outline(line).form is Form.SCRYPT:
             known.append(opener.passphrase(line, known))
         plain[key_id] = (line, opener.plain(line, known))
     storage = PLAIN if choose is None or not ids else choose()
     left = []
-    with changing(directory) as change:
-        # Another way of keeping a key stands in its file alone, and not in keyring.json.
-        if change.roster != roster or any(
-            read_line(change.folder, key_id).reveal() != line.reveal()
-            for key_id, (line, _) in plain.items()
-        ):
+    with changing(files.folder, files=files) as change:
+        if change.files is not files:
             raise KeyringError("the keyring was changed meanwhile: nothing was done, try again")
         salt = os.urandom(SALT_SIZE)
         for old, secret in plain.values():
@@ -276,9 +273,9 @@ def protect(
     return ids
 
 
-def _must_change(directory: Path, key_id: str, *, plain: bool) -> bool:
+def _must_change(files: RingFiles, key_id: str, *, plain: bool) -> bool:
     """Tell whether a key is kept otherwise than it is to be; raise where that would not do."""
-    found = outline(read_line(directory, key_id))
+    found = outline(files.line(key_id))
     if found.form is Form.PLAIN and plain:
         return False
     if found.form is Form.EXTERNAL and providers.runs_a_command(found):
@@ -286,7 +283,7 @@ def _must_change(directory: Path, key_id: str, *, plain: bool) -> bool:
             f"key {key_id} is held by a command, and a copy of it here would be another place to"
             " lose it from: leave it out, or take it in from its line with pickleseal keys import"
         )
-    path = key_path(directory, key_id)
+    path = key_path(files.folder, key_id)
     if not is_alone(path):
         raise KeyringError(
             f"the key file {shown(str(path))} is a link, or has a second name: what that leads to"
@@ -296,23 +293,21 @@ def _must_change(directory: Path, key_id: str, *, plain: bool) -> bool:
 
 
 def export_lines(
-    directory: Path, key_ids: Iterable[str], opener: Opener, *, plain: bool
+    files: RingFiles, key_ids: Iterable[str], opener: Opener, *, plain: bool
 ) -> list[KeyLine]:
     """Give the lines of keys, as they are kept or, with `plain`, with the secret in them."""
-    roster = current_roster(directory)
     lines = []
     for key_id in key_ids:
-        if roster.entries[key_id].state is State.REVOKED:
+        if files.roster.entries[key_id].state is State.REVOKED:
             raise KeyringError(f"key {key_id} is revoked: it is not handed to anybody")
-        read_key(directory, key_id, opener)  # a line that is damaged is not handed over either
-        line = read_line(directory, key_id)
+        files.key(key_id, opener)  # raises for a damaged line, which is not exported
+        line = files.line(key_id)
         lines.append(opener.plain(line) if plain else line)
     return lines
 
 
-def kept_as(line: KeyLine) -> str:
-    """Tell in words how the key of a line is kept."""
-    found = outline(line)
+def kept_as(found: Outline) -> str:
+    """Return in words how the key of a line is kept."""
     if found.form is Form.PLAIN:
         return "in its file"
     if found.form is Form.SCRYPT:
@@ -321,17 +316,17 @@ def kept_as(line: KeyLine) -> str:
     return f"{reference.provider}: {shown(reference.place)}"
 
 
-def like_primary(directory: Path, opener: Opener) -> Storage:
+def like_primary(files: RingFiles, opener: Opener) -> Storage:
     """Give the way in which a ring's primary is kept, for the key that follows it.
 
     A passphrase is asked for. Raises KeyringError where the primary is held by something that
     pickleseal cannot put a new key into.
     """
-    old = current_roster(directory).predecessor()
+    old = files.roster.predecessor()
     if old is None:
         return PLAIN
-    read_key(directory, old.id, opener)  # which says what is wrong with a damaged one
-    line = read_line(directory, old.id)
+    files.key(old.id, opener)  # raises for a damaged file
+    line = files.line(old.id)
     found = outline(line)
     if found.form is Form.PLAIN:
         return PLAIN
@@ -350,7 +345,7 @@ def _enter(
     change: Change, directory: Path, line: KeyLine, storage: Storage, roster: Roster
 ) -> Made:
     """Write the file of a new key, and then the roster that lists it."""
-    kept = _kept(line, storage, _ring_salt(change))
+    kept = _kept(line, storage, b"" if storage.passphrase is None else _ring_salt(change))
     try:
         path = change.add_key(kept)
         change.save(roster)
@@ -398,7 +393,7 @@ def _ring_salt(change: Change) -> bytes:
 
     With one salt, one derivation opens all that one passphrase protects.
     """
-    for key_id in change.roster.entries:
+    for key_id in () if change.files is None else change.files.roster.entries:
         with suppress(KeyringError):
-            return salt_of(read_line(change.folder, key_id))
+            return salt_of(change.files.line(key_id))
     return os.urandom(SALT_SIZE)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pickleseal.errors import KeyringError, check_path, shown
 from pickleseal.files.atomic import make_folder, write_private
+from pickleseal.files.handles import Stamp, stamp_of
 from pickleseal.files.lock import locked
 from pickleseal.keys.key import (
     MAX_LINE,
@@ -74,6 +75,71 @@ def checked_path(given: str | os.PathLike[str], takes: str) -> str:
     return expanded
 
 
+class RingFiles:
+    """The files of a ring as one command sees them: `keyring.json` and each key file, read once.
+
+    Raise KeyringError if there is no ring, or if it is damaged or too old. `to_open`: it is to
+    open sealed files; the error then tells how to bring the key.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        group_read: bool | None = None,
+        min_epoch: int | None = None,
+        to_open: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.name = f"the keyring {shown(str(folder))}"
+        self._group_read = group_read
+        self._lines: dict[str, KeyLine] = {}
+        # Taken before a file is read: a file that is replaced meanwhile then has another stamp.
+        self._stamps = {folder / INDEX: file_stamp(folder / INDEX)}
+        self.roster = read_roster(folder, to_open=to_open)
+        _check_epoch(self.roster.epoch, self.name, min_epoch)
+
+    @property
+    def stamp(self) -> Stamp | None:
+        """The stamp of the keyring.json that was read."""
+        return self._stamps[self.folder / INDEX]
+
+    def is_unchanged(self) -> bool:
+        """Return whether all files that were read are still as they were."""
+        return all(file_stamp(path) == stamp for path, stamp in self._stamps.items())
+
+    def line(self, key_id: str) -> KeyLine:
+        """Return the line in the file of a key, after checking who else can reach it."""
+        if key_id not in self._lines:
+            path = key_path(self.folder, key_id)
+            self._stamps[path] = file_stamp(path)
+            self._lines[key_id] = read_line(self.folder, key_id, group_read=self._group_read)
+        return self._lines[key_id]
+
+    def key(self, key_id: str, opener: Opener) -> Key:
+        """Return a key, or raise KeyringError if its file is missing, damaged or another key's."""
+        line = self.line(key_id)
+        name = _name(self.folder, key_id)
+        try:
+            key = opener.key(line)
+        except KeyringError as error:
+            raise KeyringError(f"the key file {name}: {error}") from None
+        if key.id != key_id:
+            raise KeyringError(
+                f"the key file {name} holds another key, {key.id}: rename each file to the id of"
+                " its own key"
+            )
+        return key
+
+
+def file_stamp(path: Path) -> Stamp | None:
+    """Return what changes when a file is replaced; None for a file that cannot be looked at."""
+    try:
+        return stamp_of(os.stat(path))
+    except OSError:
+        return None
+
+
 def read_keyring(
     folder: Path,
     opener: Opener,
@@ -86,18 +152,21 @@ def read_keyring(
 
     `to_open`: it is to open what is sealed; an error then tells how to bring the key.
     """
-    may_group = variables.group_read() if group_read is None else group_read
-    roster = read_roster(folder, to_open=to_open)
-    name = f"the keyring {shown(str(folder))}"
-    check_epoch(roster.epoch, name, min_epoch)
+    files = RingFiles(folder, group_read=group_read, min_epoch=min_epoch, to_open=to_open)
     keys = []
-    for entry in roster.entries.values():
+    outlines = {}
+    for entry in files.roster.entries.values():
         if entry.state is not State.REVOKED:
-            key = read_key(folder, entry.id, opener, group_read=may_group)
+            key = files.key(entry.id, opener)
             if key.suite is not entry.suite:
-                raise KeyringError(f"{name} lists key {key.id} under another suite than its own")
+                raise KeyringError(
+                    f"{files.name} lists key {key.id} under another suite than its own"
+                )
             keys.append(key)
-    return Keyring.of(roster, keys, name=name, directory=os.path.abspath(folder))
+            outlines[key.id] = outline(files.line(entry.id))
+    return Keyring.of(
+        files.roster, keys, name=files.name, directory=os.path.abspath(folder), outlines=outlines
+    )
 
 
 def revoked_keys(ring: Keyring) -> list[Key]:
@@ -109,46 +178,22 @@ def revoked_keys(ring: Keyring) -> list[Key]:
         raise KeyringError(
             "the keys that are revoked lie in a keyring's directory: name it with --keyring"
         )
-    folder = Path(ring.directory)
+    files = RingFiles(Path(ring.directory), min_epoch=0)  # the ring was checked when it was opened
     opener = Opener()
     return [
-        read_key(folder, entry.id, opener)
+        files.key(entry.id, opener)
         for entry in ring.entries.values()
-        if entry.state is State.REVOKED and os.path.lexists(key_path(folder, entry.id))
+        if entry.state is State.REVOKED and os.path.lexists(key_path(files.folder, entry.id))
     ]
 
 
-def current_roster(folder: Path) -> Roster:
-    """Read a keyring.json that is as new as it must be."""
-    roster = read_roster(folder)
-    check_epoch(roster.epoch, f"the keyring {shown(str(folder))}")
-    return roster
-
-
-def check_epoch(epoch: int, name: str, min_epoch: int | None = None) -> None:
-    """Return if a ring of this epoch is as new as it must be (PICKLESEAL_MIN_EPOCH if None)."""
+def _check_epoch(epoch: int, name: str, min_epoch: int | None) -> None:
     least = variables.min_epoch() if min_epoch is None else min_epoch
     if least is not None and epoch < least:
         raise KeyringError(
             f"{name} has epoch {epoch}, and at least {least} is asked for: an older keyring.json"
             " was put back, which may list a revoked key as good. Put the newest one back"
         )
-
-
-def read_key(folder: Path, key_id: str, opener: Opener, *, group_read: bool | None = None) -> Key:
-    """Open the key file of an id. Raises KeyringError where it is missing, damaged or another's."""
-    line = read_line(folder, key_id, group_read=group_read)
-    name = _name(folder, key_id)
-    try:
-        key = opener.key(line)
-    except KeyringError as error:
-        raise KeyringError(f"the key file {name}: {error}") from None
-    if key.id != key_id:
-        raise KeyringError(
-            f"the key file {name} holds another key, {key.id}: give each file the name of its own"
-            " key's id"
-        )
-    return key
 
 
 def read_line(folder: Path, key_id: str, *, group_read: bool | None = None) -> KeyLine:
@@ -228,10 +273,11 @@ def _lost_index(folder: Path) -> KeyringError:
 class Change:
     """A ring's directory while this process alone may change it."""
 
-    def __init__(self, folder: Path, found: Roster | None) -> None:
+    def __init__(self, folder: Path, files: RingFiles | None) -> None:
         self.folder = folder
-        self.roster = Roster.empty() if found is None else found
-        self._found = found
+        self.files = files
+        self.roster = Roster.empty() if files is None else files.roster
+        self._stamp = None if files is None else files.stamp
         self._added: list[Path] = []
 
     def add_key(self, line: KeyLine) -> Path:
@@ -243,7 +289,7 @@ class Change:
         path = key_path(self.folder, outline(line).id)
         if path.stem in self.roster.entries:
             raise KeyringError(f"key {path.stem} is in this ring already")
-        if self._found is None:
+        if self._stamp is None:
             # Key files without a keyring.json are what is left of a ring that lost it.
             self.save(self.roster)
         is_new = not os.path.lexists(path)
@@ -274,15 +320,13 @@ class Change:
             raise KeyringError("a keyring.json has no room for as many keys and notes")
         if Roster.decode(text.encode()) != roster:
             raise KeyringError("a keyring.json cannot say what was to be changed")
-        if self._on_disk() != self._found:
+        path = self.folder / INDEX
+        if file_stamp(path) != self._stamp:
             raise KeyringError(
                 "the keyring was changed by somebody else meanwhile: nothing was done, try again"
             )
-        write_private(str(self.folder / INDEX), lambda: text)
-        self.roster = self._found = roster
-
-    def _on_disk(self) -> Roster | None:
-        return read_roster(self.folder) if os.path.lexists(self.folder / INDEX) else None
+        write_private(str(path), lambda: text)
+        self.roster, self._stamp = roster, file_stamp(path)
 
     def undo(self) -> None:
         """Remove the files of new keys, if keyring.json came not so far as to list them."""
@@ -293,19 +337,23 @@ class Change:
 
     def is_listed(self, key_id: str) -> bool:
         """Tell whether keyring.json, as it stands on the disk, lists a key or cannot be read."""
+        if not os.path.lexists(self.folder / INDEX):
+            return False
         try:
-            roster = self._on_disk()
+            return key_id in read_roster(self.folder).entries
         except KeyringError:
             return True
-        return roster is not None and key_id in roster.entries
 
 
 @contextmanager
-def changing(directory: Path, *, create: bool = False) -> Iterator[Change]:
-    """Give a ring to change, which nobody else changes meanwhile.
+def changing(
+    directory: Path, *, create: bool = False, files: RingFiles | None = None
+) -> Iterator[Change]:
+    """Yield a ring to change, which no other process changes meanwhile.
 
-    `create`: make the directory and an empty ring where there is none. Raises KeyringError and
-    KeyPermissionError as `open_keyring` does, an epoch that is too old included.
+    `create`: make the directory and an empty ring where there is none. `files`: what was read
+    before; it is read again only if it has changed since. Raise KeyringError and
+    KeyPermissionError as `open_keyring` does.
     """
     if create:
         _make_folders(directory)
@@ -314,14 +362,15 @@ def changing(directory: Path, *, create: bool = False) -> Iterator[Change]:
     folder = Path(os.path.realpath(directory))
     permissions.check_folders(folder)
     with locked(folder / LOCK):
-        found = None
         is_new = create and not os.path.lexists(folder / INDEX)
-        if not is_new:
-            found = current_roster(folder)
-        elif _has_key_files(folder):
+        if is_new and _has_key_files(folder):
             raise _lost_index(folder)
+        if is_new:
+            files = None
+        elif files is None or not files.is_unchanged():
+            files = RingFiles(folder)
         _write_gitignore(folder, is_new=is_new)
-        change = Change(folder, found)
+        change = Change(folder, files)
         try:
             yield change
         except BaseException:

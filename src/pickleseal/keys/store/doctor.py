@@ -18,11 +18,9 @@ from pickleseal.keys.roster import Entry, Roster, State
 from pickleseal.keys.store import permissions, surroundings, variables
 from pickleseal.keys.store.directory import (
     INDEX,
+    RingFiles,
     key_path,
     no_ring,
-    read_key,
-    read_line,
-    read_roster,
 )
 from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.store.permissions import Fault, quoted, removal
@@ -83,14 +81,15 @@ def _merged(findings: Iterable[Finding]) -> list[Finding]:
 
 def _all(folder: Path, names: Sequence[str], now: int, max_age: int) -> Iterator[Finding]:
     yield from _open_to_others(folder, names)
-    roster = _roster(folder)
-    if isinstance(roster, Finding):
-        yield roster
+    files = _files(folder)
+    if isinstance(files, Finding):
+        yield files
         yield from _left_over(folder, names)
     else:
+        roster = files.roster
         yield from _epoch_faults(folder, roster)
         for entry in roster.entries.values():
-            yield from _key_faults(folder, entry, roster)
+            yield from _key_faults(files, entry)
         yield from _in_history(folder, roster)
         yield from _strays(folder, names, roster)
         yield from _left_over(folder, names)
@@ -135,13 +134,13 @@ def _group_read() -> bool:
     return False
 
 
-def _roster(folder: Path) -> Roster | Finding:
-    """Read keyring.json, or tell why it could not be read."""
+def _files(folder: Path) -> RingFiles | Finding:
+    """Read keyring.json, or return why it could not be read."""
     path = folder / INDEX
     if _is_missing(path):
         return Finding(str(path), "is missing: no load works", _NEWEST_INDEX)
     try:
-        return read_roster(folder)
+        return RingFiles(folder, group_read=_group_read(), min_epoch=0)
     except KeyPermissionError:
         problem = "was not read because of the above, and more may be wrong: look again after that"
         return Finding(str(path), problem, f"pickleseal keys doctor --keyring {quoted(folder)}")
@@ -190,7 +189,8 @@ def _epoch_faults(folder: Path, roster: Roster) -> Iterator[Finding]:
         )
 
 
-def _key_faults(folder: Path, entry: Entry, roster: Roster) -> Iterator[Finding]:
+def _key_faults(files: RingFiles, entry: Entry) -> Iterator[Finding]:
+    folder = files.folder
     path = key_path(folder, entry.id)
     if entry.state is State.REVOKED:
         return
@@ -200,7 +200,7 @@ def _key_faults(folder: Path, entry: Entry, roster: Roster) -> Iterator[Finding]
         yield Finding(str(path), f"is missing, and {INDEX} lists it: no load works", give_up)
         return
     try:
-        key = read_key(folder, entry.id, Opener(), group_read=_group_read())
+        key = files.key(entry.id, Opener())
     except KeyPermissionError:
         return  # told with all the others
     except KeyringError as error:
@@ -209,8 +209,8 @@ def _key_faults(folder: Path, entry: Entry, roster: Roster) -> Iterator[Finding]
             return
         reason = str(error).removeprefix(f"the key file {shown(str(path))}")
         problem = f"is damaged{reason}" if reason.startswith(":") else reason.strip()
-        other = _other_id(folder, entry.id)
-        misnamed = other in roster.entries and not os.path.lexists(key_path(folder, other))
+        other = _other_id(files, entry.id)
+        misnamed = other in files.roster.entries and not os.path.lexists(key_path(folder, other))
         right = f"mv -n {quoted(path)} {quoted(key_path(folder, other))}"
         yield Finding(str(path), problem, right if misnamed else give_up)
         return
@@ -218,10 +218,10 @@ def _key_faults(folder: Path, entry: Entry, roster: Roster) -> Iterator[Finding]
         yield Finding(str(path), f"is of another suite than {INDEX} says", _NEWEST_INDEX)
 
 
-def _other_id(folder: Path, key_id: str) -> str:
+def _other_id(files: RingFiles, key_id: str) -> str:
     """Give the id that the line in a key file says is its own, or "" for a line that is none."""
     with suppress(KeyringError):
-        return outline(read_line(folder, key_id, group_read=_group_read())).id
+        return outline(files.line(key_id)).id
     return ""
 
 
