@@ -321,15 +321,46 @@ def test_a_passphrase_is_asked_for_on_a_terminal_and_not_shown(ring: Path, model
 # --- handing over ----------------------------------------------------------------------------
 
 
-def test_export_prints_a_secret_only_when_told_to(ring: Path, tmp_path: Path) -> None:
+def on_a_terminal(*arguments: object) -> tuple[int, str]:
+    """Run a command whose standard output and error are a terminal."""
+    import pty
+
+    above, below = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "pickleseal", *map(str, arguments)], stdout=below, stderr=below
+    ) as process:
+        os.close(below)
+        told = b""
+        while True:
+            try:
+                chunk = os.read(above, 4096)
+            except OSError:  # the terminal has no writer any more
+                break
+            if not chunk:
+                break
+            told += chunk
+    os.close(above)
+    return process.returncode, told.decode()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no pseudo-terminals")
+def test_export_shows_a_secret_on_a_terminal_only_with_yes(ring: Path) -> None:
     (secret,) = secrets_of(ring)
     for arguments in ((), ("--json",), ("--all",), ("--plain",)):
+        code, told = on_a_terminal("keys", "export", *arguments, "--keyring", ring)
+        assert code == 2
+        assert secret not in told
+    code, told = on_a_terminal("keys", "export", "--yes", "--keyring", ring)
+    assert code == 0
+    assert secret in told
+
+
+def test_export_writes_to_a_pipe_or_a_new_file(ring: Path, tmp_path: Path) -> None:
+    (secret,) = secrets_of(ring)
+    for arguments in ((), ("--json",), ("--all",), ("--plain",), ("--yes",)):
         done = run("keys", "export", *arguments, "--keyring", ring)
-        assert done.returncode == 2
-        assert secret not in done.stdout + done.stderr
-    done = run("keys", "export", "--yes", "--keyring", ring)
-    assert done.returncode == 0
-    assert secret in done.stdout
+        assert done.returncode == 0
+        assert secret in done.stdout
     target = tmp_path / "key.txt"
     done = run("keys", "export", "--output", target, "--keyring", ring)
     assert done.returncode == 0

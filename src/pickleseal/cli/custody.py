@@ -94,7 +94,7 @@ def unprotect(key_ids: tuple[str, ...], *, keyring: str | None, as_json: bool) -
     type=PathType(dir_okay=False),
     help="Write to a new file that nobody else can read (mode 0600).",
 )
-@click.option("--yes", is_flag=True, help="Print to the terminal, the pipe or the log: I mean it.")
+@click.option("--yes", is_flag=True, help="Print to a terminal, too.")
 @click.option(
     "--plain", "in_plain", is_flag=True, help="The secret itself, also of protected keys."
 )
@@ -110,21 +110,22 @@ def export(
     keyring: str | None,
     as_json: bool,
 ) -> int:
-    """Hand over keys, one line each: the primary, or those that are named.
+    """Export keys, one line each: the primary, or the named ones.
 
     Whoever has such a line can seal in your name; lines of keys behind a passphrase stay behind
-    it. The lines are for PICKLESEAL_KEY, or for `keys import` on another machine.
+    it. The lines are for PICKLESEAL_KEY, or for `keys import` on another machine. A terminal
+    shows them only with --yes.
 
     \b
     Examples:
       pickleseal keys export --output key.txt
-      pickleseal keys export --all --yes | ssh server pickleseal keys import -
+      pickleseal keys export --all | ssh server pickleseal keys import -
     """
     directory = keyring_directory(keyring)
-    if output is None and not yes:
+    if output is None and not yes and sys.stdout is not None and sys.stdout.isatty():
         raise KeyringError(
-            "this would print secrets, to a terminal or into a log: name a file with --output, or"
-            " say --yes"
+            "this would show secrets on the terminal: name a file with --output, or confirm with"
+            " --yes"
         )
     files = RingFiles(directory)
     roster = files.roster
