@@ -35,7 +35,7 @@ from pickleseal.keys.store.doctor import (
     Finding,
     examine,
 )
-from pickleseal.keys.store.surroundings import shared_kind, synced_folder
+from pickleseal.keys.store.surroundings import shared_kind
 
 posix = pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
 as_root = pytest.mark.skipif(
@@ -889,57 +889,6 @@ def test_where_there_is_no_git_a_repository_is_found(ring: Path) -> None:
     git(ring.parent, "init", "-q")
     outcome = look(ring, env={"PATH": ""})
     assert ["cannot tell" in f.problem for f in outcome.findings] == [True]
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "Dropbox",
-        "Dropbox (Work)",
-        "OneDrive",
-        "OneDrive - Example Ltd",
-        "GoogleDrive-a@b",
-        "Nextcloud",
-    ],
-)
-def test_a_ring_in_a_folder_that_is_copied_elsewhere_is_found_by_its_name(
-    name: str, tmp_path: Path
-) -> None:
-    ring = tmp_path / name / "deep" / "ring"
-    new_key(ring)
-    (finding,) = look(ring).findings
-    assert str(tmp_path / name) in finding.problem
-    assert finding.fix.startswith("move the keyring")
-    ring.rename(tmp_path / "moved")
-    assert look(tmp_path / "moved").code == 0
-
-
-@pytest.mark.parametrize(
-    ("mark", "found"),
-    [
-        (".stfolder/", "mine"),
-        (".dropbox", "mine"),
-        (".dropbox/", None),  # the program's settings, in a home
-        (".dropbox.cache/", "mine"),
-        (".owncloudsync.log", "mine"),
-        (".git", None),
-    ],
-)
-def test_a_folder_that_is_copied_elsewhere_is_known_by_what_its_program_leaves(
-    mark: str, found: str | None, tmp_path: Path
-) -> None:
-    (tmp_path / "mine" / "ring").mkdir(parents=True)
-    path = tmp_path / "mine" / mark
-    if mark.endswith("/"):
-        path.mkdir()
-    else:
-        path.touch()
-    assert synced_folder(tmp_path / "mine" / "ring") == (found and tmp_path / found)
-
-
-@pytest.mark.parametrize("name", ["dropbox-tools", "my-onedrive", "box", "sync", "drive"])
-def test_a_folder_with_a_name_much_like_it_is_left_alone(name: str, tmp_path: Path) -> None:
-    assert synced_folder(tmp_path / name / "ring") is None
 
 
 MOUNTS = r"""sysfs /sys sysfs rw,nosuid 0 0

@@ -32,11 +32,11 @@ from pickleseal.keys.store.lookup import keyring_directory, user_directory
 @changing
 @guarded
 def doctor(max_age: int, *, keyring: str | None, as_json: bool) -> int:
-    """Look for what is wrong with a keyring.
+    """Check a keyring.
 
-    It looks at who else can reach the keys, at missing, damaged and stray files, at keys in git
-    or in a folder that is copied to other machines, at their age, and at secrets in the
-    environment. Nothing is changed and nothing is asked for.
+    Checked are who else can reach the keys, missing, damaged and stray files, keys in git or on
+    a shared disk, the age of the primary key, and secrets in the environment. Nothing is
+    changed, and no passphrase is asked for.
 
     The exit code is 0 where all is well, 1 where something is wrong, 2 where there is no
     keyring.

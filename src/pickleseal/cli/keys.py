@@ -55,7 +55,7 @@ _STYLES = {State.ACTIVE: "green", State.RETIRED: "yellow", State.REVOKED: "red"}
             "Export keys, one line each: the primary, or the named ones.",
         ),
         "import": ("custody", "import_", "Take keys into a ring, all of those given or none."),
-        "doctor": ("doctor", "doctor", "Look for what is wrong with a keyring."),
+        "doctor": ("doctor", "doctor", "Check a keyring."),
     },
 )
 def keys() -> None:

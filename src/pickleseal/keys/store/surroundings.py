@@ -1,4 +1,4 @@
-"""Where a keyring lies: under git, in a folder that is copied elsewhere, on a shared disk."""
+"""Where a keyring lies: in a git repository, or on a disk that other machines share."""
 
 import os
 import re
@@ -10,52 +10,10 @@ from pathlib import Path
 from pickleseal.errors import shown
 from pickleseal.keys.store.permissions import quoted
 
-_SYNCED = (
-    "box sync",
-    "cloudstorage",
-    "dropbox",
-    "google drive",
-    "googledrive",
-    "icloud drive",
-    "iclouddrive",
-    "mega",
-    "megasync",
-    "mobile documents",
-    "my drive",
-    "nextcloud",
-    "onedrive",
-    "owncloud",
-    "pcloud",
-    "pclouddrive",
-    "proton drive",
-    "seafile",
-    "syncthing",
-    "tresorit",
-    "yandex.disk",
+_REMOTE = re.compile(
+    r"nfs4?|cifs|smb3|smbfs|ceph|glusterfs|lustre|afs"
+    r"|fuse\.(?:ceph|davfs|gcsfuse|glusterfs|juicefs|rclone|s3fs|sshfs).*"
 )
-"""How folders that a program copies to other machines are called, in lower case."""
-_SYNCED_BEGINNINGS = ("dropbox (", "googledrive-", "onedrive -", "onedrive-")
-_MARKS = (
-    ".dropbox.cache",
-    ".nextcloudsync.log",
-    ".owncloudsync.log",
-    ".stfolder",
-    ".sync/ID",
-    ".tmp.drivedownload",
-)
-"""What such programs leave in the uppermost of their folders."""
-_REMOTE = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "glusterfs", "lustre", "afs")
-_REMOTE_BEGINNINGS = (
-    "fuse.ceph",
-    "fuse.davfs",
-    "fuse.gcsfuse",
-    "fuse.glusterfs",
-    "fuse.juicefs",
-    "fuse.rclone",
-    "fuse.s3fs",
-    "fuse.sshfs",
-)
-_MOVE = "move the keyring elsewhere, and name its new place with PICKLESEAL_KEYRING"
 _KEY_FILES = ":(glob)*.key*"
 _TIME_LIMIT = 20
 # These, if a hook of git's set them, would lead to another repository than the folder's own.
@@ -76,25 +34,13 @@ _OFFLINE = {"GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LO
 
 def faults(folder: Path) -> Iterator[tuple[str, str]]:
     """Give what is wrong with the place of a keyring, a resolved path, and how to mend it."""
-    synced = synced_folder(folder)
-    if synced is not None:
-        yield f"lies in {shown(str(synced))}, which is copied to other machines", _MOVE
     kind = shared_kind(folder, _mounts())
     if kind is not None:
-        yield f"lies on a disk that other machines share ({shown(kind)})", _MOVE
+        yield (
+            f"lies on a disk that other machines share ({shown(kind)})",
+            "move the keyring elsewhere, and set PICKLESEAL_KEYRING to its new path",
+        )
     yield from _under_git(folder)
-
-
-def synced_folder(folder: Path) -> Path | None:
-    """Give the folder above, or this one, that a program copies to other machines; or None."""
-    for place in (folder, *folder.parents):
-        name = place.name.lower()
-        if name in _SYNCED or name.startswith(_SYNCED_BEGINNINGS):
-            return place
-        # A .dropbox is a file in that program's folder, and its settings in one's home.
-        if (place / ".dropbox").is_file() or any(os.path.lexists(place / m) for m in _MARKS):
-            return place
-    return None
 
 
 def shared_kind(folder: Path, mounts: str) -> str | None:
@@ -111,7 +57,7 @@ def shared_kind(folder: Path, mounts: str) -> str | None:
         point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[1])
         if len(point) >= len(best) and folder.is_relative_to(point):
             best, kind = point, fields[2]
-    return kind if kind in _REMOTE or kind.startswith(_REMOTE_BEGINNINGS) else None
+    return kind if _REMOTE.fullmatch(kind) else None
 
 
 def _mounts() -> str:
