@@ -1,13 +1,11 @@
-"""`pickleseal keys doctor`: what it finds, that its mends mend, and what it never does."""
+"""`keys doctor`: who can reach a ring, its primary, and what the doctor never does."""
 
 import json
 import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +14,7 @@ import pytest
 
 from pickleseal import KeyringError, Suite, open_keyring
 from pickleseal.errors import shown
-from pickleseal.keys.key import KeyLine, outline
+from pickleseal.keys.key import KeyLine
 from pickleseal.keys.roster import Roster
 from pickleseal.keys.store import permissions
 from pickleseal.keys.store.changes import (
@@ -35,12 +33,15 @@ from pickleseal.keys.store.doctor import (
     Finding,
     examine,
 )
-from pickleseal.keys.store.surroundings import shared_kind
 
 posix = pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
+
+
 as_root = pytest.mark.skipif(
     not permissions.CHECKED or os.geteuid() != 0, reason="only root can give files away"
 )
+
+
 NOW = int(time.time())
 
 
@@ -188,7 +189,7 @@ def test_a_ring_can_be_named_in_each_usual_way(ring: Path, tmp_path: Path) -> No
     assert findings == [findings[0]] * 4
 
 
-# --- who can reach it ------------------------------------------------------------------------
+# --- who can reach it ----------------------------------------------------------------------------
 
 
 def to_a_group(path: Path) -> None:
@@ -389,272 +390,7 @@ def bound(path: Path) -> None:
         os.chdir(before)
 
 
-# --- its files -------------------------------------------------------------------------------
-
-
-def test_a_missing_key_file_is_put_back_or_given_up(ring: Path) -> None:
-    other = new_key(ring)
-    (ring / "copy").write_bytes(other.path.read_bytes())
-    other.path.unlink()
-    (finding,) = look(ring).findings
-    assert finding.place == str(other.path)
-    assert "missing" in finding.problem
-    advice, _, command = finding.fix.partition("if there is none: ")
-    assert "backup" in advice
-    with pytest.raises(KeyringError):
-        open_keyring(ring)
-    mend(finding._replace(fix=command))
-    assert look(ring).code == 0
-    assert open_keyring(ring).primary
-
-
-def test_a_link_that_leads_nowhere_is_a_missing_key_file(ring: Path) -> None:
-    file = key_file(ring)
-    file.unlink()
-    file.symlink_to(ring / "nowhere")
-    assert ["missing" in f.problem for f in look(ring).findings] == [True]
-
-
-def test_the_file_of_a_revoked_key_need_not_be_there(ring: Path) -> None:
-    other = new_key(ring)
-    change_roster(ring, lambda r: r.revoke(other.entry.id, reason="", now=NOW))
-    assert look(ring).code == 0
-    other.path.unlink()
-    assert look(ring).code == 0
-
-
-@posix
-@pytest.mark.parametrize("what", ["key", "index"])
-def test_a_file_that_its_owner_may_not_read_is_found_and_mended(what: str) -> None:
-    def story() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            ring = Path(folder, "ring")
-            new_key(ring)
-            path = key_file(ring) if what == "key" else ring / INDEX
-            text = path.read_text()
-            path.chmod(0o000)
-            (finding,) = examine(ring, now=NOW)
-            assert (finding.place, "may not be read" in finding.problem) == (str(path), True)
-            mend(finding)
-            assert path.read_text() == text
-            assert examine(ring, now=NOW) == []
-
-    as_nobody(story)
-
-
-def as_nobody(story: Callable[[], None]) -> None:
-    """Let a story happen to a user who may not read everything, in a child if this one may."""
-    if os.geteuid() != 0:
-        story()
-        return
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            os.chdir("/")
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-            tempfile.tempdir = "/tmp"
-            story()
-            code = 0
-        except BaseException:  # noqa: BLE001 - told to whoever reads the test's output
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    assert os.waitpid(child, 0)[1] == 0
-
-
-DAMAGED: dict[str, Callable[[str], str]] = {
-    "cut": lambda text: text[:-2],
-    "changed": lambda text: text[:25] + ("A" if text[25] != "A" else "B") + text[26:],
-    "empty": lambda text: "",
-    "of another kind": lambda text: text.replace(".2.", ".7."),
-    "two lines": lambda text: text * 2,
-    "hostile": lambda text: f"\x1b]0;x\x07{text}",
-}
-
-
-@pytest.mark.parametrize("name", DAMAGED)
-def test_a_damaged_key_file_is_found_and_not_shown(name: str, ring: Path) -> None:
-    file = key_file(ring)
-    text = file.read_text()
-    file.write_text(DAMAGED[name](text))
-    outcome = look(ring)
-    (finding,) = outcome.findings
-    assert finding.place == str(file)
-    assert "is damaged" in finding.problem
-    assert "backup" in finding.fix
-    assert text.split(".")[2][8:32] not in outcome.text
-    assert "\x1b" not in outcome.text
-
-
-def test_a_key_file_with_another_name_gets_its_own(ring: Path) -> None:
-    first, other = key_file(ring), new_key(ring).path
-    text = first.read_text()
-    other.rename(first)
-    misnamed, missing = sorted(look(ring).findings, key=lambda f: f.place != str(first))
-    assert "holds another key" in misnamed.problem
-    assert (missing.place, "missing" in missing.problem) == (str(other), True)
-    mend(misnamed)
-    assert [f.place for f in look(ring).findings] == [str(first)]
-    first.write_text(text)
-    first.chmod(0o600)
-    assert look(ring).code == 0
-
-
-def test_two_key_files_in_each_others_place_are_both_told_and_none_is_lost(ring: Path) -> None:
-    first, other = key_file(ring), new_key(ring).path
-    texts = first.read_text(), other.read_text()
-    first.write_text(texts[1])
-    other.write_text(texts[0])
-    findings = look(ring).findings
-    assert {f.place for f in findings} == {str(first), str(other)}
-    assert not [f for f in findings if f.fix.startswith("mv")]
-
-
-def test_a_key_file_that_names_a_path_as_its_id_decides_no_mend(ring: Path) -> None:
-    file = key_file(ring)
-    fields = file.read_text().strip().split(".")
-    file.write_text(".".join((*fields[:3], "/etc/passwd;x")))
-    (finding,) = look(ring).findings
-    assert "passwd" not in finding.fix
-
-
-def test_a_key_file_that_nobody_listed_is_found_and_removed(ring: Path) -> None:
-    line = KeyLine.generate()
-    stray = ring / f"{outline(line).id}.key"
-    stray.write_text(line.reveal())
-    stray.chmod(0o600)
-    (finding,) = look(ring).findings
-    assert finding.place == str(stray)
-    assert "not listed" in finding.problem
-    mend(finding)
-    assert look(ring).code == 0
-    assert key_file(ring)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "old.key",
-        "KEY.KEY",
-        "{id}.key.bak",
-        "{id}.key~",
-        "{id} (1).key",
-        ".{id}.key.0a.tmp",
-        "x.tmp",
-    ],
-)
-def test_what_is_left_over_is_found_and_removed(name: str, ring: Path) -> None:
-    path = ring / name.format(id=key_file(ring).stem)
-    path.write_text("x")
-    (finding,) = look(ring).findings
-    assert finding.place == str(path)
-    mend(finding)
-    assert look(ring).code == 0
-    assert key_file(ring)
-
-
-def test_other_files_in_the_folder_are_nobodys_business(ring: Path) -> None:
-    for name in ("README.md", "keys.txt", "notes.keynote", INDEX + ".sig"):
-        (ring / name).touch()
-    assert look(ring).code == 0
-
-
-@pytest.mark.skipif(os.name == "nt", reason="such names cannot be made there")
-@pytest.mark.parametrize(
-    "name",
-    [
-        "a\nb.key",
-        "a\x1b]0;title\x07.key",
-        "[red]a[bold].key",
-        "\u202eyek.key",
-        "it's $HOME `id` \\n \n'.key",
-        "é\n.tmp",
-        "-rf \t.tmp",
-        os.fsdecode(b"\xff\xfe.tmp"),
-    ],
-)
-def test_a_hostile_name_is_shown_escaped_and_its_file_alone_is_removed(
-    name: str, ring: Path
-) -> None:
-    (ring / name).touch()
-    outcome = look(ring)
-    (finding,) = outcome.findings
-    done = start("--keyring", ring, "--json")
-    assert done.stdout.isascii()
-    assert json.loads(done.stdout)["findings"] == [finding._asdict()]
-    assert os.fsencode(finding.place) == os.fsencode(ring / name)
-    for character in ("\x1b]", "\x07", "\u202e", "\udcff", "\t"):
-        assert character not in outcome.text
-    assert len(outcome.text.splitlines()) == 4
-    if not name.isprintable():  # the name as it is shown is another file's
-        (ring / name.encode("unicode_escape").decode()).touch()
-    before = set(os.listdir(ring))
-    mend(finding)
-    assert before - set(os.listdir(ring)) == {name}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "{",
-        "[]",
-        '{"format": "\\u001b]0;x"}',
-        '{"epoch": 1}',
-        "\x00\xff",
-        "[" * 100_000,
-        "9" * 9,
-    ],
-)
-def test_a_damaged_index_is_found(text: str, ring: Path) -> None:
-    (ring / INDEX).write_bytes(text.encode("latin-1"))
-    outcome = look(ring)
-    (finding,) = outcome.findings
-    assert finding.place == str(ring / INDEX)
-    assert "is damaged" in finding.problem
-    assert "backup" in finding.fix
-    assert "\x1b" not in outcome.text
-
-
-def test_a_missing_index_beside_keys_is_found_and_no_new_ring_is_proposed(ring: Path) -> None:
-    (ring / INDEX).unlink()
-    (ring / "left.tmp").touch()
-    first, second = look(ring).findings
-    assert first.place == str(ring / INDEX)
-    assert "missing" in first.problem
-    assert "backup" in first.fix
-    assert "keygen" not in first.fix
-    assert second.place == str(ring / "left.tmp")
-
-
-def test_an_index_with_another_suite_is_found(ring: Path) -> None:
-    change_index(ring, lambda i: i["keys"][i["primary"]].update(suite=1))
-    assert ["suite" in f.problem for f in look(ring).findings] == [True]
-
-
-@pytest.mark.parametrize(("least", "code"), [("1", 0), ("0", 0), ("2", 1), ("999", 1)])
-def test_an_index_older_than_the_variable_asks_for_is_found(
-    least: str, code: int, ring: Path
-) -> None:
-    outcome = look(ring, env={"PICKLESEAL_MIN_EPOCH": least})
-    assert outcome.code == code
-    assert [(f.place, "epoch 1" in f.problem) for f in outcome.findings] == [
-        (str(ring / INDEX), True)
-    ] * code
-
-
-@pytest.mark.parametrize("name", ["PICKLESEAL_MIN_EPOCH", "PICKLESEAL_GROUP_READ"])
-def test_a_variable_that_cannot_be_read_is_found(name: str, ring: Path) -> None:
-    (finding,) = look(ring, env={name: "yes\x1b[2J"}).findings
-    assert finding.place == name
-    assert name in finding.fix
-    mend(finding)
-
-
-# --- its primary -----------------------------------------------------------------------------
+# --- its primary ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -732,226 +468,7 @@ def test_times_far_from_now_are_no_trouble(ring: Path) -> None:
     assert [("is over" in f.problem) for f in look(ring).findings] == [True]
 
 
-# --- where it lies ---------------------------------------------------------------------------
-
-
-def test_keys_that_git_tracks_are_found_and_taken_out(ring: Path) -> None:
-    git(ring.parent, "init", "-q")
-    git(ring.parent, "add", "-f", ".")
-    (finding,) = look(ring).findings
-    assert "tracked by git" in finding.problem
-    assert key_file(ring).name in finding.problem
-    key_file(ring).write_text(key_file(ring).read_text().strip())  # no longer as it was added
-    mend(finding)
-    assert look(ring).code == 0
-    assert key_file(ring).exists()
-
-
-def test_several_keys_and_copies_of_them_in_git_are_counted(ring: Path) -> None:
-    new_key(ring)
-    git(ring, "init", "-q")
-    copy = key_file_of_primary(ring).with_suffix(".key.bak")
-    copy.write_text("x")
-    git(ring, "add", "-f", ".")
-    copy.unlink()
-    (finding,) = look(ring).findings
-    assert finding.problem.startswith("3 of its key files")
-    mend(finding)
-    assert look(ring).code == 0
-
-
-def key_file_of_primary(folder: Path) -> Path:
-    return folder / f"{open_keyring(folder).primary}.key"
-
-
-@pytest.mark.parametrize("role", ["primary", "retired"])
-def test_a_key_that_was_committed_is_leaked_until_it_is_revoked(role: str, ring: Path) -> None:
-    file = key_file(ring)
-    if role == "retired":
-        rotate(ring, now=NOW)
-    git(ring.parent, "init", "-q")
-    git(ring.parent, "add", "-f", str(file))
-    git(ring.parent, "commit", "-q", "-m", "oops")
-    git(ring.parent, "rm", "-q", "--cached", str(file))
-    git(ring.parent, "commit", "-q", "-m", "gone")
-    (finding,) = look(ring).findings
-    assert finding.place == str(file)
-    assert "was committed" in finding.problem
-    mend(finding)
-    assert look(ring).code == 0
-    assert open_keyring(ring).primary not in (None, file.stem)
-
-
-def test_a_repository_that_would_take_keys_is_found_and_told_to_leave_them(ring: Path) -> None:
-    git(ring.parent, "init", "-q")
-    assert look(ring).code == 0
-    for text in (None, "", "*.txt", "!*.key"):
-        if text is None:
-            (ring / ".gitignore").unlink()
-        else:
-            (ring / ".gitignore").write_text(text)
-        (finding,) = look(ring).findings
-        assert "does not ignore" in finding.problem
-        mend(finding)
-        assert look(ring).code == 0
-        assert (ring / ".gitignore").read_text().startswith(text or "")
-    git(ring.parent, "add", ".")
-    assert look(ring).code == 0
-
-
-def test_a_repository_may_ignore_the_ring_from_above(ring: Path) -> None:
-    git(ring.parent, "init", "-q")
-    (ring / ".gitignore").unlink()
-    (ring.parent / ".gitignore").write_text(f"/{ring.name}/\n")
-    assert look(ring).code == 0
-
-
-def test_a_hook_of_another_repository_does_not_mislead(ring: Path, tmp_path: Path) -> None:
-    git(ring.parent, "init", "-q")
-    (tmp_path / "other").mkdir()
-    git(tmp_path / "other", "init", "-q")
-    (ring / ".gitignore").unlink()
-    env = {"GIT_DIR": str(tmp_path / "other/.git"), "GIT_WORK_TREE": str(tmp_path / "other")}
-    assert ["does not ignore" in f.problem for f in look(ring, env=env).findings] == [True]
-
-
-@posix
-def test_the_settings_of_a_repository_start_nothing(ring: Path, tmp_path: Path) -> None:
-    """A repository may have come in an archive, with settings that name programs."""
-    git(ring.parent, "init", "-q")
-    git(ring.parent, "add", "-f", ".")
-    git(ring.parent, "commit", "-q", "-m", "oops")
-    trap = tmp_path / "trap.sh"
-    trap.write_text(f"#!/bin/sh\ntouch '{tmp_path}/sprung'\n")
-    trap.chmod(0o700)
-    for name in ("core.fsmonitor", "core.pager", "diff.external", "gpg.program"):
-        git(ring.parent, "config", name, str(trap))
-    git(ring.parent, "config", "log.showSignature", "true")
-    assert look(ring).code == 1
-    assert not (tmp_path / "sprung").exists()
-
-
-def test_a_repository_that_git_cannot_read_is_found(ring: Path) -> None:
-    git(ring.parent, "init", "-q")
-    (ring.parent / ".git" / "HEAD").write_text("nonsense\x1b[2J")
-    outcome = look(ring)
-    assert ["cannot tell" in f.problem for f in outcome.findings] == [True]
-    assert "\x1b" not in outcome.text
-
-
-@posix
-def test_a_hostile_repository_runs_nothing_and_learns_nothing(ring: Path, tmp_path: Path) -> None:
-    """A clone that lacks an object fetches it, from where its own settings say."""
-    top = ring.parent
-    mark, program = tmp_path / "mark", tmp_path / "program"
-    program.write_text(f"#!/bin/sh\nenv > '{mark}'\n")
-    program.chmod(0o700)
-    git(top, "init", "-q")
-    (top / "file").write_text("1")
-    git(top, "add", "file")
-    git(top, "commit", "-q", "-m", "one")
-    tree = subprocess.run(
-        ["git", "-C", top, "rev-parse", "HEAD^{tree}"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    (top / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
-    with (top / ".git" / "config").open("a") as config:
-        config.write(
-            "[core]\n repositoryformatversion = 1\n fsmonitor = " + str(program) + "\n"
-            "[extensions]\n partialClone = origin\n"
-            f'[remote "origin"]\n url = ext::{program}\n promisor = true\n'
-            '[protocol "ext"]\n allow = always\n'
-        )
-    outcome = look(ring, env={"PICKLESEAL_PASSPHRASE": "a secret"})
-    assert not mark.exists()
-    assert any("cannot tell" in finding.problem for finding in outcome.findings)
-
-
-def test_a_key_that_was_committed_elsewhere_in_the_repository_is_found(
-    ring: Path, tmp_path: Path
-) -> None:
-    top = ring.parent
-    git(top, "init", "-q")
-    (top / "old place").mkdir()
-    copy = top / "old place" / key_file(ring).name
-    copy.write_text(key_file(ring).read_text())
-    git(top, "add", "-f", str(copy))
-    git(top, "commit", "-q", "-m", "one")
-    git(top, "rm", "-q", "--cached", str(copy))
-    git(top, "commit", "-q", "--amend", "--allow-empty", "-m", "as if nothing had been")
-    copy.unlink()
-    copy.parent.rmdir()
-    findings = look(ring).findings
-    assert any("was committed" in f.problem and f.place == str(key_file(ring)) for f in findings)
-
-
-def test_where_there_is_no_git_a_repository_is_found(ring: Path) -> None:
-    assert look(ring, env={"PATH": ""}).code == 0
-    git(ring.parent, "init", "-q")
-    outcome = look(ring, env={"PATH": ""})
-    assert ["cannot tell" in f.problem for f in outcome.findings] == [True]
-
-
-MOUNTS = r"""sysfs /sys sysfs rw,nosuid 0 0
-/dev/sda1 / ext4 rw,relatime 0 0
-server:/home /home nfs4 rw,vers=4.2 0 0
-/dev/sdb1 /home/ann/local ext4 rw 0 0
-//nas/my\040files /mnt/my\040files cifs rw 0 0
-//nas/x /mnt/back\134slash\040\011tab cifs rw 0 0
-//nas/u /mnt/ключи cifs rw 0 0
-ann@host: /mnt/ssh fuse.sshfs rw 0 0
-portal /run/user/1000/doc fuse.portal rw 0 0
-server:/old /srv nfs rw 0 0
-/dev/sdc1 /srv ext4 rw 0 0
-broken
- /mnt
-"""
-
-
-@pytest.mark.skipif(os.name == "nt", reason="the paths are those of POSIX")
-@pytest.mark.parametrize(
-    ("folder", "kind"),
-    [
-        ("/etc/ring", None),
-        ("/home/ann/ring", "nfs4"),
-        ("/home/ann/local/ring", None),
-        ("/home/ann/locally/ring", "nfs4"),
-        ("/homes/ann", None),
-        ("/mnt/my files/ring", "cifs"),
-        (r"/mnt/my\040files/ring", None),
-        ("/mnt/back\\slash \ttab/ring", "cifs"),
-        ("/mnt/ключи/ring", "cifs"),
-        ("/mnt/ssh", "fuse.sshfs"),
-        ("/run/user/1000/doc/ring", None),
-        ("/srv/ring", None),
-    ],
-)
-def test_a_disk_that_others_share_is_known_from_the_table_of_mounts(
-    folder: str, kind: str | None
-) -> None:
-    assert shared_kind(Path(folder), MOUNTS) == kind
-    assert shared_kind(Path(folder), "") is None
-
-
-# --- secrets around it -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "name", ["PICKLESEAL_KEY", "PICKLESEAL_PASSPHRASE", "PICKLESEAL_NEW_PASSPHRASE"]
-)
-def test_a_secret_in_the_environment_is_found_outside_ci_and_not_shown(
-    name: str, ring: Path
-) -> None:
-    secret = KeyLine.generate().reveal()
-    outcome = look(ring, env={name: secret})
-    (finding,) = outcome.findings
-    assert (finding.place, finding.fix) == (name, f"unset {name}")
-    for part in secret.split(".")[1:]:
-        assert len(part) < 3 or part not in outcome.text + str(outcome.findings)
-    assert look(ring, env={name: secret, "CI": "true"}).code == 0
-    assert look(ring, env={"PICKLESEAL_PASSPHRASE_COMMAND": "/usr/bin/pass show x"}).code == 0
-
-
-# --- what it never does ----------------------------------------------------------------------
+# --- what it never does --------------------------------------------------------------------------
 
 
 def test_keys_behind_a_passphrase_are_looked_at_without_it(ring: Path) -> None:

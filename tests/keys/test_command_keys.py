@@ -1,0 +1,423 @@
+"""Keys that a command prints. The commands are real programs."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pickleseal import (
+    Key,
+    KeyPermissionError,
+    Keyring,
+    KeyringError,
+    open_keyring,
+    signed_dumps,
+    signed_loads,
+)
+from pickleseal.keys.key import KeyLine, outline
+from pickleseal.keys.store import changes, commands, permissions
+from pickleseal.keys.store.directory import RingFiles
+from pickleseal.keys.store.lines import Opener, check_foreign
+
+posix = pytest.mark.skipif(os.name != "posix", reason="the programs are POSIX scripts")
+
+
+def run(
+    *arguments: object, env: dict[str, str] | None = None, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "pickleseal", *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "120", **(env or {})},
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def secret_of(line: KeyLine) -> str:
+    return line.reveal().split(".")[2]
+
+
+def told(error: BaseException) -> str:
+    """Give what is in an error and those before it, and in each variable on their way here."""
+    texts = []
+    chain: BaseException | None = error
+    while chain is not None:
+        texts.append(f"{chain!r} {vars(chain)}")
+        frames = [frame for frame, _ in traceback.walk_tb(chain.__traceback__)]
+        texts.extend(repr(frame.f_locals) for frame in frames if "tests" not in frame_file(frame))
+        chain = chain.__cause__ or chain.__context__
+    return "\n".join(texts)
+
+
+def frame_file(frame: types.FrameType) -> str:
+    return Path(frame.f_code.co_filename).parent.name
+
+
+@pytest.fixture
+def line() -> KeyLine:
+    return KeyLine.generate()
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Callable[[str], Path]:
+    """Give a function that writes a program, for its owner alone."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "fetch key"
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o700)
+        return path
+
+    return write
+
+
+def ring_of(folder: Path, *argv: object) -> Path:
+    changes.import_keys(folder, [changes.command_line([*map(str, argv)])], now=0)
+    return folder
+
+
+@posix
+def test_a_key_that_a_command_prints_seals_and_opens(
+    tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
+) -> None:
+    folder = ring_of(tmp_path / "ring", script(f"echo {line.reveal()}"))
+    ring = open_keyring(folder)
+    assert ring.primary == outline(line).id
+    data = signed_dumps({"a": 1}, keyring=ring)
+    assert signed_loads(data, keyring=ring) == {"a": 1}
+    assert signed_loads(data, keyring=Keyring(Key.parse(line))) == {"a": 1}
+    for file in folder.iterdir():
+        assert secret_of(line) not in file.read_text()
+
+
+@posix
+def test_a_command_is_run_when_its_key_is_first_used_and_once(
+    tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
+) -> None:
+    runs = tmp_path / "runs"
+    program = script(f"echo >> '{runs}'\necho {line.reveal()}")
+    folder = ring_of(tmp_path / "ring", program)
+    changes.create_key(folder, now=0)
+    runs.unlink()
+    ring = open_keyring(folder)
+    assert run("keys", "list", "--keyring", folder).returncode == 0
+    assert not runs.exists()
+    data = signed_dumps(1, keyring=ring)
+    for _ in range(3):
+        assert signed_loads(data, keyring=ring) == 1
+    assert len(runs.read_text().splitlines()) == 1
+    assert signed_loads(data, keyring=folder) == 1
+    # The ring of a path is read again when it has changed, and the key is not fetched again.
+    changes.create_key(folder, now=0)
+    assert signed_loads(data, keyring=folder) == 1
+    assert len(runs.read_text().splitlines()) == 2
+
+
+@posix
+def test_a_command_is_run_once_for_many_threads(
+    tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
+) -> None:
+    runs = tmp_path / "runs"
+    folder = ring_of(tmp_path / "ring", script(f"echo >> '{runs}'\necho {line.reveal()}"))
+    runs.unlink()
+    ring = open_keyring(folder)
+    made: list[bytes] = []
+    threads = [
+        threading.Thread(target=lambda: made.append(signed_dumps(1, keyring=ring)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [signed_loads(data, keyring=ring) for data in made] == [1] * 8
+    assert len(runs.read_text().splitlines()) == 1
+
+
+@posix
+def test_the_arguments_of_a_command_arrive_as_they_are(
+    tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
+) -> None:
+    arguments = ["two words", f"$(touch {tmp_path}/shell)", f"; touch {tmp_path}/shell", "", "*"]
+    arguments += ["'\"\\", "a\nb", "é", os.fsdecode(b"no \xff Unicode")]
+    seen = tmp_path / "seen"
+    program = script(f"printf '%s\\0' \"$@\" > '{seen}'\necho {line.reveal()}")
+    ring = open_keyring(ring_of(tmp_path / "ring", program, *arguments))
+    seen.unlink()
+    assert signed_loads(signed_dumps(1, keyring=ring), keyring=ring) == 1
+    assert [os.fsdecode(part) for part in seen.read_bytes().split(b"\0")[:-1]] == arguments
+    assert not (tmp_path / "shell").exists()
+
+
+@posix
+def test_a_command_is_taken_from_the_one_who_types_it(
+    tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
+) -> None:
+    program = script(f'test "$1" = "two words" && echo {line.reveal()}')
+    folder = tmp_path / "ring"
+    typed = f"'{program}' 'two words'"
+    done = run("keys", "import", "--command", typed, "--keyring", folder, "--json")
+    assert json.loads(done.stdout)["keys"][0]["id"] == outline(line).id
+    shown = run("keys", "show", "--keyring", folder)
+    assert str(program) in shown.stdout
+    assert secret_of(line) not in done.stdout + done.stderr + shown.stdout
+    data = signed_dumps(1, keyring=folder)
+    assert signed_loads(data, keyring=folder) == 1
+
+
+FAILURES = {
+    "exit code": ("echo {line}; echo sorry >&2; exit 3", "exit code 3"),
+    "nothing": ("true", "printed nothing"),
+    "white space": ("echo; echo '  '", "printed nothing"),
+    "too much": ("echo {line}; exec yes {line}", "printed too much"),
+    "a little too much": ("printf '%2049d' 1", "printed too much"),
+    "two lines": ("echo {line}; echo user: {line}", "more than one line"),
+    "no key line": ("echo hello", "no key line"),
+    "a changed line": ("echo {line}0", "id"),
+    "a trace": ("set -x; true {line}; exit 1", "exit code 1"),
+    "a signal": ("echo {line}; kill -9 $$", "exit code -9"),
+    "a long complaint": ("yes {line} | head -c 1000000 >&2; exit 1", "exit code 1"),
+}
+
+
+@posix
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_command_that_fails_is_named_and_no_secret_is(
+    name: str, tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
+) -> None:
+    folder = ring_of(tmp_path / "ring", script(f"echo {line.reveal()}"))
+    text, message = FAILURES[name]
+    program = script(text.format(line=line.reveal()))
+    ring = open_keyring(folder)
+    for call in (
+        lambda: signed_dumps(1, keyring=ring),
+        lambda: changes.command_line([str(program)]),
+    ):
+        with pytest.raises(KeyringError, match=message) as caught:
+            call()
+        assert "command" in str(caught.value)
+        assert secret_of(line) not in told(caught.value)
+        if name not in ("no key line", "a changed line"):  # said of what it printed
+            assert str(program) in str(caught.value)
+    # What failed is tried again: the person may have unlocked the manager meanwhile.
+    script(f"echo {line.reveal()}")
+    assert signed_loads(signed_dumps(1, keyring=ring), keyring=ring) == 1
+
+
+@posix
+def test_a_command_may_complain_as_much_as_it_likes_and_succeed(
+    tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
+) -> None:
+    program = script(f"yes warning | head -c 1000000 >&2; echo {line.reveal()}")
+    assert outline(changes.command_line([str(program)])).id == outline(line).id
+
+
+@posix
+@pytest.mark.parametrize(
+    "text",
+    ["sleep 1000 & echo $! > '{file}'; wait", "exec >&-; echo $$ > '{file}'; exec sleep 1000"],
+    ids=["with a grandchild", "after it has closed its output"],
+)
+def test_a_command_that_hangs_is_ended_with_all_that_it_started(
+    text: str, tmp_path: Path, script: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "pid"
+    program = script(text.format(file=file))
+    monkeypatch.setattr(commands, "TIME_LIMIT", 2)
+    with pytest.raises(KeyringError, match=r"fetch key gave no answer in 2 s"):
+        changes.command_line([str(program)])
+    assert is_gone(int(file.read_text()))
+
+
+def is_gone(pid: int) -> bool:
+    """Wait until a process has ended, as one that was killed soon has."""
+    for _ in range(600):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        status = Path(f"/proc/{pid}/stat")
+        if status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z":
+            return True  # ended, and nobody has asked for its exit code
+        time.sleep(0.05)
+    return False
+
+
+@posix
+def test_a_command_that_is_interrupted_is_ended(
+    tmp_path: Path, script: Callable[[str], Path]
+) -> None:
+    file = tmp_path / "pid"
+    program = script(f"sleep 1; echo $$ > '{file}'; exec sleep 1000")
+    child = subprocess.Popen(
+        [sys.executable, "-m", "pickleseal", "keys", "import", "--command", f"'{program}'"],
+        env={**os.environ, "PICKLESEAL_KEYRING": str(tmp_path / "ring")},
+        stderr=subprocess.PIPE,
+    )
+    while not (file.exists() and file.read_text().strip()):
+        assert child.poll() is None
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    _, complaint = child.communicate()
+    assert b"Traceback" not in complaint
+    assert is_gone(int(file.read_text()))
+    assert not list((tmp_path).rglob("*.key"))
+
+
+@posix
+def test_a_command_that_prints_another_key_is_refused(
+    tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
+) -> None:
+    other = KeyLine.generate()
+    folder = ring_of(tmp_path / "ring", script(f"echo {line.reveal()}"))
+    script(f"echo {other.reveal()}")
+    with pytest.raises(KeyringError, match=f"another key than {outline(line).id}") as caught:
+        signed_dumps(1, keyring=open_keyring(folder))
+    assert "fetch key" in str(caught.value)
+    assert secret_of(other) not in told(caught.value)
+    with pytest.raises(KeyringError, match="another key"):
+        changes.export_lines(RingFiles(folder), [outline(line).id], Opener(), plain=True)
+
+
+@pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
+@pytest.mark.parametrize("what", ["program", "folder", "link"])
+def test_a_command_that_others_can_change_is_not_run(
+    what: str, tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
+) -> None:
+    mark = tmp_path / "was run"
+    program = script(f"touch '{mark}'; echo {line.reveal()}")
+    ring = open_keyring(ring_of(tmp_path / "ring", program))
+    mark.unlink()
+    if what == "program":
+        program.chmod(0o702)
+    elif what == "folder":
+        tmp_path.chmod(0o707)
+    else:
+        (tmp_path / "open").mkdir()
+        (tmp_path / "open").chmod(0o777)
+        program.rename(tmp_path / "open" / "it")
+        program.symlink_to(tmp_path / "open" / "it")
+    with pytest.raises(KeyPermissionError):
+        signed_dumps(1, keyring=ring)
+    tmp_path.chmod(0o700)
+    assert not mark.exists()
+
+
+@posix
+def test_a_command_is_an_absolute_path_of_a_program(
+    tmp_path: Path, line: KeyLine, script: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = script(f"echo {line.reveal()}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for argv in (
+        [],
+        [program.name],
+        [f"./{program.name}"],
+        [str(tmp_path / "none")],
+        [str(program / "below")],
+        [str(tmp_path)],
+        [str(program), "a\0b"],
+        [f"{program}\0"],
+    ):
+        with pytest.raises(KeyringError) as caught:
+            changes.command_line(argv)
+        assert "rm " not in str(caught.value)
+    program.chmod(0o600)
+    with pytest.raises(KeyringError, match="cannot be run"):
+        changes.command_line([str(program)])
+    program.chmod(0o700)
+    with pytest.raises(KeyringError, match="too long"):
+        changes.command_line([str(program), "x" * 3000])
+
+
+@posix
+def test_a_key_line_from_elsewhere_runs_no_command(
+    tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
+) -> None:
+    mark = tmp_path / "was run"
+    program = script(f"touch '{mark}'; echo {line.reveal()}")
+    theirs = ring_of(tmp_path / "theirs", program)
+    handed = run("keys", "export", "--yes", "--keyring", theirs).stdout
+    mark.unlink()
+    with pytest.raises(KeyringError, match="--command"):
+        check_foreign([KeyLine(handed.strip())])
+    (tmp_path / "handed").write_text(handed)
+    for file, text in ((tmp_path / "handed", ""), ("-", handed)):
+        done = run("keys", "import", file, "--keyring", tmp_path / "mine", stdin=text)
+        assert done.returncode == 2
+        assert "--command" in done.stderr
+    assert not mark.exists()
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("place", ["[]", "{}", "x", '["a",1]', "[" * 1000, '"a"', "null", "[[]]"])
+def test_a_key_line_whose_command_is_none_is_refused(place: str, line: KeyLine) -> None:
+    key = Key.parse(line)
+    found = outline(line)
+    text = ".".join(
+        (
+            f"pickleseal-key-1.{key.suite.value}-ext.command",
+            base64.urlsafe_b64encode(place.encode()).rstrip(b"=").decode(),
+            base64.urlsafe_b64encode(key.raw_id + bytes(16)).rstrip(b"=").decode(),
+            found.id,
+        )
+    )
+    held = Opener().key(KeyLine(text))
+    with pytest.raises(KeyringError, match="list of texts"):
+        held.mac(bytes(96))
+
+
+@posix
+def test_what_is_run_is_the_file_that_was_looked_at(
+    tmp_path: Path, line: KeyLine, script: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link may lead elsewhere by the time that the program starts."""
+    program = script(f"echo {line.reveal()}")
+    other = tmp_path / "other"
+    mark = tmp_path / "mark"
+    other.write_text(f"#!/bin/sh\ntouch '{mark}'\n")
+    other.chmod(0o700)
+    link = tmp_path / "link"
+    link.symlink_to(program)
+    real = permissions.checked_program
+
+    def then_exchanged(path: Path) -> Path:
+        found = real(path)
+        link.unlink()
+        link.symlink_to(other)
+        return found
+
+    monkeypatch.setattr(commands, "checked_program", then_exchanged)
+    assert changes.command_line([str(link)])
+    assert not mark.exists()
+
+
+@posix
+def test_a_key_stays_with_its_command_and_is_handed_over_where_that_is_asked_for(
+    tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
+) -> None:
+    folder = ring_of(tmp_path / "ring", script(f"echo {line.reveal()}"))
+    with pytest.raises(KeyringError, match="make the new key there"):
+        changes.like_primary(RingFiles(folder), Opener())
+    assert run("keys", "unprotect", "--keyring", folder).returncode == 2
+    done = run("keys", "export", "--plain", "--yes", "--keyring", folder)
+    assert done.stdout.strip() == line.reveal()
+
+
+def changed(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]

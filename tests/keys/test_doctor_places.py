@@ -1,0 +1,360 @@
+"""`keys doctor` and where a ring lies: git, shared disks, the environment."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pickleseal import Suite, open_keyring
+from pickleseal.errors import shown
+from pickleseal.keys.key import KeyLine
+from pickleseal.keys.store import permissions
+from pickleseal.keys.store.changes import (
+    UNLIMITED,
+    Limits,
+    Made,
+    create_key,
+    rotate,
+)
+from pickleseal.keys.store.doctor import (
+    MAX_AGE,
+    Finding,
+    examine,
+)
+from pickleseal.keys.store.surroundings import shared_kind
+
+posix = pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
+
+
+NOW = int(time.time())
+
+
+class Outcome(NamedTuple):
+    code: int
+    findings: list[Finding]
+    text: str
+
+
+def new_key(folder: Path, *, created: int = NOW, limits: Limits = UNLIMITED) -> Made:
+    return create_key(folder, suite=Suite.BLAKE3, note="", now=created, limits=limits)
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Path:
+    """Give a ring, made today, with which all is well."""
+    folder = tmp_path / "a ring"
+    new_key(folder)
+    return folder
+
+
+def key_file(folder: Path) -> Path:
+    (file,) = folder.glob("*.key")
+    return file
+
+
+@pytest.fixture(autouse=True)
+def _nothing_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the CI that runs the tests, and the hook of git that may do so."""
+    for name in list(os.environ):
+        if name == "CI" or name.startswith("GIT_"):
+            monkeypatch.delenv(name)
+
+
+def start(
+    *arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command where there is no terminal."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pickleseal", "keys", "doctor", *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=60,
+        env={**os.environ, "COLUMNS": "80", "PYTHONUTF8": "1", **(env or {})},
+        cwd=cwd,
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def state_of(place: Path) -> dict[str, tuple[object, ...]]:
+    """Give all that a look around must leave as it is."""
+    state: dict[str, tuple[object, ...]] = {}
+    for path in (place, *place.rglob("*")):
+        status = os.lstat(path)
+        state[str(path)] = (status.st_mode, status.st_uid, status.st_size, status.st_mtime_ns)
+    return state
+
+
+def secrets_in(place: Path) -> list[str]:
+    """Give what must not be shown: the long fields of key lines, but not the ids."""
+    lines = [path.read_text() for path in place.rglob("*.key*") if path.is_file()]
+    return [field for line in lines for field in line.split(".")[2:-1] if len(field) > 20]
+
+
+def look(folder: Path, *, max_age: int = MAX_AGE, env: dict[str, str] | None = None) -> Outcome:
+    """Look at a ring. Nothing changes, no secret is shown, and the command tells the same."""
+    before = state_of(folder.parent)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, text in (env or {}).items():
+            patch.setenv(name, text)
+        findings = examine(folder, now=int(time.time()), max_age=max_age)
+    if not findings:
+        assert state_of(folder.parent) == before
+        return Outcome(0, [], "")
+    done = start("--keyring", folder, "--max-age", max_age, env=env)
+    assert done.returncode == 1
+    assert done.stdout.count("mend it: ") == len(findings)
+    for finding in findings:
+        assert shown(finding.place) in done.stdout
+        assert shown(finding.fix) in done.stdout
+    assert state_of(folder.parent) == before
+    for secret in secrets_in(folder.parent):
+        assert secret not in done.stdout + done.stderr + str(findings)
+    return Outcome(1, findings, done.stdout + done.stderr)
+
+
+def mend(finding: Finding) -> None:
+    """Run a finding's mend as a user would who copies it."""
+    shell = "bash" if "$'" in finding.fix else "sh"
+    ours = str(Path(sys.executable).parent)
+    env = {**os.environ, "PATH": ours + os.pathsep + os.environ["PATH"]}
+    done = subprocess.run(
+        [shell, "-c", finding.fix],
+        stdin=subprocess.DEVNULL,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def git(folder: Path, *arguments: str) -> None:
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *author, "-C", folder, *arguments], check=True, capture_output=True)
+
+
+# --- where it lies -------------------------------------------------------------------------------
+
+
+def test_keys_that_git_tracks_are_found_and_taken_out(ring: Path) -> None:
+    git(ring.parent, "init", "-q")
+    git(ring.parent, "add", "-f", ".")
+    (finding,) = look(ring).findings
+    assert "tracked by git" in finding.problem
+    assert key_file(ring).name in finding.problem
+    key_file(ring).write_text(key_file(ring).read_text().strip())  # no longer as it was added
+    mend(finding)
+    assert look(ring).code == 0
+    assert key_file(ring).exists()
+
+
+def test_several_keys_and_copies_of_them_in_git_are_counted(ring: Path) -> None:
+    new_key(ring)
+    git(ring, "init", "-q")
+    copy = key_file_of_primary(ring).with_suffix(".key.bak")
+    copy.write_text("x")
+    git(ring, "add", "-f", ".")
+    copy.unlink()
+    (finding,) = look(ring).findings
+    assert finding.problem.startswith("3 of its key files")
+    mend(finding)
+    assert look(ring).code == 0
+
+
+def key_file_of_primary(folder: Path) -> Path:
+    return folder / f"{open_keyring(folder).primary}.key"
+
+
+@pytest.mark.parametrize("role", ["primary", "retired"])
+def test_a_key_that_was_committed_is_leaked_until_it_is_revoked(role: str, ring: Path) -> None:
+    file = key_file(ring)
+    if role == "retired":
+        rotate(ring, now=NOW)
+    git(ring.parent, "init", "-q")
+    git(ring.parent, "add", "-f", str(file))
+    git(ring.parent, "commit", "-q", "-m", "oops")
+    git(ring.parent, "rm", "-q", "--cached", str(file))
+    git(ring.parent, "commit", "-q", "-m", "gone")
+    (finding,) = look(ring).findings
+    assert finding.place == str(file)
+    assert "was committed" in finding.problem
+    mend(finding)
+    assert look(ring).code == 0
+    assert open_keyring(ring).primary not in (None, file.stem)
+
+
+def test_a_repository_that_would_take_keys_is_found_and_told_to_leave_them(ring: Path) -> None:
+    git(ring.parent, "init", "-q")
+    assert look(ring).code == 0
+    for text in (None, "", "*.txt", "!*.key"):
+        if text is None:
+            (ring / ".gitignore").unlink()
+        else:
+            (ring / ".gitignore").write_text(text)
+        (finding,) = look(ring).findings
+        assert "does not ignore" in finding.problem
+        mend(finding)
+        assert look(ring).code == 0
+        assert (ring / ".gitignore").read_text().startswith(text or "")
+    git(ring.parent, "add", ".")
+    assert look(ring).code == 0
+
+
+def test_a_repository_may_ignore_the_ring_from_above(ring: Path) -> None:
+    git(ring.parent, "init", "-q")
+    (ring / ".gitignore").unlink()
+    (ring.parent / ".gitignore").write_text(f"/{ring.name}/\n")
+    assert look(ring).code == 0
+
+
+def test_a_hook_of_another_repository_does_not_mislead(ring: Path, tmp_path: Path) -> None:
+    git(ring.parent, "init", "-q")
+    (tmp_path / "other").mkdir()
+    git(tmp_path / "other", "init", "-q")
+    (ring / ".gitignore").unlink()
+    env = {"GIT_DIR": str(tmp_path / "other/.git"), "GIT_WORK_TREE": str(tmp_path / "other")}
+    assert ["does not ignore" in f.problem for f in look(ring, env=env).findings] == [True]
+
+
+@posix
+def test_the_settings_of_a_repository_start_nothing(ring: Path, tmp_path: Path) -> None:
+    """A repository may have come in an archive, with settings that name programs."""
+    git(ring.parent, "init", "-q")
+    git(ring.parent, "add", "-f", ".")
+    git(ring.parent, "commit", "-q", "-m", "oops")
+    trap = tmp_path / "trap.sh"
+    trap.write_text(f"#!/bin/sh\ntouch '{tmp_path}/sprung'\n")
+    trap.chmod(0o700)
+    for name in ("core.fsmonitor", "core.pager", "diff.external", "gpg.program"):
+        git(ring.parent, "config", name, str(trap))
+    git(ring.parent, "config", "log.showSignature", "true")
+    assert look(ring).code == 1
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_repository_that_git_cannot_read_is_found(ring: Path) -> None:
+    git(ring.parent, "init", "-q")
+    (ring.parent / ".git" / "HEAD").write_text("nonsense\x1b[2J")
+    outcome = look(ring)
+    assert ["cannot tell" in f.problem for f in outcome.findings] == [True]
+    assert "\x1b" not in outcome.text
+
+
+@posix
+def test_a_hostile_repository_runs_nothing_and_learns_nothing(ring: Path, tmp_path: Path) -> None:
+    """A clone that lacks an object fetches it, from where its own settings say."""
+    top = ring.parent
+    mark, program = tmp_path / "mark", tmp_path / "program"
+    program.write_text(f"#!/bin/sh\nenv > '{mark}'\n")
+    program.chmod(0o700)
+    git(top, "init", "-q")
+    (top / "file").write_text("1")
+    git(top, "add", "file")
+    git(top, "commit", "-q", "-m", "one")
+    tree = subprocess.run(
+        ["git", "-C", top, "rev-parse", "HEAD^{tree}"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    (top / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
+    with (top / ".git" / "config").open("a") as config:
+        config.write(
+            "[core]\n repositoryformatversion = 1\n fsmonitor = " + str(program) + "\n"
+            "[extensions]\n partialClone = origin\n"
+            f'[remote "origin"]\n url = ext::{program}\n promisor = true\n'
+            '[protocol "ext"]\n allow = always\n'
+        )
+    outcome = look(ring, env={"PICKLESEAL_PASSPHRASE": "a secret"})
+    assert not mark.exists()
+    assert any("cannot tell" in finding.problem for finding in outcome.findings)
+
+
+def test_a_key_that_was_committed_elsewhere_in_the_repository_is_found(
+    ring: Path, tmp_path: Path
+) -> None:
+    top = ring.parent
+    git(top, "init", "-q")
+    (top / "old place").mkdir()
+    copy = top / "old place" / key_file(ring).name
+    copy.write_text(key_file(ring).read_text())
+    git(top, "add", "-f", str(copy))
+    git(top, "commit", "-q", "-m", "one")
+    git(top, "rm", "-q", "--cached", str(copy))
+    git(top, "commit", "-q", "--amend", "--allow-empty", "-m", "as if nothing had been")
+    copy.unlink()
+    copy.parent.rmdir()
+    findings = look(ring).findings
+    assert any("was committed" in f.problem and f.place == str(key_file(ring)) for f in findings)
+
+
+def test_where_there_is_no_git_a_repository_is_found(ring: Path) -> None:
+    assert look(ring, env={"PATH": ""}).code == 0
+    git(ring.parent, "init", "-q")
+    outcome = look(ring, env={"PATH": ""})
+    assert ["cannot tell" in f.problem for f in outcome.findings] == [True]
+
+
+MOUNTS = r"""sysfs /sys sysfs rw,nosuid 0 0
+/dev/sda1 / ext4 rw,relatime 0 0
+server:/home /home nfs4 rw,vers=4.2 0 0
+/dev/sdb1 /home/ann/local ext4 rw 0 0
+//nas/my\040files /mnt/my\040files cifs rw 0 0
+//nas/x /mnt/back\134slash\040\011tab cifs rw 0 0
+//nas/u /mnt/ключи cifs rw 0 0
+ann@host: /mnt/ssh fuse.sshfs rw 0 0
+portal /run/user/1000/doc fuse.portal rw 0 0
+server:/old /srv nfs rw 0 0
+/dev/sdc1 /srv ext4 rw 0 0
+broken
+ /mnt
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the paths are those of POSIX")
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [
+        ("/etc/ring", None),
+        ("/home/ann/ring", "nfs4"),
+        ("/home/ann/local/ring", None),
+        ("/home/ann/locally/ring", "nfs4"),
+        ("/homes/ann", None),
+        ("/mnt/my files/ring", "cifs"),
+        (r"/mnt/my\040files/ring", None),
+        ("/mnt/back\\slash \ttab/ring", "cifs"),
+        ("/mnt/ключи/ring", "cifs"),
+        ("/mnt/ssh", "fuse.sshfs"),
+        ("/run/user/1000/doc/ring", None),
+        ("/srv/ring", None),
+    ],
+)
+def test_a_disk_that_others_share_is_known_from_the_table_of_mounts(
+    folder: str, kind: str | None
+) -> None:
+    assert shared_kind(Path(folder), MOUNTS) == kind
+    assert shared_kind(Path(folder), "") is None
+
+
+# --- secrets around it ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["PICKLESEAL_KEY", "PICKLESEAL_PASSPHRASE", "PICKLESEAL_NEW_PASSPHRASE"]
+)
+def test_a_secret_in_the_environment_is_found_outside_ci_and_not_shown(
+    name: str, ring: Path
+) -> None:
+    secret = KeyLine.generate().reveal()
+    outcome = look(ring, env={name: secret})
+    (finding,) = outcome.findings
+    assert (finding.place, finding.fix) == (name, f"unset {name}")
+    for part in secret.split(".")[1:]:
+        assert len(part) < 3 or part not in outcome.text + str(outcome.findings)
+    assert look(ring, env={name: secret, "CI": "true"}).code == 0
+    assert look(ring, env={"PICKLESEAL_PASSPHRASE_COMMAND": "/usr/bin/pass show x"}).code == 0
