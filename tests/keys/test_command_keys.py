@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 import traceback
-import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +50,9 @@ def secret_of(line: KeyLine) -> str:
     return line.reveal().split(".")[2]
 
 
+TESTS = str(Path(__file__).parent)
+
+
 def told(error: BaseException) -> str:
     """Give what is in an error and those before it, and in each variable on their way here."""
     texts = []
@@ -58,13 +60,13 @@ def told(error: BaseException) -> str:
     while chain is not None:
         texts.append(f"{chain!r} {vars(chain)}")
         frames = [frame for frame, _ in traceback.walk_tb(chain.__traceback__)]
-        texts.extend(repr(frame.f_locals) for frame in frames if "tests" not in frame_file(frame))
+        texts.extend(
+            repr(frame.f_locals)
+            for frame in frames
+            if not frame.f_code.co_filename.startswith(TESTS)
+        )
         chain = chain.__cause__ or chain.__context__
     return "\n".join(texts)
-
-
-def frame_file(frame: types.FrameType) -> str:
-    return Path(frame.f_code.co_filename).parent.name
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pickleseal import (
     KeyringError,
     Suite,
 )
-from pickleseal.keys.key import KeyLine
+from pickleseal.keys.key import MAX_LINE, Form, KeyLine, encode, id_mac, outline
 from pickleseal.keys.mac import Mac
 
 SECRET = bytes(range(32))
@@ -67,3 +67,42 @@ def test_a_line_with_one_character_changed_is_refused(place: int, character: str
     if changed not in (line, line + "\n"):
         with pytest.raises(KeyringError):
             Key.parse(KeyLine(changed))
+
+
+def line_of_secret(secret: bytes) -> KeyLine:
+    """Return a line whose id is that of its secret."""
+    key_id = id_mac(Suite.BLAKE3, Mac(secret))[:16].hex()
+    return KeyLine.of(Suite.BLAKE3, secret, key_id)
+
+
+@pytest.mark.parametrize("size", [0, 1, 16, 31, 33, 64])
+def test_a_secret_of_another_size_is_refused_though_its_id_is_right(size: int) -> None:
+    with pytest.raises(KeyringError):
+        Key.parse(line_of_secret(bytes(range(size))))
+    assert Key.parse(line_of_secret(SECRET))
+
+
+@pytest.mark.parametrize("byte", [b"\0", b"\xff", b"a"])
+def test_a_secret_of_equal_bytes_is_refused_though_its_id_is_right(byte: bytes) -> None:
+    with pytest.raises(KeyringError):
+        Key.parse(line_of_secret(byte * 32))
+
+
+def test_a_field_of_another_form_is_not_taken_for_the_secret() -> None:
+    key = Key.parse(line_of_secret(SECRET))
+    line = f"pickleseal-key-1.2-ext.{encode(SECRET)}.{encode(b'x')}.{encode(bytes(32))}.{key.id}"
+    assert outline(KeyLine(line)).form is Form.EXTERNAL
+    with pytest.raises(KeyringError):
+        Key.parse(KeyLine(line))
+
+
+def test_a_line_is_of_ascii_and_of_a_bounded_size() -> None:
+    def line(provider: str, size: int) -> KeyLine:
+        tag, key_id = encode(bytes(32)), "0" * 32
+        return KeyLine(f"pickleseal-key-1.2-ext.{provider}.{'a' * size}.{tag}.{key_id}")
+
+    fixed = len(line("x", 0).reveal())
+    assert outline(line("x", MAX_LINE - fixed)).form is Form.EXTERNAL
+    for wrong in (line("x", MAX_LINE - fixed + 1), line("\xe4", 4)):
+        with pytest.raises(KeyringError):
+            outline(wrong)

@@ -18,6 +18,7 @@ from pickleseal import (
     signed_loads,
 )
 from pickleseal.keys.roster import Entry, Roster, State
+from pickleseal.keys.store.directory import revoked_keys
 
 
 def ring_of(states: list[State], primary: int | None) -> tuple[Keyring, list[Key]]:
@@ -103,3 +104,26 @@ def test_a_key_of_another_suite_than_the_head_names_is_refused() -> None:
     key = Key.generate(Suite.SHA256)
     with pytest.raises(MalformedError):
         Keyring(key).opening_key(key.raw_id, Suite.BLAKE3)
+
+
+def test_a_ring_has_exactly_the_keys_that_it_lists() -> None:
+    key, other = Key.generate(), Key.generate()
+    roster = Roster(1, None, {key.id: Entry(key.id, key.suite, State.ACTIVE)})
+    for keys in ([], [other], [key, other]):
+        with pytest.raises(KeyringError):
+            Keyring.of(roster, keys, name="a ring")
+    assert Keyring.of(roster, [key], name="a ring").key(key.id) is key
+
+
+def test_a_key_no_longer_seals_at_the_end_of_its_time() -> None:
+    key = Key.generate()
+    entry = Entry(key.id, key.suite, State.ACTIVE, sign_until=1000)
+    ring = Keyring.of(Roster(1, key.id, {key.id: entry}), [key], name="a ring")
+    assert ring.sealing_key(context=None, now=999.9) is key
+    with pytest.raises(KeyringError):
+        ring.sealing_key(context=None, now=1000)
+
+
+def test_a_ring_in_memory_has_no_revoked_keys_to_open() -> None:
+    with pytest.raises(KeyringError):
+        revoked_keys(Keyring(Key.generate()))

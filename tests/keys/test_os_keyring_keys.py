@@ -1,12 +1,12 @@
 """Keys in the keyring of the operating system, with a real Secret Service where there is one."""
 
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
 import traceback
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,10 @@ from pickleseal import (
     signed_loads,
 )
 from pickleseal.keys.key import KeyLine
+from pickleseal.keys.passphrase import Passphrase, wrap
 from pickleseal.keys.store import changes
+from pickleseal.keys.store.directory import RingFiles
+from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.store.providers import os_keyring
 
 
@@ -44,6 +47,9 @@ def secret_of(line: KeyLine) -> str:
     return line.reveal().split(".")[2]
 
 
+TESTS = str(Path(__file__).parent)
+
+
 def told(error: BaseException) -> str:
     """Give what is in an error and those before it, and in each variable on their way here."""
     texts = []
@@ -51,13 +57,13 @@ def told(error: BaseException) -> str:
     while chain is not None:
         texts.append(f"{chain!r} {vars(chain)}")
         frames = [frame for frame, _ in traceback.walk_tb(chain.__traceback__)]
-        texts.extend(repr(frame.f_locals) for frame in frames if "tests" not in frame_file(frame))
+        texts.extend(
+            repr(frame.f_locals)
+            for frame in frames
+            if not frame.f_code.co_filename.startswith(TESTS)
+        )
         chain = chain.__cause__ or chain.__context__
     return "\n".join(texts)
-
-
-def frame_file(frame: types.FrameType) -> str:
-    return Path(frame.f_code.co_filename).parent.name
 
 
 @pytest.fixture
@@ -311,3 +317,19 @@ def test_a_backend_that_names_the_secret_in_its_error_is_not_quoted(
         os_ring(tmp_path / "ring")
     assert secret_of(KeyLine(given[0])) not in told(caught.value)
     assert not list(tmp_path.rglob("*.key"))
+
+
+def test_a_secret_that_could_not_be_deleted_from_the_store_is_told(
+    in_process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_id = os_ring(tmp_path / "ring")
+
+    def choose() -> changes.Storage:
+        in_process.delete_password("pickleseal", key_id)
+        return changes.Storage(passphrase=Passphrase("correct horse"))
+
+    monkeypatch.setattr(changes, "wrap", functools.partial(wrap, log2_n=14))
+    with pytest.raises(KeyringError, match=key_id):
+        changes.protect(RingFiles(tmp_path / "ring"), [key_id], Opener(), choose)
+    ring = open_keyring(tmp_path / "ring", passphrase=lambda: "correct horse")
+    assert signed_loads(signed_dumps(1, keyring=ring), keyring=ring) == 1

@@ -1,5 +1,7 @@
 """Key lines behind a passphrase."""
 
+import subprocess
+import sys
 import tracemalloc
 
 import pytest
@@ -124,3 +126,49 @@ def test_a_line_of_another_kind_is_not_unwrapped() -> None:
 def test_only_the_secret_itself_is_read_as_a_key(wrapped: KeyLine) -> None:
     with pytest.raises(KeyringError):
         Key.parse(wrapped)
+
+
+@pytest.mark.parametrize("place", [2, 4])
+@pytest.mark.parametrize("change", ["shorter", "longer", "foreign"])
+def test_a_damaged_line_is_not_told_as_a_wrong_passphrase(
+    place: int, change: str, wrapped: KeyLine
+) -> None:
+    fields = wrapped.reveal().split(".")
+    data = decode(fields[place]) or b""
+    fields[place] = {
+        "shorter": encode(data[:-1]),
+        "longer": encode(data + b"x"),
+        "foreign": f"*{fields[place]}",
+    }[change]
+    with pytest.raises(KeyringError) as caught:
+        unwrap(KeyLine(".".join(fields)), Passphrase("correct horse"))
+    assert caught.type is KeyringError
+
+
+LITTLE_MEMORY = """
+import resource, sys
+from pickleseal import KeyringError
+from pickleseal.keys.key import KeyLine
+from pickleseal.keys.passphrase import Passphrase, unwrap, wrap
+
+line = wrap(KeyLine.generate(), Passphrase("x"), salt=bytes(16), log2_n=14)
+fields = line.reveal().split(".")
+dear = KeyLine(".".join([*fields[:3], "20", *fields[4:]]))
+resource.setrlimit(resource.RLIMIT_AS, (700 << 20, 700 << 20))
+for act in (
+    lambda: unwrap(dear, Passphrase("x")),
+    lambda: wrap(KeyLine.generate(), Passphrase("x"), salt=bytes(16), log2_n=20),
+):
+    try:
+        act()
+    except KeyringError as error:
+        print(type(error).__name__, "1024 MiB" in str(error))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold the limit")
+def test_too_little_memory_for_a_passphrase_is_told_as_that() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LITTLE_MEMORY], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split("\n") == ["KeyringError True"] * 2 + [""]

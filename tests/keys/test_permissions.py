@@ -1,7 +1,10 @@
 """Who else can reach a key: what is refused before a byte is read."""
 
 import os
+import shutil
 import struct
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -219,3 +222,112 @@ def test_links_as_kubernetes_lays_them_are_followed(ring_directory: Path, tmp_pa
     key_file(version).chmod(0o644)
     with pytest.raises(KeyPermissionError):
         open_keyring(mount)
+
+
+@as_root
+@pytest.mark.parametrize("what", ["folder", "parent"])
+def test_a_folder_that_a_shared_group_can_write_is_refused(what: str, ring_directory: Path) -> None:
+    place = ring_directory if what == "folder" else ring_directory.parent
+    os.chown(place, -1, 12345)
+    place.chmod(0o770)
+    with pytest.raises(KeyPermissionError):
+        open_keyring(ring_directory)
+    with pytest.raises(KeyPermissionError):
+        create_key(ring_directory, now=0)
+    place.chmod(0o750)
+    assert open_keyring(ring_directory)
+
+
+@as_root
+@pytest.mark.parametrize("what", ["key", "folder"])
+@pytest.mark.parametrize(
+    ("name", "members", "primary", "private"),
+    [
+        ("root", [], 0, True),
+        ("root", ["root"], 0, True),
+        ("root", ["root", "other"], 0, False),
+        ("staff", [], 0, False),
+        ("root", [], 100, False),  # it has the owner's name, and is not the owner's own
+    ],
+)
+def test_only_a_group_of_the_owner_alone_is_private(
+    what: str,
+    name: str,
+    members: list[str],
+    primary: int,
+    private: bool,  # noqa: FBT001 - a column of the table
+    ring_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import grp
+    import pwd
+
+    place = key_file(ring_directory) if what == "key" else ring_directory
+    place.chmod(0o660 if what == "key" else 0o770)
+    owner = pwd.struct_passwd(("root", "x", 0, primary, "", "/", "/bin/sh"))
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: grp.struct_group((name, "x", gid, members)))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: owner)
+    monkeypatch.setattr(pwd, "getpwall", lambda: [owner])
+    if private:
+        assert open_keyring(ring_directory)
+    else:
+        with pytest.raises(KeyPermissionError):
+            open_keyring(ring_directory)
+
+
+@pytest.fixture
+def as_somebody() -> Iterator[Path]:
+    """Yield a folder of root's that all can look into, with the effective user another one."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
+    try:
+        os.seteuid(12345)
+        yield folder
+    finally:
+        os.seteuid(0)
+        shutil.rmtree(folder)
+
+
+@as_root
+def test_the_group_of_root_is_private_to_root_alone(as_somebody: Path) -> None:
+    """In some containers every user is in that group."""
+    os.seteuid(0)
+    file = as_somebody / "index"
+    file.touch()
+    file.chmod(0o660)
+    faults = []
+    for user in (0, 12345):
+        os.seteuid(user)
+        found = permissions.file_faults(file.stat(), file, secret=False, group_read=False)
+        faults.append(len(list(found)))
+    assert faults == [0, 1]
+
+
+@as_root
+@pytest.mark.parametrize(("owner", "faults"), [(0, 0), (12345, 1)])
+def test_a_sticky_folder_above_must_be_that_of_root(
+    owner: int, faults: int, as_somebody: Path
+) -> None:
+    """The owner of a sticky folder may rename what lies in it, and others may add to it."""
+    os.seteuid(0)
+    (as_somebody / "sticky" / "ring").mkdir(parents=True)
+    (as_somebody / "sticky").chmod(0o1777)
+    os.chown(as_somebody / "sticky", owner, 12345)
+    os.seteuid(12345)
+    assert len(list(permissions.folder_faults(as_somebody / "sticky" / "ring"))) == faults
+
+
+@posix
+def test_a_file_that_is_exchanged_before_it_is_opened_is_checked_again(
+    ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, real = key_file(ring_directory), os.open
+
+    def exchanged(path: str, flags: int, *rest: int, **options: int) -> int:
+        if os.fspath(path) == str(file):
+            file.chmod(0o666)
+        return real(path, flags, *rest, **options)
+
+    monkeypatch.setattr(os, "open", exchanged)
+    with pytest.raises(KeyPermissionError):
+        open_keyring(ring_directory)

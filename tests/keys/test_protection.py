@@ -20,6 +20,7 @@ from pickleseal.keys.passphrase import Passphrase, wrap
 from pickleseal.keys.store import changes, passphrases
 from pickleseal.keys.store.changes import (
     Storage,
+    change_roster,
     import_keys,
 )
 from pickleseal.keys.store.directory import (
@@ -244,3 +245,15 @@ def test_a_key_that_is_kept_otherwise_meanwhile_is_left_as_it_is_now(
         changes.protect(RingFiles(ring_directory), [key_id], Opener(), choose)
     ring = open_keyring(ring_directory, passphrase=lambda: "by another process")
     assert signed_dumps(1, keyring=ring)
+
+
+def test_nothing_is_protected_in_a_ring_that_was_changed_meanwhile(ring_directory: Path) -> None:
+    key_id = primary_of(ring_directory)
+
+    def choose() -> Storage:
+        change_roster(ring_directory, lambda r: r.annotate(key_id, "meanwhile"))
+        return Storage(Passphrase(PASS))
+
+    with pytest.raises(KeyringError):
+        changes.protect(RingFiles(ring_directory), [key_id], Opener(), choose)
+    assert forms(ring_directory) == {Form.PLAIN}

@@ -211,3 +211,34 @@ def test_contexts_that_would_bind_to_nothing_are_refused(contexts: object) -> No
     index["keys"][ONE]["contexts"] = contexts
     with pytest.raises(ValueError, match=ONE):
         Roster.decode(json.dumps(index).encode())
+
+
+@pytest.mark.parametrize("context", ["a*b", "*a", "**", "a**"])
+def test_a_star_stands_only_at_the_end_of_a_context(context: str) -> None:
+    with pytest.raises(KeyringError):
+        normal_patterns([context])
+    assert normal_patterns(["a*", "*"]) == ("a*", "*")
+
+
+@pytest.mark.parametrize("key_id", ["../../x", "", ONE[:-1], ONE + "1", "A" * 32, f"{ONE}\n"])
+def test_a_key_id_that_is_no_id_is_refused_also_of_a_revoked_key(key_id: str) -> None:
+    index = json.loads(ring(ONE).revoke(ONE, reason="lost", now=NOW).encode())
+    del index["last_primary"]
+    assert Roster.decode(json.dumps(index).encode())
+    index["keys"][key_id] = index["keys"].pop(ONE)
+    with pytest.raises(ValueError, match="32 hexadecimal digits"):
+        Roster.decode(json.dumps(index).encode())
+
+
+@pytest.mark.parametrize(
+    ("primary", "last"),
+    [(TWO, ONE), (None, TWO), (None, THREE), (None, [ONE]), (None, 7), (None, None)],
+)
+def test_a_last_primary_is_a_revoked_key_of_a_ring_without_a_primary(
+    primary: str | None, last: object
+) -> None:
+    index = json.loads(ring(ONE, TWO).revoke(ONE, reason="lost", now=NOW).encode())
+    assert Roster.decode(json.dumps(index).encode()).last_primary == ONE
+    index["primary"], index["last_primary"] = primary, last
+    with pytest.raises(ValueError, match="last primary"):
+        Roster.decode(json.dumps(index).encode())
