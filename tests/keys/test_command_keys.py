@@ -188,7 +188,7 @@ FAILURES = {
     "too much": ("echo {line}; exec yes {line}", "printed too much"),
     "a little too much": ("printf '%2049d' 1", "printed too much"),
     "two lines": ("echo {line}; echo user: {line}", "more than one line"),
-    "no key line": ("echo hello", "no key line"),
+    "no key line": ("echo hello", "not a key line"),
     "a changed line": ("echo {line}0", "id"),
     "a trace": ("set -x; true {line}; exit 1", "exit code 1"),
     "a signal": ("echo {line}; kill -9 $$", "exit code -9"),

@@ -87,7 +87,7 @@ def test_a_whole_line_keeps_its_suite_and_id_and_the_text_around_it() -> None:
         "pickleseal-key-1.txt",
         "pickleseal-key-1/keyring.json",
         "my pickleseal-key-10.key",
-        "this is no key line: one begins with pickleseal-key-1.",
+        "this is not a key line: a key line begins with pickleseal-key-1.",
         "2c0abba4d7207b23347f7eeb6b697b9d.key",
         "",
     ],
@@ -341,10 +341,10 @@ def test_no_variable_shows_a_line(project: dict[str, str], tmp_path: Path) -> No
         ('"LINE"', "quotation marks"),
         ("'LINE'", "quotation marks"),
         ('LINE"', "quotation marks"),
-        ("PICKLESEAL_KEY=LINE", "name of a variable"),
-        ("PICKLESEAL_KEY='LINE'", "name of a variable"),
+        ("PICKLESEAL_KEY=LINE", "variable's name"),
+        ("PICKLESEAL_KEY='LINE'", "variable's name"),
         ("export PICKLESEAL_KEY=LINE", "the word export"),
-        ("xLINE", "no key line"),
+        ("xLINE", "not a key line"),
     ],
 )
 def test_what_stands_around_a_line_in_the_variable_is_told(

@@ -257,8 +257,8 @@ def test_an_entry_that_is_not_the_key_is_refused_and_not_shown(
     for text, message in (
         (other.reveal(), f"another key than {key_id}"),
         (cut.reveal(), f"the entry {key_id} under 'pickleseal'"),
-        ("hunter2", "no key line"),
-        ("", "no key line"),
+        ("hunter2", "not a key line"),
+        ("", "not a key line"),
     ):
         in_process.set_password("pickleseal", key_id, text)
         with pytest.raises(KeyringError, match=message) as caught:

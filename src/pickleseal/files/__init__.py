@@ -1,1 +1,1 @@
-"""Files as such: opened, walked, locked, replaced. Nothing here knows a format."""
+"""Files as such: opened, walked, locked, replaced. No format is known here."""

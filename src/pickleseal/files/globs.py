@@ -1,8 +1,8 @@
-"""Globs for paths: which files somebody means.
+"""Globs that select paths.
 
-`*` stands for any characters, `/` too. A glob without `/` is held against the last part of a path.
-One with `/` is held against the whole path, from the folder in which it was written down, or from
-anywhere if it begins with `*`. How the path itself was typed makes no difference.
+`*` matches any characters, `/` too. A glob without `/` is matched with the last part of a path. One
+with `/` is matched with the absolute path, relative to the folder of the glob unless it begins with
+`*`.
 """
 
 import fnmatch
@@ -12,14 +12,14 @@ from typing import NamedTuple, Self
 
 
 class Globs(NamedTuple):
-    """Some globs: those for the last part of a path, and those for the whole of it."""
+    """Globs for the last part of a path, and globs for the absolute path."""
 
     names: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, globs: Iterable[str], folder: str) -> Self:
-        """Take globs that were written down in a folder."""
+        """Parse globs that are relative to a folder."""
         names, paths = [], []
         for glob in (one.rstrip("/" + os.sep) for one in globs):
             if os.path.basename(glob) == glob:
@@ -30,7 +30,7 @@ class Globs(NamedTuple):
         return cls(tuple(names), tuple(paths))
 
     def fit(self, path: str) -> bool:
-        """Tell whether one of the globs fits a path."""
+        """Return whether one of the globs matches a path."""
         last = os.path.basename(path)
         if any(fnmatch.fnmatchcase(last, glob) for glob in self.names):
             return True

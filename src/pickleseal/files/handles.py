@@ -1,4 +1,4 @@
-"""What a file is here: a path, a file object, and descriptors read and written at offsets."""
+"""Paths and file objects as callers pass them, and reads and writes at offsets."""
 
 import io
 import os
@@ -14,24 +14,24 @@ Path = str | os.PathLike[str]
 
 
 class Readable(Protocol):
-    """The least that a file object to load from must have; `readinto` is used where it is there."""
+    """A file object to load from. Its `readinto` is used if it has one."""
 
     def read(self, size: int, /) -> bytes:
-        """Give up to `size` bytes, none at the end."""
+        """Return up to `size` bytes, none at the end."""
 
 
 class Writable(Protocol):
-    """The least that a file object to dump to must have."""
+    """A file object to dump to."""
 
     def write(self, data: bytes, /) -> object:
-        """Take all of `data`."""
+        """Write all of `data`."""
 
 
 Stamp = tuple[int, int, int, int]
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    """Give what tells whether a file is still the one, and as it was, when it was opened."""
+    """Return what changes when a file is modified or another one takes its place."""
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
@@ -48,18 +48,18 @@ def text_path(path: Path) -> str:
 
 
 def check_binary(file: object, mode: str) -> None:
-    """Return if a file object is not one of Python's own for text; `mode` is what it should be."""
+    """Raise TypeError for one of Python's text files; `mode` is the mode to open it with."""
     if isinstance(file, io.TextIOBase):
         raise open_as_text(mode)
 
 
 def open_as_text(mode: str) -> TypeError:
-    """Give the refusal of a file object for text."""
+    """Return the error for a file object that is open as text."""
     return TypeError(f"the file is open as text: open it in binary mode, such as '{mode}'")
 
 
 def real_file(file: Any) -> BinaryIO | None:  # noqa: ANN401 - any object
-    """Give a file object back if it is a regular file and nothing lies between, else None."""
+    """Return `file` if it is a regular file without a layer between, else None."""
     kinds = (io.BufferedReader, io.BufferedRandom, io.BufferedWriter)
     raw = file.raw if type(file) in kinds else file
     if type(raw) is not io.FileIO or not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
@@ -68,7 +68,7 @@ def real_file(file: Any) -> BinaryIO | None:  # noqa: ANN401 - any object
 
 
 def read_at(descriptor: int, pieces: list[memoryview], offset: int) -> bool:
-    """Fill all of the pieces from an offset of a file; tell whether there was enough."""
+    """Fill `pieces` from an offset of a file; return False if the file ends before."""
     for batch in _vectors(pieces):
         left = batch
         while left:
@@ -81,7 +81,7 @@ def read_at(descriptor: int, pieces: list[memoryview], offset: int) -> bool:
 
 
 def write_at(descriptor: int, pieces: list[memoryview], offset: int) -> None:
-    """Write all of the pieces at an offset of a file."""
+    """Write `pieces` at an offset of a file."""
     for batch in _vectors(pieces):
         left = batch
         while left:
@@ -96,7 +96,7 @@ def _vectors(pieces: list[memoryview]) -> Iterator[list[memoryview]]:
 
 
 def _rest(pieces: list[memoryview], done: int) -> list[memoryview]:
-    """Give what is left of pieces after their first `done` bytes."""
+    """Return the pieces without their first `done` bytes."""
     for number, piece in enumerate(pieces):
         if done < len(piece):
             return [piece[done:], *pieces[number + 1 :]]

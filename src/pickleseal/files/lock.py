@@ -1,4 +1,4 @@
-"""Keeping other processes waiting while a file is changed: a lock that dies with its process."""
+"""A lock between processes, released when its process ends."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock that a file at a path stands for; the file is made, and stays."""
+    """Hold the lock on a file. The file is created, and is not removed."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     while True:
         descriptor = os.open(path, flags, 0o600)
@@ -20,7 +20,7 @@ def locked(path: Path) -> Iterator[None]:
                 finally:
                     _let_go(descriptor)
                 return
-            # Somebody removed the file, and others may wait for a new one.
+            # The file was removed meanwhile: others may hold a lock on a new one.
         finally:
             os.close(descriptor)
 
@@ -37,7 +37,7 @@ def _wait_for(descriptor: int) -> None:
 
 
 def _let_go(descriptor: int) -> None:
-    """Let others have the lock, though a forked process may hold the file open."""
+    """Release the lock. Closing is not enough: a forked child may hold the file open."""
     with suppress(ImportError):
         import fcntl  # noqa: PLC0415 - POSIX only
 
@@ -45,7 +45,7 @@ def _let_go(descriptor: int) -> None:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Tell whether a path still leads to the file that was opened."""
+    """Return whether a path still leads to the open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.lstat(path))
     except FileNotFoundError:

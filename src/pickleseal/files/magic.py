@@ -1,6 +1,6 @@
-"""What the first bytes of a file that is no envelope say it is.
+"""A guess of the format of a file that is not an envelope, from its first bytes.
 
-Pure: bytes in, a guess out. It is for messages alone; nothing is accepted or refused by it.
+It is for messages alone: nothing is accepted or refused by it.
 """
 
 import re
@@ -10,9 +10,8 @@ from typing import NamedTuple
 class Beginning(NamedTuple):
     """What a file looks like, as a noun with its article, and what to do about it.
 
-    `sure`: there is nothing else that it could be. `adoptable`: adopt may take it as it is.
-    `stands_in`: the file is not what its name says, but stands in its place: a pointer, an error
-    page, nothing at all.
+    `sure`: it is certain. `adoptable`: adopt may take it as it is. `stands_in`: the file was saved
+    in the place of the real one: a pointer, an error page, an empty file.
     """
 
     what: str
@@ -23,7 +22,7 @@ class Beginning(NamedTuple):
 
     @property
     def clause(self) -> str:
-        """What it is, as a clause."""
+        """The guess as a clause."""
         return f"it {'is' if self.sure else 'looks like'} {self.what}"
 
 
@@ -43,7 +42,7 @@ EMPTY = Beginning(
 _SPACE = rb"(?:\xef\xbb\xbf)?\s*"
 _KNOWN = (
     (rb"\x80[\x02-\x05]", _PLAIN),
-    # Older protocols do not tell: these are beginnings that no text is likely to have.
+    # Older protocols have no mark: these beginnings are unlikely in a text.
     (rb"[\]}]q\x00|\([ldt]p0\n", _PLAIN),
     (rb"\(?[ci][\w.]+\n\w[\w.]*\n(?:[()]|p\d+\n|q[\x00-\x08])", _PLAIN),
     (rb"\x1f\x8b", Beginning("a gzip file", _EITHER, adoptable=True)),
@@ -91,7 +90,7 @@ _KNOWN = (
 
 
 def beginning_of(start: bytes) -> Beginning | None:
-    """Return what a file looks like that begins with `start`, or None where that is not known."""
+    """Return what a file that begins with `start` looks like, or None if that is not known."""
     if not start:
         return EMPTY
     return next((known for pattern, known in _KNOWN if re.match(pattern, start)), None)

@@ -1,4 +1,4 @@
-"""Memory that is this process's alone, for what is read before anybody vouches for it."""
+"""Private, aligned memory for bytes that are not verified yet."""
 
 import mmap
 import sys
@@ -7,18 +7,18 @@ from contextlib import suppress
 from pickleseal.errors import PolicyError
 
 ALIGNMENT = 64
-"""What fresh memory is aligned to, in bytes: a line of the processor's cache."""
+"""Alignment of fresh memory in bytes, a cache line."""
 _HUGE_SIZE = 4 << 20
 _HEAP_SIZE = 32 << 20
-"""What is smaller comes from the heap, if it can: a program that loads again and again gets there
-memory that it has had before, and a new mapping's pages are made, and cleared, one by one."""
+"""Smaller sizes come from the heap if possible, which reuses memory; the pages of a new mapping are
+made and cleared one by one."""
 
 
 def fresh(length: int) -> memoryview:
-    """Give memory that is this process's alone, aligned to 64 bytes, of exactly this length.
+    """Return memory private to this process, aligned to 64 bytes, of exactly this length.
 
-    What is in it is not said. Each has memory of its own: what is handed out for a buffer must not
-    span, or keep alive, the memory of another. Raises PolicyError where there is none.
+    Its content is undefined. Each call returns memory of its own: a buffer must not keep the memory
+    of another alive. Raise PolicyError if there is not enough.
     """
     if not length:
         return memoryview(bytearray())
@@ -29,9 +29,8 @@ def fresh(length: int) -> memoryview:
 
 
 def _of_heap(length: int) -> memoryview | None:
-    """Give memory that NumPy allocates, None where it is not there, or not all of it yet."""
-    # Python itself gives writable memory only after it has cleared it. Not getattr: a module that
-    # is to be loaded at its first use would be loaded by that.
+    """Return memory that NumPy allocates, or None if NumPy is not loaded completely."""
+    # Python's own writable memory is cleared first. Not getattr: it would load a lazy module.
     try:
         numpy = object.__getattribute__(sys.modules.get("numpy"), "__dict__")
         empty, byte = numpy["empty"], numpy["uint8"]
@@ -39,15 +38,15 @@ def _of_heap(length: int) -> memoryview | None:
         return None
     memory = empty(length + ALIGNMENT, byte)
     start = -memory.__array_interface__["data"][0] % ALIGNMENT
-    memory[:start] = memory[start + length :] = 0  # what stood there is nobody's business
-    # Not a part of a view: the object behind a view has to be of exactly its size, too.
+    memory[:start] = memory[start + length :] = 0  # leftovers of other objects
+    # Not a slice of a view: the object behind a view must have exactly its size, too.
     return memoryview(memory[start : start + length])
 
 
 def _mapped(length: int) -> memoryview:
-    # It takes room as it is filled, so that an honest size on a short stream costs nothing.
+    # Pages are allocated as they are filled: a large size before a short stream costs nothing.
     if hasattr(mmap, "MAP_PRIVATE"):
-        # A default anonymous mapping is shared with children, who could change what was loaded.
+        # A default anonymous mapping is shared with forked children, which could change it.
         memory = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     else:
         memory = mmap.mmap(-1, length)
@@ -58,7 +57,7 @@ def _mapped(length: int) -> memoryview:
 
 
 def own(data: memoryview) -> memoryview:
-    """Give a copy of data in fresh memory."""
+    """Return a copy of data in fresh memory."""
     memory = fresh(len(data))
     memory[:] = data
     return memory

@@ -1,28 +1,28 @@
-"""A regular file that is looked at: opened once, read at any offset, as often as wanted."""
+"""A regular file that is opened once and read at any offset."""
 
 import hashlib
 import os
 import stat
 import threading
+from collections.abc import Iterator
 from typing import Self
 
 from pickleseal.errors import NotSealedError
 from pickleseal.files.handles import stamp_of
 
 WHOLE_SIZE = 1 << 18
-"""A file up to this size is read in one go."""
+"""A file up to this size is read at once."""
 _START_SIZE = 1 << 16
 _CHUNK_SIZE = 1 << 20
 
 
 class RegularFile:
-    """An open file, to be used in a `with`: its path, its size in bytes when it was opened.
+    """An open file, as a context manager.
 
-    `stamp` tells whether the path still leads to it, as it was then.
-
-    `follow`: a link at the end of the path is followed. Without it the path is one that was just
-    seen to be a regular file. `folder`: the descriptor of the folder that it was seen in. Raises
-    NotSealedError for what is no regular file, OSError for what cannot be opened.
+    `size` is its size in bytes when it was opened, `stamp` tells whether the path still leads to
+    it, unchanged. `follow`: follow a link at the end of the path; without it the path was just seen
+    to be a regular file. `folder`: the descriptor of the folder that it was seen in. Raise
+    NotSealedError for anything but a regular file, OSError for a file that cannot be opened.
     """
 
     def __init__(self, path: str, *, follow: bool, folder: int | None = None) -> None:
@@ -31,7 +31,6 @@ class RegularFile:
         self.size = status.st_size
         self.stamp = stamp_of(status)
         try:
-            # What is small is read in one go.
             self._start = self._at(0, self.size if self.size <= WHOLE_SIZE else _START_SIZE)
         except BaseException:
             os.close(self.descriptor)
@@ -44,30 +43,41 @@ class RegularFile:
         os.close(self.descriptor)
 
     def read(self, offset: int, size: int, /) -> bytes:
-        """Give the bytes at an offset, fewer than `size` only where the file ends."""
+        """Return the bytes at an offset, fewer than `size` only where the file ends."""
         if offset + size <= len(self._start):
             return self._start[offset : offset + size]
         return self._at(offset, size)
 
     def whole(self) -> memoryview:
-        """Give all of it, in memory that nobody else can change; fewer bytes where it shrinks."""
+        """Return its bytes in private memory, up to `size`; fewer if it was cut off meanwhile."""
         data = bytearray(self.size)
         position = 0
-        while position < self.size and (chunk := self._at(position, _CHUNK_SIZE)):
+        for chunk in self._chunks():
             data[position : position + len(chunk)] = chunk
             position += len(chunk)
         return memoryview(data)[:position].toreadonly()
 
     def sha256(self) -> str:
-        """Give the SHA-256 of the whole file, in hexadecimal digits."""
+        """Return the SHA-256 of its first `size` bytes, in hexadecimal digits."""
         digest = hashlib.sha256()
-        position = 0
-        while chunk := self._at(position, _CHUNK_SIZE):
+        for chunk in self._chunks():
             digest.update(chunk)
-            position += len(chunk)
         return digest.hexdigest()
 
+    def _chunks(self) -> Iterator[bytes]:
+        # Only up to the size at opening: a file that grows all the time would have no end.
+        position = 0
+        while chunk := self._at(position, min(_CHUNK_SIZE, self.size - position)):
+            yield chunk
+            position += len(chunk)
+
     def _at(self, offset: int, size: int) -> bytes:
+        data = self._once(offset, size)
+        while len(data) < size and (more := self._once(offset + len(data), size - len(data))):
+            data += more  # one call may return fewer bytes than there are
+        return data
+
+    def _once(self, offset: int, size: int) -> bytes:
         if size <= 0:
             return b""
         if hasattr(os, "pread"):
@@ -77,22 +87,21 @@ class RegularFile:
             return os.read(self.descriptor, size)
 
 
-_POSITION = threading.Lock()  # where there is no pread, the position is shared
+_POSITION = threading.Lock()  # without pread, threads share the position
 
 
 def open_regular(
     path: str, *, follow: bool = True, folder: int | None = None
 ) -> tuple[int, os.stat_result]:
-    """Open a regular file and nothing else; give its descriptor, and what it is.
+    """Open a regular file; return its descriptor and status.
 
-    `follow`: a link at the end of the path is followed. Without it the path is one that was just
-    seen to be a regular file, and is opened at once. `folder`: the descriptor of the folder that it
-    was seen in.
+    `follow`: follow a link at the end of the path; without it the path was just seen to be a
+    regular file, and is opened at once. `folder`: the descriptor of the folder that it was seen in.
     """
-    # Looked at first: opening a device can do something.
+    # Checked first: opening a device can have effects.
     if follow and not stat.S_ISREG(os.stat(path).st_mode):
         raise _not_regular(path)
-    # What came in its place meanwhile is not waited for.
+    # Nonblocking: a FIFO may have taken its place meanwhile.
     flags = _OPEN_FLAGS if follow else _OPEN_FLAGS | getattr(os, "O_NOFOLLOW", 0)
     if folder is None:
         descriptor = os.open(path, flags)

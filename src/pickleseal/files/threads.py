@@ -1,4 +1,4 @@
-"""Working through the leaves of a body, side by side where there are many."""
+"""Work on the leaves of a body in parallel."""
 
 import os
 import threading
@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TypeVar
 
 MIN_ITEMS = 8
-"""A body of fewer leaves is worked through by the calling thread: handing over would cost more."""
+"""With fewer leaves the calling thread does all the work: threads would cost more."""
 
 _MAX_THREADS = 16
 
@@ -20,12 +20,10 @@ _Result = TypeVar("_Result")
 def each(  # noqa: PLR0915 - one act, whose state the threads share
     items: Iterable[_Item], work: Callable[[int, _Item], _Result], *, least: int = MIN_ITEMS
 ) -> list[_Result]:
-    """Do `work` on each numbered item, in threads where there are many; give the results in order.
+    """Call `work` with each item and its number, in threads; return the results in order.
 
-    `least`: fewer items than these are worked through by the calling thread.
-
-    The threads live for this call only, so that nothing is there to be lost in a fork. Each
-    takes the next leaf when it is done with one: reading, writing and hashing release the GIL.
+    With fewer items than `least` the calling thread does all the work. The threads live for this
+    call only, so that a fork loses none. Reading, writing and hashing release the GIL.
     """
     numbered = enumerate(items)
     first = list(islice(numbered, least))
@@ -45,7 +43,7 @@ def each(  # noqa: PLR0915 - one act, whose state the threads share
         try:
             while (item := take()) is not None:
                 results[item[0]] = work(*item)
-        except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
+        except BaseException as error:  # noqa: BLE001 - raised in the calling thread
             failures.append(error)
 
     begun: list[None] = []
@@ -64,7 +62,7 @@ def each(  # noqa: PLR0915 - one act, whose state the threads share
     threads = [threading.Thread(target=run_aside, daemon=True) for _ in range(_thread_count() - 1)]
     interrupted = False
     try:
-        with suppress(RuntimeError):  # no more threads to be had: fewer will do
+        with suppress(RuntimeError):  # no more threads: fewer will do
             for thread in threads:
                 thread.start()
         run()
@@ -72,9 +70,9 @@ def each(  # noqa: PLR0915 - one act, whose state the threads share
         failures.append(error)
         interrupted = True
     while True:
-        # No thread may outlive the call: it would go on with a descriptor that is closed. After an
-        # interrupt nothing of threading's own is waited for: up to Python 3.12 an interrupted join
-        # takes its thread for ended, and an interrupted wait may keep a lock that the thread needs.
+        # No thread may outlive the call: it would use a closed descriptor. After an interrupt, join
+        # is not used: up to Python 3.12 an interrupted join takes its thread for ended, and an
+        # interrupted wait may keep a lock that the thread needs.
         try:
             if not interrupted:
                 for thread in threads:

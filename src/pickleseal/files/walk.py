@@ -1,7 +1,7 @@
-"""From paths that a person named to the files there are: nothing is skipped in silence.
+"""The files below named paths. Nothing is skipped silently.
 
-Links below a folder are not followed, so that a walk ends and stays in its folder; a path that
-was named is taken as it is. Folders of other programs are passed over, and their files counted.
+Links below a folder are not followed, so that a walk ends and stays in its folder; a named path is
+taken as it is. Folders of other programs are left out, and their files counted.
 """
 
 import os
@@ -17,18 +17,18 @@ from pickleseal.errors import check_path
 from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
 BACKUP_SUFFIX = ".unsealed"
-"""What a file is called by, after its name, that stands as it was before it was adopted."""
+"""Suffix of the copy of a file from before it was adopted."""
 _FOREIGN_NAMES = frozenset((
     ".git", ".hg", ".svn", ".bzr", ".venv", "venv", "site-packages", "dist-packages",
     "__pypackages__", "node_modules", ".tox", ".nox", ".eggs", ".ipynb_checkpoints", "__pycache__",
     ".mypy_cache", ".pytest_cache", ".ruff_cache",
 ))  # fmt: skip
 _FOREIGN_MARKS = frozenset(("pyvenv.cfg", "conda-meta"))
-"""What lies at the top of an environment, whatever the folder is called."""
+"""Entries at the top of an environment, whatever its folder is called."""
 
 
 class Skip(StrEnum):
-    """Why there is nothing to look at under a path."""
+    """Why a path is skipped."""
 
     LINK = "it is a link: name it, to follow it"
     SPECIAL = "it is no regular file"
@@ -40,7 +40,7 @@ class Skip(StrEnum):
 
 @dataclass
 class LeftOut:
-    """The folders of other programs that a walk passed over, and how many files lie in each."""
+    """The folders of other programs that a walk left out, and how many files are in each."""
 
     folders: dict[str, int] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set, repr=False)
@@ -51,7 +51,7 @@ class LeftOut:
         return sum(self.folders.values())
 
     def add(self, path: str, real: str) -> None:
-        """Count the files below a folder, once for each folder; none is opened."""
+        """Count the files below a folder, once for each folder, without opening them."""
         if real not in self._seen:
             self._seen.add(real)
             self.folders[path] = _count_files(real)
@@ -65,7 +65,7 @@ def _count_files(folder: str) -> int:
     count = 0
     waiting = [folder]
     while waiting:
-        # A folder that cannot be listed adds nothing, as it would not add a file to the walk.
+        # A folder that cannot be listed adds nothing, as in a walk.
         with suppress(OSError), os.scandir(waiting.pop()) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
@@ -76,7 +76,7 @@ def _count_files(folder: str) -> int:
 
 
 def _lies_in_foreign(root: str) -> bool:
-    """Return whether a folder is one of another program's, or lies in one."""
+    """Return whether a folder belongs to another program, or is inside such a folder."""
     place = Path(os.path.realpath(root))
     return any(
         one.name in _FOREIGN_NAMES or any(os.path.lexists(one / mark) for mark in _FOREIGN_MARKS)
@@ -85,9 +85,10 @@ def _lies_in_foreign(root: str) -> bool:
 
 
 class Folder:
-    """A folder that is walked through: open as long as what lies in it is being given.
+    """An open folder of a walk.
 
-    What is opened by its descriptor is what was seen in it, whatever becomes of the path meanwhile.
+    A file that is opened relative to its descriptor is the file that was seen in it, even if the
+    path leads elsewhere by then.
     """
 
     def __init__(self, path: str) -> None:
@@ -105,16 +106,16 @@ class Folder:
             os.close(descriptor)
 
     def entries(self) -> "list[os.DirEntry[str]]":
-        """Give what lies in it, sorted by name."""
+        """Return its entries, sorted by name."""
         with os.scandir(self.path if self.descriptor is None else self.descriptor) as entries:
             return sorted(entries, key=lambda entry: entry.name)
 
 
 class Found(NamedTuple):
-    """A file to look at, or the reason why there is none to look at under this path.
+    """A file of a walk, or the reason why the path is skipped.
 
-    `real` is where a file below a folder must still lie; None: a person named the path itself.
-    `detail` is the system's word on what cannot be read. `folder` is what the file was seen in.
+    `real` is the resolved path at which a file below a folder must still be; None for a path that
+    was named itself. `detail` is the system's error text. `folder` is the folder that holds it.
     """
 
     path: str
@@ -125,18 +126,18 @@ class Found(NamedTuple):
 
     @property
     def named(self) -> bool:
-        """Tell whether a person named the path itself, and not a folder above it."""
+        """Whether the path was named itself, and not a folder above it."""
         return self.real is None
 
     @property
     def reason(self) -> str | None:
-        """Say why there is no file to look at, or None."""
+        """Why the path is skipped, or None."""
         if self.skip is None:
             return None
         return f"{self.skip.value}: {self.detail}" if self.detail else self.skip.value
 
     def reason_to_skip(self) -> str | None:
-        """Say why there is no file to look at, now that it is about to be written to, or None."""
+        """Return why the path is skipped, or None; also if it leads elsewhere by now."""
         if self.skip is None and self.real is not None and os.path.realpath(self.path) != self.real:
             return Skip.MOVED.value
         return self.reason
@@ -148,20 +149,19 @@ def files_below(
     excluded: Callable[[str], bool] | None = None,
     left_out: LeftOut | None = None,
 ) -> Iterator[Found]:
-    """Yield each path that is no folder as it is, and all that lies below those that are one.
+    """Yield each named file, and all files below each named folder.
 
-    Folders of version control, environments, installed packages and caches are passed over, unless
-    a path that was named is one or lies in one.
+    Folders of version control, environments, installed packages and caches are left out, unless a
+    named path is one or is inside one.
 
     Parameters
     ----------
-    paths
-        The paths that a person named.
-    excluded
-        Says of a path below a folder that nobody wants to look at it; of a folder, at anything in
-        it.
-    left_out
-        Takes in the folders that are passed over.
+    paths : iterable of str
+        The named paths.
+    excluded : callable, optional
+        Whether to exclude a path below a folder; for a folder, everything in it.
+    left_out : LeftOut, optional
+        Collects the folders that are left out.
     """
     for path in paths:
         check_path(path)
@@ -172,7 +172,7 @@ def files_below(
 
 
 class _Walk:
-    """A walk below one folder; `everything`: no folder in it is passed over."""
+    """A walk below one folder; with `everything` no folder is left out."""
 
     def __init__(
         self,
@@ -186,7 +186,7 @@ class _Walk:
         self._everything = everything
 
     def below(self, root: str) -> Iterator[Found]:
-        """Yield all that lies below a folder."""
+        """Yield everything below a folder."""
         waiting = [(root, os.path.realpath(root))]
         while waiting:
             place, real = waiting.pop()
@@ -215,7 +215,7 @@ class _Walk:
     def _within(
         self, folder: Folder, real: str, entries: "list[os.DirEntry[str]]"
     ) -> Generator[Found, None, list[tuple[str, str]]]:
-        """Yield what lies in a folder; return the folders in it, and where they must lie."""
+        """Yield the files in a folder; return the folders in it with their resolved paths."""
         inner = []
         for entry in entries:
             path, entry_real = os.path.join(folder.path, entry.name), os.path.join(real, entry.name)

@@ -1,1 +1,1 @@
-"""Keys: their suites and tags, the ring that says which may do what, and where they are kept."""
+"""Keys: their suites and tags, keyrings, and where keys are kept."""

@@ -1,4 +1,4 @@
-"""A context: the name that a seal is bound to, in its one spelling."""
+"""Contexts, the names that seals are bound to, in normal form."""
 
 import re
 import unicodedata
@@ -11,7 +11,7 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def normalize_context(context: str) -> str:
-    """Return a context in the one spelling that is sealed and compared (Unicode's NFC).
+    """Return a context in Unicode's form NFC, as it is sealed and compared.
 
     Raise TypeError for anything but text, MetadataError where it is empty, longer than
     255 bytes of UTF-8, or holds control characters.
@@ -26,11 +26,11 @@ def normalize_context(context: str) -> str:
 
 
 def context_fault(value: object) -> str | None:
-    """Return what is wrong with a context as a sentence, or None."""
+    """Return what is wrong with a context, as a sentence, or None."""
     if not isinstance(value, str) or CONTROL.search(value):
         return "a context is text without control characters"
     if not value or len(value.encode()) > MAX_CONTEXT_SIZE:
         return f"a context takes 1 to {MAX_CONTEXT_SIZE} bytes of UTF-8"
     if not value.isascii() and not unicodedata.is_normalized("NFC", value):
-        return "a context stands in Unicode's normal form NFC"
+        return "a context is in Unicode's normal form NFC"
     return None

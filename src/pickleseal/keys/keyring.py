@@ -1,6 +1,6 @@
-"""A keyring: which keys may seal, which may open, and which may do neither.
+"""A keyring: which key seals, which keys open, and which do neither.
 
-Pure rules; where a ring is kept is the business of `keystore`.
+Pure rules; `keys.store` reads rings from directories.
 """
 
 import re
@@ -25,20 +25,44 @@ _ID = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
 
 
 class Keyring:
-    """The keys of one user or service: one primary that seals, and those that open.
+    """The keys of one user or service: the primary seals, the others open.
 
-    `Keyring(primary, *others)` makes one in memory, all its keys active; `open_keyring`
-    reads one from its directory. A ring does not change; it is never pickled.
+    `open_keyring` reads a ring from its directory. `Keyring(primary, *others)` makes one in memory,
+    with all its keys active.
+
+    Parameters
+    ----------
+    primary : Key
+        The key that seals.
+    *others : Key
+        Further keys, which open.
+
+    Raises
+    ------
+    KeyringError
+        If a key is given twice.
+
+    Notes
+    -----
+    A ring cannot be changed or pickled. See "States" in docs/reference/keys.md.
+
+    Examples
+    --------
+    >>> from pickleseal import Key, Keyring, signed_dumps, signed_loads
+    >>> old, new = Key.generate(), Key.generate()
+    >>> data = signed_dumps("model", keyring=Keyring(old))
+    >>> signed_loads(data, keyring=Keyring(new, old))
+    'model'
     """
 
     __slots__ = ("_keys", "directory", "name", "outlines", "roster")
 
     name: str
-    """What a person calls it, in messages."""
+    """Its name in messages."""
     directory: str | None
-    """Where it is kept, if it is in a directory."""
+    """The absolute path of its directory, if it has one."""
     roster: Roster
-    """The ring without its keys."""
+    """The ring without its secrets."""
     outlines: Mapping[str, Outline]
     """What the key lines of a ring in a directory say beside their secrets, by id."""
     _keys: Mapping[bytes, Key]
@@ -50,7 +74,7 @@ class Keyring:
                 raise TypeError(f"a Keyring is made of Key objects, not {type(key).__name__}")
         entries = {key.id: Entry(key.id, key.suite, State.ACTIVE) for key in keys}
         if len(entries) != len(keys):
-            raise KeyringError("a keyring lists each key once, and here is one twice")
+            raise KeyringError("a keyring lists each key once, but one is given twice")
         self._set(Roster(0, primary.id, entries), keys, "the keyring in memory")
 
     @classmethod
@@ -63,7 +87,7 @@ class Keyring:
         directory: str | None = None,
         outlines: Mapping[str, Outline] = MappingProxyType({}),
     ) -> Self:
-        """Make a ring of a roster and its keys, all but the revoked; `name` is for messages."""
+        """Return the ring of a roster and its keys, all but the revoked ones."""
         ring = cls.__new__(cls)
         ring._set(roster, keys, name, directory, outlines)  # noqa: SLF001 - its own
         return ring
@@ -90,7 +114,7 @@ class Keyring:
 
     @property
     def entries(self) -> Mapping[str, Entry]:
-        """What is known of each key, by its id."""
+        """The entries of all keys, by id."""
         return self.roster.entries
 
     @property
@@ -100,13 +124,26 @@ class Keyring:
 
     @property
     def epoch(self) -> int:
-        """How often the ring was changed; 0 for one in memory."""
+        """The number of changes of the ring; 0 for one in memory."""
         return self.roster.epoch
 
     def key(self, key_id: str) -> Key | None:
-        """Return the key with an id, or None if the ring has none that may be used.
+        """Return the key with an id, or None.
 
-        `key_id`: the whole id, 32 hexadecimal digits. Raises KeyringError for anything else.
+        Parameters
+        ----------
+        key_id : str
+            The whole id, 32 hexadecimal digits.
+
+        Returns
+        -------
+        Key or None
+            None if the ring does not have the key, or lists it as revoked.
+
+        Raises
+        ------
+        KeyringError
+            If `key_id` is not an id.
         """
         if not isinstance(key_id, str) or not _ID.fullmatch(key_id):
             what = f"'{shown(key_id)}'" if isinstance(key_id, str) else type(key_id).__name__
@@ -114,24 +151,24 @@ class Keyring:
         return self._keys.get(bytes.fromhex(key_id))
 
     def sealing_key(self, *, context: str | None, now: float) -> Key:
-        """Give the key to seal a context with at a time (Unix seconds): the primary, or none.
+        """Return the key that seals a context at a time in Unix seconds: the primary.
 
-        Raises KeyringError where the ring has no primary, and where the primary is bound to
-        other contexts or its time to seal is over.
+        Raise KeyringError if the ring has no primary, or if the primary is bound to other contexts
+        or no longer seals.
         """
         entry = self.sealing_entry(now=now)
         if not entry.covers(context):
             raise KeyringError(
                 f"key {entry.id}, the primary of {self.name}, is bound to the contexts"
-                f" {_listed(entry)}, and this is to be sealed for {_named(context)}: name one"
-                " of them as context=, or use another keyring"
+                f" {_listed(entry)}, and cannot seal for {_named(context)}: name one of them as"
+                " context=, or use another keyring"
             )
         return self._keys[bytes.fromhex(entry.id)]
 
     def sealing_entry(self, *, now: float) -> Entry:
-        """Give what is known of the key that seals at a time (Unix seconds).
+        """Return the entry of the key that seals at a time in Unix seconds.
 
-        Raises KeyringError where the ring has no primary, or the primary's time is over.
+        Raise KeyringError if the ring has no primary, or if the primary no longer seals.
         """
         if self.primary is None:
             way = "keys rotate" if self.entries else "keygen"
@@ -141,23 +178,22 @@ class Keyring:
         entry = self.entries[self.primary]
         if entry.sign_until is not None and now >= entry.sign_until:
             raise KeyringError(
-                f"the time of key {entry.id} to seal is over, and it is the primary of"
-                f" {self.name}: make a new one with pickleseal keys rotate{self._option}"
+                f"key {entry.id}, the primary of {self.name}, no longer seals: make a new one with pickleseal keys rotate{self._option}"
             )
         return entry
 
     @property
     def _option(self) -> str:
-        """Give the option by which a command finds this ring, if it is in a directory."""
+        """The command-line option that names this ring, if it is in a directory."""
         if self.directory is None or not self.directory.isprintable():
             return ""
         return f" --keyring {shlex.quote(self.directory)}"
 
     def opening_key(self, key_id: bytes, suite: Suite) -> Key:
-        """Give the one key that an envelope's head names by id (16 bytes) and suite.
+        """Return the key that an envelope's head names by id (16 bytes) and suite.
 
-        No other key is ever tried. Raises UnknownKeyError, RevokedKeyError, or
-        MalformedError where the key is one of another suite.
+        No other key is ever tried. Raise UnknownKeyError, RevokedKeyError, or MalformedError if the
+        key has another suite.
         """
         entry = self.entries.get(key_id.hex())
         if entry is None:
@@ -183,9 +219,9 @@ class Keyring:
         return key
 
     def reopening(self, keys: Iterable[Key]) -> Self:
-        """Give this ring with the revoked keys of `keys` open again: `resealing` alone calls it.
+        """Return this ring with the revoked keys of `keys` retired instead, for `reseal` alone.
 
-        There what such a key sealed is held against a list of what is known to be good.
+        It compares the files of such a key with a list of known digests.
         """
         again = {key.id: key for key in keys if self.entries[key.id].state is State.REVOKED}
         entries = dict(self.entries)
@@ -200,7 +236,7 @@ class Keyring:
         )
 
     def check_binding(self, key: Key, context: str | None) -> None:
-        """Return if a key of this ring may stand for a context; else raise ContextError."""
+        """Raise ContextError if a key of this ring is bound to other contexts."""
         entry = self.entries[key.id]
         if not entry.covers(context):
             raise ContextError(
@@ -209,10 +245,10 @@ class Keyring:
             )
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError("a Keyring does not change: make another one")
+        raise AttributeError("a Keyring cannot be changed: make another one")
 
     def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError("a Keyring does not change: make another one")
+        raise AttributeError("a Keyring cannot be changed: make another one")
 
     def __repr__(self) -> str:
         count = len(self.entries)
@@ -220,13 +256,14 @@ class Keyring:
         return f"<Keyring: {self.name}, {keys}, primary {self.primary}>"
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a Keyring is not pickled: it holds secrets")
+        raise TypeError("a Keyring cannot be pickled: it holds secrets")
 
 
 def way_to_bring(key_id: str, option: str | None) -> str:
-    """Return how to bring the key that sealed a file.
+    """Return in words how to bring the key that sealed a file.
 
-    `key_id`: its id, or `--all`. `option`: what names the ring here, None for one in memory.
+    `key_id`: its id, or `--all`. `option`: the option that names the ring here, None for one in
+    memory.
     """
     here = (
         "add the line in it to PICKLESEAL_KEY here, or name a ring that has the key"

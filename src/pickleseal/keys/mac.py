@@ -1,7 +1,7 @@
-"""HMAC-SHA-256: the only place that holds a key's secret and makes or checks a tag.
+"""HMAC-SHA-256: the only module that holds a secret, or makes and checks tags.
 
-A tag is made over a statement of 96 bytes, never over data itself, so that hashing needs no
-key. The statement is the format's `stmt` (docs/reference/format.md, "Tags").
+A tag is computed over a statement of 96 bytes, never over data, so that hashing needs no key. The
+statement is `stmt` in docs/reference/format.md, "Tags".
 """
 
 import struct
@@ -21,36 +21,36 @@ _STATEMENT = struct.Struct("<32sH6x16sQ32s")
 
 
 def statement(label: bytes, suite: Suite, key_id: bytes, length: int, digest: bytes) -> bytes:
-    """Give the 96 bytes that a tag is made over.
+    """Return the 96 bytes that a tag is computed over.
 
-    `label` says what is claimed (one of this module's constants), `suite` and `key_id`
-    (16 bytes) under which key, `length` in bytes and `digest` (32 bytes) of what.
+    `label` is one of this module's constants; `suite` and `key_id` (16 bytes) name the key,
+    `length` in bytes and `digest` (32 bytes) the data.
     """
     return _STATEMENT.pack(label, suite, key_id, length, digest)
 
 
 class Mac:
-    """A keyed HMAC-SHA-256. It keeps the keyed state and not the secret's bytes."""
+    """A keyed HMAC-SHA-256 state, without the bytes of the secret."""
 
     __slots__ = ("_keyed",)
 
     def __init__(self, secret: bytes) -> None:
-        # A third of the time of `import pickleseal`, were it not left to the first key.
+        # Imported here: it would be a third of the time of `import pickleseal`.
         from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
         from cryptography.hazmat.primitives.hmac import HMAC  # noqa: PLC0415
 
-        # HMAC itself takes any length, an empty one too. The caller (keys) has checked
-        # it, where a refusal can be raised without the secret in a frame.
+        # HMAC takes keys of any length, even empty ones. `keys.key` checks the length, where an
+        # error can be raised without the secret in a frame.
         self._keyed = HMAC(secret, SHA256())
 
     def mac(self, statement: bytes) -> bytes:
-        """Give the tag (32 bytes) of a statement."""
+        """Return the tag (32 bytes) of a statement."""
         keyed = self._keyed.copy()
         keyed.update(statement)
         return keyed.finalize()
 
     def check(self, statement: bytes, tag: bytes) -> None:
-        """Return if `tag` is that of the statement, in constant time; else BadSealError."""
+        """Raise BadSealError if `tag` is not that of the statement; compared in constant time."""
         keyed = self._keyed.copy()
         keyed.update(statement)
         try:
@@ -60,4 +60,4 @@ class Mac:
 
             if not isinstance(error, InvalidSignature):
                 raise
-            raise BadSealError("the tag does not hold") from None
+            raise BadSealError("the tag does not match") from None

@@ -1,7 +1,7 @@
-"""A key line behind a passphrase: Scrypt makes a key of the passphrase, AES-256-GCM the box.
+"""Key lines encrypted with a passphrase: Scrypt derives the key, AES-256-GCM encrypts the secret.
 
-docs/reference/keys.md, "Behind a passphrase", is the rule. The line without its box is the
-box's associated data, so that suite, id and cost cannot be exchanged.
+See "Behind a passphrase" in docs/reference/keys.md. The line without its box is the associated data,
+so that suite, id and cost cannot be exchanged.
 """
 
 import os
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 LOG2_N = 17
-"""The cost of a new box: 2^17 rounds take 128 MiB and some tenths of a second."""
+"""The cost of new boxes, as log2 of Scrypt's N: 128 MiB and some tenths of a second."""
 SALT_SIZE = 16
 
 _LOG2_N_READ = range(14, 21)
@@ -35,9 +35,9 @@ _BOX_SIZE = _NONCE_SIZE + 32 + 16
 
 
 class Passphrase:
-    """A passphrase, in Unicode's form NFC and without a final newline. It is never shown.
+    """A passphrase in Unicode's form NFC, without a final newline. Its `repr` does not show it.
 
-    One of anything but text is told by `is_text`: an error here would show it in a traceback.
+    `is_text` is False for anything but a str: an error here would show it in a traceback.
     """
 
     __slots__ = ("_boxes", "_text", "is_text")
@@ -53,21 +53,21 @@ class Passphrase:
         return len(self._text)
 
     def same_as(self, other: "Passphrase") -> bool:
-        """Tell whether two passphrases are the same, as when one was asked for twice."""
-        return self._text == other._text  # noqa: SLF001 - its own kind
+        """Return whether two passphrases are equal."""
+        return self._text == other._text  # noqa: SLF001 - the same class
 
     def __repr__(self) -> str:
         return "<Passphrase: secret>"
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a passphrase is not pickled: it is a secret")
+        raise TypeError("a passphrase cannot be pickled: it is a secret")
 
     def box(self, salt: bytes, log2_n: int) -> "AESGCM | None":
-        """Give the cipher that this passphrase makes with a salt, or None for want of memory.
+        """Return the cipher of this passphrase and a salt, or None if there is too little memory.
 
-        Keys of one ring share a salt where they can: one derivation then opens them all.
+        Keys of one ring share a salt if possible: one derivation then opens them all.
         """
-        # Few rings are behind a passphrase, and each import would wait for these two.
+        # Imported here: few rings have a passphrase.
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
         from cryptography.hazmat.primitives.kdf.scrypt import Scrypt  # noqa: PLC0415
 
@@ -83,10 +83,10 @@ class Passphrase:
 
 
 def wrap(line: KeyLine, passphrase: Passphrase, *, salt: bytes, log2_n: int = LOG2_N) -> KeyLine:
-    """Put a plain key line behind a passphrase.
+    """Encrypt a plain key line with a passphrase.
 
-    `salt`: 16 random bytes; keys that are wrapped at one time under one passphrase may share
-    it. `log2_n`: the cost, the binary logarithm of Scrypt's N; default 17.
+    `salt`: 16 random bytes; keys that are encrypted together with one passphrase may share it.
+    `log2_n`: the cost, log2 of Scrypt's N.
     """
     key = Key.parse(line)
     box = passphrase.box(salt, log2_n)
@@ -100,10 +100,10 @@ def wrap(line: KeyLine, passphrase: Passphrase, *, salt: bytes, log2_n: int = LO
 
 
 def unwrap(line: KeyLine, passphrase: Passphrase) -> KeyLine:
-    """Give the plain line that stands behind a passphrase.
+    """Decrypt a line with a passphrase.
 
-    Raises WrongPassphraseError, and KeyringError for a line that is damaged or asks for a
-    cost out of bounds; that is refused before anything is allocated.
+    Raise WrongPassphraseError, or KeyringError for a line that is damaged or whose cost is out of
+    bounds; the cost is checked before anything is allocated.
     """
     found = outline(line)
     salt, log2_n, sealed = _fields(found)
@@ -117,17 +117,17 @@ def unwrap(line: KeyLine, passphrase: Passphrase) -> KeyLine:
 
 
 def salt_of(line: KeyLine) -> bytes:
-    """Give the salt of a line behind a passphrase."""
+    """Return the salt of an encrypted line."""
     return derivation_of(line)[0]
 
 
 def derivation_of(line: KeyLine) -> tuple[bytes, int]:
-    """Give the salt and cost of a line: where both are the same, one derivation does for two."""
+    """Return salt and cost of a line: lines with the same ones share a derivation."""
     return _fields(outline(line))[:2]
 
 
 def check_form(found: Outline) -> None:
-    """Return if the fields of a line behind a passphrase are as they must be."""
+    """Raise KeyringError if a field of an encrypted line is malformed."""
     _fields(found)
 
 
@@ -138,16 +138,16 @@ def _fields(found: Outline) -> tuple[bytes, int, bytes]:
     log2_n = {str(cost): cost for cost in _LOG2_N_READ}.get(found.fields[1])
     if log2_n is None:
         raise KeyringError(
-            f"the line of key {found.id} asks for a cost that is not from"
-            f" {_LOG2_N_READ[0]} to {_LOG2_N_READ[-1]}: it is damaged, or a trap"
+            f"the cost in the line of key {found.id} is not from {_LOG2_N_READ[0]} to"
+            f" {_LOG2_N_READ[-1]}: the line is damaged, or made to take all memory"
         )
     if salt is None or len(salt) != SALT_SIZE or sealed is None or len(sealed) != _BOX_SIZE:
-        raise KeyringError(f"the line of key {found.id} is damaged: copy it anew, whole")
+        raise KeyringError(f"the line of key {found.id} is damaged: copy all of it again")
     return salt, log2_n, sealed
 
 
 def _open(box: "AESGCM", sealed: bytes, found: Outline) -> KeyLine | None:
-    # It returns and never raises, so that no frame of a traceback holds the secret.
+    # It never raises, so that no frame of a traceback holds the secret.
     from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as in `Passphrase.box`
 
     data = line_of(found.suite, Form.SCRYPT, (*found.fields[:2], ""), found.id).encode("ascii")
@@ -160,5 +160,5 @@ def _open(box: "AESGCM", sealed: bytes, found: Outline) -> KeyLine | None:
 
 def _no_memory(log2_n: int) -> KeyringError:
     return KeyringError(
-        f"Scrypt needs {1 << log2_n - 10} MiB of memory to open a key, and there is not as much"
+        f"Scrypt needs {1 << log2_n - 10} MiB of memory for this key, more than there is"
     )

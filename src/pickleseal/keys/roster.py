@@ -1,7 +1,7 @@
-"""What a keyring.json says, and the changes that may be made to it.
+"""The content of a keyring.json, and the changes to it.
 
-Pure rules (docs/reference/keys.md, "States" and "Keyring directory"): each change gives a new
-roster whose epoch is one higher, or raises KeyringError.
+See "States" and "Keyring directory" in docs/reference/keys.md. Each change returns a new roster
+whose epoch is one higher, or raises KeyringError.
 """
 
 import json
@@ -23,21 +23,22 @@ _WILDCARD = "*"
 
 
 class State(StrEnum):
-    """What a key of a ring may do."""
+    """What a key may do."""
 
     ACTIVE = "active"
-    """It opens, and seals if it is the primary."""
+    """Opens, and seals if it is the primary."""
     RETIRED = "retired"
-    """It opens what it sealed before."""
+    """Opens only."""
     REVOKED = "revoked"
-    """It does neither. The entry stays for good, so that a key file put back changes nothing."""
+    """Neither. The entry is kept for ever, so that restoring the key file changes nothing."""
 
 
 class Entry(NamedTuple):
-    """One key of a ring: its id (32 hexadecimal digits), its state, and what is known of it.
+    """One key of a ring, without its secret.
 
-    `created`, `sign_until` and `revoked` are Unix seconds; `contexts` are names, or beginnings
-    of names that end in `*`. None stands for unknown, for no limit, and for not revoked.
+    `id` is 32 hexadecimal digits; `created`, `sign_until` and `revoked` are Unix seconds;
+    `contexts` are names, or prefixes of names followed by `*`. None means unknown, no limit, or not
+    revoked.
     """
 
     id: str
@@ -51,12 +52,12 @@ class Entry(NamedTuple):
     reason: str = ""
 
     def covers(self, context: str | None) -> bool:
-        """Tell whether this key may stand for a context."""
+        """Return whether this key may seal and open for a context."""
         return self.contexts is None or any(fits(pattern, context) for pattern in self.contexts)
 
 
 def fits(pattern: str, context: str | None) -> bool:
-    """Tell whether a context is the one that a pattern names, or begins as one that ends in `*`."""
+    """Return whether a context equals a pattern, or has the prefix before its final `*`."""
     if context is None:
         return False
     if pattern.endswith(_WILDCARD):
@@ -65,25 +66,25 @@ def fits(pattern: str, context: str | None) -> bool:
 
 
 class Roster(NamedTuple):
-    """The keys of a ring without their secrets: `entries` by id, and the id of the primary."""
+    """The keys of a ring without their secrets: entries by id, and the id of the primary."""
 
     epoch: int
     primary: str | None
     entries: Mapping[str, Entry]
     last_primary: str | None = None
-    """The key that was primary before it was revoked, as long as no other one is."""
+    """The revoked key that was primary, if there is no primary now."""
 
     @classmethod
     def empty(cls) -> Self:
-        """Give the roster of a ring that has no keys yet."""
+        """Return the roster of a ring without keys."""
         return cls(0, None, {})
 
     def find(self, beginning: str) -> Entry:
-        """Give the one entry whose id begins as given. Raises KeyringError for none or several."""
+        """Return the one entry whose id has a prefix; raise KeyringError for none or several."""
         if holds_key_line(beginning):
             raise KeyringError(
-                f"this is a key line, not a key's id: {masked(beginning)}. Name the key by its id,"
-                " the last field of the line, and if others can see what was typed, revoke it"
+                f"this is a key line, not a key's id: {masked(beginning)}. Use the id, the last"
+                " field of the line. If others can see what was typed, revoke the key"
             )
         wanted = beginning.lower()
         found = [e for e in self.entries.values() if wanted and e.id.startswith(wanted)]
@@ -98,17 +99,17 @@ class Roster(NamedTuple):
         return found[0]
 
     def add(self, entry: Entry, *, make_primary: bool = False) -> Self:
-        """Enter a new key. The first one that can be is made primary in any case."""
+        """Add a key. It becomes the primary if asked for, or if there is none."""
         if entry.id in self.entries:
             known = self.entries[entry.id].state.value
-            raise KeyringError(f"key {entry.id} is in this ring already; it is {known}")
+            raise KeyringError(f"key {entry.id} is already in this ring; it is {known}")
         primary = self.primary
         if entry.state is State.ACTIVE and (make_primary or primary is None):
             primary = entry.id
         return self._changed({**self.entries, entry.id: entry}, primary)
 
     def retire(self, key_id: str) -> Self:
-        """Let a key open and seal no more."""
+        """Retire a key: it opens and no longer seals."""
         entry = self._living(key_id)
         if key_id == self.primary:
             raise KeyringError(
@@ -118,17 +119,17 @@ class Roster(NamedTuple):
         return self._put(entry._replace(state=State.RETIRED))
 
     def rotate(self, entry: Entry) -> Self:
-        """Make a new key the primary, and retire the one that it follows."""
+        """Make a new key the primary, and retire the old one."""
         entries = dict(self.entries)
         if self.primary is not None:
             entries[self.primary] = entries[self.primary]._replace(state=State.RETIRED)
         return self._replace(entries=entries).add(entry, make_primary=True)
 
     def revoke(self, key_id: str, *, reason: str, now: int) -> Self:
-        """Let a key neither seal nor open, for good. A ring may be left without a primary."""
+        """Revoke a key for ever. The ring may have no primary then."""
         entry = self.entries[key_id]
         if entry.state is State.REVOKED:
-            raise KeyringError(f"key {key_id} is revoked already")
+            raise KeyringError(f"key {key_id} is already revoked")
         revoked = entry._replace(state=State.REVOKED, reason=_text(reason), revoked=now)
         after = self._changed({**self.entries, key_id: revoked}, self.primary)
         if key_id == self.primary:
@@ -136,11 +137,11 @@ class Roster(NamedTuple):
         return after
 
     def predecessor(self) -> Entry | None:
-        """Give the key that a new primary follows: the primary, or else the last one."""
+        """Return the key that a new primary replaces: the primary, or the last one."""
         return self.entries.get(self.primary or self.last_primary or "")
 
     def make_primary(self, key_id: str) -> Self:
-        """Let a key seal from now on; a retired one is active again."""
+        """Make a key the primary; a retired one becomes active."""
         entry = self._living(key_id)._replace(state=State.ACTIVE)
         return self._changed({**self.entries, key_id: entry}, key_id)
 
@@ -151,14 +152,14 @@ class Roster(NamedTuple):
     def limit(
         self, key_id: str, *, sign_until: int | None, contexts: tuple[str, ...] | None
     ) -> Self:
-        """Change until when a key seals, and for which contexts it stands."""
+        """Change until when a key seals, and the contexts it is bound to."""
         if sign_until is not None and sign_until < 0:
-            raise KeyringError("the time until when a key seals cannot lie before 1970")
+            raise KeyringError("the end of a key's sealing time cannot be before 1970")
         entry = self._living(key_id)
         return self._put(entry._replace(sign_until=sign_until, contexts=normal_patterns(contexts)))
 
     def encode(self) -> str:
-        """Write the text of keyring.json."""
+        """Return the text of keyring.json."""
         index = {
             "format": FORMAT,
             "epoch": self.epoch,
@@ -171,7 +172,7 @@ class Roster(NamedTuple):
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """Read a keyring.json; what this version would not write is a ValueError that says why."""
+        """Parse a keyring.json; raise ValueError for anything that `encode` does not write."""
         try:
             index = parse_json(data.decode())
         except ValueError:
@@ -185,7 +186,7 @@ class Roster(NamedTuple):
     def _living(self, key_id: str) -> Entry:
         entry = self.entries[key_id]
         if entry.state is State.REVOKED:
-            raise KeyringError(f"key {key_id} is revoked, and stays so: make a new key")
+            raise KeyringError(f"key {key_id} is revoked for ever: make a new key")
         return entry
 
     def _put(self, entry: Entry) -> Self:
@@ -208,37 +209,37 @@ def new_entry(
     sign_until: int | None = None,
     contexts: Iterable[str] | None = None,
 ) -> Entry:
-    """Make the entry of a key that comes into a ring. Raises KeyringError for bad limits, texts."""
+    """Return the entry of a new key, or raise KeyringError for invalid limits or texts."""
     if sign_until is not None and sign_until <= created:
-        raise KeyringError("the time until when a new key seals must lie in the future")
+        raise KeyringError("the end of a new key's sealing time must be in the future")
     return Entry(key_id, suite, state, created, _text(note), sign_until, normal_patterns(contexts))
 
 
 def normal_patterns(contexts: Iterable[str] | None) -> tuple[str, ...] | None:
-    """Give the contexts of a key as they are kept: each a name, or a beginning and `*`."""
+    """Return the contexts of a key in normal form: each a name, or a prefix and `*`."""
     if contexts is None:
         return None
     patterns = []
     for context in contexts:
         if _WILDCARD in context[:-1]:
             raise KeyringError(
-                f"'{shown(context)}': a * stands at the end alone, for all that begins so"
+                f"'{shown(context)}': a * may only be the last character, and matches any ending"
             )
         try:
             patterns.append(normalize_context(context))
         except MetadataError as error:
             raise KeyringError(str(error)) from None
     if not patterns:
-        raise KeyringError("a key that is bound to contexts needs one at least")
+        raise KeyringError("a key that is bound to contexts needs at least one")
     return tuple(dict.fromkeys(patterns))
 
 
 def _text(text: str) -> str:
     if holds_key_line(text):
-        raise KeyringError("a key line is no note and no reason: keyring.json is not secret")
+        raise KeyringError("a note or reason cannot contain a key line: keyring.json is not secret")
     if len(text) > MAX_TEXT or not text.isprintable():
         raise KeyringError(
-            f"a note or reason is at most {MAX_TEXT} characters that can be printed, on one line"
+            f"a note or reason is one line of at most {MAX_TEXT} printable characters"
         )
     return text
 
@@ -273,21 +274,21 @@ def _entry(key_id: str, fields: Mapping[str, Any]) -> Entry:
 
 
 def _fault(index: object) -> str | None:
-    """Say what in a keyring.json is not as this version writes it, or None."""
+    """Return what is wrong with the content of a keyring.json, or None."""
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         return f"its format is not {FORMAT}"
     if index.keys() - {"last_primary"} != {"format", "epoch", "primary", "keys"}:
-        return "a field is missing, or there is one too many"
+        return "a field is missing or unknown"
     if not _is_count(index["epoch"]):
-        return "its epoch is no whole number"
+        return "its epoch is not a whole number"
     keys = index["keys"]
     if not isinstance(keys, dict):
-        return "its keys are no table"
+        return "its keys are not an object"
     for key_id, fields in keys.items():
         if not _ID.fullmatch(key_id):
             return "a key id is not 32 hexadecimal digits"
         if not isinstance(fields, dict) or not _holds(fields):
-            return f"the entry of key {key_id} is not as it should be"
+            return f"the entry of key {key_id} is invalid"
     primary = index["primary"]
     if primary is not None and (
         not isinstance(primary, str)
