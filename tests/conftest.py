@@ -8,8 +8,13 @@ import pytest
 from pickleseal import Key, Keyring, Suite
 from pickleseal.keys.store.changes import create_key
 
-# Their asserts are to hold under `python -O` too, as those of the tests do.
-pytest.register_assert_rewrite("watching", "names")
+# Their asserts hold under `python -O` too, as those of the tests do.
+pytest.register_assert_rewrite("command", "names", "plain_reader", "watching")
+
+# The suite runs one worker per core. Thread pools of numerical libraries that take every core as
+# well spin while they wait for each other, and took most of the suite's time.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
 
 @pytest.fixture(autouse=True)
