@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.timeout(600)
 def test_the_demo_goes_as_promised(ring_directory: Path) -> None:
     command = [sys.executable, "-m", "pickleseal", "demo", "--keyring", str(ring_directory)]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)

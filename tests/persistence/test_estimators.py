@@ -133,6 +133,7 @@ def assert_same(one: Any, other: Any) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", [name for name, _ in all_estimators()])
 def test_an_estimator_loaded_elsewhere_is_the_one_sealed(
     name: str, models: dict[str, tuple[Any, dict[str, Any], Any]], loaded: dict[str, Any]

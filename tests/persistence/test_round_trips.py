@@ -1160,6 +1160,7 @@ def signals(handler: Callable[..., object]) -> Iterator[None]:
 
 
 @posix
+@pytest.mark.timeout(method="thread")  # the test takes the signal itself
 @pytest.mark.parametrize("way", ["path", "file", "unbuffered pipe", "connection"])
 def test_signals_all_the_while_change_nothing(way: str, ring: Keyring, tmp_path: Path) -> None:
     original = numbers(20 * LEAF_SIZE + 5)
@@ -1215,6 +1216,7 @@ def test_signals_all_the_while_change_nothing(way: str, ring: Keyring, tmp_path:
 
 
 @posix
+@pytest.mark.timeout(method="thread")  # the test takes the signal itself
 @pytest.mark.skipif(threads._thread_count() < 2, reason="there is one processor")
 @pytest.mark.parametrize("call", ["preadv", "pwritev"])
 def test_an_interrupted_call_is_not_left_before_its_threads_are_done(
@@ -1432,6 +1434,7 @@ def test_a_process_forked_while_threads_load_and_dump_can_do_both(
             if not child:
                 code = 1
                 try:
+                    signal.signal(signal.SIGALRM, signal.SIG_DFL)
                     signal.alarm(60)  # one that waits for ever for a lock ends by this
                     mine = f"{tmp_path}/child"
                     signed_dump(original, mine, keyring=ring_directory, durable=False)
