@@ -17,16 +17,22 @@ WAYS = {
     "modelstamp", "securepickle", "joblib", "joblib-3", "cloudpickle", "skops",
 }  # fmt: skip
 
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "benchmarks").is_dir(), reason="the benchmarks are not here"
-)
+pytestmark = [
+    pytest.mark.skipif(not (ROOT / "benchmarks").is_dir(), reason="the benchmarks are not here"),
+    pytest.mark.once,
+    pytest.mark.timeout(600),
+]
 
 
 def run(*arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", *arguments],
         cwd=ROOT,
-        env={key: value for key, value in os.environ.items() if key != "PYTHONOPTIMIZE"},
+        env={
+            key: value
+            for key, value in os.environ.items()
+            if key != "PYTHONOPTIMIZE" and not key.startswith("COVERAGE_")
+        },
         capture_output=True,
         encoding="utf-8",
         timeout=240,
