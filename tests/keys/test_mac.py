@@ -120,13 +120,17 @@ def test_one_mac_makes_and_checks_many_tags_and_each_stands_for_itself() -> None
     assert [mac.mac(one) for one in made] == tags
 
 
-@pytest.mark.parametrize("bit", range(256))
-def test_a_tag_with_one_bit_flipped_is_refused(bit: int) -> None:
+def test_a_tag_with_one_bit_flipped_is_refused() -> None:
     mac = Mac(SECRET)
-    tag = bytearray(mac.mac(b"statement"))
-    tag[bit // 8] ^= 1 << bit % 8
-    with pytest.raises(BadSealError):
-        mac.check(b"statement", bytes(tag))
+    tag = mac.mac(b"statement")
+    for bit in range(256):
+        flipped = bytearray(tag)
+        flipped[bit // 8] ^= 1 << bit % 8
+        try:
+            mac.check(b"statement", bytes(flipped))
+        except BadSealError:
+            continue
+        pytest.fail(f"bit {bit} flipped was not noticed")
 
 
 @pytest.mark.parametrize("size", [*range(32), 33, 64])
