@@ -7,6 +7,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
+# Many tests start interpreters: what was compiled once is kept. pip would compile all that it
+# installs, of which one module in ten is imported.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint test-fast test-optimized test-all sweep bench format clean
 
@@ -20,7 +24,7 @@ keys/keyring.json: | $(VENV)/.run
 	@echo "Making a key in keys/"
 	@$(BIN)/pickleseal keygen --keyring keys --note "made by make demo"
 
-test: lint $(VENV)/.test  ## Lint, check types, run the tests, measure coverage
+test: lint  ## Lint, check types, run the tests, measure coverage
 	@rm -f .coverage .coverage.*
 	@$(BIN)/python -m coverage run --rcfile=pyproject.toml -m pytest -n auto --dist worksteal $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
@@ -28,37 +32,43 @@ test: lint $(VENV)/.test  ## Lint, check types, run the tests, measure coverage
 	  && echo "coverage: $$(cat $(VENV)/coverage-total) % of lines and branches" \
 	  || { $(BIN)/python -m coverage report; exit 1; }
 
-lint: $(VENV)/.test  ## Check style and types
+lint: $(VENV)/.check  ## Check style and types
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && echo "style: fine"
 	@$(BIN)/mypy --no-error-summary && echo "types: fine"
 
 test-fast: $(VENV)/.test  ## Run the tests alone; ARGS="-k name" picks some
 	@$(PYTEST) -n auto --dist worksteal $(ARGS)
 
+# The variable and not -O, which the workers of pytest-xdist would not hear of.
 test-optimized: $(VENV)/.test  ## Run the tests in Pythons that drop every assert: no guard is one
-	@$(BIN)/python -O -m pytest -n auto --dist worksteal -p no:cacheprovider \
+	@PYTHONOPTIMIZE=1 $(PYTEST) -n auto --dist worksteal -p no:cacheprovider \
 	  -W "ignore:assertions not in test modules" $(ARGS)
 
 sweep: $(VENV)/.test  ## Run the long forms of some tests
-	@$(PYTEST) -m sweep $(ARGS)  # one after the other: some take a good part of the memory
+	@$(PYTEST) -m sweep --timeout 1800 $(ARGS)  # one after the other: some take a good part of the memory
 
 bench: $(VENV)/.bench $(VENV)/.scanners  ## Measure how fast it is, beside its peers; ARGS=--quick in seconds
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-# Each CPython from 3.11 up that this machine has gets a virtual environment of its own.
-test-all:  ## Run the tests on every Python that this machine has
-	@set -e; \
-	for minor in 11 12 13 14 15; do \
+# Each other CPython from 3.11 up that this machine has gets a virtual environment of its own. The
+# newest drops every assert; where there is no other one, the default does.
+test-all:  ## Run the tests on every other Python here, on the newest without asserts
+	@set -e; target=test-optimized; default=$$($(PYTHON) -c 'import sys; print(sys.version_info.minor)'); \
+	for minor in 15 14 13 12 11; do \
+	  if [ $$minor = $$default ]; then continue; fi; \
 	  for python in $$(command -v python3.$$minor 2>/dev/null) \
 	      $$(ls -d $$HOME/.pyenv/versions/3.$$minor.*/bin/python 2>/dev/null); do \
 	    "$$python" -c '' 2>/dev/null || continue; \
-	    echo "== $$("$$python" -VV)"; \
-	    $(MAKE) --no-print-directory test-fast PYTHON="$$python" VENV=.venv-3.$$minor ARGS='$(ARGS)'; \
+	    echo "== $$target: $$("$$python" -VV)"; \
+	    $(MAKE) --no-print-directory $$target PYTHON="$$python" VENV=.venv-3.$$minor \
+	      ARGS='-m "not sweep and not once" $(ARGS)'; \
+	    target=test-fast; \
 	    break; \
 	  done; \
-	done
+	done; \
+	if [ $$target = test-optimized ]; then $(MAKE) --no-print-directory test-optimized; fi
 
-format: $(VENV)/.test  ## Format the code
+format: $(VENV)/.check  ## Format the code
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 
 clean:  ## Remove what was made, but no key
@@ -76,12 +86,17 @@ $(VENV)/.venv:
 
 $(VENV)/.run: $(VENV)/.venv pyproject.toml
 	@echo "Installing pickleseal and what it needs"
-	@$(PIP) install --editable .
+	@$(PIP) install --no-compile --editable .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
 	@echo "Installing what the tests need"
-	@$(PIP) install --group test --group check
+	@$(PIP) install --no-compile --group test
+	@touch $@
+
+$(VENV)/.check: $(VENV)/.test
+	@echo "Installing what checks style and types"
+	@$(PIP) install --no-compile --group check
 	@touch $@
 
 # They want other versions of what pickleseal needs, so they have an environment of their own.

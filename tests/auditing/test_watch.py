@@ -43,7 +43,8 @@ def run(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "app.py"],
         cwd=folder,
-        env={**os.environ, "PYTHONUTF8": "1"},
+        # The programs assert, so they are not to lose it where the tests do.
+        env={**os.environ, "PYTHONUTF8": "1", "PYTHONOPTIMIZE": ""},
         capture_output=True,
         encoding="utf-8",
         timeout=120,
