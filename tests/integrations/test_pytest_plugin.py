@@ -50,6 +50,7 @@ def run(project: Path) -> Callable[..., Ran]:
             env={
                 **{k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
                 "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                "PYTHONOPTIMIZE": "",  # the projects assert
                 **variables,
             },
             stdout=subprocess.PIPE,
