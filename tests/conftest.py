@@ -4,12 +4,17 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pickleseal import Key, Keyring, Suite
 from pickleseal.keys.store.changes import create_key
 
 # Their asserts hold under `python -O` too, as those of the tests do.
 pytest.register_assert_rewrite("command", "names", "plain_reader", "watching")
+
+# A busy machine is no failure: the timeout of a test is what ends it.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 # The suite runs one worker per core. Thread pools of numerical libraries that take every core as
 # well spin while they wait for each other, and took most of the suite's time.
