@@ -1,4 +1,4 @@
-"""`pickleseal audit`: what lies here, who sealed it, is it whole, what would it import?"""
+"""`pickleseal audit`: check every file below a path."""
 
 import os
 import sys

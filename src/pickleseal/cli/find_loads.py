@@ -1,4 +1,4 @@
-"""`pickleseal find-loads`: where does this source load pickles bare?"""
+"""`pickleseal find-loads`: list the lines of source that load or save plain pickles."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""`pickleseal inspect`: what does this file say of itself, and who vouches for it?"""
+"""`pickleseal inspect`: show who sealed a file, when and for what."""
 
 import click
 
@@ -13,7 +13,7 @@ from pickleseal.cli.output import (
     print_rows,
 )
 from pickleseal.errors import KeyringError
-from pickleseal.persistence.inspection import Status, told
+from pickleseal.persistence.inspection import Status, inspect_with_error
 
 _STYLES = {
     Status.UNVERIFIED: "bold red",
@@ -43,7 +43,7 @@ def inspect(path: str, *, header_only: bool, keyring: str | None, as_json: bool)
       pickleseal inspect --header-only --json huge.pkl
     """
     check_no_folder(path)
-    found, error = told(path, keyring=keyring, header_only=header_only)
+    found, error = inspect_with_error(path, keyring=keyring, header_only=header_only)
     if as_json:
         print_json(found.to_dict())
     else:

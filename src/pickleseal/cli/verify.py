@@ -1,4 +1,4 @@
-"""`pickleseal verify`: do the seals of these files hold?"""
+"""`pickleseal verify`: check the seals of files."""
 
 from collections import Counter
 from collections.abc import Iterator

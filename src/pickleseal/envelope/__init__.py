@@ -1,1 +1,1 @@
-"""The envelope: its bytes, its hashes, its metadata, its seal, and how it is read and written."""
+"""The envelope: byte layout, hashes, metadata, seal, reading and writing."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 CHUNK_SIZE = 4 << 20
-"""What a frame holds; the last one of a segment may hold less."""
+"""The size of a chunk in bytes; the last one of a segment may be smaller."""
 DEFAULT_LEVEL = 3
 
 _LEVELS = range(1, 23)
@@ -30,10 +30,10 @@ _OTHERS = ("zlib", "gzip", "gz", "bz2", "lzma", "xz", "lz4")
 
 
 def level_of(compress: Any) -> int | None:  # noqa: ANN401 - what a caller may write
-    """Give the level of a `compress=` argument, None for no compression.
+    """Return the level of a `compress=` argument, or None for no compression.
 
-    It takes what joblib takes, as far as that is zstd: None, False, 0: none; True or "zstd": level
-    3; a number from 1 to 22; ("zstd", level). Raises ValueError for all else.
+    The forms are joblib's, for zstd alone: None, False or 0 for none; True or "zstd" for level 3; a
+    number from 1 to 22; ("zstd", level). Raise ValueError for anything else.
     """
     if compress is None or compress is False:
         return None
@@ -59,18 +59,18 @@ def level_of(compress: Any) -> int | None:  # noqa: ANN401 - what a caller may w
 
 
 def chunks(raw: memoryview) -> list[memoryview]:
-    """Cut a segment into what each frame is to hold."""
+    """Split a segment into the chunks that become frames."""
     return [raw[start : start + CHUNK_SIZE] for start in range(0, len(raw), CHUNK_SIZE)]
 
 
 def compress(chunk: memoryview, level: int) -> bytes:
-    """Make the frame of a chunk."""
+    """Compress a chunk into a frame."""
     frame: bytes = _zstd().compress(chunk, level)
     return frame
 
 
 def join(frames: Sequence[bytes]) -> bytes:
-    """Make a segment of the frames of its chunks: a table of their sizes, then each of them."""
+    """Return the stored segment: a table of the frames' sizes, then the frames."""
     if not frames:
         return b""
     sizes = struct.pack(f"<{len(frames)}I", *map(len, frames))
@@ -78,9 +78,9 @@ def join(frames: Sequence[bytes]) -> bytes:
 
 
 def split(stored: memoryview, raw_size: int) -> Iterator[tuple[memoryview, int]]:
-    """Give each frame of a segment that holds `raw_size` bytes, with how many of them it holds.
+    """Yield each frame of a segment that expands to `raw_size` bytes, with the size of its chunk.
 
-    Raises MalformedError for a table that does not fit.
+    Raise MalformedError if the table does not fit.
     """
     count = -(-raw_size // CHUNK_SIZE)
     start = _SKIPPED.size + _SIZE * count if count else 0
@@ -103,7 +103,7 @@ def split(stored: memoryview, raw_size: int) -> Iterator[tuple[memoryview, int]]
 
 
 def expand(frame: memoryview, target: memoryview) -> None:
-    """Fill `target` with what a frame holds; MalformedError where that is not exactly as much."""
+    """Expand a frame into `target`. Raise MalformedError if it does not fill it exactly."""
     zstd = _zstd()
     reader = zstd.ZstdDecompressor(
         options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}

@@ -1,4 +1,4 @@
-"""Segments into their compressed form and out of it, side by side where they are large."""
+"""Compress and expand segments, in threads where they are large."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,7 +8,7 @@ from pickleseal.files.memory import fresh
 
 
 def compressed(segments: Iterable[memoryview], level: int) -> list[memoryview]:
-    """Give each segment as it is stored with the codec zstd, in the order they have."""
+    """Return the segments compressed with zstd, in their order."""
     counts = []
     chunks: list[memoryview] = []
     for segment in segments:
@@ -25,9 +25,9 @@ def compressed(segments: Iterable[memoryview], level: int) -> list[memoryview]:
 
 
 def expanded(kind: int, stored: list[memoryview], lengths: Sequence[int]) -> list[memoryview]:
-    """Give segments without their codec, each in fresh memory of exactly its length.
+    """Return segments without their codec, each in fresh memory of exactly its length.
 
-    `kind` is the codec's number. Raises MalformedError for what does not expand to that.
+    `kind` is the number of the codec. Raise MalformedError if one does not expand to its length.
     """
     if kind == layout.STORED:
         return stored

@@ -14,7 +14,6 @@ from pickleseal.files import threads
 from pickleseal.keys.suite import Suite
 
 LEAF_SIZE = 1 << 20
-DIGEST_SIZE = 32
 
 _ROOT = struct.Struct("<QQQ")
 
@@ -26,7 +25,7 @@ class _Hash(Protocol):
 
 
 def _domains(suite: Suite) -> dict[str, _Hash]:
-    """Give the hashes of a suite as they stand before the first byte of each purpose."""
+    """Return the hash objects of a suite, one for each purpose, before any data."""
     domains: dict[str, _Hash] = {}
     for purpose in ("leaf", "root", "table", "head", "body"):
         name = f"pickleseal/v1/{purpose}"
@@ -70,7 +69,7 @@ def split(pieces: Iterable[memoryview]) -> Iterator[list[memoryview]]:
 
 
 def leaf_digest(suite: Suite, pieces: Iterable[memoryview]) -> bytes:
-    """Give the digest (32 bytes) of one leaf."""
+    """Return the digest (32 bytes) of one leaf."""
     state = _DOMAINS[suite]["leaf"].copy()
     for piece in pieces:
         state.update(piece)
@@ -80,7 +79,7 @@ def leaf_digest(suite: Suite, pieces: Iterable[memoryview]) -> bytes:
 def content_digest(
     suite: Suite, body_size: int, codec: int, table: bytes, leaves: Sequence[bytes]
 ) -> bytes:
-    """Give the digest (32 bytes) that names a content: its leaves, their count and how it is cut.
+    """Return the content digest (32 bytes): over the leaves, their count and the segment table.
 
     `body_size` is in bytes, `table` the segment table as it stands in the head. Neither the
     key nor the metadata go into it.
@@ -90,17 +89,17 @@ def content_digest(
 
 
 def head_digest(suite: Suite, head: bytes) -> bytes:
-    """Give the digest (32 bytes) of a head, all before the header tag."""
+    """Return the digest (32 bytes) of a head: all bytes before the header tag."""
     return _hash(suite, "head", head)
 
 
 def envelope_digest(suite: Suite, head_digest: bytes, content_digest: bytes) -> bytes:
-    """Give the digest (32 bytes) of a whole envelope, from those of its head and content."""
+    """Return the digest (32 bytes) of an envelope, from those of its head and content."""
     return _hash(suite, "body", head_digest + content_digest)
 
 
 def leaf_digests(suite: Suite, pieces: Sequence[memoryview], size: int) -> list[bytes]:
-    """Give the digests of the leaves of a body of `size` bytes that is in memory already."""
+    """Return the leaf digests of a body of `size` bytes that is in memory."""
     if 0 < size <= LEAF_SIZE:
         return [leaf_digest(suite, pieces)]
     return threads.each(split(pieces), lambda _, leaf: leaf_digest(suite, leaf))

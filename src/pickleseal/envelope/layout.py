@@ -1,7 +1,6 @@
-"""The byte layout of an envelope: the only place that knows where a field stands.
+"""The byte layout of an envelope: the only module that knows the offset of a field.
 
-All here is arithmetic on bytes that nobody has vouched for yet. docs/reference/format.md,
-"Layout", is the rule.
+Nothing here is authentic yet. The rule is docs/reference/format.md, "Layout".
 """
 
 import struct
@@ -15,9 +14,9 @@ from pickleseal.keys.suite import Suite
 MAGIC = b"\xa6PSEAL\r\n"
 VERSION = 1
 STORED = 0
-"""The codec of segments as they are."""
+"""The codec of segments that are not compressed."""
 ZSTD = 1
-"""The codec of segments that are compressed, each by itself (`codec`)."""
+"""The codec of segments that are compressed, each by itself."""
 
 ALIGNMENT = 64
 FIXED_SIZE = 64
@@ -33,12 +32,12 @@ _SUITES = {suite.value: suite for suite in Suite}
 
 
 def padding(size: int) -> int:
-    """Give the number of zeros (0 to 63) that follow a segment of `size` bytes."""
+    """Return the number of zeros (0 to 63) that follow a segment of `size` bytes."""
     return -size % ALIGNMENT
 
 
 def _offsets(metadata_size: int, segments: int) -> tuple[int, int]:
-    """Give where the segment table begins, and where the header tag follows."""
+    """Return the offsets of the segment table and of the header tag."""
     table_start = (FIXED_SIZE + metadata_size + 15) & -16
     return table_start, ((table_start + _ROW.size * segments + TAG_SIZE + 63) & -64) - TAG_SIZE
 
@@ -48,7 +47,7 @@ def _padded_size(lengths: Iterable[int]) -> int:
 
 
 class Fixed(NamedTuple):
-    """The first 64 bytes of an envelope, in range, not yet trusted, and what follows from them."""
+    """The first 64 bytes of an envelope, in range but not authentic, and the offsets they imply."""
 
     suite: Suite
     key_id: bytes
@@ -59,7 +58,7 @@ class Fixed(NamedTuple):
     table_start: int
     """The offset of the segment table."""
     head_size: int
-    """The offset of the header tag, which the tag vouches for."""
+    """The offset of the header tag, which covers all bytes before it."""
 
     @classmethod
     def of(
@@ -71,17 +70,17 @@ class Fixed(NamedTuple):
         total_size: int,
         codec: int,
     ) -> Self:
-        """Make one of what its bytes say."""
+        """Return the fields with the offsets that follow from them."""
         offsets = _offsets(metadata_size, segments)
         return cls(suite, key_id, metadata_size, segments, total_size, codec, *offsets)
 
     @property
     def body_size(self) -> int:
-        """Give the size of the segments with their padding."""
+        """The size of all segments with their padding, in bytes."""
         return self.total_size - self.head_size - 2 * TAG_SIZE
 
     def pack(self) -> bytes:
-        """Give the 64 bytes."""
+        """Return the 64 bytes."""
         return _FIXED.pack(
             MAGIC,
             VERSION,
@@ -97,10 +96,9 @@ class Fixed(NamedTuple):
 
 
 class Head(NamedTuple):
-    """All before the header tag, taken apart, not yet trusted.
+    """The fields before the header tag, not yet authentic.
 
-    `lengths` are the sizes of the segments as they are stored, `raw` as they are without the
-    codec, in bytes.
+    `lengths` are the stored sizes of the segments, `raw` their sizes without the codec, in bytes.
     """
 
     fixed: Fixed
@@ -120,16 +118,17 @@ def _not_sealed(start: bytes) -> NotSealedError:
 
 
 def left_over(count: int) -> str:
-    """Say that bytes follow the end of an envelope."""
+    """Return the message for bytes after the end of an envelope."""
     what = "byte follows" if count == 1 else "bytes follow"
     belongs = "belongs" if count == 1 else "belong"
     return f"{count} {what} the end of the envelope, which {belongs} to nothing"
 
 
 def parse_fixed(start: bytes) -> Fixed:
-    """Read the first 64 bytes and refuse what no envelope of this version has.
+    """Parse the first 64 bytes (step 2 of format.md, "Reading").
 
-    `start` is what the input begins with: 64 bytes, fewer only where it ends before.
+    `start` has 64 bytes, or fewer if the input ends there. Raise NotSealedError if it does not
+    begin as an envelope, MalformedError if a field is out of range for this version.
     """
     if len(start) < FIXED_SIZE:
         if not start:
@@ -168,7 +167,7 @@ def parse_fixed(start: bytes) -> Fixed:
 
 
 def parse_head(fixed: Fixed, head: bytes) -> Head:
-    """Take the `fixed.head_size` bytes before the header tag apart, and check their sums."""
+    """Parse the `fixed.head_size` bytes before the header tag, and check that the sizes add up."""
     metadata_end = FIXED_SIZE + fixed.metadata_size
     table_start = fixed.table_start
     table_end = table_start + _ROW.size * fixed.segments
@@ -193,9 +192,9 @@ def pack_head(
     lengths: Sequence[int],
     raw: Sequence[int] | None = None,
 ) -> Head:
-    """Lay out a head for segments of the given lengths in bytes; `head_bytes` packs it.
+    """Return the head for segments of the given lengths in bytes; `head_bytes` packs it.
 
-    `raw`: the lengths of the segments before they were compressed; None: they were not.
+    `raw`: their lengths before compression, or None if they are stored as they are.
     """
     codec, raw = (STORED, lengths) if raw is None else (ZSTD, raw)
     table = b"".join(map(_ROW.pack, lengths, raw))
@@ -208,7 +207,7 @@ def pack_head(
 
 
 def head_bytes(head: Head) -> bytes:
-    """Give the bytes of a head, up to where its tag follows."""
+    """Return the bytes of a head, up to its tag."""
     fixed = head.fixed
     start = (fixed.pack() + head.metadata).ljust(fixed.table_start, b"\0") + head.table
     return start.ljust(fixed.head_size, b"\0")

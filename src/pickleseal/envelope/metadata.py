@@ -72,7 +72,54 @@ class External(NamedTuple):
 
 
 class Metadata(NamedTuple):
-    """The fields of an envelope. All but `content` may be left out (None)."""
+    """The metadata of an envelope. All fields but `content` may be None.
+
+    Attributes
+    ----------
+    content : {"pickle", "joblib", "inventory"}
+        What the envelope holds.
+    source : {"dumped", "adopted"} or None
+        Whether the content was pickled when it was sealed, or was there before.
+    class_name : str or None
+        Module and qualified name of the object's class.
+    context : str or None
+        What the envelope is for.
+    created : int or None
+        When it was sealed, in Unix seconds.
+    expires : int or None
+        When loads begin to refuse it, in Unix seconds.
+    serial : int or None
+        The user's count of versions within the context.
+    versions : mapping of str to str, or None
+        Versions of Python and of the packages that the object uses.
+    imports : tuple of pairs of str, or None
+        The names that the pickle refers to: module and name, sorted.
+    imports_omitted : int or None
+        How many names there are, if they are too many to list.
+    raw_size : int or None
+        The size of joblib content when it is unpacked, in bytes.
+    external : External or None
+        The buffers that are kept outside the envelope.
+    info : mapping or None
+        Facts of the user's own.
+
+    See Also
+    --------
+    inspect : Read the metadata of a file.
+
+    Notes
+    -----
+    The fields are those of the format's reference, "Metadata".
+
+    Examples
+    --------
+    >>> import io
+    >>> from pickleseal import Key, Keyring, inspect, signed_dumps
+    >>> ring = Keyring(Key.generate())
+    >>> facts = inspect(io.BytesIO(signed_dumps(1, keyring=ring, serial=7)), keyring=ring)
+    >>> facts.metadata.content, facts.metadata.serial
+    ('pickle', 7)
+    """
 
     content: str
     source: str | None = None

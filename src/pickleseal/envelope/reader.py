@@ -16,7 +16,7 @@ from pickleseal.keys.keyring import Keyring
 
 
 class naming:  # noqa: N801 - used as `with naming(...)`, and a function of contextlib's costs more
-    """Put the name of what is read into each refusal."""
+    """Name the file in each SealError that is raised."""
 
     __slots__ = ("_name",)
 
@@ -101,7 +101,7 @@ def _last_tag(source: Source) -> bytes:
 
 
 def segments(payload: seal.Verified) -> list[memoryview]:
-    """Return the segments of a verified payload without their codec, each in its own memory."""
+    """Return the expanded segments of a verified payload, each in its own memory."""
     head = payload.head
     return expanded(head.fixed.codec, payload.stored, head.raw)
 

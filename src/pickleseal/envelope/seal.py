@@ -1,6 +1,6 @@
-"""Sealing and unsealing: the only maker of `Verified`.
+"""Seal an envelope and check its tags: the only maker of `Verified`.
 
-Pure: bytes, keys and digests in, bytes or a verdict out. The order of the checks is that of
+Pure: bytes, keys and digests in; bytes or an error out. The checks follow
 docs/reference/format.md, "Reading".
 """
 
@@ -16,9 +16,9 @@ from pickleseal.keys.keyring import Keyring
 
 
 class AuthenticHead(NamedTuple):
-    """A head whose tag holds: its sizes and metadata were sealed by the holder of `key`.
+    """A head whose tag holds: a holder of `key` sealed its sizes and metadata.
 
-    The body may still be another's. So a head can refuse an envelope and never accept one.
+    The body may still be forged, so a head can refuse an envelope and never accept one.
     """
 
     key: Key
@@ -31,14 +31,14 @@ class AuthenticHead(NamedTuple):
 
     @property
     def packed(self) -> tuple[int, ...] | None:
-        """Give the lengths of the segments without their codec, None where they have none."""
+        """The raw lengths of the segments; None if they are not compressed."""
         return None if self.fixed.codec == layout.STORED else self.raw
 
 
 class Payload(NamedTuple):
-    """What an envelope holds: its head, and its segments as they are stored.
+    """The content of an envelope: its head, and its segments as they are stored.
 
-    The first is the pickle stream, the rest are the buffers beside it.
+    The first segment is the pickle stream, the others are its out-of-band buffers.
     """
 
     head: AuthenticHead
@@ -52,7 +52,7 @@ class Payload(NamedTuple):
 
 
 Verified = NewType("Verified", Payload)
-"""A payload whose envelope tag holds. The unpickler takes nothing else."""
+"""A payload whose envelope tag holds. The unpickler takes no other type."""
 
 
 class SealedHead(NamedTuple):
@@ -62,10 +62,10 @@ class SealedHead(NamedTuple):
     head: layout.Head
     digest: bytes
     data: bytes
-    """The bytes that the envelope begins with, the header tag included."""
+    """The first bytes of the envelope, with the header tag."""
 
     def finish(self, leaves: Sequence[bytes]) -> bytes:
-        """Give the envelope tag (32 bytes), from the leaf digests of the body in order."""
+        """Return the envelope tag (32 bytes) for the leaf digests of the body, in order."""
         content = hashing.content_digest(
             self.key.suite,
             self.head.fixed.body_size,
@@ -79,10 +79,10 @@ class SealedHead(NamedTuple):
 def seal_head(
     key: Key, metadata: Metadata, lengths: Sequence[int], raw: Sequence[int] | None = None
 ) -> SealedHead:
-    """Begin an envelope under `key` for segments of the given lengths in bytes.
+    """Return the sealed head of an envelope for segments of the given lengths in bytes.
 
-    `raw`: their lengths before they were compressed; None: they were not. Raises MetadataError
-    for metadata that cannot be written.
+    `raw`: their lengths before compression, or None if they are stored as they are. Raise
+    MetadataError if the metadata do not fit the format.
     """
     head = layout.pack_head(key.suite, key.raw_id, metadata.encode(), lengths, raw)
     data = layout.head_bytes(head)
@@ -91,11 +91,11 @@ def seal_head(
 
 
 def open_head(fixed: layout.Fixed, data: bytes, keyring: Keyring) -> AuthenticHead:
-    """Check a header tag under the one key that the head names.
+    """Check a header tag under the one key that the head names (steps 4 to 6).
 
-    `data` is the head with its tag, `fixed.head_size + 32` bytes. Raises UnknownKeyError,
-    RevokedKeyError, BadSealError, MalformedError for a genuine head that breaks the format, and
-    ContextError where the ring binds the key to other contexts.
+    `data` is the head with its tag, `fixed.head_size + 32` bytes. Raise UnknownKeyError,
+    RevokedKeyError, BadSealError, MalformedError if an authentic head breaks the format, or
+    ContextError if the ring binds the key to other contexts.
     """
     key = keyring.opening_key(fixed.key_id, fixed.suite)
     size = fixed.head_size
@@ -123,10 +123,10 @@ def accept(
     segments: Sequence[memoryview],
     paddings: Sequence[memoryview],
 ) -> Verified:
-    """Check the envelope tag over a body, and vouch for the memory it was read into.
+    """Check the envelope tag over a body in memory (step 7), and return it as verified.
 
-    `leaves` are the digests of the body's leaves as they were read into `segments` and
-    `paddings`; nobody else may be able to write to that memory. Raises BadSealError.
+    `leaves` are the digests of the leaves as they were read into `segments` and `paddings`, memory
+    that nothing else may write to. The errors are those of `check_body`.
     """
     padded = not any(map(any, paddings))
     content = check_body(head, leaves, tag, padded=padded)
@@ -134,11 +134,11 @@ def accept(
 
 
 def check_body(head: AuthenticHead, leaves: Sequence[bytes], tag: bytes, *, padded: bool) -> bytes:
-    """Check the envelope tag over a body; give its content digest (32 bytes).
+    """Check the envelope tag over a body (step 7); return its content digest (32 bytes).
 
-    `leaves` are the digests of the body's leaves, `padded` tells whether all its padding is zero.
-    That the tag held says nothing of bytes that are read another time: `accept` vouches for memory.
-    Raises BadSealError, MalformedError for a padding that is not zero.
+    `leaves` are the digests of the body's leaves, `padded` whether all padding is zero. The result
+    says nothing of bytes that are read again later. Raise BadSealError, or MalformedError if the
+    padding is not zero.
     """
     content = hashing.content_digest(
         head.key.suite, head.fixed.body_size, head.fixed.codec, head.table, leaves

@@ -1,4 +1,4 @@
-"""Where an envelope is read from: bytes, a regular file, or any stream."""
+"""Read an envelope from bytes, a regular file, or any stream."""
 
 import io
 import os
@@ -27,12 +27,12 @@ from pickleseal.files.regular import WHOLE_SIZE, RegularFile, open_regular
 from pickleseal.keys.suite import Suite
 
 _LENT_SIZE = 1 << 18
-"""The most memory that a file object is given to read into, in bytes."""
+"""The largest buffer that a file object is given to read into, in bytes."""
 _PARALLEL = hasattr(os, "preadv")
 
 
 class Body(NamedTuple):
-    """A body in memory: its segments, the padding behind each, the digests of its leaves."""
+    """A body in memory: its segments, the padding after each, and the leaf digests."""
 
     segments: list[memoryview]
     paddings: list[memoryview]
@@ -40,44 +40,43 @@ class Body(NamedTuple):
 
 
 class Digests(NamedTuple):
-    """A body that was read and not kept: the digests of its leaves, whether its padding is zero."""
+    """A body that was read and not kept: its leaf digests, and whether all padding is zero."""
 
     leaves: list[bytes]
     padded: bool
 
 
 class Source(Protocol):
-    """Where one envelope is read from, once and in order."""
+    """The input of one envelope, read once and in order."""
 
     name: str | None
-    """What a person calls it, such as a path."""
+    """The name for messages, such as a path."""
     size: int | None
-    """How many bytes there are, where that is known."""
+    """The size of the input in bytes, if it is known."""
     exact: bool
-    """Whether the envelope must take all of them."""
+    """Whether the envelope must take all of the input."""
     stamp: Stamp | None
-    """What tells whether a path still leads to the file that was opened."""
+    """Identifies the file that was opened, to notice a replacement."""
 
     def pull(self, size: int) -> bytes:
-        """Give the next bytes, fewer than `size` only where the input ends."""
+        """Return the next bytes, fewer than `size` only at the end of the input."""
 
     def skip(self, size: int) -> None:
-        """Pass over the next bytes."""
+        """Skip the next bytes."""
 
     def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
-        """Give the segments of these lengths, which come next."""
+        """Read the body, of segments of these lengths."""
 
     def digests(self, suite: Suite, lengths: Sequence[int]) -> Digests:
-        """Hash the segments of these lengths, which come next, and keep nothing of them."""
+        """Hash the body, of segments of these lengths, without keeping it."""
 
 
 @contextmanager
 def open_source(file: Path | Readable) -> Iterator[Source]:
-    """Open what a load was given: a path, a binary file object, any object with `read`.
+    """Open the `file` argument of a load: a path, a binary file object, any object with `read`.
 
-    A path must lead to a regular file, and is opened once. A file object is read from
-    where it stands and left right after its envelope; where it is a real file it is read
-    as fast as its path.
+    A path must lead to a regular file, and is opened once. A file object is read from its
+    position and left right after the envelope; a real file is read as fast as its path.
     """
     if isinstance(file, str | os.PathLike):
         with open_path(text_path(file)) as (source, _):
@@ -101,7 +100,7 @@ def open_source(file: Path | Readable) -> Iterator[Source]:
 def open_path(
     path: str, *, follow: bool = True, folder: int | None = None
 ) -> Iterator[tuple["Source", os.stat_result]]:
-    """Open a path as one envelope, of which nothing may be left over; give what it was, too.
+    """Open a path as exactly one envelope; yield its status, too.
 
     `follow`, `folder`: as for `open_regular`.
     """
@@ -115,7 +114,7 @@ def open_path(
 
 
 class MemorySource:
-    """Bytes that nobody can change: the stream stays where it is, buffers are copied out."""
+    """Immutable bytes: the first segment is a view of them, the others are copies."""
 
     def __init__(self, data: bytes, name: str | None = None, *, exact: bool = True) -> None:
         self.name = name
@@ -126,17 +125,17 @@ class MemorySource:
         self._data = data
 
     def pull(self, size: int) -> bytes:
-        """Give the next bytes, fewer than `size` only where the input ends."""
+        """Return the next bytes, fewer than `size` only at the end of the input."""
         data = self._data[self.position : self.position + size]
         self.position += len(data)
         return data
 
     def skip(self, size: int) -> None:
-        """Pass over the next bytes."""
+        """Skip the next bytes."""
         self.position += size
 
     def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
-        """Give the segments of these lengths, which come next."""
+        """Read the body, of segments of these lengths."""
         view = memoryview(self._data)
         start = self.position
         segments: list[memoryview] = []
@@ -151,7 +150,7 @@ class MemorySource:
         return Body(segments, paddings, hashing.leaf_digests(suite, [body], len(body)))
 
     def digests(self, suite: Suite, lengths: Sequence[int]) -> Digests:
-        """Hash the segments of these lengths, which come next, and keep nothing of them."""
+        """Hash the body, of segments of these lengths, without keeping it."""
         start = self.position
         size = 0
         padded = True
@@ -184,7 +183,7 @@ def frozen(data: bytes | bytearray | memoryview) -> bytes:
 
 
 class FileSource:
-    """A regular file, read at offsets of our own: its position does not matter or move."""
+    """A regular file, read at offsets: its position is neither used nor moved."""
 
     def __init__(
         self, descriptor: int, start: int, size: int, name: str | None, *, exact: bool
@@ -198,7 +197,7 @@ class FileSource:
         self._start = start
 
     def pull(self, size: int) -> bytes:
-        """Give the next bytes, fewer than `size` only where the input ends."""
+        """Return the next bytes, fewer than `size` only at the end of the input."""
         data = bytearray()
         while len(data) < size:
             chunk = os.pread(
@@ -211,11 +210,11 @@ class FileSource:
         return bytes(data)
 
     def skip(self, size: int) -> None:
-        """Pass over the next bytes."""
+        """Skip the next bytes."""
         self.position += size
 
     def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
-        """Give the segments of these lengths, which come next."""
+        """Read the body, of segments of these lengths."""
         segments, paddings = _allocate(lengths)
         start = self._start + self.position
 
@@ -229,7 +228,7 @@ class FileSource:
         return Body(segments, paddings, leaves)
 
     def digests(self, suite: Suite, lengths: Sequence[int]) -> Digests:
-        """Hash the segments of these lengths, which come next, and keep nothing of them."""
+        """Hash the body, of segments of these lengths, without keeping it."""
         gaps = _Gaps(lengths)
         start = self._start + self.position
         room = threading.local()
@@ -248,7 +247,7 @@ class FileSource:
 
 
 class StreamSource:
-    """Any object with `readinto` or `read`: taken front to back, exactly one envelope."""
+    """Any object with `readinto` or `read`, read from front to back."""
 
     def __init__(
         self,
@@ -277,17 +276,17 @@ class StreamSource:
         self._room = memoryview(bytearray())
 
     def pull(self, size: int) -> bytes:
-        """Give the next bytes, fewer than `size` only where the input ends."""
+        """Return the next bytes, fewer than `size` only at the end of the input."""
         data = bytearray(size)
         return bytes(data[: self._fill(memoryview(data))])
 
     def skip(self, size: int) -> None:
-        """Pass over the next bytes."""
+        """Skip the next bytes."""
         for start in range(0, size, hashing.LEAF_SIZE):
             self.pull(min(size - start, hashing.LEAF_SIZE))
 
     def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
-        """Give the segments of these lengths, which come next."""
+        """Read the body, of segments of these lengths."""
         segments, paddings = _allocate(lengths)
         leaves = []
         for leaf in hashing.split(_interleaved(segments, paddings)):
@@ -298,7 +297,7 @@ class StreamSource:
         return Body(segments, paddings, leaves)
 
     def digests(self, suite: Suite, lengths: Sequence[int]) -> Digests:
-        """Hash the segments of these lengths, which come next, and keep nothing of them."""
+        """Hash the body, of segments of these lengths, without keeping it."""
         gaps = _Gaps(lengths)
         room = memoryview(bytearray(min(gaps.size, hashing.LEAF_SIZE)))
         leaves = []
@@ -322,7 +321,7 @@ class StreamSource:
         return done
 
     def _some(self, target: memoryview) -> int:
-        """Read once, into memory that the file object may keep: what it wrote is copied out."""
+        """Read once, into a buffer that the file object may keep; return a copy of the data."""
         data = self._read_into(min(len(target), _LENT_SIZE)) if self._readinto else None
         if data is None:
             data = cast("Callable[[int], Any]", self._read)(len(target))
@@ -336,7 +335,7 @@ class StreamSource:
         return len(data)
 
     def _read_into(self, size: int) -> memoryview | None:
-        """Return what `readinto` gives, or None where the file object has it in name alone."""
+        """Return what `readinto` reads, or None if the file object only claims to have it."""
         if len(self._room) < size:
             self._room = memoryview(bytearray(size))
         lent = self._room[:size]
@@ -362,7 +361,7 @@ class StreamSource:
 
 
 class _Gaps:
-    """Where the padding of a body of segments lies, as offsets in it."""
+    """The offsets of the padding in a body."""
 
     def __init__(self, lengths: Sequence[int]) -> None:
         self._starts: list[int] = []
@@ -374,7 +373,7 @@ class _Gaps:
             self._ends.append(self.size)
 
     def zero_in(self, leaf: memoryview, offset: int) -> bool:
-        """Tell whether all padding is zero in the leaf that begins at an offset."""
+        """Return whether all padding is zero in the leaf at an offset."""
         for number in range(bisect_right(self._ends, offset), len(self._ends)):
             start = self._starts[number] - offset
             if start >= len(leaf):
@@ -387,7 +386,7 @@ class _Gaps:
 def file_source(
     descriptor: int, start: int, size: int, name: str | None, *, exact: bool
 ) -> MemorySource | FileSource | StreamSource:
-    """Give the envelope that begins at an offset of a regular file; small ones are read at once.
+    """Return a source for the envelope at an offset of a regular file; small files are read whole.
 
     `size` is that of the whole file, in bytes.
     """
@@ -419,7 +418,7 @@ def _name_of(file: Any) -> str | None:  # noqa: ANN401 - any object
 
 
 def _allocate(lengths: Sequence[int]) -> tuple[list[memoryview], list[memoryview]]:
-    """Give fresh private memory for segments of these lengths, and for the padding of each."""
+    """Return fresh private memory for segments of these lengths, and for their padding."""
     segments = [fresh(length) for length in lengths]
     paddings = [memoryview(bytearray(layout.padding(length))) for length in lengths]
     return segments, paddings
@@ -428,16 +427,16 @@ def _allocate(lengths: Sequence[int]) -> tuple[list[memoryview], list[memoryview
 def _interleaved(
     segments: Sequence[memoryview], paddings: Sequence[memoryview]
 ) -> Iterator[memoryview]:
-    """Give each segment and what pads it, as they follow one another in a body."""
+    """Yield each segment and its padding, in the order of the body."""
     for segment, zeros in zip(segments, paddings, strict=True):
         yield segment
         yield zeros
 
 
 def envelope_at(file: RegularFile, offset: int, *, exact: bool = False) -> Source:
-    """Return the envelope that begins at an offset of an open file, in bytes.
+    """Return a source for the envelope at an offset (bytes) of an open file.
 
-    `exact`: nothing may follow it; otherwise what follows is left alone.
+    `exact`: nothing may follow it.
     """
     if offset == 0 and file.size <= WHOLE_SIZE:
         return MemorySource(file.read(0, file.size), file.path, exact=exact)
@@ -445,7 +444,7 @@ def envelope_at(file: RegularFile, offset: int, *, exact: bool = False) -> Sourc
 
 
 def envelopes_in(file: RegularFile) -> Iterator[Source]:
-    """Yield the envelopes that follow one another, at least one; nothing may follow the last."""
+    """Yield the envelopes of a file, at least one; nothing may follow the last."""
     offset = 0
     while (end := _next_envelope(file, offset)) is not None:
         yield envelope_at(file, offset)
@@ -464,7 +463,7 @@ def _next_envelope(file: RegularFile, offset: int) -> int | None:
 
 @contextmanager
 def open_envelopes(file: Path | Readable) -> Iterator[Iterator[Source]]:
-    """Open as `open_source` does; yield all envelopes of a path, of a file object the next."""
+    """Open like `open_source`; yield all envelopes of a path, or the next one of a file object."""
     if isinstance(file, str | os.PathLike):
         with RegularFile(text_path(file), follow=True) as opened:
             yield envelopes_in(opened)

@@ -1,4 +1,4 @@
-"""Where an envelope is written to: bytes, a path, or any stream."""
+"""Write an envelope: to bytes, a path, or any stream."""
 
 import io
 import os
@@ -29,7 +29,7 @@ Finish = Callable[[list[bytes]], bytes]
 def join_envelope(
     head: bytes, segments: Sequence[memoryview], finish: Finish, suite: Suite
 ) -> bytes:
-    """Give an envelope as bytes."""
+    """Return an envelope as bytes."""
     pieces = list(_padded(segments))
     size = sum(map(len, pieces))
     if len(segments) == 1:
@@ -61,13 +61,12 @@ def write_envelope(
 ) -> None:
     """Write an envelope to a path, atomically, or to any object with `write`.
 
-    `head`: the bytes it begins with. `segments`: the body, not yet padded. `finish` makes
-    the tag that closes it from the leaf digests. `durable`: wait until a path's file and
-    name are on disk. `seen`: replace a path only if it leads to the file that had this
-    stamp, unchanged; TargetError if not. Without it a file that this user may not write to
-    is not replaced: PermissionError. `mode`: that of a new file, less the umask.
-    `exclusive`: replace nothing; TargetError where a path has anything, a link too. On any error
-    a path is as it was, and a stream has no valid end.
+    `head` is its first bytes, `segments` the body without padding; `finish` returns the
+    envelope tag for the leaf digests. `durable`: wait until a path's file and name are on disk.
+    `seen`: replace a path only if it still leads to the unchanged file with this stamp, else
+    raise TargetError; without it, raise PermissionError for a file that this user may not write.
+    `mode`: of a new file, before the umask. `exclusive`: raise TargetError if the path exists,
+    even as a link. After an error a path is as it was, and a stream has no valid end.
     """
     if isinstance(file, str | os.PathLike):
         path = text_path(file)
@@ -96,10 +95,10 @@ def write_envelope(
 def _chunks(
     head: bytes, segments: Sequence[memoryview], finish: Finish, suite: Suite
 ) -> Iterator[bytes]:
-    """Give an envelope front to back, a leaf at a time.
+    """Yield an envelope from front to back, a leaf at a time.
 
-    One copy of each leaf is hashed and written, so that a buffer that another thread changes
-    meanwhile cannot make the two differ, and a writer may keep what it is given.
+    The bytes that are hashed are those that are written: a copy, since another thread may change
+    the buffer, and the file object may keep what it is given.
     """
     yield head
     leaves = []
@@ -124,9 +123,9 @@ def _write_file(
     finish: Finish,
     suite: Suite,
 ) -> int:
-    """Write an envelope at an offset of a regular file; give the offset right after it.
+    """Write an envelope at an offset of a regular file; return the offset after it.
 
-    Of each leaf one copy is hashed and written, as in `_chunks`.
+    Each leaf is copied once, hashed and written, as in `_chunks`.
     """
     body = start + len(head)
     size = sum(len(piece) for piece in _padded(segments))
@@ -167,7 +166,7 @@ def _put_all(file: Any, put: Callable[[Any], Any], data: bytes) -> None:  # noqa
 
 
 def _writes_anywhere(descriptor: int) -> bool:
-    """Tell whether writes go where they are told: in append mode they all go to the end."""
+    """Return whether a descriptor can be written at an offset: in append mode it cannot."""
     try:
         import fcntl  # noqa: PLC0415 - POSIX only
     except ImportError:

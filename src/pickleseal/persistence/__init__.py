@@ -1,1 +1,1 @@
-"""Dumping, loading and inspecting sealed objects."""
+"""Dump, load and inspect sealed objects."""

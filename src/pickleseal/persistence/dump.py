@@ -1,4 +1,7 @@
-"""signed_dump, signed_dumps, and pickle's own names beside them."""
+"""signed_dump, signed_dumps, and dump, dumps with pickle's signatures.
+
+The rule is docs/reference/format.md, "Writing".
+"""
 
 import functools
 import operator
@@ -47,38 +50,80 @@ def signed_dump(
     compress: Compress = None,
     durable: bool = True,
 ) -> None:
-    """Pickle an object into a file, sealed: who holds the key can tell that it is yours, unchanged.
+    """Pickle an object and write it to a file, sealed with your key.
 
-    obj: any object that pickle takes.
-    file: a path (str or os.PathLike), written atomically; or a binary file object, or
-        any object with `write`, which is left open.
-    protocol: pickle's, 0 to 5, or -1 for the highest. Default: 5, whose large buffers are
-        not copied whole.
-    fix_imports, buffer_callback: as in pickle. Buffers that the callback takes out lie
-        outside the envelope and are bound to it.
-    keyring: a Keyring or the path of a keyring's directory. Default: what PICKLESEAL_KEYRING
-        or PICKLESEAL_KEY name, else the user's own.
-    context: what the file is for, such as "fraud/v3" (1 to 255 bytes of UTF-8). A load
-        must name the same. Default: none.
-    serial: your count of versions of what the context names, 0 to 2^53 - 1, so that a load can
-        refuse an older one. Default: none.
-    expires: when loads begin to refuse it: a datetime with a time zone, or a timedelta from now
-        by the clock. Default: never.
-    info: facts of your own, such as metrics, kept in the sealed header: a dict of JSON
-        values without null, read by `inspect` without unpickling. NumPy's scalars are taken
-        as the Python values that they hold.
-    pickler: "pickle", or "cloudpickle" for lambdas and what `__main__` defines.
-    compress: "zstd", or a level from 1 (fast) to 22 (small), or ("zstd", level). "zstd" and True
-        are level 3. Default: no compression, which is the fastest way for arrays.
-    durable: wait until a path's file is on disk. Default True.
+    Parameters
+    ----------
+    obj : object
+        Any object that pickle takes.
+    file : str, os.PathLike or binary file object
+        A path, which is written atomically; or any object with `write`, which is left open.
+    protocol : int, optional
+        Of pickle: 0 to 5, or -1 for the highest. Default: 5, whose large buffers are not copied as
+        a whole.
+    fix_imports, buffer_callback : bool and callable, optional
+        As in `pickle.dump`. Buffers that the callback takes out lie outside the envelope and are
+        bound to it by their digest.
+    keyring : Keyring, str or os.PathLike, optional
+        A keyring or the path of its directory. Default: what PICKLESEAL_KEYRING or PICKLESEAL_KEY
+        name, else your own.
+    context : str, optional
+        What the file is for, such as "fraud/v3": 1 to 255 bytes of UTF-8. A load must name the
+        same. Default: none.
+    serial : int, optional
+        Your count of versions within the context, 0 to 2^53 - 1, so that a load can refuse an older
+        one. Default: none.
+    expires : datetime.datetime or datetime.timedelta, optional
+        When loads begin to refuse the file: a datetime with a time zone, or a time from now by the
+        clock. Default: never.
+    info : mapping, optional
+        Facts of your own, such as metrics: a dict of JSON values without null, in the sealed
+        header, where `inspect` reads it without unpickling. NumPy scalars are stored as Python
+        values.
+    pickler : {"pickle", "cloudpickle"}, default "pickle"
+        "cloudpickle" takes lambdas and what `__main__` defines.
+    compress : str, int or tuple, optional
+        "zstd", a level from 1 (fast) to 22 (small), or ("zstd", level). "zstd" and True are level
+        3. Default: no compression, which is the fastest for arrays.
+    durable : bool, default True
+        Wait until the file of a path is on disk.
 
-    Raises KeyringError where there is no key to seal with, MetadataError (a ValueError) for a
-    context, serial, time or info that cannot be sealed, TargetError for a path that is no regular
-    file, OSError where it cannot be written, and what pickling raises. On any error a path is as
-    it was before. Warns (MainModuleWarning) of names of `__main__`, which load only where
-    `__main__` defines them.
+    Raises
+    ------
+    KeyringError
+        If there is no key to seal with.
+    MetadataError
+        If the context, serial, time or info cannot be sealed. It is a ValueError.
+    TargetError
+        If a path leads to something other than a regular file.
+    OSError
+        If the file cannot be written. After any error a path is as it was before.
 
-    The layout is laid down in the written format.
+    Warns
+    -----
+    MainModuleWarning
+        If the pickle refers to names of `__main__`: it loads only where `__main__` defines them.
+
+    See Also
+    --------
+    signed_dumps : The same, to bytes.
+    signed_load : Load the object again.
+
+    Notes
+    -----
+    The layout is that of the format's reference, "Layout" and "Writing". What pickle raises passes
+    through.
+
+    Examples
+    --------
+    >>> import io
+    >>> from pickleseal import Key, Keyring, signed_dump, signed_load
+    >>> ring = Keyring(Key.generate())
+    >>> file = io.BytesIO()
+    >>> signed_dump({"depth": 3}, file, keyring=ring, context="fraud/v3")
+    >>> _ = file.seek(0)
+    >>> signed_load(file, keyring=ring, context="fraud/v3")
+    {'depth': 3}
     """
     head, segments = _seal(
         obj,
@@ -110,7 +155,43 @@ def signed_dumps(
     pickler: Pickler = "pickle",
     compress: Compress = None,
 ) -> bytes:
-    """Give what `signed_dump` would write, as bytes. The arguments and errors are the same."""
+    """Pickle an object and return it sealed, as bytes.
+
+    Parameters
+    ----------
+    obj : object
+        Any object that pickle takes.
+    protocol, fix_imports, buffer_callback : optional
+        As in `signed_dump`.
+    keyring, context, serial, expires, info, pickler, compress : optional
+        As in `signed_dump`.
+
+    Returns
+    -------
+    bytes
+        What `signed_dump` would write.
+
+    Raises
+    ------
+    KeyringError, MetadataError
+        As in `signed_dump`.
+
+    See Also
+    --------
+    signed_dump : The same, to a file.
+    signed_loads : Load the object again.
+
+    Notes
+    -----
+    The layout is that of the format's reference, "Layout" and "Writing".
+
+    Examples
+    --------
+    >>> from pickleseal import Key, Keyring, signed_dumps, signed_loads
+    >>> ring = Keyring(Key.generate())
+    >>> signed_loads(signed_dumps([1, 2], keyring=ring), keyring=ring)
+    [1, 2]
+    """
     head, segments = _seal(
         obj,
         protocol,
@@ -135,7 +216,37 @@ def dump(
     fix_imports: bool = True,
     buffer_callback: pickling.BufferCallback | None = None,
 ) -> None:
-    """Do as `pickle.dump` does, sealed: `signed_dump` with the key that is set up."""
+    """Pickle an object to a file, sealed, with the signature of `pickle.dump`.
+
+    It is `signed_dump` with the key that is set up.
+
+    Parameters
+    ----------
+    obj : object
+        Any object that pickle takes.
+    file : str, os.PathLike or binary file object
+        As in `signed_dump`.
+    protocol, fix_imports, buffer_callback : optional
+        As in `pickle.dump`.
+
+    See Also
+    --------
+    signed_dump : The same with a keyring, a context and more.
+
+    Notes
+    -----
+    The key is the one that PICKLESEAL_KEYRING or PICKLESEAL_KEY name, else your own.
+
+    Examples
+    --------
+    >>> import io
+    >>> import pickleseal
+    >>> file = io.BytesIO()
+    >>> pickleseal.dump([1, 2], file)
+    >>> _ = file.seek(0)
+    >>> pickleseal.load(file)
+    [1, 2]
+    """
     signed_dump(obj, file, protocol, fix_imports=fix_imports, buffer_callback=buffer_callback)
 
 
@@ -146,12 +257,41 @@ def dumps(
     fix_imports: bool = True,
     buffer_callback: pickling.BufferCallback | None = None,
 ) -> bytes:
-    """Do as `pickle.dumps` does, sealed: `signed_dumps` with the key that is set up."""
+    """Pickle an object to bytes, sealed, with the signature of `pickle.dumps`.
+
+    It is `signed_dumps` with the key that is set up.
+
+    Parameters
+    ----------
+    obj : object
+        Any object that pickle takes.
+    protocol, fix_imports, buffer_callback : optional
+        As in `pickle.dumps`.
+
+    Returns
+    -------
+    bytes
+        The envelope.
+
+    See Also
+    --------
+    signed_dumps : The same with a keyring, a context and more.
+
+    Notes
+    -----
+    The key is the one that PICKLESEAL_KEYRING or PICKLESEAL_KEY name, else your own.
+
+    Examples
+    --------
+    >>> import pickleseal
+    >>> pickleseal.loads(pickleseal.dumps([1, 2]))
+    [1, 2]
+    """
     return signed_dumps(obj, protocol, fix_imports=fix_imports, buffer_callback=buffer_callback)
 
 
 def now() -> int:
-    """Give the time that goes into an envelope: SOURCE_DATE_EPOCH if set, else the clock's."""
+    """Return the time of sealing in Unix seconds: SOURCE_DATE_EPOCH if set, else the clock's."""
     fixed = os.environ.get("SOURCE_DATE_EPOCH")
     if not fixed:
         return int(time.time())
@@ -247,13 +387,13 @@ def imports_of(names: pickling.Names) -> Imports:
 
 
 def serial_of(serial: SupportsIndex | None) -> int | None:
-    """Give a serial as a plain int: numpy has whole numbers too."""
+    """Return a serial as an int: it may be a NumPy integer."""
     if serial is None or isinstance(serial, int):
         return serial
     try:
         return operator.index(serial)
     except TypeError:
-        return cast("int", serial)  # and so it is refused with the other metadata
+        return cast("int", serial)  # it is refused with the other metadata
 
 
 def expiry(expires: datetime | timedelta | None, now: float) -> int | None:

@@ -1,4 +1,4 @@
-"""inspect and verify: what an envelope says of itself, and how much of that is vouched for."""
+"""inspect and verify: the metadata of an envelope, and how much of it is authentic."""
 
 import functools
 import time
@@ -23,28 +23,72 @@ File = Path | Readable
 
 
 class Status(StrEnum):
-    """How much of an envelope is vouched for."""
+    """How much of an envelope is authentic.
+
+    Notes
+    -----
+    The statuses are in the order of what is proved, from nothing to everything.
+
+    Examples
+    --------
+    >>> from pickleseal import Status
+    >>> [status.value for status in Status]
+    ['unverified', 'header', 'whole']
+    """
 
     UNVERIFIED = "unverified"
-    """Nothing: all that is shown is what the file claims."""
+    """Nothing is: all that is shown is what the file claims."""
     HEADER = "header"
-    """The header tag holds: what the file says of itself was sealed; its body is open."""
+    """The header tag holds: size and metadata were sealed. The body was not checked, or fails."""
     WHOLE = "whole"
     """The envelope tag holds: every byte is as it was sealed."""
 
 
 class Inspection(NamedTuple):
-    """What an envelope says of itself. Nothing of it was unpickled.
+    """The metadata of an envelope, and how much of it is authentic.
 
-    `status` tells how much of the rest is vouched for, and `problem` why it is not more.
-    `metadata` is None where not even a claim could be read; `digest` names the content of a
-    whole envelope. `size` is that of the whole envelope, `segments` are those of the pickle and its
-    buffers before they were compressed; `codec` is "stored" or "zstd". Sizes are in bytes, times
-    in Unix seconds.
+    Attributes
+    ----------
+    status : Status
+        How much is authentic.
+    problem : str or None
+        Why it is not more.
+    file : str or None
+        The name of the file.
+    key_id : str
+        32 hexadecimal digits.
+    suite : int
+        1 for SHA-256, 2 for BLAKE3.
+    size : int
+        Of the whole envelope, in bytes.
+    codec : str
+        "stored" or "zstd".
+    segments : tuple of int
+        The sizes of the pickle and its buffers before compression, in bytes.
+    metadata : Metadata or None
+        None if not even a claim could be read. Times are in Unix seconds.
+    digest : str or None
+        Of the content, if the envelope is whole.
+    others : tuple of Inspection
+        Those of the envelopes after the first, if a path has several. `status` and `problem` are
+        then those of the least authentic one; all else is of the first.
 
-    Where a path has several envelopes, one behind the other, `others` are those after the first.
-    `status` and `problem` are then those of the one that is the least vouched for, and all else is
-    of the first.
+    See Also
+    --------
+    inspect : Make one of a file.
+
+    Notes
+    -----
+    Nothing was unpickled to make it.
+
+    Examples
+    --------
+    >>> import io
+    >>> from pickleseal import Key, Keyring, inspect, signed_dumps
+    >>> ring = Keyring(Key.generate())
+    >>> facts = inspect(io.BytesIO(signed_dumps(1, keyring=ring)), keyring=ring)
+    >>> facts.metadata.class_name
+    'builtins.int'
     """
 
     status: Status
@@ -60,7 +104,7 @@ class Inspection(NamedTuple):
     others: tuple["Inspection", ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all of it as plain dicts and lists, ready for JSON, without what is not known."""
+        """Return all fields that are known as dicts and lists, ready for JSON."""
         metadata = {} if self.metadata is None else _plain(self.metadata)
         fields = {
             "status": self.status.value,
@@ -78,7 +122,7 @@ class Inspection(NamedTuple):
         return {name: value for name, value in fields.items() if value is not None}
 
     def rows(self) -> list[tuple[str, str]]:
-        """Give what a person wants to see, as names and printable texts, in reading order."""
+        """Return the rows of a table for people: names and printable texts."""
         metadata = self.metadata
         rows = [("status", _STATUS_TEXT[self.status])]
         if self.problem:
@@ -98,11 +142,11 @@ class Inspection(NamedTuple):
         return rows
 
     def objects_text(self) -> str:
-        """Say how many sealed objects the file has, where it has several."""
+        """Return the sentence on a file with several envelopes."""
         return f"{len(self.others) + 1} objects, one behind the other: a load by path refuses it"
 
     def _repr_html_(self) -> str:
-        """Show it in a notebook: a table in which every text is escaped."""
+        """Return an HTML table for notebooks, with every text escaped."""
         from html import escape  # noqa: PLC0415 - for notebooks alone
 
         colour = _STATUS_COLOUR[self.status]
@@ -117,27 +161,59 @@ class Inspection(NamedTuple):
 
 
 def inspect(file: File, *, keyring: Ring = None, header_only: bool = False) -> Inspection:
-    """Tell what an envelope says of itself and how much of that is vouched for; unpickle nothing.
+    """Read the metadata of an envelope and how much of it is authentic; unpickle nothing.
 
-    file: a path, of which all envelopes are looked at; or a binary file object, as for
-        `signed_load`.
-    keyring: a Keyring or the path of a keyring's directory. Default: as for `signed_load`.
-        Without the key it still tells what the file claims, marked as unverified.
-    header_only: read the head and not the body, for huge files. Default False.
+    Parameters
+    ----------
+    file : str, os.PathLike or binary file object
+        A path, of which all envelopes are read; or a file object, as for `signed_load`.
+    keyring : Keyring, str or os.PathLike, optional
+        A keyring or the path of its directory. Default: as for `signed_load`. Without the key the
+        result shows what the file claims, as unverified.
+    header_only : bool, default False
+        Do not read the body, for huge files.
 
-    Returns an Inspection. Raises NotSealedError or MalformedError for what is no envelope, OSError
-    where the file cannot be read; a seal that does not hold is told, not raised (`verify` raises).
+    Returns
+    -------
+    Inspection
+        A seal that does not hold is its `problem`, and no error.
+
+    Raises
+    ------
+    NotSealedError, MalformedError
+        If the file is not an envelope.
+    OSError
+        If the file cannot be read.
+
+    See Also
+    --------
+    verify : Raise an error if the seal does not hold.
+
+    Notes
+    -----
+    The tags are those of the format's reference, "Tags".
+
+    Examples
+    --------
+    >>> import io
+    >>> from pickleseal import Key, Keyring, inspect, signed_dumps
+    >>> ring = Keyring(Key.generate())
+    >>> facts = inspect(
+    ...     io.BytesIO(signed_dumps([1], keyring=ring, info={"auc": 0.9})), keyring=ring
+    ... )
+    >>> facts.status.value, facts.metadata.info
+    ('whole', {'auc': 0.9})
     """
-    return told(file, keyring=keyring, header_only=header_only)[0]
+    return inspect_with_error(file, keyring=keyring, header_only=header_only)[0]
 
 
-def told(
+def inspect_with_error(
     file: File, *, keyring: Ring, header_only: bool
 ) -> tuple[Inspection, SealError | KeyringError | None]:
-    """Do as `inspect` does, and give the error that its `problem` is the text of, too."""
+    """Do what `inspect` does; return the error behind its `problem`, too."""
     ring = functools.cache(lambda: find_keyring(keyring, to_open=True))
 
-    def look(source: Source) -> _Told:
+    def look(source: Source) -> _Answer:
         claimed = reader.read_head(source)
         try:
             head = claimed.authenticate(ring())
@@ -162,15 +238,49 @@ def verify(
     context: str | None = None,
     max_bytes: int | None = None,
 ) -> Inspection:
-    """Return the facts of an envelope whose seal holds over every byte, or raise; unpickle nothing.
+    """Check that the seal of an envelope holds over every byte, without unpickling.
 
-    file: a path, whose envelopes must all hold if it has several, though a load of the path would
-        refuse it (the Inspection tells); or a binary file object, as for `signed_load`.
-    keyring, max_bytes: as for `signed_load`.
-    context: what the file must have been sealed for. Default: any; the Inspection tells.
+    Parameters
+    ----------
+    file : str, os.PathLike or binary file object
+        A path, whose envelopes must all hold if it has several (`others` of the result; a load of
+        such a path is refused); or a file object, as for `signed_load`.
+    keyring : Keyring, str or os.PathLike, optional
+        As in `signed_load`.
+    context : str, optional
+        What the file must have been sealed for. Default: any; the result shows it.
+    max_bytes : int, optional
+        As in `signed_load`.
 
-    Returns an Inspection of status WHOLE. Raises a SealError for all that is refused, KeyringError
-    where there is no key, OSError where the file cannot be read.
+    Returns
+    -------
+    Inspection
+        Its status is WHOLE.
+
+    Raises
+    ------
+    SealError
+        If the file is refused; its subclasses in `pickleseal.errors` say why.
+    KeyringError
+        If there is no key.
+    OSError
+        If the file cannot be read.
+
+    See Also
+    --------
+    inspect : Report a seal that does not hold instead of raising.
+
+    Notes
+    -----
+    The checks are in the order of the format's reference, "Reading", up to step 7.
+
+    Examples
+    --------
+    >>> import io
+    >>> from pickleseal import Key, Keyring, signed_dumps, verify
+    >>> ring = Keyring(Key.generate())
+    >>> verify(io.BytesIO(signed_dumps([1], keyring=ring)), keyring=ring).status.value
+    'whole'
     """
     with open_envelopes(file) as sources:
         return verify_opened(sources, keyring=keyring, context=context, max_bytes=max_bytes)
@@ -183,7 +293,7 @@ def verify_opened(
     context: str | None = None,
     max_bytes: int | None = None,
 ) -> Inspection:
-    """Do as `verify` does, with the envelopes of a file that is open."""
+    """Do what `verify` does, with the envelopes of an open file."""
     ring = functools.cache(lambda: find_keyring(keyring, to_open=True))
 
     def check(head: seal.AuthenticHead) -> None:
@@ -193,19 +303,19 @@ def verify_opened(
             context=head.metadata.context if context is None else normalize_context(context),
         )
 
-    def look(source: Source) -> _Told:
+    def look(source: Source) -> _Answer:
         payload = reader.read(source, ring, check=check, max_bytes=max_bytes)
         return of_whole(payload.head, source.name, payload.digest), None
 
     return _all_of(sources, look)[0]
 
 
-_Told = tuple[Inspection, SealError | KeyringError | None]
+_Answer = tuple[Inspection, SealError | KeyringError | None]
 
 
-def _all_of(sources: Iterator[Source], look: Callable[[Source], _Told]) -> _Told:
-    """Look at each envelope of a path, or at the next one of a file object; return one answer."""
-    answers: list[_Told] = []
+def _all_of(sources: Iterator[Source], look: Callable[[Source], _Answer]) -> _Answer:
+    """Return one answer for all envelopes of a path, or for the next one of a file object."""
+    answers: list[_Answer] = []
     for source in sources:
         try:
             with reader.naming(source.name):
@@ -225,7 +335,7 @@ def _all_of(sources: Iterator[Source], look: Callable[[Source], _Told]) -> _Told
     return joined, why
 
 
-_ORDER = tuple(Status)  # what is vouched for the least comes first
+_ORDER = tuple(Status)  # the least authentic comes first
 
 
 def claims(head: reader.ClaimedHead, name: str | None, problem: str) -> Inspection:
@@ -247,12 +357,12 @@ def claims(head: reader.ClaimedHead, name: str | None, problem: str) -> Inspecti
 
 
 def of_head(head: seal.AuthenticHead, name: str | None, problem: str | None) -> Inspection:
-    """Tell what a genuine head says of its envelope, and why its body is not vouched for."""
+    """Return the facts of an authentic head, and why its body is not authentic."""
     return _inspection(Status.HEADER, head, name, problem, None)
 
 
 def of_whole(head: seal.AuthenticHead, name: str | None, digest: str) -> Inspection:
-    """Tell what an envelope says of itself whose envelope tag holds; `digest` names its content."""
+    """Return the facts of an envelope whose envelope tag holds."""
     return _inspection(Status.WHOLE, head, name, None, digest)
 
 

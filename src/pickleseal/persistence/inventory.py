@@ -1,6 +1,6 @@
-"""An inventory: a sealed list of artifacts, each by the digests of its content and metadata.
+"""An inventory: a sealed list of artifacts with the digests of their content and metadata.
 
-docs/reference/inventory.md is the rule. It is text, never a pickle, and is never unpickled.
+The rule is docs/reference/inventory.md. It is text, and is never unpickled.
 """
 
 import hashlib
@@ -17,11 +17,11 @@ CONTENT = "inventory"
 
 
 class Item(NamedTuple):
-    """One artifact of a list.
+    """One artifact of an inventory.
 
-    `digest` names its content, `metadata` is the SHA-256 of its metadata as they stand in the
-    envelope (64 hexadecimal digits), which hold its context, serial and time. Those stand here too,
-    to be compared. An unsealed artifact has the SHA-256 of its file as its digest, and no metadata.
+    `digest` is that of its content, `metadata` the SHA-256 of its metadata as the envelope has them
+    (64 hexadecimal digits). Context, serial and time are repeated here for comparisons. An unsealed
+    artifact has the SHA-256 of its file as its digest, and no metadata.
     """
 
     path: str
@@ -33,7 +33,7 @@ class Item(NamedTuple):
 
     @classmethod
     def of(cls, path: str, digest: str, metadata: Metadata) -> Self:
-        """Make the item of an artifact whose seal holds."""
+        """Return the item of a verified artifact."""
         return cls(
             path,
             digest,
@@ -45,20 +45,20 @@ class Item(NamedTuple):
 
 
 class Inventory(NamedTuple):
-    """What lay where, when: `created` is in Unix seconds."""
+    """The artifacts at some paths at one time; `created` is in Unix seconds."""
 
     created: int
     items: tuple[Item, ...]
 
     def encode(self) -> bytes:
-        """Write the text of an inventory: a line of JSON for itself, and one for each item."""
+        """Return the text: a line of JSON for the inventory, and one for each item."""
         lines: list[dict[str, Any]] = [{"format": FORMAT, "created": self.created}]
         lines += [{k: v for k, v in item._asdict().items() if v is not None} for item in self.items]
         return "".join(json.dumps(line) + "\n" for line in lines).encode("ascii")
 
     @classmethod
     def decode(cls, text: bytes) -> Self:
-        """Read the text of an inventory. Raises MalformedError for what is none."""
+        """Parse the text of an inventory. Raise MalformedError if it is not one."""
         lines = text.split(b"\n")
         if lines.pop() != b"":
             raise MalformedError("it is no inventory: its last line is cut off")
@@ -70,12 +70,12 @@ class Inventory(NamedTuple):
         return cls(first["created"], tuple(_item(n, line) for n, line in enumerate(rest, 2)))
 
     def known(self) -> frozenset[tuple[str, str]]:
-        """Give the digests of content and of metadata of all that is listed as sealed."""
+        """Return the content and metadata digests of all sealed items."""
         return frozenset((item.digest, item.metadata) for item in self.items if item.metadata)
 
 
 def metadata_digest(metadata: Metadata) -> str:
-    """Give the SHA-256 of metadata in their canonical form, in hexadecimal digits."""
+    """Return the SHA-256 of metadata in canonical form, in hexadecimal digits."""
     return hashlib.sha256(metadata.encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Sealing an inventory of artifacts, and reading a sealed one again."""
+"""Write and read sealed inventories."""
 
 import hashlib
 import os
@@ -18,15 +18,15 @@ from pickleseal.persistence.dump import now
 from pickleseal.persistence.inventory import CONTENT, Inventory
 
 MAX_SIZE = 1 << 30
-"""A list of more bytes is not read."""
+"""The largest inventory that is read, in bytes."""
 
 
 def write_inventory(
     inventory: Inventory, path: str, *, keyring: Keyring, context: str | None = None
 ) -> str:
-    """Seal a list under the primary key of a ring and write it to a path, atomically.
+    """Seal an inventory under the primary key of a ring, and write it to a path atomically.
 
-    Returns the SHA-256 of the file, in hexadecimal digits.
+    Return the SHA-256 of the file, in hexadecimal digits.
     """
     sealed_for = None if context is None else normalize_context(context)
     key = keyring.sealing_key(context=sealed_for, now=time.time())
@@ -39,7 +39,7 @@ def write_inventory(
 
 
 class Read(NamedTuple):
-    """An inventory that was read, the id of the key that sealed it, and what it is sealed for."""
+    """An inventory with the id of the key that sealed it, and its context."""
 
     inventory: Inventory
     key_id: str
@@ -49,11 +49,11 @@ class Read(NamedTuple):
 def read_inventory(
     path: str | os.PathLike[str], *, keyring: Keyring, sha256: str | None = None
 ) -> Read:
-    """Read a sealed list.
+    """Read a sealed inventory.
 
-    `sha256`: the SHA-256 that its file must have (64 hexadecimal digits), from where a thief of
-    keys could not change it. `keyring` may then be one in which revoked keys open again. Raises a
-    SealError where the file is another one, is not sealed, or is no inventory.
+    `sha256`: the SHA-256 that its file must have (64 hexadecimal digits), kept where a thief of
+    keys cannot change it. `keyring` may then be one in which revoked keys open again. Raise a
+    SealError if the file is another one, is not sealed, or is no inventory.
     """
     with open_source(path) as opened, reader.naming(opened.name):
         payload = reader.read(
@@ -73,11 +73,11 @@ def read_inventory(
 
 
 def _vouched_for(source: Source, sha256: str) -> MemorySource:
-    """Read a whole envelope, if it has the SHA-256 that was given."""
+    """Read a whole envelope. Raise BadSealError if it does not have the given SHA-256."""
     start = source.pull(layout.FIXED_SIZE)
     total = layout.parse_fixed(start).total_size
     reader.check_size(total, MAX_SIZE)
-    data = start + source.pull(total - len(start) + 1)  # one more shows that more follows
+    data = start + source.pull(total - len(start) + 1)  # one more, to notice bytes after the end
     if hashlib.sha256(data).hexdigest() != sha256.strip().lower():
         raise BadSealError("its SHA-256 is not the one that was given: it is another file")
     return MemorySource(data, source.name)

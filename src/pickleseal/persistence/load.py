@@ -1,6 +1,8 @@
-"""signed_load, signed_loads, and pickle's own names beside them: the order of a load's checks.
+"""signed_load, signed_loads, and load, loads with pickle's signatures.
 
-The steps are those of docs/reference/format.md, "Reading".
+The order of a load's checks is that of docs/reference/format.md, "Reading": `open_source` takes
+step 1, `reader.read_head` steps 2 to 4, `seal.open_head` steps 4 and 5, `LoadPolicy.check_head`
+step 6, `reader.read_body` and `LoadPolicy.check_content` step 7, `pickling.restore` step 8.
 """
 
 import functools
@@ -47,36 +49,86 @@ def signed_load(
     on_mismatch: OnMismatch = "warn",
     max_bytes: int | None = None,
 ) -> Any:  # noqa: ANN401 - what was sealed
-    """Load an object whose seal holds under a key of yours; refuse all else before unpickling.
+    """Load an object from a file whose seal holds under a key of yours.
 
-    file: a path to one envelope; or a binary file object, or any object with `read` or
-        `readinto`, from which exactly one envelope is taken.
-    fix_imports, encoding, errors: as in pickle, for pickles of Python 2.
-    buffers: the buffers that the dump's `buffer_callback` took out, in their order. They
-        are checked against the seal first.
-    keyring: a Keyring or the path of a keyring's directory. Default: as for `signed_dump`.
-    context: what the file must have been sealed for. Default: none, and then a file that
-        was sealed for one is refused.
-    min_serial: refuse a file whose serial is lower, or that has none. Default: any.
-    pins: the path of a file that remembers, for each context, the highest serial that was loaded
-        and its content, and so refuses an older one; it is written when the load is
-        done. Default: what PICKLESEAL_PINS names, else none.
-    max_age: refuse a file that was sealed longer ago (a timedelta), or that says it was sealed
-        over a minute from now. Default: any.
-    expect: the one content to accept, `ps<suite>:` and 64 hexadecimal digits, as `inspect` tells
-        it. Default: any.
-    allow: what the pickle may refer to: modules, with all below them ("sklearn"), and single names
-        ("builtins.set"), as they are called today. Default: what was recorded when it was sealed.
-    on_mismatch: what to do where Python or a package differs from the version sealed with:
-        "warn" (default), "raise", or "ignore".
-    max_bytes: refuse an envelope of more bytes, or one that would expand to more. Default: no
-        bound.
+    Anything else is refused before it reaches the unpickler.
 
-    Raises a SealError, which is a pickle.UnpicklingError, for all that is refused (its
-    subclasses in pickleseal.errors tell why), KeyringError where there is no key, OSError
-    where the file cannot be read, and what the object's own classes raise while unpickling.
+    Parameters
+    ----------
+    file : str, os.PathLike or binary file object
+        A path to one envelope; or any object with `read` or `readinto`, from which exactly one
+        envelope is taken.
+    fix_imports, encoding, errors : optional
+        As in `pickle.load`, for pickles of Python 2.
+    buffers : iterable, optional
+        The buffers that the dump's `buffer_callback` took out, in their order. They are checked
+        against the seal first.
+    keyring : Keyring, str or os.PathLike, optional
+        A keyring or the path of its directory. Default: as for `signed_dump`.
+    context : str, optional
+        What the file must have been sealed for. Default: none; a file sealed for a context is
+        refused.
+    min_serial : int, optional
+        Refuse a file with a lower serial, or without one. Default: any.
+    pins : str or os.PathLike, optional
+        The path of a file that remembers the highest serial loaded for each context, and its
+        content, so that an older one is refused. It is written after the load. Default: what
+        PICKLESEAL_PINS names, else none.
+    max_age : datetime.timedelta, optional
+        Refuse a file that was sealed longer ago, or whose time of sealing is over a minute in the
+        future. Default: any.
+    expect : str, optional
+        The only digest to accept: `ps<suite>:` and 64 hexadecimal digits, as `inspect` shows it.
+        Default: any.
+    allow : iterable of str, optional
+        What the pickle may refer to: modules with all below them ("sklearn"), and single names
+        ("builtins.set"), as they are called in Python 3. Default: the names that were recorded when
+        it was sealed.
+    on_mismatch : {"warn", "raise", "ignore"}, default "warn"
+        What to do if Python or a package differs from the version sealed with.
+    max_bytes : int, optional
+        Refuse an envelope of more bytes, or one that would expand to more. Default: no bound.
 
-    The order of the checks is laid down in the written format, "Reading".
+    Returns
+    -------
+    object
+        The object that was sealed.
+
+    Raises
+    ------
+    SealError
+        If the file is refused; its subclasses in `pickleseal.errors` say why. It is a
+        pickle.UnpicklingError.
+    KeyringError
+        If there is no key.
+    PinsError
+        If the file of pins cannot be used.
+    OSError
+        If the file cannot be read.
+
+    Warns
+    -----
+    VersionMismatchWarning
+        For each package that differs, if `on_mismatch` is "warn".
+
+    See Also
+    --------
+    signed_loads : The same, from bytes.
+    verify : Check a file without unpickling it.
+
+    Notes
+    -----
+    The checks are in the order of the format's reference, "Reading". What the object's own classes
+    raise while they are unpickled passes through.
+
+    Examples
+    --------
+    >>> import io
+    >>> from pickleseal import Key, Keyring, signed_dumps, signed_load
+    >>> ring = Keyring(Key.generate())
+    >>> file = io.BytesIO(signed_dumps([1, 2], keyring=ring, serial=7))
+    >>> signed_load(file, keyring=ring, min_serial=7)
+    [1, 2]
     """
     policy = _policy(
         context=context,
@@ -120,10 +172,43 @@ def signed_loads(
     on_mismatch: OnMismatch = "warn",
     max_bytes: int | None = None,
 ) -> Any:  # noqa: ANN401 - what was sealed
-    """Load an object from the bytes of one envelope, as `signed_load` does from a file.
+    """Load an object from the bytes of one envelope.
 
-    data: any bytes-like object. One that could change is copied before it is checked.
-    The other arguments and the errors are those of `signed_load`.
+    Parameters
+    ----------
+    data : bytes, bytearray or memoryview
+        Any bytes-like object. A mutable one is copied before it is checked.
+    fix_imports, encoding, errors, buffers : optional
+        As in `signed_load`.
+    keyring, context, min_serial, pins, max_age : optional
+        As in `signed_load`.
+    expect, allow, on_mismatch, max_bytes : optional
+        As in `signed_load`.
+
+    Returns
+    -------
+    object
+        The object that was sealed.
+
+    Raises
+    ------
+    SealError, KeyringError, PinsError
+        As in `signed_load`.
+
+    See Also
+    --------
+    signed_load : The same, from a file.
+
+    Notes
+    -----
+    The checks are in the order of the format's reference, "Reading".
+
+    Examples
+    --------
+    >>> from pickleseal import Key, Keyring, signed_dumps, signed_loads
+    >>> ring = Keyring(Key.generate())
+    >>> signed_loads(signed_dumps([1, 2], keyring=ring), keyring=ring)
+    [1, 2]
     """
     policy = _policy(
         context=context,
@@ -155,7 +240,37 @@ def load(
     errors: str = "strict",
     buffers: Iterable[Any] | None = None,
 ) -> Any:  # noqa: ANN401 - what was sealed
-    """Do as `pickle.load` does, for what is sealed: `signed_load` with the key that is set up."""
+    """Load a sealed object from a file, with the signature of `pickle.load`.
+
+    It is `signed_load` with the key that is set up.
+
+    Parameters
+    ----------
+    file : str, os.PathLike or binary file object
+        As in `signed_load`.
+    fix_imports, encoding, errors, buffers : optional
+        As in `pickle.load`.
+
+    Returns
+    -------
+    object
+        The object that was sealed.
+
+    See Also
+    --------
+    signed_load : The same with a keyring, a context and more.
+
+    Notes
+    -----
+    A file that was sealed for a context is refused: name it to `signed_load`.
+
+    Examples
+    --------
+    >>> import io
+    >>> import pickleseal
+    >>> pickleseal.load(io.BytesIO(pickleseal.dumps([1, 2])))
+    [1, 2]
+    """
     return signed_load(
         file, fix_imports=fix_imports, encoding=encoding, errors=errors, buffers=buffers
     )
@@ -170,7 +285,36 @@ def loads(
     errors: str = "strict",
     buffers: Iterable[Any] | None = None,
 ) -> Any:  # noqa: ANN401 - what was sealed
-    """Do as `pickle.loads` does, for what is sealed: `signed_loads` with the key that is set up."""
+    """Load a sealed object from bytes, with the signature of `pickle.loads`.
+
+    It is `signed_loads` with the key that is set up.
+
+    Parameters
+    ----------
+    data : bytes, bytearray or memoryview
+        Any bytes-like object.
+    fix_imports, encoding, errors, buffers : optional
+        As in `pickle.loads`.
+
+    Returns
+    -------
+    object
+        The object that was sealed.
+
+    See Also
+    --------
+    signed_loads : The same with a keyring, a context and more.
+
+    Notes
+    -----
+    An envelope that was sealed for a context is refused: name it to `signed_loads`.
+
+    Examples
+    --------
+    >>> import pickleseal
+    >>> pickleseal.loads(pickleseal.dumps([1, 2]))
+    [1, 2]
+    """
     return signed_loads(
         data, fix_imports=fix_imports, encoding=encoding, errors=errors, buffers=buffers
     )
@@ -181,7 +325,7 @@ def _no_pin() -> pin_rules.Pin | None:
 
 
 class LoadPolicy(NamedTuple):
-    """What a load asks of an envelope beyond a seal that holds. An audit asks through it, too.
+    """What a load asks of an envelope beyond a seal that holds. An audit judges by it, too.
 
     `context` is in normal form, `max_age` in seconds. `pin` returns what was remembered of that
     context, from one reading of the file.

@@ -1,6 +1,6 @@
-"""A file of pins: read before a load, and written after it. No other act writes one.
+"""The file of pins: read before a load unpickles, and written after it.
 
-docs/reference/pins.md is the rule. Nobody else may be able to change the file, as with keys.
+The rule is docs/reference/pins.md. As with keys, nobody else may be able to change the file.
 """
 
 import os
@@ -21,15 +21,15 @@ _MAX_SIZE = 16 << 20
 
 
 class PinFile(NamedTuple):
-    """The pins that one file holds; a file that is not there holds none."""
+    """The pins in one file; a missing file holds none."""
 
     path: Path
-    """Where it really lies: what is checked, locked and replaced is one and the same."""
+    """Resolved, so that the file that is checked is the one that is locked and replaced."""
 
     def read(self) -> dict[str, Pin]:
-        """Give all pins, by their context. Raises PinsError for a file that cannot be used."""
+        """Return all pins by context. Raise PinsError if the file cannot be used."""
         try:
-            # First, since what is said below of such a thing is meant for a keyring's folder.
+            # First, since read_guarded words this for a keyring's folder.
             if not stat.S_ISREG(os.stat(self.path).st_mode):
                 raise self._unusable("it is no regular file")
             text = permissions.read_guarded(
@@ -51,11 +51,11 @@ class PinFile(NamedTuple):
             raise self._unusable(str(error)) from None
 
     def note(self, context: str, found: Pin) -> None:
-        """Remember an artifact that was loaded, unless a newer one was remembered meanwhile."""
+        """Record a loaded artifact, unless another process recorded a newer one."""
         try:
             with locked(self._lock()):
                 held = self.read()
-                # Another one may have been loaded meanwhile.
+                # Another process may have loaded one since the pin was read.
                 pins.check_whole(found, held.get(context), context, str(self.path))
                 if pins.is_newer(found, held.get(context)):
                     self._write({**held, context: found})
@@ -63,7 +63,7 @@ class PinFile(NamedTuple):
             raise self._unusable(error.strerror or str(error)) from None
 
     def forget(self, contexts: Iterable[str]) -> list[str]:
-        """Forget the pins of some contexts; give those that had one."""
+        """Remove the pins of some contexts; return the contexts that had one."""
         with locked(self._lock()):
             held = self.read()
             gone = [context for context in dict.fromkeys(contexts) if context in held]
@@ -87,7 +87,7 @@ class PinFile(NamedTuple):
 
 
 def find_pins(given: str | os.PathLike[str] | None = None) -> PinFile | None:
-    """Give the file of pins to use: the one given, or the one that PICKLESEAL_PINS names."""
+    """Return the file of pins: the given one, or the one that PICKLESEAL_PINS names."""
     path = variables.pins() if given is None else given
     if path is None:
         return None
@@ -99,7 +99,7 @@ def find_pins(given: str | os.PathLike[str] | None = None) -> PinFile | None:
     check_path(path)
     given_path = os.path.expanduser(path)
     try:
-        # A link in a folder of others' could lead anywhere tomorrow.
+        # Whoever may write to the folder can replace a link in it.
         permissions.check_folders(Path(os.path.realpath(os.path.dirname(given_path) or os.curdir)))
     except KeyPermissionError as error:
         raise PinsError(f"the file of pins {shown(given_path)} cannot be used: {error}") from None

@@ -1,6 +1,6 @@
-"""Pins: for each context, the newest serial that was loaded, and what it was loaded with.
+"""Pins: the newest serial that was loaded for each context, and its content.
 
-docs/reference/pins.md is the rule. Pure: texts and metadata in, judgements out.
+The rule is docs/reference/pins.md. Pure: texts and metadata in; pins or an error out.
 """
 
 import json
@@ -20,7 +20,7 @@ FORMAT = "pickleseal-pins-1"
 class Pin(NamedTuple):
     """The newest artifact of a context that was loaded.
 
-    `digest` names its content, `metadata` is the SHA-256 of its metadata (64 hexadecimal digits).
+    `digest` is that of its content, `metadata` the SHA-256 of its metadata (64 hexadecimal digits).
     """
 
     serial: int
@@ -29,16 +29,16 @@ class Pin(NamedTuple):
 
     @classmethod
     def of(cls, metadata: Metadata, digest: str) -> Self | None:
-        """Give the pin of an artifact that is whole; None for one without context or serial."""
+        """Return the pin of a verified artifact, or None if it has no context or no serial."""
         if metadata.context is None or metadata.serial is None:
             return None
         return cls(metadata.serial, digest, metadata_digest(metadata))
 
 
 def check_head(metadata: Metadata, pin: Pin | None, path: str | None) -> None:
-    """Return if a genuine head is not of an artifact that is older than the pin, if any.
+    """Raise RollbackError if an authentic head has a lower serial than the pin, or none.
 
-    `path`: of the file of pins, to be named.
+    `path`: the file of pins, for the message.
     """
     if pin is None:
         return
@@ -55,12 +55,11 @@ def check_head(metadata: Metadata, pin: Pin | None, path: str | None) -> None:
 
 
 def check_whole(found: Pin | None, pin: Pin | None, context: str | None, path: str | None) -> None:
-    """Return if a whole artifact is not another one of the pin's serial.
+    """Raise RollbackError if a verified artifact has the pin's serial and another content.
 
-    `context` and `path`, of the file of pins, are named where it is.
-
-    One that was sealed anew is the same: its content is, or, under a key of another suite, where
-    the same content has another name, its metadata are. Those alone do not tell another content.
+    `context` and `path`, the file of pins, are for the message. A resealed artifact is the same:
+    it has the same content digest or, under a key of another suite, whose digests differ, the same
+    metadata.
     """
     if found is None or pin is None or found.serial != pin.serial:
         return
@@ -75,7 +74,7 @@ def check_whole(found: Pin | None, pin: Pin | None, context: str | None, path: s
 
 
 def _way_out(context: str | None, path: str | None) -> str:
-    """Give the command for a pin that is no longer right, as a shell takes it."""
+    """Return the sentence with the command that removes a pin, quoted for a shell."""
     where = shlex.quote(path) if path and path.isprintable() else "FILE"
     named = context is not None and context.isprintable() and not context.startswith("-")
     what = shlex.quote(context) if context and named else "CONTEXT"
@@ -83,18 +82,18 @@ def _way_out(context: str | None, path: str | None) -> str:
 
 
 def is_newer(found: Pin, pin: Pin | None) -> bool:
-    """Tell whether an artifact takes the place of a pin."""
+    """Return whether an artifact replaces a pin."""
     return pin is None or (found.serial >= pin.serial and found != pin)
 
 
 def encode(pins: Mapping[str, Pin]) -> bytes:
-    """Write the text of a file of pins."""
+    """Return the text of a file of pins."""
     listed = {context: pin._asdict() for context, pin in sorted(pins.items())}
     return (json.dumps({"format": FORMAT, "pins": listed}, indent=1) + "\n").encode("ascii")
 
 
 def decode(text: bytes) -> dict[str, Pin]:
-    """Read the text of a file of pins. Raises PinsError for what is none."""
+    """Parse the text of a file of pins. Raise PinsError if it is not one."""
     try:
         value = parse_json(text.decode("ascii"))
     except ValueError:
