@@ -341,15 +341,17 @@ class LoadPolicy(NamedTuple):
     pin: Callable[[], pin_rules.Pin | None] = _no_pin
 
     def check_head(self, metadata: Metadata, now: float) -> None:
-        """Check an authentic head before the body is read, at `now` (Unix seconds).
+        """Check an authentic head at `now` (Unix seconds), before the body is read.
 
-        format.md, "Reading", step 6, in its order.
+        The checks and their order are those of format.md, "Reading", step 6.
         """
         rules.check_context(metadata.context, self.context)
         rules.check_expiry(metadata, now)
         rules.check_age(metadata, self.max_age, now)
         rules.check_serial(metadata, self.min_serial)
-        pin_rules.check_head(metadata, self.pin(), self._pins_path)
+        pin = self.pin()
+        if pin is not None:
+            pin_rules.check_head(metadata, pin, self._pins_path)
         rules.check_imports(metadata, self.allowed)
         if self.on_mismatch == "raise":
             drifts = _drifts(metadata)
@@ -357,14 +359,14 @@ class LoadPolicy(NamedTuple):
                 raise VersionMismatchError(_describe(metadata, drifts))
 
     def check_content(self, metadata: Metadata, digest: str) -> None:
-        """Check an envelope whose tags hold, before it is unpickled.
+        """Check the content digest of an envelope whose tags hold, before it is unpickled.
 
-        format.md, "Reading", step 7, what follows the padding. `digest` names the content.
+        The checks and their order are those of format.md, "Reading", end of step 7.
         """
         rules.check_digest(digest, self.expect)
         pin = self.pin()
-        if pin is not None:
-            found = pin_rules.Pin.of(metadata, digest)
+        found = None if pin is None else pin_rules.Pin.of(metadata, digest)
+        if found is not None:
             pin_rules.check_whole(found, pin, metadata.context, self._pins_path)
 
     @property

@@ -35,13 +35,11 @@ class Pin(NamedTuple):
         return cls(metadata.serial, digest, metadata_digest(metadata))
 
 
-def check_head(metadata: Metadata, pin: Pin | None, path: str | None) -> None:
+def check_head(metadata: Metadata, pin: Pin, path: str | None) -> None:
     """Raise RollbackError if an authentic head has a lower serial than the pin, or none.
 
     `path`: the file of pins, for the message.
     """
-    if pin is None:
-        return
     if metadata.serial is None:
         raise RollbackError(
             f"it has no serial, and serial {pin.serial} of this context was loaded before."
@@ -54,14 +52,14 @@ def check_head(metadata: Metadata, pin: Pin | None, path: str | None) -> None:
         )
 
 
-def check_whole(found: Pin | None, pin: Pin | None, context: str | None, path: str | None) -> None:
+def check_whole(found: Pin, pin: Pin | None, context: str | None, path: str | None) -> None:
     """Raise RollbackError if a verified artifact has the pin's serial and another content.
 
     `context` and `path`, the file of pins, are for the message. A resealed artifact is the same:
     it has the same content digest or, under a key of another suite, whose digests differ, the same
     metadata.
     """
-    if found is None or pin is None or found.serial != pin.serial:
+    if pin is None or found.serial != pin.serial:
         return
     if found.digest == pin.digest:
         return
