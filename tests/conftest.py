@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 
 from pickleseal import Key, Keyring, Suite
+from pickleseal.envelope import source, target
 from pickleseal.keys.store.changes import create_key
 
 # Their asserts hold under `python -O` too, as those of the tests do.
@@ -35,19 +36,34 @@ def _no_keys_around(
 
 @pytest.fixture(scope="session")
 def ring() -> Keyring:
-    """Give a ring of one fresh key of suite 2."""
+    """A ring of one fresh key of suite 2."""
     return Keyring(Key.generate(Suite.BLAKE3))
 
 
 @pytest.fixture(scope="session")
 def sha_ring() -> Keyring:
-    """Give a ring of one fresh key of suite 1."""
+    """A ring of one fresh key of suite 1."""
     return Keyring(Key.generate(Suite.SHA256))
 
 
 @pytest.fixture
 def ring_directory(tmp_path: Path) -> Path:
-    """Give a keyring's directory with one key."""
+    """A keyring's directory with one key."""
     folder = tmp_path / "keyring"
     create_key(folder, suite=Suite.BLAKE3, note="", now=0)
     return folder
+
+
+@pytest.fixture(params=["BLAKE3", "SHA256"])
+def either_ring(request: pytest.FixtureRequest, ring: Keyring, sha_ring: Keyring) -> Keyring:
+    return ring if request.param == "BLAKE3" else sha_ring
+
+
+@pytest.fixture(params=["parallel", "plain"])
+def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test with parallel I/O, and as on a system that has none."""
+    if request.param == "plain":
+        monkeypatch.setattr(source, "_PARALLEL", False)
+        monkeypatch.setattr(target, "_PARALLEL", False)
+    elif not hasattr(os, "preadv"):
+        pytest.skip("this system has no preadv")

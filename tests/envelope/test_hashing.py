@@ -32,7 +32,7 @@ both_suites = pytest.mark.parametrize(
 
 
 def body_of(size: int) -> bytes:
-    """Give bytes of which no two leaves and no two neighbourhoods are alike."""
+    """Return bytes in which no two leaves are alike."""
     return hashlib.shake_128(b"body").digest(size)
 
 

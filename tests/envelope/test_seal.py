@@ -69,7 +69,7 @@ def tagged(key: Key, head: bytes) -> bytes:
 
 
 def raw_head(key: Key, metadata: bytes, lengths: Sequence[int] = (5,)) -> Whole:
-    """Give a head with any metadata under a genuine tag, and no body."""
+    """Return a head with any metadata under a valid tag, without a body."""
     head = envelope.pack_head(key.suite, key.raw_id, metadata, lengths)
     return Whole(head.fixed, tagged(key, envelope.head_bytes(head)), [], b"", [], [])
 

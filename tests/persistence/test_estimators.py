@@ -65,7 +65,7 @@ Model = tuple[Any, dict[str, Any]]
 
 
 def fitted(name: str, cls: type) -> tuple[Any, Any]:
-    """Give an estimator, fitted, and the data that it was fitted on."""
+    """Return a fitted estimator and its training data."""
     from sklearn.utils import estimator_checks
 
     data, target = make_blobs(30, centers=[[0, 0, 0], [1, 1, 1]], cluster_std=0.1, random_state=0)
@@ -83,7 +83,7 @@ def fitted(name: str, cls: type) -> tuple[Any, Any]:
 
 @pytest.fixture(scope="module")
 def models() -> dict[str, tuple[Any, dict[str, Any], Any]]:
-    """Give each estimator, fitted, with the answers of its methods and the data it was asked."""
+    """Yield each fitted estimator with data and the results of its methods on it."""
     found = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -118,7 +118,7 @@ def loaded(
 
 
 def assert_same(one: Any, other: Any) -> None:
-    """Return if two answers are equal, floats up to the order of their sums."""
+    """Assert that two results are equal, floats up to rounding."""
     if isinstance(one, tuple | list):
         assert len(one) == len(other)
         for left, right in zip(one, other, strict=True):

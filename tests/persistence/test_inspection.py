@@ -150,7 +150,7 @@ def test_a_folder_and_what_follows_an_envelope_are_told_as_what_they_are(
 
 @pytest.fixture(params=[1, 1 << 18], ids=["small", "large"])
 def days(request: pytest.FixtureRequest, path: Path, ring: Keyring) -> Path:
-    """Give a file of three sealed objects."""
+    """A file of three envelopes."""
     with path.open("wb") as file:
         for day in ("mon", "tue", "wed"):
             signed_dump(day * request.param, file, keyring=ring, context=day)

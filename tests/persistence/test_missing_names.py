@@ -34,7 +34,7 @@ PYTHON = platform.python_version()
 
 
 def asking_for(module: str, name: str, protocol: int = 4) -> bytes:
-    """Give a pickle of one name."""
+    """Return a pickle of one name."""
     if protocol < 4:
         return b"\x80%c" % protocol + f"c{module}\n{name}\n.".encode()
     texts = (b"\x8c%c" % len(text) + text.encode() for text in (module, name))
@@ -215,7 +215,7 @@ def test_the_note_is_shown_under_the_error_of_a_program(tmp_path: Path) -> None:
 # --- what is of a package whose name is another ----------------------------------------------
 
 
-def test_asking_for_a_module_that_is_not_loaded_yet_does_not_hide_its_version_later(
+def test_asking_before_a_module_is_loaded_does_not_hide_its_version_later(
     tmp_path: Path,
 ) -> None:
     code = """

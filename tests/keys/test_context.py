@@ -1,0 +1,60 @@
+"""A context has one spelling, in NFC; text that has none is refused."""
+
+import unicodedata
+from typing import Any
+
+import pytest
+from fields import CONTROLS, SURROGATES, texts
+from hypothesis import given
+
+from pickleseal import MetadataError
+from pickleseal.envelope.metadata import (
+    Metadata,
+)
+from pickleseal.keys.context import MAX_CONTEXT_SIZE, normalize_context
+
+
+@pytest.mark.parametrize(
+    ("given", "normal"),
+    [
+        ("a", "a"),
+        ("models/iris v2", "models/iris v2"),
+        ("e\u0301", "é"),
+        ("é", "é"),
+        ("\u212b", "Å"),  # the angstrom sign
+        ("ﬁ", "ﬁ"),  # NFC keeps a ligature
+        ("\u1112\u1161\u11ab", "한"),
+        ("a" * 255, "a" * 255),
+        ("e\u0301" * 127, "é" * 127),  # 381 bytes as given, 254 as sealed
+    ],
+)
+def test_a_context_is_brought_into_its_one_spelling(given: str, normal: str) -> None:
+    assert normalize_context(given) == normal
+    metadata = Metadata(content="pickle", context=normalize_context(given))
+    assert Metadata.decode(metadata.encode()).context == normal
+
+
+@given(texts)
+def test_a_context_in_its_one_spelling_stays_as_it_is(text: str) -> None:
+    try:
+        normal = normalize_context(text)
+    except MetadataError:
+        normalized = unicodedata.normalize("NFC", text)
+        assert not 1 <= len(normalized.encode()) <= MAX_CONTEXT_SIZE
+        return
+    assert normalize_context(normal) == normal
+
+
+@pytest.mark.parametrize(
+    "context", ["", "a" * 256, "é" * 128, "日" * 86, "\u0958" * 43, *CONTROLS, *SURROGATES]
+)
+def test_a_context_that_cannot_be_sealed_is_refused(context: str) -> None:
+    """U+0958 takes 3 bytes as given and 6 in NFC."""
+    with pytest.raises(MetadataError):
+        normalize_context(context)
+
+
+@pytest.mark.parametrize("context", [None, 1, b"a", ["a"], True])
+def test_a_context_is_text(context: Any) -> None:
+    with pytest.raises(TypeError):
+        normalize_context(context)
