@@ -19,7 +19,7 @@ from pickleseal.envelope.hashing import LEAF_SIZE
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.envelope.source import memory_source
 from pickleseal.envelope.target import join_envelope
-from pickleseal.pickling.load import OUT_OF_BAND_SIZE as LIMIT
+from pickleseal.pickling.dump import OUT_OF_BAND_SIZE as LIMIT
 
 
 def payload_of(data: bytes, ring: Keyring) -> seal.Verified:

@@ -67,13 +67,13 @@ from pickleseal.keys.store.directory import open_keyring
 from pickleseal.keys.suite import Suite
 from pickleseal.persistence.dump import dump, dumps, signed_dump, signed_dumps
 from pickleseal.persistence.load import load, loads, signed_load, signed_loads
-from pickleseal.pickling.load import (
+from pickleseal.pickling.dump import (
     DEFAULT_PROTOCOL,
     HIGHEST_PROTOCOL,
     PickleError,
     PicklingError,
-    UnpicklingError,
 )
+from pickleseal.pickling.load import UnpicklingError
 from pickleseal.version import __version__ as __version__
 
 if TYPE_CHECKING:

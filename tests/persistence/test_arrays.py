@@ -32,7 +32,7 @@ from pickleseal import (
     signed_loads,
 )
 from pickleseal.envelope.hashing import LEAF_SIZE
-from pickleseal.pickling.load import OUT_OF_BAND_SIZE as LIMIT
+from pickleseal.pickling.dump import OUT_OF_BAND_SIZE as LIMIT
 
 # --- every kind of array ---------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from pickleseal import (
 )
 from pickleseal.envelope.hashing import LEAF_SIZE
 from pickleseal.files import threads
-from pickleseal.pickling.load import OUT_OF_BAND_SIZE as LIMIT
+from pickleseal.pickling.dump import OUT_OF_BAND_SIZE as LIMIT
 
 
 @pytest.mark.parametrize(

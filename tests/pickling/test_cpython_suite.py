@@ -32,7 +32,8 @@ from pickleseal.envelope import layout, reader, seal
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.envelope.source import memory_source
 from pickleseal.envelope.target import join_envelope
-from pickleseal.pickling import load as pickling
+from pickleseal.pickling.dump import Pickler
+from pickleseal.pickling.lookup import CLOUDPICKLE_HINT, Lookup, Unpickler
 
 pickletester = pytest.importorskip(
     "test.pickletester", reason="this Python comes without its own tests"
@@ -76,7 +77,7 @@ def sealed_loads(data: bytes, **keywords: Any) -> Any:
     return pickleseal.signed_loads(data, keyring=RING, **keywords)
 
 
-class OwnPickler(pickling._Pickler):
+class OwnPickler(Pickler):
     """The pickler that a dump uses, as CPython's tests of Pickler classes call one."""
 
     def __init__(self, file: Any, protocol: int | None = None) -> None:
@@ -118,10 +119,11 @@ class Fresh:
         super().setUp()
 
 
-class OwnUnpickler(pickling._Unpickler):
-    """The unpickler that a load uses, where any name may be asked for."""
+class OwnUnpickler(Unpickler):
+    """The unpickler that a load uses, with all names permitted."""
 
-    def check(self, module: str, name: str) -> None: ...
+    def __init__(self, file: Any, **options: Any) -> None:
+        super().__init__(file, b"", Lookup(Metadata("pickle"), None), **options)
 
 
 class Classes(Fresh):
@@ -261,7 +263,7 @@ if hasattr(pickletester, "AbstractPicklingErrorTests"):  # since Python 3.13
             except (pickle.PicklingError, AttributeError) as error:
                 # pickle has notes of its own from Python 3.14 on, and ours is one more.
                 with contextlib.suppress(AttributeError, ValueError):
-                    error.__notes__.remove(pickling._CLOUDPICKLE)
+                    error.__notes__.remove(CLOUDPICKLE_HINT)
                 raise
 
 

@@ -47,10 +47,9 @@ from pickleseal.envelope import reader, seal
 from pickleseal.envelope.metadata import MAX_IMPORTS_SIZE, External, Metadata
 from pickleseal.envelope.source import memory_source
 from pickleseal.envelope.target import join_envelope
-from pickleseal.pickling import load
+from pickleseal.pickling.dump import OUT_OF_BAND_SIZE as LIMIT
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
-LIMIT = load.OUT_OF_BAND_SIZE
 
 
 def payload_of(data: bytes, ring: Keyring) -> seal.Verified:

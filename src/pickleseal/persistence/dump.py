@@ -21,7 +21,7 @@ from pickleseal.files.handles import Path, Writable
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.store.lookup import Ring, find_keyring
 from pickleseal.persistence.callers import callers_level
-from pickleseal.pickling import load as pickling
+from pickleseal.pickling import dump as pickling
 from pickleseal.pickling import versions
 from pickleseal.pickling.names import modules_of
 

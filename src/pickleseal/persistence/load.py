@@ -25,8 +25,8 @@ from pickleseal.persistence import pins as pin_rules
 from pickleseal.persistence import policy as rules
 from pickleseal.persistence.callers import callers_level
 from pickleseal.persistence.pin_file import PinFile, find_pins
-from pickleseal.pickling import load as pickling
 from pickleseal.pickling import versions
+from pickleseal.pickling.load import restore
 from pickleseal.pickling.names import Allowed
 
 OnMismatch = Literal["warn", "raise", "ignore"]
@@ -456,7 +456,7 @@ def _restore(
     # `buffers` may be a generator, whose code is the caller's and no part of the load.
     given = list(buffers) if buffers is not None and metadata.external is not None else None
     sys.audit("pickleseal.load", name, digest, payload.head.key.id, metadata.context)
-    obj = pickling.restore(
+    obj = restore(
         payload,
         fix_imports=fix_imports,
         encoding=encoding,
