@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from envelopes import hand_sealed, payload_of
 from names import names_asked_for
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
@@ -24,15 +25,8 @@ from pickleseal import (
     signed_dumps,
     signed_loads,
 )
-from pickleseal.envelope import reader, seal
-from pickleseal.envelope.source import memory_source
-from pickleseal.envelope.target import join_envelope
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
-
-
-def payload_of(data: bytes, ring: Keyring) -> seal.Verified:
-    return reader.read(memory_source(data), lambda: ring, check=lambda _: None)
 
 
 def sealed(obj: Any, ring: Keyring, protocol: int | None = None, **keywords: Any) -> bytes:
@@ -130,12 +124,10 @@ def test_an_extracted_lambda_loads_with_plain_pickle(ring: Keyring) -> None:
 
 def test_a_name_that_the_sealed_imports_lack_is_refused(ring: Keyring) -> None:
     payload = payload_of(sealed(lambda: None, ring), ring)
-    key = ring.sealing_key(context=None, now=0)
     for missing in payload.head.metadata.imports or ():
         listed = tuple(name for name in payload.head.metadata.imports or () if name != missing)
         metadata = payload.head.metadata._replace(imports=listed)
-        head = seal.seal_head(key, metadata, [len(payload.stored[0])])
-        data = join_envelope(head.data, [payload.stored[0]], head.finish, key.suite)
+        data = hand_sealed(ring, metadata, payload.stored[0])
         with pytest.raises(PolicyError):
             signed_loads(data, keyring=ring)
 

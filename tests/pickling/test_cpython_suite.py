@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from envelopes import hand_sealed, payload_of
 from names import names_asked_for
 
 import pickleseal
@@ -28,10 +29,8 @@ from pickleseal import (
     Suite,
     extract,
 )
-from pickleseal.envelope import layout, reader, seal
+from pickleseal.envelope import layout
 from pickleseal.envelope.metadata import Metadata
-from pickleseal.envelope.source import memory_source
-from pickleseal.envelope.target import join_envelope
 from pickleseal.pickling.dump import Pickler
 from pickleseal.pickling.lookup import CLOUDPICKLE_HINT, Lookup, Unpickler
 
@@ -57,13 +56,9 @@ def _set_up_key(ring_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PICKLESEAL_KEYRING", str(ring_directory))
 
 
-def payload_of(data: bytes) -> seal.Verified:
-    return reader.read(memory_source(data), lambda: RING, check=lambda _: None)
-
-
 def sealed_dumps(obj: Any, protocol: int | None = None, **keywords: Any) -> bytes:
     data = pickleseal.signed_dumps(obj, protocol, keyring=RING, **keywords)
-    payload = payload_of(data)
+    payload = payload_of(data, RING)
     assert set(payload.head.metadata.imports or ()) == names_asked_for(payload.stored[0])
     return data
 
@@ -71,9 +66,7 @@ def sealed_dumps(obj: Any, protocol: int | None = None, **keywords: Any) -> byte
 def sealed_loads(data: bytes, **keywords: Any) -> Any:
     if not data.startswith(layout.MAGIC):
         # As a foreign writer with the key could: adopt_bytes would refuse most of these.
-        key = RING.sealing_key(context=None, now=0)
-        head = seal.seal_head(key, Metadata(content="pickle"), [len(data)])
-        data = join_envelope(head.data, [memoryview(data)], head.finish, key.suite)
+        data = hand_sealed(RING, Metadata("pickle"), data)
     return pickleseal.signed_loads(data, keyring=RING, **keywords)
 
 
@@ -147,7 +140,7 @@ class Extracted(Classes):
 
     def dumps(self, obj: Any, protocol: int | None = None, **keywords: Any) -> bytes:
         data = sealed_dumps(obj, protocol, **keywords)
-        payload = payload_of(data)
+        payload = payload_of(data, RING)
         if payload.head.metadata.external is None:
             return extract(data, keyring=RING)
         stream = bytes(payload.stored[0])
