@@ -4,7 +4,7 @@ from pickleseal import Keyring
 from pickleseal.envelope import reader, seal
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.envelope.target import join_envelope
-from pickleseal.persistence.persist import memory_source
+from pickleseal.envelope.source import memory_source
 
 
 def payload_of(data: bytes, ring: Keyring) -> seal.Verified:

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from pickleseal import Keyring, SealError, signed_loads
+
 _events: list[tuple[object, ...]] = []
 _watching: list[bool] = [False]
 
@@ -43,3 +47,9 @@ class Mark:
 def armed(path: Path, protocol: int = 4) -> bytes:
     """Give a plain pickle that makes the file `path` where it is unpickled."""
     return pickle.dumps(Mark(path), protocol)
+
+
+def refused(data: bytes, ring: Keyring, error: type[SealError] = SealError) -> None:
+    """Fail unless a load of the bytes raises the error."""
+    with pytest.raises(error):
+        signed_loads(data, keyring=ring)
