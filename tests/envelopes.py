@@ -3,8 +3,8 @@
 from pickleseal import Keyring
 from pickleseal.envelope import reader, seal
 from pickleseal.envelope.metadata import Metadata
-from pickleseal.envelope.target import join_envelope
 from pickleseal.envelope.source import memory_source
+from pickleseal.envelope.target import join_envelope
 
 
 def payload_of(data: bytes, ring: Keyring) -> seal.Verified:

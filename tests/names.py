@@ -8,7 +8,7 @@ from typing import Any
 
 
 class _AnythingType(type):
-    """Whatever an opcode does with an object, done to no effect."""
+    """Takes every act of an opcode on an object, to no effect."""
 
     def _nothing(cls, *args: Any, **keywords: Any) -> None:
         pass
@@ -20,7 +20,7 @@ class _AnythingType(type):
 
 
 class Anything(metaclass=_AnythingType):
-    """Class, function and instance in one: it stands for all that a stream refers to."""
+    """Class, function and instance in one, in place of all that a stream refers to."""
 
     def __new__(cls, *args: Any, **keywords: Any) -> Any:
         return Anything
@@ -37,8 +37,8 @@ class _Recorder(pickle.Unpickler):
 
 
 def names_asked_for(stream: bytes | memoryview) -> set[tuple[str, str]]:
-    """Unpickle a stream with nothing behind its names, and give those that were asked for."""
-    # What an extension code was found to be is kept by copyreg, and then not asked for again.
+    """Unpickle a stream with nothing behind its names, and return those that were asked for."""
+    # copyreg caches what an extension code stands for, and does not ask for it again.
     copyreg.clear_extension_cache()
     recorder = _Recorder(io.BytesIO(stream))
     recorder.load()

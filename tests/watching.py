@@ -45,7 +45,7 @@ class Mark:
 
 
 def armed(path: Path, protocol: int = 4) -> bytes:
-    """Give a plain pickle that makes the file `path` where it is unpickled."""
+    """Return a plain pickle that makes the file `path` when it is unpickled."""
     return pickle.dumps(Mark(path), protocol)
 
 

@@ -80,7 +80,7 @@ def test_a_class_made_in_a_function_comes_back_with_its_objects(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_what_plain_pickle_takes_comes_back_as_well(protocol: int, ring: Keyring) -> None:
+def test_objects_that_plain_pickle_takes_come_back_as_well(protocol: int, ring: Keyring) -> None:
     for obj in (None, [1, {"a": (2, 3.5)}], len, np.float64, Path("a"), ..., type(None)):
         assert signed_loads(sealed(obj, ring, protocol), keyring=ring) == obj
 
@@ -208,7 +208,7 @@ LOADER = """
 """
 
 
-def test_what_main_defines_is_dumped_by_one_process_and_loaded_by_another(
+def test_names_of_main_are_dumped_by_one_process_and_loaded_by_another(
     tmp_path: Path, ring_directory: Path
 ) -> None:
     environment = {**os.environ, "PICKLESEAL_KEYRING": str(ring_directory)}

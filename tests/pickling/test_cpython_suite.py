@@ -213,7 +213,7 @@ _left_out: list[Any] = []
 
 
 def without(reasons: Mapping[str, str]) -> Callable[[type], type]:
-    """Take the listed tests out of a class, and keep them to see that they do fail."""
+    """Remove the listed tests from a class, and keep them to check that they do fail."""
 
     def take_out(cls: type) -> type:
         for name, reason in reasons.items():

@@ -45,7 +45,7 @@ def test_an_unknown_pickler_is_a_value_error(ring: Keyring) -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_what_pickle_cannot_pickle_raises_what_pickle_raises(protocol: int, ring: Keyring) -> None:
+def test_an_object_that_cannot_be_pickled_raises_as_in_pickle(protocol: int, ring: Keyring) -> None:
     of_no_module = type("OfNoModule", (), {"__module__": 5})
     objects: list[Any] = [lambda: None, types, {}.keys(), memoryview(b""), of_no_module]
     for obj in objects:

@@ -133,7 +133,7 @@ def test_a_callback_asks_for_protocol_5_as_in_pickle(ring: Keyring) -> None:
             signed_dumps([], protocol, keyring=ring, buffer_callback=lambda _: None)
 
 
-def test_what_a_callback_raises_passes_through(ring: Keyring) -> None:
+def test_an_error_of_the_callback_passes_through(ring: Keyring) -> None:
     def callback(buffer: pickle.PickleBuffer) -> None:
         raise ZeroDivisionError
 

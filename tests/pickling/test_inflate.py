@@ -1,4 +1,4 @@
-"""Unpacking: what joblib compresses comes back whole, and nothing more or less than it is."""
+"""Decompression: what joblib compressed comes back whole, and nothing but that is taken."""
 
 import bz2
 import gzip
@@ -36,7 +36,7 @@ every_method = pytest.mark.parametrize("method", METHODS)
 
 @every_method
 @pytest.mark.parametrize("size", [0, 1, 1000, PIECE - 1, PIECE, PIECE + 1, len(RAW)])
-def test_what_was_compressed_comes_back(method: str, size: int) -> None:
+def test_compressed_data_round_trip(method: str, size: int) -> None:
     packed = memoryview(METHODS[method](RAW[:size]))
     assert method_of(bytes(packed[:8])) == method
     assert expand(packed, size) == RAW[:size]
@@ -63,7 +63,7 @@ def test_another_size_is_refused(method: str, change: int) -> None:
 
 
 @every_method
-def test_every_cut_and_all_that_follows_is_refused(method: str) -> None:
+def test_every_cut_and_every_tail_is_refused(method: str) -> None:
     packed = METHODS[method](RAW[:300])
     for end in range(2, len(packed)):
         with pytest.raises(MalformedError):
@@ -74,7 +74,7 @@ def test_every_cut_and_all_that_follows_is_refused(method: str) -> None:
 
 
 @every_method
-def test_a_bomb_takes_no_more_than_a_piece(method: str) -> None:
+def test_a_bomb_takes_little_memory(method: str) -> None:
     packed = memoryview(METHODS[method](bytes(64 << 20)))
     tracemalloc.start()
     with pytest.raises(MalformedError):
@@ -84,7 +84,7 @@ def test_a_bomb_takes_no_more_than_a_piece(method: str) -> None:
     assert peak < 20 * PIECE  # lzma has a dictionary of 8 MiB
 
 
-def test_where_lz4_is_missing_that_is_said_and_no_file_is_called_damaged(
+def test_a_missing_lz4_package_is_no_damage_of_the_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     packed = memoryview(METHODS["lz4"](RAW[:100]))
@@ -96,7 +96,7 @@ def test_where_lz4_is_missing_that_is_said_and_no_file_is_called_damaged(
     assert "lz4" in str(caught.value)
 
 
-def test_what_is_not_compressed_is_given_as_it_is() -> None:
+def test_data_that_are_not_compressed_are_returned_as_they_are() -> None:
     data = memoryview(b"\x80\x04K\x01.")
     assert method_of(b"\x80\x04K\x01.") is None
     assert expand(data, 5) is data

@@ -53,7 +53,7 @@ def test_a_stream_that_is_no_pickle_is_an_unpickling_error(ring: Keyring) -> Non
 
 def test_an_inventory_is_not_unpickled(ring: Keyring, tmp_path: Path) -> None:
     data = hand_sealed(ring, Metadata("inventory"), armed(tmp_path / "mark"))
-    with nothing_unpickled(), pytest.raises(PolicyError, match="it is an inventory and no object"):
+    with nothing_unpickled(), pytest.raises(PolicyError, match="it is an inventory, not an object"):
         signed_loads(data, keyring=ring)
     assert not (tmp_path / "mark").exists()
 
@@ -89,7 +89,7 @@ def test_pickles_of_python_2_load_with_an_encoding(ring: Keyring) -> None:
     assert signed_loads(data, keyring=ring, errors="ignore") == ""
 
 
-def test_what_a_class_raises_while_unpickling_passes_through(ring: Keyring) -> None:
+def test_an_error_of_a_class_passes_through(ring: Keyring) -> None:
     data = adopt_bytes(b"cbuiltins\nint\n(Vno number\ntR.", keyring=ring)
     with pytest.raises(ValueError, match="no number"):
         signed_loads(data, keyring=ring)

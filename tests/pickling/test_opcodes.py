@@ -35,7 +35,7 @@ def test_the_walk_finds_the_opcodes_that_pickletools_finds(obj: Any, protocol: i
     assert own(stream) == theirs
 
 
-def test_the_walk_knows_each_opcode_that_there_is() -> None:
+def test_the_walk_knows_each_opcode() -> None:
     for opcode in pickletools.opcodes:
         code = opcode.code.encode("latin-1")
         first = next(opcodes.walk(memoryview(code + bytes(8) + b"\n\n")))
@@ -68,7 +68,7 @@ def test_a_length_past_the_end_is_malformed_and_takes_no_memory() -> None:
 
 
 @pytest.mark.parametrize("protocol", range(4))
-def test_the_names_of_an_old_stream_are_found_as_it_spells_them(protocol: int) -> None:
+def test_names_of_an_old_stream_are_found_as_it_spells_them(protocol: int) -> None:
     names = opcodes.global_names(memoryview(pickle.dumps([range, len], protocol)))
     module = "__builtin__" if protocol < 3 else "builtins"
     assert names == {(module, "xrange" if protocol < 3 else "range"), (module, "len")}
@@ -106,7 +106,7 @@ def test_buffers_put_back_make_a_plain_pickle() -> None:
     assert loaded[3] == obj[3]
 
 
-def test_putting_buffers_back_takes_little_more_memory_than_what_it_gives() -> None:
+def test_putting_buffers_back_takes_little_more_memory_than_the_result() -> None:
     stream, buffers = parts_of([[(number,) for number in range(100_000)], np.zeros(9)])
     tracemalloc.start()
     try:
@@ -117,7 +117,7 @@ def test_putting_buffers_back_takes_little_more_memory_than_what_it_gives() -> N
     assert peak < 2 * len(plain)
 
 
-def test_the_protocol_of_a_stream_is_the_one_that_it_begins_with() -> None:
+def test_the_protocol_of_a_stream_stands_at_its_beginning() -> None:
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         announced = protocol if protocol > 1 else 0
         assert opcodes.protocol_of(pickle.dumps([1], protocol)) == announced
@@ -125,7 +125,7 @@ def test_the_protocol_of_a_stream_is_the_one_that_it_begins_with() -> None:
         assert opcodes.protocol_of(start) == 0
 
 
-def test_a_stream_without_buffers_is_given_as_it_is() -> None:
+def test_a_stream_without_buffers_is_returned_as_it_is() -> None:
     stream = pickle.dumps(OBJECTS, 5)
     assert opcodes.put_back(memoryview(stream), []) == stream
 

@@ -335,7 +335,7 @@ def test_a_module_name_of_a_str_subclass_does_not_spoil_the_next_dump(
 
 
 class AllAlike(type):
-    """Takes classes that have the same bases for the same."""
+    """A metaclass whose classes are equal if their bases are."""
 
     def __eq__(cls, other: object) -> bool:
         return isinstance(other, AllAlike) and cls.__bases__ == other.__bases__

@@ -41,7 +41,7 @@ def versions_in(data: bytes, ring: Keyring) -> dict[str, str]:
 
 
 def sealed_with(versions: dict[str, str] | None, ring: Keyring, stream: bytes = b"N.") -> bytes:
-    """Give a genuine envelope that tells of these versions, around a plain pickle."""
+    """Return a genuine envelope around a plain pickle, with these versions in its head."""
     key = ring.sealing_key(context=None, now=0)
     head = seal.seal_head(key, Metadata("pickle", versions=versions), [len(stream)])
     return join_envelope(head.data, [memoryview(stream)], head.finish, key.suite)
@@ -69,7 +69,7 @@ def fitted() -> KNeighborsClassifier:
     ids=["plain data", "own class", "standard library", "numpy", "sklearn", "pandas", "dateutil"],
 )
 @pytest.mark.parametrize("protocol", range(6))
-def test_the_versions_sealed_are_of_python_and_of_the_packages_that_the_object_uses(
+def test_the_sealed_versions_are_those_of_python_and_packages_in_use(
     obj: Any, distributions: set[str], protocol: int, ring: Keyring
 ) -> None:
     versions = versions_in(signed_dumps(obj, protocol, keyring=ring), ring)
@@ -122,7 +122,7 @@ OTHER_VERSIONS = [
 
 
 @pytest.mark.parametrize("versions", OTHER_VERSIONS)
-def test_another_version_warns_before_anything_is_unpickled(
+def test_another_version_warns_before_unpickling(
     versions: dict[str, str], ring: Keyring, tmp_path: Path
 ) -> None:
     data = sealed_with(versions, ring, armed(tmp_path / "mark"))
@@ -137,7 +137,7 @@ def test_another_version_warns_before_anything_is_unpickled(
 
 
 @pytest.mark.parametrize("versions", OTHER_VERSIONS)
-def test_another_version_is_refused_before_anything_is_unpickled_where_that_was_asked_for(
+def test_on_request_another_version_is_refused_before_unpickling(
     versions: dict[str, str], ring: Keyring, tmp_path: Path
 ) -> None:
     data = sealed_with(versions, ring, armed(tmp_path / "mark"))
@@ -147,13 +147,13 @@ def test_another_version_is_refused_before_anything_is_unpickled_where_that_was_
 
 
 @pytest.mark.parametrize("versions", OTHER_VERSIONS)
-def test_another_version_loads_in_silence_where_that_was_asked_for(
+def test_on_request_another_version_loads_in_silence(
     versions: dict[str, str], ring: Keyring
 ) -> None:
     assert signed_loads(sealed_with(versions, ring), keyring=ring, on_mismatch="ignore") is None
 
 
-def test_each_package_that_differs_has_a_warning_of_its_own(ring: Keyring) -> None:
+def test_each_package_that_differs_has_its_own_warning(ring: Keyring) -> None:
     versions = {"numpy": "0.1", "pandas": "0.1", "python": platform.python_version()}
     with pytest.warns(VersionMismatchWarning) as caught:
         signed_loads(sealed_with(versions, ring), keyring=ring)
@@ -179,7 +179,7 @@ def test_the_warning_points_at_the_caller(
         assert [one.filename for one in caught] == [__file__]
 
 
-def test_the_warning_for_scikit_learn_is_one_that_filters_on_its_own_warning_catch(
+def test_the_warning_for_scikit_learn_is_a_kind_of_its_own_warning(
     ring: Keyring,
 ) -> None:
     with pytest.warns(InconsistentVersionWarning) as caught:
@@ -201,6 +201,6 @@ def test_a_warning_silenced_by_a_filter_lets_the_object_load(ring: Keyring) -> N
         assert signed_loads(sealed_with({"numpy": "0.1"}, ring), keyring=ring) is None
 
 
-def test_an_answer_to_a_mismatch_that_there_is_not_is_a_value_error(ring: Keyring) -> None:
+def test_an_unknown_on_mismatch_is_a_value_error(ring: Keyring) -> None:
     with pytest.raises(ValueError, match="on_mismatch"):
         signed_loads(b"", keyring=ring, on_mismatch="never")  # type: ignore[arg-type]

@@ -1,8 +1,7 @@
-"""What joblib compresses, unpacked: one stream, of which nothing is left over.
+"""Decompressing what joblib compressed: one whole stream, in pieces of bounded size.
 
-docs/reference/format.md, "Payload", is the rule. Pure: bytes in, bytes out, a bounded piece at a
-time. A load unpacks only what an envelope tag has vouched for, and to exactly the size that its
-head names.
+docs/reference/format.md, "Payload", is the rule. A load decompresses only verified bytes, and to
+exactly the size that the head names.
 """
 
 import zlib
@@ -12,15 +11,15 @@ from typing import NamedTuple, Protocol
 from pickleseal.errors import MalformedError, PicklesealError
 
 PIECE = 1 << 20
-"""The most that is unpacked at a time, in bytes."""
+"""The largest piece that is decompressed at a time, in bytes."""
 _FED = 1 << 16
 _LONGEST_START = 8
 
-_MEMORY = 1 << 30  # what a decoder of xz or lzma may take, in bytes: xz -9 takes 65 MiB
+_MEMORY = 1 << 30  # the limit for a decoder of xz or lzma, in bytes: xz -9 takes 65 MiB
 
 
 class _Decoder(Protocol):
-    """A decoder of one stream, as bz2, lzma and lz4 have them."""
+    """A decoder of one stream, with the interface of bz2, lzma and lz4."""
 
     @property
     def eof(self) -> bool: ...
@@ -30,7 +29,7 @@ class _Decoder(Protocol):
 
 
 class _Inflate:
-    """A decoder of zlib and gzip, with the ways of the others."""
+    """A decoder of zlib and gzip, with the interface of the others."""
 
     def __init__(self, bits: int) -> None:
         self._inner = zlib.decompressobj(bits)
@@ -49,7 +48,7 @@ class _Inflate:
 
 
 class _Method(NamedTuple):
-    """A way of compression: how it begins, and what decodes it."""
+    """A method of compression: the first bytes of its streams, and its decoder."""
 
     name: str
     start: bytes
@@ -57,7 +56,7 @@ class _Method(NamedTuple):
 
 
 def _bz2() -> _Decoder:
-    import bz2  # noqa: PLC0415 - few files are compressed, and each program imports this room
+    import bz2  # noqa: PLC0415 - few files are compressed, and each program imports this module
 
     return bz2.BZ2Decompressor()
 
@@ -79,8 +78,7 @@ def _lz4() -> _Decoder:
         import lz4.frame  # noqa: PLC0415 - few have it, and few files need it
     except ImportError:
         raise PicklesealError(
-            "it is compressed with lz4, and that is not there to unpack it: install"
-            " pickleseal[audit]"
+            "it is compressed with lz4, which is not installed: install pickleseal[audit]"
         ) from None
     decoder: _Decoder = lz4.frame.LZ4FrameDecompressor()
     return decoder
@@ -94,20 +92,20 @@ _METHODS = (
     _Method("xz", b"\xfd7zXZ", _xz),
     _Method("lz4", b"\x04\x22\x4d\x18", _lz4),
 )
-"""As joblib tells them: by their first bytes, and no two begin alike."""
+"""As joblib tells them apart, by their first bytes."""
 
 
 def method_of(start: bytes) -> str | None:
-    """Give the name of the compression that bytes begin with, None for none."""
+    """Return the name of the compression that bytes begin with, or None."""
     method = _method(start)
     return None if method is None else method.name
 
 
 def pieces(read: Callable[[int, int], bytes | memoryview], size: int) -> Iterator[memoryview]:
-    """Give what a stream holds, a piece of at most 1 MiB at a time; uncompressed data in pieces.
+    """Yield the content of a stream in pieces of at most 1 MiB; data not compressed as they are.
 
-    `read` gives bytes of the stream at an offset, and `size` is how many there are. Raises
-    MalformedError for a stream that is damaged, is cut off, or is followed by anything.
+    `read` takes an offset and a length, and `size` is the length of the whole. Raises
+    MalformedError if the stream is damaged or cut off, or if anything follows it.
     """
     method = _method(bytes(read(0, _LONGEST_START)))
     if method is None:
@@ -137,9 +135,10 @@ def pieces(read: Callable[[int, int], bytes | memoryview], size: int) -> Iterato
 
 
 def expand(data: memoryview, raw_size: int) -> memoryview:
-    """Give what a stream holds, if that is exactly `raw_size` bytes; uncompressed data as they are.
+    """Return the content of a stream, exactly `raw_size` bytes; data not compressed as they are.
 
-    Never takes more than a piece beyond `raw_size` bytes. Raises MalformedError.
+    Takes at most one piece more than `raw_size` bytes of memory. Raises MalformedError for content
+    of another size, and as `pieces` does.
     """
     if _method(bytes(data[:_LONGEST_START])) is None:
         if len(data) != raw_size:
@@ -162,4 +161,4 @@ def _method(start: bytes) -> _Method | None:
 
 
 def _other_size(size: int) -> MalformedError:
-    return MalformedError(f"what it holds is not the {size} bytes that its head says")
+    return MalformedError(f"its content is not the {size} bytes that its head says")

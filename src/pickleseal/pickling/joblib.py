@@ -31,7 +31,7 @@ def restore_joblib(payload: Verified, lookup: Lookup) -> Any:  # noqa: ANN401 - 
         def load_build(self) -> None:
             # joblib before 0.10 kept arrays in files beside, and this would load one by its name.
             if isinstance(self.stack[-2], numpy_pickle.NDArrayWrapper):
-                raise PolicyError("it would load another file, which nobody sealed")
+                raise PolicyError("it would load another file, which is not sealed")
             super().load_build()
 
         dispatch = numpy_pickle.NumpyUnpickler.dispatch.copy()

@@ -41,7 +41,7 @@ def restore(
     if metadata.content == "joblib":
         return joblib.restore_joblib(payload, lookup)
     if metadata.content != "pickle":
-        raise PolicyError("it is an inventory and no object: see pickleseal audit --baseline")
+        raise PolicyError("it is an inventory, not an object: see pickleseal audit --baseline")
     stream, *beside = reader.segments(payload)
     source: Sequence[Any] = beside
     if metadata.external is not None:

@@ -11,9 +11,9 @@ from pickleseal.pickling.names import Allowed, today_of
 
 CLOUDPICKLE_HINT = 'pickler="cloudpickle" saves lambdas, and what a script or notebook defines'
 _PANDAS_HINT = (
-    "pandas.read_pickle maps names of older versions to those of today, which signed_load does not"
-    " do: let pickleseal extract check the seal and give the plain pickle, load that with"
-    " pandas.read_pickle, and save it anew with signed_dump"
+    "pandas.read_pickle maps names of older versions to today's, and signed_load does not: run"
+    " pickleseal extract, which checks the seal and writes the plain pickle, load that with"
+    " pandas.read_pickle, and save it with signed_dump"
 )
 _LAST_PROTOCOL_OF_PYTHON_2 = 2
 
@@ -37,11 +37,11 @@ class Lookup:
         """
         if self._listed is not None and (module, name) not in self._listed:
             raise PolicyError(
-                f"it refers to {shown(module)}.{shown(name)}, which its sealed imports do not list"
+                f"it refers to {shown(module)}.{shown(name)}, which is not among its sealed imports"
             )
         wanted = today_of(module, name) if of_python_2 else (module, name)
         if self._allow is not None and not self._allow.has(*wanted):
-            old = "" if wanted == (module, name) else f" (as Python 2 calls it {module}.{name})"
+            old = "" if wanted == (module, name) else f" ({module}.{name} in Python 2)"
             raise PolicyError(
                 f"it refers to {shown('.'.join(wanted) + old)}, which allow does not have"
             )

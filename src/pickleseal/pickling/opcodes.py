@@ -1,6 +1,6 @@
-"""A walk over a pickle's opcodes, which runs none of them.
+"""The opcodes of a pickle, read without running them.
 
-The table is CPython's (Lib/pickletools.py): what follows each opcode byte in the stream.
+The table of their arguments is CPython's (Lib/pickletools.py).
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ _COUNTED = {1: b"UC\x8a\x8c", 4: b"TXB\x8b", 8: b"\x8d\x8e\x96"}
 
 
 class Opcode(NamedTuple):
-    """One opcode: its byte, where it stands, and where the next one does."""
+    """One opcode: its byte, its offset, and the offset of the next one."""
 
     code: int
     start: int
@@ -47,7 +47,7 @@ _ARGUMENTS = _invert(
 
 
 def walk(stream: memoryview) -> Iterator[Opcode]:
-    """Go over the opcodes up to the end of `stream`; MalformedError where one does not fit."""
+    """Yield the opcodes of a whole stream; raise MalformedError at one that does not fit."""
     position, end = 0, len(stream)
     while position < end:
         start = position
@@ -70,14 +70,14 @@ def walk(stream: memoryview) -> Iterator[Opcode]:
 
 
 def protocol_of(start: bytes | memoryview) -> int:
-    """Give the protocol that a stream which begins with these bytes announces: 0 without one."""
+    """Return the protocol that the beginning of a stream announces; 0 if it announces none."""
     return start[1] if len(start) > 1 and start[0] == PROTO else 0
 
 
 def global_names(stream: memoryview) -> frozenset[tuple[str, str]]:
-    """Give the module and name of each global of a stream of protocol 0 to 3, as it spells them.
+    """Return the module and name of each global in a stream of protocol 0 to 3, as spelled there.
 
-    Raises MalformedError for an opcode of later protocols that takes them from the stack.
+    Raises MalformedError for STACK_GLOBAL, an opcode of later protocols.
     """
     names = set()
     for code, start, end in walk(stream):
@@ -90,10 +90,10 @@ def global_names(stream: memoryview) -> frozenset[tuple[str, str]]:
 
 
 def put_back(stream: memoryview, buffers: Sequence[memoryview]) -> bytes:
-    """Give a stream with each of its out-of-band buffers back in its place.
+    """Return a stream with its out-of-band buffers put back in their places.
 
-    A writable buffer becomes a bytearray, a read-only one bytes, as pickle has them in a
-    stream. Raises MalformedError where the stream and the buffers do not fit together.
+    A writable buffer becomes a bytearray and a read-only one bytes, as pickle itself writes them.
+    Raises MalformedError if the stream asks for more or fewer buffers.
     """
     if not buffers:
         return bytes(stream)
@@ -101,7 +101,7 @@ def put_back(stream: memoryview, buffers: Sequence[memoryview]) -> bytes:
     pieces: list[memoryview | bytes] = []
     kept = 0
     for code, start, end in walk(stream):
-        # Frames go: their sizes would no longer be true, and no unpickler needs them.
+        # Frames are dropped: their sizes would no longer hold, and no unpickler needs them.
         if code not in (FRAME, NEXT_BUFFER):
             continue
         pieces.append(stream[kept:start])
@@ -110,7 +110,7 @@ def put_back(stream: memoryview, buffers: Sequence[memoryview]) -> bytes:
             continue
         buffer = next(left, None)
         if buffer is None:
-            raise MalformedError("the pickle asks for more buffers than there are")
+            raise MalformedError("the pickle needs more buffers than there are")
         read_only = stream[end : end + 1] == bytes([READONLY_BUFFER])
         if read_only:
             kept += 1  # that opcode has no argument
@@ -123,7 +123,7 @@ def put_back(stream: memoryview, buffers: Sequence[memoryview]) -> bytes:
 
 
 def _line_end(stream: memoryview, position: int) -> int:
-    """Give where the line at `position` ends, with its line feed; past the end if it has none."""
+    """Return the offset after the line feed of a line, or one past the end without a line feed."""
     window = 64
     while position < len(stream):
         found = bytes(stream[position : position + window]).find(b"\n")

@@ -1,4 +1,4 @@
-"""The packages of this interpreter: which ones an object needs, and their versions here."""
+"""Versions of packages: those that an object needs, and those installed here."""
 
 import functools
 import sys
@@ -9,18 +9,18 @@ from pickleseal.errors import VersionMismatchWarning
 
 PYTHON = "python"
 PYTHON_VERSION = sys.version.partition(" ")[0]
-"""What platform.python_version() gives, without an import that takes milliseconds."""
+"""As platform.python_version() returns it, without an import that takes milliseconds."""
 
-# Asking which distribution a module belongs to means to read the file lists of all of them:
-# tens of milliseconds. This one, of which every second model is, is known.
+# Finding a module's distribution means reading the file lists of all distributions, which takes
+# tens of milliseconds. The most frequent one is listed here.
 _KNOWN = {"sklearn": "scikit-learn"}
 _SITE_FOLDERS = frozenset(("site-packages", "dist-packages"))
 
 
 def versions_of(modules: Iterable[str]) -> dict[str, str]:
-    """Give the version of Python and of each distribution that top-level `modules` come from.
+    """Return the versions of Python and of the distributions that top-level modules come from.
 
-    The standard library is Python; modules that no installed distribution owns are left out.
+    The standard library counts as Python. Modules of no installed distribution are left out.
     """
     versions = {PYTHON: PYTHON_VERSION}
     for module in modules:
@@ -31,12 +31,12 @@ def versions_of(modules: Iterable[str]) -> dict[str, str]:
 
 
 def versions_here(packages: Iterable[str]) -> Mapping[str, str | None]:
-    """Give the versions here of packages that `versions_of` named; None for one not installed."""
+    """Return the installed versions of packages; None for one that is not installed."""
     return {name: PYTHON_VERSION if name == PYTHON else _version(name) for name in packages}
 
 
 def compared(module: str, sealed: Mapping[str, str]) -> str:
-    """Say which version of a module's package `sealed` has, which one is here, and what to do."""
+    """Return a hint: the version of a module's package sealed with, the one here, what to do."""
     package = _package_of(module.partition(".")[0], sealed)
     then, here = sealed.get(package), versions_here([package])[package]
     if then is None and here is None:
@@ -57,7 +57,7 @@ def compared(module: str, sealed: Mapping[str, str]) -> str:
 
 
 def _package_of(module: str, sealed: Mapping[str, str]) -> str:
-    """Return the distribution that a top-level module is of, loaded or not; itself if unknown."""
+    """Return the distribution of a top-level module, loaded or not; its own name if unknown."""
     if module in sys.stdlib_module_names:
         return PYTHON
     name = _KNOWN.get(module, module)
@@ -67,10 +67,10 @@ def _package_of(module: str, sealed: Mapping[str, str]) -> str:
 def warning(
     message: str, *, package: str, sealed: str, here: str | None, class_name: str
 ) -> VersionMismatchWarning:
-    """Give the warning that a package is `here` (None: not installed) and was `sealed` with.
+    """Return a warning that a package is of another version `here` (None: not installed).
 
-    For scikit-learn it is one that filters on its own InconsistentVersionWarning catch, with
-    the attributes that such a warning has.
+    For scikit-learn it is also an InconsistentVersionWarning, with the attributes of one, so that
+    filters on scikit-learn's own warning catch it.
     """
     if package != "scikit-learn" or here is None:
         return VersionMismatchWarning(message)
@@ -93,7 +93,7 @@ def _version(distribution: str) -> str | None:
 
 @functools.cache
 def _owner(module: str) -> tuple[str, str] | None:
-    """Give the name and version of the distribution that a loaded top-level module is of."""
+    """Return the name and version of the distribution of a loaded top-level module."""
     if module in sys.stdlib_module_names or module == "__main__":
         return None
     name = _KNOWN.get(module, module)
@@ -120,13 +120,13 @@ def _scikit_learn_warning() -> type[VersionMismatchWarning]:
     from sklearn.exceptions import InconsistentVersionWarning  # noqa: PLC0415 - takes a second
 
     class SealedVersionWarning(VersionMismatchWarning, InconsistentVersionWarning):  # type: ignore[misc,unused-ignore]
-        """scikit-learn is of another version than the one that an object was sealed with."""
+        """An object was sealed with another version of scikit-learn."""
 
         def __init__(self, message: str) -> None:
             Exception.__init__(self, message)
 
         __str__ = Exception.__str__
 
-    # Python shows a warning by the name of its class.
+    # Python shows a warning with the name of its class.
     SealedVersionWarning.__name__ = SealedVersionWarning.__qualname__ = "VersionMismatchWarning"
     return SealedVersionWarning
