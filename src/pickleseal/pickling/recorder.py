@@ -19,7 +19,7 @@ class Recorder:
     """Records each name that a pickler writes, in the stream's own spelling.
 
     The C pickler calls `reducer_override` for each object that is no plain data. The reduce value
-    is asked for here, in the order of `save` in CPython's Modules/_pickle.c, and a text among
+    is asked for here, in the order of `save` in CPython's Modules/_pickle.c, and a string among
     these values is a name.
     """
 
