@@ -164,7 +164,7 @@ def test_verifying_says_the_same_and_unpickles_nothing(file: Path) -> None:
 
 VERDICTS: dict[str, set[Verdict]] = {
     "ok": {Verdict.SEALED, Verdict.SEALED_RETIRED},
-    "not-sealed": {Verdict.NO_ARTIFACT, Verdict.UNSEALED},
+    "not-sealed": {Verdict.NO_PICKLE, Verdict.UNSEALED},
     "malformed": {Verdict.MALFORMED},
     "unknown-key": {Verdict.UNKNOWN_KEY},
     "revoked": {Verdict.REVOKED},

@@ -59,6 +59,35 @@ class StandIn(metaclass=_StandInType):
         return iter(())
 
 
+class Dtype:
+    """Stands for numpy.dtype, whose objects are not called and take no items."""
+
+    def __init__(self, kind: object = None, *_: object, **__: object) -> None:
+        self.kind = kind
+
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, tuple) or not 5 <= len(state) <= 9:
+            raise TypeError
+
+
+def _set_array_state(state: object = None, *_: object, **__: object) -> None:
+    """Set a state as arrays do, which take objects from lists alone."""
+    items = state if isinstance(state, tuple) else ()
+    for at, item in enumerate(items):
+        objects = isinstance(item, Dtype) and str(item.kind).lstrip("<>=|").startswith("O")
+        if objects and 1 <= at <= len(items) - 3 and not isinstance(items[at + 2], list):
+            raise TypeError
+
+
+class Array(StandIn):
+    """Stands for what numpy._reconstruct gives."""
+
+    __setstate__ = staticmethod(_set_array_state)
+
+
+_LIKE = {"dtype": Dtype, "_reconstruct": Array}
+
+
 class StandInModule(ModuleType):
     """Whatever is imported: each of its names is a stand-in, and noted."""
 
@@ -69,6 +98,8 @@ class StandInModule(ModuleType):
             whole = _WANTED.pop()
             path = name + whole[len(name) :] if whole.startswith(name + ".") else name
             _LOOKS.append((_IMPORTS[-1], path))
+            if _IMPORTS[-1].startswith("numpy"):
+                return _LIKE.get(path, StandIn)
         return StandIn
 
 

@@ -235,7 +235,7 @@ def test_unsealed_artifacts_are_found_by_content_and_not_by_name(
     (models / "armed.pkl").write_bytes(pickle.dumps(Mark(tmp_path / "mark")))
     (models / "text.pkl.md").write_text("# nothing to see here\n")
     result = found(models, keyring=ring)
-    assert result.pop("text.pkl.md").verdict is Verdict.NO_ARTIFACT
+    assert result.pop("text.pkl.md").verdict is Verdict.NO_PICKLE
     assert {f.verdict for f in result.values()} == {Verdict.UNSEALED}
     armed = result.pop("armed.pkl")
     assert armed.contents is not None
@@ -365,7 +365,7 @@ def test_files_that_vanish_shrink_and_change_kind_while_it_works_end_in_a_verdic
         Verdict.BAD_BODY,
         Verdict.UNREADABLE,
         Verdict.SKIPPED,
-        Verdict.NO_ARTIFACT,
+        Verdict.NO_PICKLE,
         Verdict.UNSEALED,
     }
 
@@ -385,7 +385,7 @@ def test_a_file_of_a_tebibyte_ends_at_once(models: Path, ring: Keyring) -> None:
         file.write(huge)
         file.truncate(1 << 40)
     result = found(models, keyring=ring)
-    assert result["zeros"].verdict is Verdict.NO_ARTIFACT
+    assert result["zeros"].verdict is Verdict.NO_PICKLE
     assert result["envelope"].verdict is Verdict.MALFORMED
     assert result["claims"].level is Level.ERROR
     assert result["pickle"].verdict is Verdict.UNSEALED
@@ -411,7 +411,7 @@ def test_every_file_of_a_large_tree_has_a_finding_and_memory_stays_bounded(
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert report.verdicts == {Verdict.NO_ARTIFACT: 2000, Verdict.SEALED: 1}
+    assert report.verdicts == {Verdict.NO_PICKLE: 2000, Verdict.SEALED: 1}
     assert peak < 8 << 20
 
 
@@ -548,3 +548,33 @@ def test_a_passphrase_is_asked_for_in_the_calling_thread(
     ring = open_keyring(ring_directory, passphrase=ask)
     assert audit(models, keyring=ring).report().verdicts == {Verdict.SEALED: 30}
     assert asked == [threading.main_thread()]
+
+
+def test_an_archive_that_is_not_opened_is_named(models: Path, ring: Keyring) -> None:
+    (models / "data.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(90))
+    (models / "notes.txt").write_bytes(b"nothing")
+    result = found(models, keyring=ring)
+    assert result["data.7z"].verdict is result["notes.txt"].verdict is Verdict.NO_PICKLE
+    assert result["data.7z"].level is Level.NOTE
+    assert "7z" in result["data.7z"].reason
+    assert result["notes.txt"].level is Level.NONE
+
+
+def test_what_cannot_be_told_is_a_warning_with_its_reason(models: Path, ring: Keyring) -> None:
+    (models / "model.pkl").write_bytes(pickle.dumps([1, 2]) + b"spare")
+    finding = found(models, keyring=ring)["model.pkl"]
+    assert finding.contents is not None
+    assert finding.contents.grade is Grade.CANNOT_TELL
+    assert finding.level is Level.WARNING
+    assert finding.contents.reasons[0] in finding.reason
+    assert finding.advice
+
+
+def test_all_of_a_large_file_is_searched_on_request(models: Path, ring: Keyring) -> None:
+    with open(models / "large", "wb") as file:
+        file.seek(70 << 20)
+        file.write(pickle.dumps(Mark(models / "mark")))
+    plain = found(models, keyring=ring)["large"]
+    assert plain.verdict is Verdict.NO_PICKLE
+    assert "--deep" in plain.reason
+    assert found(models, keyring=ring, deep=True)["large"].level is Level.ERROR

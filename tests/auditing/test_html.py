@@ -138,7 +138,7 @@ def ordinary() -> Report:
         unsealed("models/c.pkl", Grade.BEYOND, 900),
         claimed("models/d.pkl"),
         retired("models/e.pkl"),
-        Finding("models/f.md", Verdict.NO_ARTIFACT, Level.NONE, size=10),
+        Finding("models/f.md", Verdict.NO_PICKLE, Level.NONE, size=10),
         Finding("models/g", Verdict.MISSING, Level.WARNING, "gone", change=Change.MISSING),
     )
 

@@ -153,7 +153,7 @@ def test_a_mixed_folder_is_sealed_as_it_is_and_nothing_is_unpickled(
     assert {name for name, outcome in outcomes.items() if outcome == "refused"} == REFUSED
     assert outcomes["sealed.pkl"] == "already sealed"
     assert outcomes["link.pkl"] == "skipped"
-    assert outcomes["notes.txt"] == outcomes["empty"] == "no artifact"
+    assert outcomes["notes.txt"] == outcomes["empty"] == "no pickle found"
     assert not mark.exists()
     after = everything_below(models)
     for name, data in before.items():
@@ -316,9 +316,40 @@ def test_what_could_not_be_looked_at_whole_is_not_judged_any_more(
     path.write_bytes(pickle.dumps(archive.getvalue()))
     (found,) = survey([str(path)], keyring=ring)
     assert found.contents is not None
-    assert found.contents.grade is Grade.UNREADABLE
+    assert found.contents.grade is Grade.CANNOT_TELL
     assert found.outcome is Outcome.REFUSED
     assert found.judgement is None
+
+
+class _NoPlace(io.RawIOBase):
+    """A file that does not know where it is, for which joblib writes no padding."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.data += data
+        return len(data)
+
+    def tell(self) -> int:
+        raise io.UnsupportedOperation
+
+
+def test_what_cannot_be_told_is_adopted_only_if_it_is_accepted(
+    tmp_path: Path, ring_directory: Path
+) -> None:
+    file = _NoPlace()
+    joblib.dump(np.frombuffer(b"0" + b"N." * 99, dtype="u1"), file)
+    path = tmp_path / "m.joblib"
+    path.write_bytes(bytes(file.data))
+    command = ("adopt", path, "--yes", "--keyring", ring_directory)
+    refused = run(*command)
+    assert refused.returncode == 1
+    assert "cannot be told" in refused.stdout + refused.stderr
+    assert run(*command, "--accept", path).returncode == 0
 
 
 def test_names_that_are_not_known_are_shown_escaped_and_once(
@@ -460,7 +491,7 @@ def test_of_a_list_of_digests_only_what_stands_in_it_is_adopted_whatever_its_nam
     }
     assert files["notes.txt"] == "refused"
     assert files["0.pkl"] == files["armed.pkl"] == "skipped"
-    assert files["empty"] == "no artifact"
+    assert files["empty"] == "no pickle found"
 
 
 def test_a_listed_digest_does_not_let_in_what_reaches_beyond_data(
@@ -617,7 +648,7 @@ def test_files_that_would_be_sealed_for_the_same_name_are_all_refused(
         "fraud.pkl": "refused",
         "s/fraud.pkl": "refused",
         "churn.pkl": "adopted",
-        "churn.txt": "no artifact",
+        "churn.txt": "no pickle found",
     }
     loaded = signed_load(folder / "fraud.v2.pkl", keyring=ring_directory, context="m/fraud.v2")
     assert loaded == "fraud.v2.pkl"

@@ -53,7 +53,7 @@ def test_a_stand_in_is_called_what_it_is_with_what_to_do(
     with pytest.raises(AdoptionError) as not_adopted:
         adopt_bytes(data, keyring=ring)
     (finding,) = audit(path, keyring=ring)
-    assert finding.verdict is Verdict.NO_ARTIFACT
+    assert finding.verdict is Verdict.NO_PICKLE
     assert finding.level is Level.NOTE
     for text in (*refusals, str(not_adopted.value), f"{finding.reason}; {finding.advice}"):
         assert called in text or "nothing to read" in text

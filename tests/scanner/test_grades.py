@@ -102,7 +102,7 @@ def test_what_reaches_beyond_among_ordinary_artifacts_carries_code(
 def test_every_ordinary_artifact_is_followed_to_its_end(
     artifacts: list[tuple[ordinary.Ordinary, Grade]],
 ) -> None:
-    assert Grade.UNREADABLE not in {found for _, found in artifacts}
+    assert Grade.CANNOT_TELL not in {found for _, found in artifacts}
 
 
 # -- one name
@@ -336,14 +336,14 @@ def test_a_stream_that_breaks_off_is_unreadable_unless_it_had_reached_beyond() -
     good = call(look("collections", "OrderedDict"))
     bad = call(look("posix", "mkdir"), text("x"))
     worst, _, reasons = grade([followed(b"\x80\x04" + good + b"\xff")])
-    assert worst == Grade.UNREADABLE
+    assert worst == Grade.CANNOT_TELL
     assert reasons
     assert grade([followed(b"\x80\x04" + bad + b"\xff")])[0] == Grade.BEYOND
 
 
 def test_several_streams_have_the_worst_of_their_grades() -> None:
     broken = b"\x80\x04\xff"
-    assert grade([followed(whole(number(1))), followed(broken)])[0] == Grade.UNREADABLE
+    assert grade([followed(whole(number(1))), followed(broken)])[0] == Grade.CANNOT_TELL
 
 
 # -- the list
@@ -396,3 +396,27 @@ def test_a_listed_name_that_looks_like_a_way_out_is_one_of_these() -> None:
 def test_a_door_is_not_listed(door: str) -> None:
     module, name, *uses = door.split()
     assert grade_name(module, name, Use.CALLED if uses else Use.LOOKED_UP) != Grade.DATA
+
+
+def test_a_method_of_a_class_that_is_known_is_unknown_at_most() -> None:
+    module = "sklearn.linear_model._logistic"
+    assert grade_name(module, "LogisticRegression.decision", Use.LOOKED_UP) == Grade.UNKNOWN
+    found = followed(whole(look(module, "LogisticRegression.decision")))
+    assert found.beyond == ()
+    for name in ("LogisticRegression.__globals__", "LogisticRegression.load_it", "os.path"):
+        assert grade_name(module, name, Use.LOOKED_UP) == Grade.BEYOND
+
+
+def test_what_only_pickle_load_takes_for_names_is_said_and_not_graded() -> None:
+    found = followed(whole(pack(look("numpy", "dtype"), look("model", "dtype"))))
+    ghosts = found._replace(of_arrays=True)
+    usual = followed(whole(call(look("numpy", "dtype"))))
+    worst, names, reasons = grade([usual, ghosts])
+    assert worst == Grade.DATA
+    assert [name.module for name in names] == ["numpy"]
+    assert any("model.dtype" in reason for reason in reasons)
+    assert grade([usual, found])[0] == Grade.UNKNOWN
+    beyond = followed(whole(look("posix", "system")))._replace(of_arrays=True)
+    assert grade([usual, beyond])[0] == Grade.BEYOND
+    other = followed(whole(call(look("model", "go"))))._replace(of_arrays=True)
+    assert grade([usual, other])[0] == Grade.UNKNOWN

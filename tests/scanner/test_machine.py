@@ -593,12 +593,15 @@ def test_names_inside_and_behind_arrays_are_found() -> None:
     assert any("Path" in name for name in have)
 
 
-WRAPPER = b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81}(Vshape\n%bVdtype\n%bub"
+WRAPPER = (
+    b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81}(Vsubclass\ncnumpy\nndarray\nVshape\n%b"
+    b"Vorder\nVC\nVdtype\n%bVallow_mmap\nI00\nub"
+)
 DOUBLES = b"cnumpy\ndtype\n(Vf8\nI00\nI01\ntR(K\3V<\nNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
 OBJECTS_OF = DOUBLES.replace(b"Vf8", b"VO8").replace(b"K\0tb", b"K\x3ftb")
 
 
-def test_a_wrapper_made_by_hand_is_followed_like_any() -> None:
+def test_a_wrapper_that_is_spelled_as_joblib_does_is_followed() -> None:
     stream = WRAPPER % (b"K\2\x85", DOUBLES) + bytes(16) + b"cos\nsystem\n\x86."
     found, position = walk(stream, joblib=True)
     assert position == len(stream)
@@ -624,12 +627,84 @@ def test_a_wrapper_made_by_hand_is_followed_like_any() -> None:
         (b"K\2\x85", b"cnumpy\ndtype\n(VS0\ntR(K\3V|\nNNNK\0K\1K\0tb"),
         (b"K\2\x85", b"cnumpy\ndtype\n(VS3\ntRNb"),
         (b"K\2\x85", b"cnumpy\ndtype\n(Vfloat64\ntR"),
+        (b"K\2\x85", b"cnumpy\ndtype\n(Vf8\nI00\nI01\ntR"),
+        (b"K\2\x85", DOUBLES + b"(K\3V<\nNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"),
+        (b"K\2\x85", DOUBLES.replace(b"K\0tb", b"K\x3ftb")),
+        (b"K\2\x85", DOUBLES.replace(b"V<", b"V=")),
     ],
 )
 def test_an_array_whose_size_cannot_be_told_is_a_fault(shape: bytes, dtype: bytes) -> None:
     found, _ = walk(WRAPPER % (shape, dtype) + bytes(64) + b".", joblib=True)
     assert not found.ended
     assert found.fault is not None
+
+
+DTYPES: list[Any] = [
+    "f8", ">i2", "?", "O", "S3", "U3", "V5", "M8[ns]", "m8", "c16", "S0",
+    [("a", "i4"), ("b", "O")], [("a", "U3"), ("b", "f8", (2, 3))], [("a", [("b", "O")])],
+    np.dtype([("a", "i1"), ("b", "f8")], align=True), np.dtype("f8", metadata={"a": 1}),
+    [(("title", "a"), "i4")], (np.record, [("a", "i4")]),
+]  # fmt: skip
+
+OTHERWISE = {
+    "a class that joblib does not keep": (b"cnumpy\nndarray\n", b"cnumpy\nrecarray\n"),
+    "no class": (b"Vsubclass\ncnumpy\nndarray\n", b""),
+    "an order that is none": (b"VC\n", b"VA\n"),
+    "a number for a flag": (b"I00\nub", b"K\0ub"),
+    "another alignment": (b"00\nub", b"00\nVnumpy_array_alignment_bytes\nK\x08ub"),
+    "a key that is computed": (b"00\nub", b"00\ncm\nf\n)RNub"),
+    "arguments": (b")\x81", b"N\x85\x81"),
+    "a call": (b")\x81", b")R"),
+}
+
+
+@pytest.mark.parametrize("way", OTHERWISE)
+def test_a_wrapper_that_is_spelled_otherwise_cannot_be_told(way: str) -> None:
+    stream = WRAPPER % (b"K\2\x85", DOUBLES)
+    found, _ = walk(stream.replace(*OTHERWISE[way]) + bytes(64) + b".", joblib=True)
+    assert found.limited
+    assert not found.wrapped_arrays
+
+
+@pytest.mark.parametrize("padding", [b"\0", b"\x11" + b"\xff" * 17, b"\3\xff\xff\0"])
+def test_padding_that_joblib_does_not_write_cannot_be_told(padding: bytes) -> None:
+    aligned = WRAPPER.replace(b"I00\nub", b"I00\nVnumpy_array_alignment_bytes\nK\x10ub")
+    stream = aligned % (b"K\2\x85", DOUBLES)
+    assert walk(stream + b"\3\xff\xff\xff" + bytes(16) + b".", joblib=True)[0].ended
+    assert walk(stream + padding + bytes(16) + b".", joblib=True)[0].limited
+
+
+def _dtype(code: bytes, state: bytes) -> bytes:
+    return b"cnumpy\ndtype\n(V" + code + b"\nI00\nI01\ntR(K\3V|\n" + state + b"tb"
+
+
+_NONE = b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff"
+_RECONSTRUCTED = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\0tVb\ntR"
+_OBJECT = _dtype(b"O8", _NONE + b"K\x3f")
+_FIELD = b"N(Va\nt}Va\n(%bK%bts"
+WILD = {
+    "objects that are said to be none": _dtype(b"O8", _NONE + b"K\0"),
+    "numbers that are said to be objects": _dtype(b"f8", _NONE + b"K\x3f"),
+    "a field that hides its objects": _dtype(b"V8", _FIELD % (_OBJECT, b"\0") + b"K\x08K\1K\x10"),
+    "a field outside of its record": _dtype(b"V8", _FIELD % (_OBJECT, b"\1") + b"K\x08K\1K\x1b"),
+    "another size": _dtype(b"S3", b"NNNK\4K\1K\0"),
+    "an array that is longer than its list": _RECONSTRUCTED
+    + b"(K\1K\2\x85" + _OBJECT + b"I00\n(NltbN",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WILD)
+def test_what_numpy_would_follow_blindly_reaches_beyond(way: str) -> None:
+    assert walk(WILD[way] + b".")[0].beyond != ()
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("kind", DTYPES, ids=str)
+def test_what_numpy_writes_of_a_dtype_does_not(kind: Any, protocol: int) -> None:
+    for thing in (np.dtype(kind), np.zeros((2, 3), kind), np.zeros(0, kind)):
+        found, _ = walk(pickle.dumps(thing, protocol))
+        assert found.ended
+        assert found.beyond == ()
 
 
 def test_an_array_that_is_cut_off_is_a_fault() -> None:
@@ -646,7 +721,7 @@ def test_a_wrapper_inside_a_frame_is_a_fault() -> None:
 def test_a_companion_file_and_a_changed_wrapper_are_told() -> None:
     companion = b"cjoblib.numpy_pickle\nNDArrayWrapper\n)\x81}Vfilename\nVx.npy\nsb."
     assert walk(companion, joblib=True)[0].beyond
-    changed_read = WRAPPER.replace(b"ub", b"Vread\ncm\nf\nub") % (b"K\2\x85", DOUBLES)
+    changed_read = WRAPPER.replace(b"00\nub", b"00\nVread\ncm\nf\nub") % (b"K\2\x85", DOUBLES)
     assert walk(changed_read + bytes(16) + b".", joblib=True)[0].beyond
 
 

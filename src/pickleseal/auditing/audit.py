@@ -29,6 +29,7 @@ from pickleseal.keys.keyring import Keyring
 from pickleseal.keys.store.lookup import find_keyring
 from pickleseal.persistence.inventory_file import Read, read_inventory
 from pickleseal.persistence.pin_file import find_pins
+from pickleseal.scanner.containers.views import Pool
 from pickleseal.version import __version__
 
 Path = str | os.PathLike[str]
@@ -137,6 +138,7 @@ def audit(
     baseline_sha256: str | None = None,
     pins: Path | None = None,
     known: Sequence[str] = (),
+    deep: bool = False,
 ) -> Audit:
     """Tell of each file at or below some paths what lies there, who sealed it, whether it is whole.
 
@@ -167,6 +169,7 @@ def audit(
     known: modules whose names count as data where they are on no list, such as "mycompany.models";
         those of their submodules too. What reaches beyond data stays so, and no module of Python
         itself can be named. Default: none.
+    deep: look for pickles at any offset of whole files. Default False: of the first 64 MiB of each.
 
     Returns an Audit, an iterator of findings whose `report()` gives all of them at once. Raises
     FileNotFoundError for a path that is not there, KeyringError for a keyring that cannot be used,
@@ -208,6 +211,8 @@ def audit(
         remembered,
         pin_file,
         _modules(known),
+        deep,
+        Pool(),
     )
     where = None if baseline is None else os.fspath(baseline)
     chosen = Chosen(Globs.of(include, here) if include else None, Globs.of(exclude, here))

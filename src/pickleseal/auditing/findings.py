@@ -56,8 +56,8 @@ class Verdict(StrEnum):
     """A link, or excluded: not looked at, on purpose."""
     MISSING = "missing"
     """The baseline lists it, and it is not there."""
-    NO_ARTIFACT = "no artifact"
-    """Read, and no pickle in any dress."""
+    NO_PICKLE = "no pickle found"
+    """Read, and no pickle was found in any form that is looked for."""
 
 
 class Change(StrEnum):

@@ -40,7 +40,7 @@ from pickleseal.persistence.inspection import Inspection
 from pickleseal.persistence.inventory import CONTENT
 from pickleseal.persistence.load import LoadPolicy
 from pickleseal.persistence.pin_file import PinFile
-from pickleseal.scanner.containers.views import Bytes, Memory
+from pickleseal.scanner.containers.views import Bytes, Memory, Pool
 from pickleseal.scanner.grade import Contents, Grade, GradedName
 
 
@@ -51,7 +51,8 @@ class Wants(NamedTuple):
     file must be sealed for, a name or a beginning and `*`; the first that fits counts.
     `imports`: walk through the pickles of sealed files too. `digests`: hash what is unsealed.
     `pins`: for each context what loads remember of it; `pin_file` is where they do.
-    `known`: modules whose names count as known.
+    `known`: modules whose names count as known. `deep`: look for pickles at any offset of all of a
+    file. `pool`: what all files together may cost.
     """
 
     ring: Keyring | None
@@ -61,6 +62,8 @@ class Wants(NamedTuple):
     pins: Mapping[str, pin_rules.Pin] = MappingProxyType({})
     pin_file: PinFile | None = None
     known: tuple[str, ...] = ()
+    deep: bool = False
+    pool: Pool | None = None
 
     def context_for(self, path: str) -> str | None:
         """Give what a file must be sealed for, or None for anything."""
@@ -326,20 +329,40 @@ def _look(data: Bytes, wants: Wants, name: str = "") -> Contents | None:
     from pickleseal.scanner.grades import recognized  # noqa: PLC0415
 
     try:
-        contents = look(data, name=name)
+        contents = look(data, name=name, deep=wants.deep, pool=wants.pool)
         return None if contents is None else recognized(contents, wants.known)
     except (OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - one file's trouble must not end a whole audit
         reason = f"pickleseal itself failed at it, please report this: {error!r}"
-        return Contents("not known", Grade.UNREADABLE, 0, (), (reason,))
+        return Contents("not known", Grade.CANNOT_TELL, 0, (), (reason,))
+
+
+def _without_pickle(file: RegularFile, wants: Wants) -> Finding:
+    from pickleseal.scanner.containers.contents import (  # noqa: PLC0415 - as above
+        SEARCHED,
+        is_named_like_pickle,
+        unopened,
+    )
+
+    start = file.read(0, layout.FIXED_SIZE)
+    found = beginning_of(start)
+    level, reason, advice = Level.NONE, "", ""
+    if found is not None and found.stands_in and is_named_like_pickle(file.path):
+        level, advice = Level.NOTE, found.advice
+        reason = f"named like a pickle, and {found.clause}: no load takes it"
+    elif (closed := unopened(start)) is not None:
+        level, reason, advice = Level.NOTE, f"it is {closed}, which is not opened here", _UNPACK
+    elif file.size > SEARCHED and not wants.deep:
+        reason = f"behind its first {SEARCHED >> 20} MiB, none was looked for: --deep does that"
+    return Finding(file.path, Verdict.NO_PICKLE, level, reason, advice, size=file.size)
 
 
 def examine_unsealed(file: RegularFile, wants: Wants) -> Finding:
     """Return the finding of a file that is no envelope."""
     contents = _look(file, wants, file.path)
     if contents is None:
-        return _no_artifact(file)
+        return _without_pickle(file, wants)
     return Finding(
         file.path,
         Verdict.UNSEALED,
@@ -350,17 +373,6 @@ def examine_unsealed(file: RegularFile, wants: Wants) -> Finding:
         contents=contents,
         digest=of_file(file.sha256()) if wants.digests else None,
     )
-
-
-def _no_artifact(file: RegularFile) -> Finding:
-    """Return the finding of a file that is no pickle, though it may be named as one."""
-    from pickleseal.scanner.containers.contents import is_named_like_pickle  # noqa: PLC0415 - as in _look
-
-    found = beginning_of(file.read(0, layout.FIXED_SIZE))
-    if found is None or not found.stands_in or not is_named_like_pickle(file.path):
-        return Finding(file.path, Verdict.NO_ARTIFACT, Level.NONE, size=file.size)
-    reason = f"named like a pickle, and {found.clause}: no load takes it"
-    return Finding(file.path, Verdict.NO_ARTIFACT, Level.NOTE, reason, found.advice, size=file.size)
 
 
 def _judgement_of(contents: Contents) -> str:
@@ -392,7 +404,7 @@ def _advice_on(contents: Contents, path: str) -> str:
 def _because(contents: Contents) -> str:
     """Say what a grade rests on, as briefly as it may be."""
     worst = [n for n in contents.names if n.grade is not Grade.DATA and not n.known]
-    return _listed(worst, contents.reasons[:1] if contents.grade >= Grade.BEYOND else ())
+    return _listed(worst, contents.reasons[:1] if contents.grade >= Grade.CANNOT_TELL else ())
 
 
 def _listed(names: Sequence[GradedName], reasons: Sequence[str] = ()) -> str:
@@ -404,17 +416,18 @@ _NAMES_TOLD = 3
 _GRADES = {
     Grade.DATA: "it names nothing but what builds data and models",
     Grade.UNKNOWN: "it names what is not known to build data",
+    Grade.CANNOT_TELL: "what it does cannot be told",
     Grade.BEYOND: "it reaches beyond data",
-    Grade.UNREADABLE: "it cannot be followed to its end, and may still run",
 }
 _SEAL_IT = "if you made it, seal it as it is: pickleseal adopt"
 _DUMP_IT = (
     "if you made it, load it where you trust it, and write it again with pickleseal.signed_dump"
 )
 _WHOSE = "find out whose code the names are, and name its module with --known if it is yours"
+_UNPACK = "unpack it, and audit what it holds"
 _UNPACK_IT = "unpack it and audit what it holds; signed_dump itself makes files smaller: compress="
 _NOT_ADOPTED = ("zip", "tar", "numpy object array", "zstd", "deflate")
 _UNSEALED = {
+    Grade.CANNOT_TELL: "do not load it, unless you know who made it and why it is as it is",
     Grade.BEYOND: "do not load it, unless you know who made it and why it names these",
-    Grade.UNREADABLE: "do not load it, unless you know who made it",
 }

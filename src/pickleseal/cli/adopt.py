@@ -47,6 +47,7 @@ from pickleseal.scanner.grade import Grade
 _GRADES = {
     Grade.DATA: ("data only", "green"),
     Grade.UNKNOWN: ("unknown names", "yellow"),
+    Grade.CANNOT_TELL: ("cannot be told", "bold yellow"),
     Grade.BEYOND: ("reaches beyond data", "bold red"),
 }
 _NAMES_SHOWN = 8
@@ -82,7 +83,7 @@ _TROUBLE = {
     multiple=True,
     metavar="FILE",
     type=PathType(exists=True, dir_okay=False),
-    help="Adopt this file though it reaches beyond data. May be given several times.",
+    help="Adopt this file though it reaches beyond data, or that cannot be told. Repeatable.",
 )
 @click.option(
     "--digests",
@@ -115,8 +116,8 @@ def adopt(
 
     To seal a file is to say that you made it: adopt nothing that somebody sent you. Nothing is
     unpickled. Each file is looked at first, and what it would import is shown; then you are asked.
-    What reaches beyond data is refused unless you name it with --accept. Folders of version
-    control, environments and caches are left alone. An envelope takes its
+    What reaches beyond data, or may, is refused unless you name it with --accept. Folders of
+    version control, environments and caches are left alone. An envelope takes its
     file's place as a whole or not at all, and the file stays beside it as NAME.unsealed. Stop it
     at any time: begun again, it goes on.
 
@@ -248,7 +249,7 @@ def _survey_lines(found: Sequence[Surveyed], context: str | None, *, each: bool)
         ]
         if of_grade:
             lines.append([(f"{label}  ", style), (counted(len(of_grade), "file"), "bold")])
-        if grade is Grade.BEYOND:  # each of them was accepted by its name
+        if grade >= Grade.CANNOT_TELL:  # each of them was accepted by its name
             for one in of_grade:
                 lines.append(of_file(one))
                 lines += [[(f"    {text}", "dim")] for text in _why(one)]

@@ -95,6 +95,11 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option(
     "--exclude", multiple=True, metavar="GLOB", help="Leave out files and folders like this."
 )
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Look for pickles inside all of large files, not their first 64 MiB.",
+)
 @click.option("--imports", is_flag=True, help="Tell what sealed pickles would import, too.")
 @click.option(
     "--known",
@@ -178,6 +183,7 @@ def _audit(
     context: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
+    deep: bool,
     imports: bool,
     known: tuple[str, ...],
     kind: str,
@@ -216,6 +222,7 @@ def _audit(
             baseline_sha256=baseline_sha256,
             pins=pins,
             known=known + settings.known,
+            deep=deep,
         )
     except SealError as error:
         raise CouldNotRun(f"it cannot be compared with the baseline: {error}") from None
@@ -249,7 +256,7 @@ def _check_outputs(files: list[str], inventory: str | None, roots: tuple[str, ..
             continue
         finding = examine(Found(target), Wants(None))
         is_old_list = target == inventory and _is_list(finding)
-        if finding.verdict is not Verdict.NO_ARTIFACT and not is_old_list:
+        if finding.verdict is not Verdict.NO_PICKLE and not is_old_list:
             raise CouldNotRun(f"{target} is not overwritten: {_what(finding)}. Name another file")
 
 
@@ -320,7 +327,7 @@ def _write_list(report: Report, path: str, ring: Keyring, context: str | None) -
     ]
     items = tuple(item for finding in report.findings for item in items_of(finding))
     if unread or not items:
-        what = f"{len(unread)} could not be read" if unread else "there is no artifact to list"
+        what = f"{len(unread)} could not be read" if unread else "there is no pickle to list"
         raise CouldNotRun(f"{what}: no list was written")
     listed = Inventory(report.started, items)
     older = os.path.exists(path) and _is_list(examine(Found(path), Wants(None)))

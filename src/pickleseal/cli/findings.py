@@ -53,7 +53,7 @@ def summary(report: Report) -> Line:
         return [(f"{grave:,} of {total} {need} attention", style), (f": {parts}", ""), took]
     sealed = sum(len(finding.envelopes) > 0 for finding in report.findings)
     if not sealed:
-        return [("no artifact found", "bold yellow"), (f" in {total}", ""), took]
+        return [("nothing found", "bold yellow"), (f" in {total}", ""), took]
     notes = f", {counted(levels[Level.NOTE], 'note')}" if levels[Level.NOTE] else ""
     return [
         (f"{sealed:,} sealed", "bold green"),

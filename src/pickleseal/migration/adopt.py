@@ -69,12 +69,12 @@ class Outcome(StrEnum):
     """It can be adopted."""
     ADOPTED = "adopted"
     ALREADY = "already sealed"
-    NO_ARTIFACT = "no artifact"
-    """It lies below a folder that was named, and is no pickle in any dress."""
+    NO_PICKLE = "no pickle found"
+    """It lies below a folder that was named, and no pickle was found in it."""
     SKIPPED = "skipped"
     """It is not to be adopted: a link, a backup, named twice, not in the list of digests."""
     REFUSED = "refused"
-    """It is not one pickle or joblib file, or reaches beyond data. It is as it was."""
+    """It is not one pickle or joblib file, or it reaches beyond data, or may. It is as it was."""
     FAILED = "failed"
     """It could not be read or written, or was changed meanwhile. It is as it was."""
 
@@ -221,9 +221,9 @@ def survey(
     """Look at each file at or below some paths, and tell whether it can be adopted.
 
     `keyring`, `context`: what a file that is sealed already must be sealed by and for. `accepted`:
-    the paths of files that may reach beyond data. `digests`: the SHA-256 of the files that may be
-    adopted at all; None: all may. `exclude`: files and folders that are left alone. `left_out`
-    takes in the folders that are passed over.
+    the paths of files that may reach beyond data, or of which that cannot be told. `digests`: the
+    SHA-256 of the files that may be adopted at all; None: all may. `exclude`: files and folders
+    that are left alone. `left_out` takes in the folders that are passed over.
     """
     accepted_paths = frozenset(map(os.path.realpath, accepted))
     wants = _Wants(keyring, context, accepted_paths, digests, exclude)
@@ -281,11 +281,11 @@ def _same(name: str, context: str) -> str:
 
 
 class _Wants(NamedTuple):
-    """What is held against files: `beyond` are the real paths that may reach beyond data."""
+    """What is held against files: `accepted` are the real paths of those of any grade."""
 
     ring: Keyring
     context: str | None
-    beyond: frozenset[str]
+    accepted: frozenset[str]
     digests: frozenset[str] | None
     exclude: Globs
 
@@ -326,8 +326,9 @@ def _looked_at(file: RegularFile, found: Found, root: str, wants: _Wants) -> Sur
     if wants.digests is not None and sha256 not in wants.digests:
         return _unlisted(found, root, contents)
     if contents is None and not found.named and wants.digests is None:
-        return Surveyed(path, root, Outcome.NO_ARTIFACT)
-    if contents is not None and contents.grade is Grade.UNREADABLE:
+        return Surveyed(path, root, Outcome.NO_PICKLE)
+    accepted = os.path.realpath(path) in wants.accepted
+    if contents is not None and contents.grade is Grade.CANNOT_TELL and not accepted:
         # What was too much to look at is not unpacked once more.
         reason = _objection(contents, accepted=False)
         return Surveyed(path, root, Outcome.REFUSED, reason, contents, sha256)
@@ -337,7 +338,7 @@ def _looked_at(file: RegularFile, found: Found, root: str, wants: _Wants) -> Sur
         return Surveyed(path, root, Outcome.REFUSED, _reason(error), contents, sha256)
     # Few bytes may be a text as well as a pickle; whoever names them says which.
     contents = contents or _contents_of(judgement)
-    reason = _objection(contents, accepted=os.path.realpath(path) in wants.beyond)
+    reason = _objection(contents, accepted=accepted)
     # What no context can hold is told before the question.
     context_of(path, root, wants.context)
     outcome = Outcome.REFUSED if reason else Outcome.READY
@@ -354,8 +355,9 @@ def _told_in_pieces(file: RegularFile, found: Found, root: str, wants: _Wants) -
         return None if listed else _unlisted(found, root, look(file, name=found.path))
     contents = look(file, name=found.path)
     if contents is None and not found.named:
-        return Surveyed(found.path, root, Outcome.NO_ARTIFACT)
-    if contents is not None and contents.grade is Grade.UNREADABLE:
+        return Surveyed(found.path, root, Outcome.NO_PICKLE)
+    accepted = os.path.realpath(found.path) in wants.accepted
+    if contents is not None and contents.grade is Grade.CANNOT_TELL and not accepted:
         reason = _objection(contents, accepted=False)
         return Surveyed(found.path, root, Outcome.REFUSED, reason, contents)
     try:
@@ -367,7 +369,7 @@ def _told_in_pieces(file: RegularFile, found: Found, root: str, wants: _Wants) -
 
 def _unlisted(found: Found, root: str, contents: Contents | None) -> Surveyed:
     if contents is None and not found.named:
-        return Surveyed(found.path, root, Outcome.NO_ARTIFACT)
+        return Surveyed(found.path, root, Outcome.NO_PICKLE)
     outcome = Outcome.REFUSED if found.named else Outcome.SKIPPED
     return Surveyed(found.path, root, outcome, "its SHA-256 is not in the list", contents)
 
@@ -379,11 +381,12 @@ def _contents_of(found: Judgement) -> Contents:
 
 def _objection(contents: Contents, *, accepted: bool) -> str:
     """Say why what is one pickle is not adopted all the same, or nothing."""
-    if contents.grade is Grade.UNREADABLE:
-        return "it cannot be followed to its end"
-    if contents.grade is Grade.BEYOND and not accepted:
-        return "it reaches beyond data: if you know why, and made it, name it with --accept"
-    return ""
+    if accepted or contents.grade < Grade.CANNOT_TELL:
+        return ""
+    what = "it reaches beyond data"
+    if contents.grade is Grade.CANNOT_TELL:
+        what = "what it does cannot be told"
+    return f"{what}: if you know why, and made it, name it with --accept"
 
 
 def _is_envelope(file: RegularFile) -> bool:

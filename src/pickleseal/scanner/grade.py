@@ -1,20 +1,24 @@
-"""What a file holds, and the grade of it."""
+"""What a file holds, told from its bytes alone, and the grade of it."""
 
 from enum import IntEnum
 from typing import NamedTuple
 
 
 class Grade(IntEnum):
-    """What unpickling a file would reach for; a larger number is graver. None of them is "safe"."""
+    """What unpickling a file would reach for; a larger number is graver.
+
+    None of them says that a file is safe. *Data only* and *unknown names* are given only where
+    every byte is accounted for.
+    """
 
     DATA = 0
     """Every name stands on the list of names that build data and fitted models."""
     UNKNOWN = 1
     """Some names are not on the list."""
-    BEYOND = 2
+    CANNOT_TELL = 2
+    """Not every byte of it is accounted for: a reader may do more with it than was followed."""
+    BEYOND = 3
     """Names that run, import, write or open, or that reach code by construction."""
-    UNREADABLE = 3
-    """It cannot be followed to its end, and may still run."""
 
     @property
     def label(self) -> str:
@@ -25,8 +29,8 @@ class Grade(IntEnum):
 _GRADES = {
     Grade.DATA: "data only",
     Grade.UNKNOWN: "unknown names",
+    Grade.CANNOT_TELL: "cannot be told",
     Grade.BEYOND: "reaches beyond",
-    Grade.UNREADABLE: "unreadable, may still run",
 }
 
 

@@ -2,45 +2,45 @@
 
 from collections.abc import Iterable, Sequence
 
+from pickleseal.errors import shown
 from pickleseal.scanner.grade import Contents, Grade, GradedName
-from pickleseal.scanner.machine.trace import Trace
+from pickleseal.scanner.machine.trace import Trace, Use
 from pickleseal.scanner.names import grade_name
 
 
-def gravest(grades: Iterable[Grade]) -> Grade:
-    """Give the gravest of some grades, data only for none of them.
-
-    What surely reaches beyond data is graver than what merely may: one stream that cannot be
-    followed takes nothing back of what another one does.
-    """
-    return max(grades, key=lambda grade: (grade is Grade.BEYOND, grade), default=Grade.DATA)
-
-
 def grade(traces: Iterable[Trace]) -> tuple[Grade, tuple[GradedName, ...], tuple[str, ...]]:
-    """Give the grade of some streams, their names with the gravest first, and the reasons.
+    """Return the grade of some streams, their names with the gravest first, and the reasons.
 
-    A stream that could not be followed to its end is unreadable, unless it had reached beyond data
-    by then. Reasons begin with what reaches beyond.
+    What a stream that breaks off would do next cannot be told, unless it reached beyond data before
+    that. Reasons begin with what reaches beyond.
     """
     worst = Grade.DATA
     names: dict[tuple[str, str], Grade] = {}
+    ghosts: dict[str, None] = {}
     beyond: dict[str, None] = {}
     faults: dict[str, None] = {}
+    traces = list(traces)
+    usual = _uses(traces)
     for trace in traces:
-        reached = Grade.BEYOND if trace.beyond else Grade.DATA
+        worst = max(worst, Grade.BEYOND if trace.beyond else Grade.DATA)
         for module, name, uses in trace.names:
             found = grade_name(module, name, uses)
-            reached = max(reached, found)
+            # pickle.load counts the memo on where joblib.load begins anew. So it takes a text of
+            # the file for the module of a name such as `dtype`, which it uses as joblib.load does.
+            ghost = trace.of_arrays and not uses & ~usual.get(name, Use.LOOKED_UP)
+            if ghost and found is Grade.UNKNOWN:
+                ghosts[f"{module}.{name}"] = None
+                continue
+            worst = max(worst, found)
             names[module, name] = max(found, names.get((module, name), found))
-        broken = Grade.DATA if trace.ended else Grade.UNREADABLE
-        worst = gravest((worst, reached, broken))
+        worst = max(worst, Grade.DATA if trace.ended else Grade.CANNOT_TELL)
         beyond.update(dict.fromkeys(trace.beyond))
         if trace.fault is not None:
             faults[trace.fault] = None
     graded = [GradedName(*key, found) for key, found in names.items()]
     # Stable: of the same grade, what is reached first stands first.
     graded.sort(key=lambda name: name.grade, reverse=True)
-    return worst, tuple(graded), (*beyond, *faults)
+    return worst, tuple(graded), (*beyond, *faults, *_told(list(ghosts)))
 
 
 def recognized(contents: Contents, known: Sequence[str]) -> Contents:
@@ -55,7 +55,9 @@ def recognized(contents: Contents, known: Sequence[str]) -> Contents:
     told = [str(name) for name in names if name.known]
     if not told:
         return contents
-    settled = contents.grade is Grade.UNKNOWN and not contents.reasons
+    settled = contents.grade is Grade.UNKNOWN and all(
+        reason.startswith(_OF_GHOSTS) for reason in contents.reasons
+    )
     if settled and all(name.known or name.grade is Grade.DATA for name in names):
         contents = contents._replace(grade=Grade.DATA)
     more = f" and {len(told) - _TOLD:,} more" if len(told) > _TOLD else ""
@@ -68,3 +70,25 @@ _TOLD = 8
 
 def _lies_in(module: str, known: Sequence[str]) -> bool:
     return any(module == one or module.startswith(f"{one}.") for one in known)
+
+
+def _uses(traces: Iterable[Trace]) -> dict[str, Use]:
+    """Return what joblib.load does with the names of each kind, whatever their module."""
+    uses: dict[str, Use] = {}
+    for trace in traces:
+        if not trace.of_arrays:
+            for name in trace.names:
+                uses[name.name] = uses.get(name.name, Use.LOOKED_UP) | name.uses
+    return uses
+
+
+def _told(ghosts: list[str]) -> list[str]:
+    if not ghosts:
+        return []
+    more = f" and {len(ghosts) - _GHOSTS} more" if len(ghosts) > _GHOSTS else ""
+    names = ", ".join(map(shown, ghosts[:_GHOSTS]))
+    return [f"{_OF_GHOSTS} {names}{more} in it"]
+
+
+_GHOSTS = 3
+_OF_GHOSTS = "pickle.load, which is not for this file, would look up"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pickleseal.scanner.grade import Grade
-from pickleseal.scanner.machine.trace import Use
+from pickleseal.scanner.machine.values import Use
 
 LIST_VERSION = "2026-11-30"
 """Which list of good names this is; the head of good_names.txt has what it was made from."""
@@ -193,6 +193,11 @@ def _ordinary() -> frozenset[str]:
     return frozenset(
         f"{module} {name}" for module, names in _ORDINARY.items() for name in names.split()
     )
+
+
+def is_listed(module: str, name: str) -> bool:
+    """Return whether a name is on the list of good names."""
+    return f"{module} {name}" in _listed().uses
 
 
 def grade_name(module: str, name: str, uses: Use) -> Grade:

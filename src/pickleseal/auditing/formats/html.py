@@ -275,8 +275,8 @@ _SHORT = 4
 _IMPORTS = {
     Grade.DATA: "imports for data",
     Grade.UNKNOWN: "imports unknown",
+    Grade.CANNOT_TELL: "imports that cannot be told",
     Grade.BEYOND: "imports beyond",
-    Grade.UNREADABLE: "imports unread",
 }
 _ENVELOPES = 20
 

@@ -61,7 +61,7 @@ _BEYOND = _Rule(
     "UnsealedReachesBeyond",
     "Unsealed pickle that reaches beyond data",
     "Nobody vouches for this file, and to unpickle it would look up names that run, import, write"
-    " or open, or it cannot be followed to its end.",
+    " or open.",
     "Do not load it, unless you know who made it and why it names these.",
     Level.ERROR,
     "9.3",
@@ -76,6 +76,16 @@ _UNKNOWN = _Rule(
     f" {_SIGN_AGAIN}",
     Level.WARNING,
     "6.9",
+)
+_CANNOT_TELL = _Rule(
+    "pickleseal/unsealed-cannot-be-told",
+    "UnsealedCannotBeTold",
+    "Unsealed pickle of which it cannot be told what it does",
+    "Nobody vouches for this file, and not every byte of it is accounted for: a reader may do more"
+    " with it than was followed.",
+    "Do not load it, unless you know who made it and why it is as it is.",
+    Level.WARNING,
+    "7.0",
 )
 _SEALED = _Rule(
     "pickleseal/sealed",
@@ -219,11 +229,11 @@ _VERDICTS = {
         Level.WARNING,
         "4.0",
     ),
-    Verdict.NO_ARTIFACT: _Rule(
-        "pickleseal/no-artifact",
-        "NoArtifact",
-        "No pickle in any dress",
-        "What lies at this path is no artifact.",
+    Verdict.NO_PICKLE: _Rule(
+        "pickleseal/no-pickle-found",
+        "NoPickleFound",
+        "No pickle found",
+        "No pickle was found in this file, in any form that is looked for.",
         "Read the reason.",
         Level.NOTE,
         "1.0",
@@ -267,9 +277,12 @@ _CHANGES = {
         "2.0",
     ),
 }
-_RULES = tuple(dict.fromkeys((_BEYOND, _UNKNOWN, *_VERDICTS.values(), *_CHANGES.values())))
+_RULES = tuple(
+    dict.fromkeys((_BEYOND, _CANNOT_TELL, _UNKNOWN, *_VERDICTS.values(), *_CHANGES.values()))
+)
 _INDEX = {rule.id: index for index, rule in enumerate(_RULES)}
-_GENUINE = {Verdict.SEALED, Verdict.SEALED_ACTIVE, Verdict.SEALED_RETIRED, Verdict.NO_ARTIFACT}
+_GRADES = {Grade.UNKNOWN: _UNKNOWN, Grade.CANNOT_TELL: _CANNOT_TELL, Grade.BEYOND: _BEYOND}
+_GENUINE = {Verdict.SEALED, Verdict.SEALED_ACTIVE, Verdict.SEALED_RETIRED, Verdict.NO_PICKLE}
 
 
 def sarif(report: Report) -> str:
@@ -413,8 +426,8 @@ def _rule(finding: Finding) -> _Rule:
     if finding.verdict in _GENUINE and finding.change in _CHANGES:
         return _CHANGES[finding.change]
     grade = Grade.DATA if finding.contents is None else finding.contents.grade
-    if finding.verdict is Verdict.UNSEALED and grade > Grade.DATA:
-        return _BEYOND if grade >= Grade.BEYOND else _UNKNOWN
+    if finding.verdict is Verdict.UNSEALED and grade in _GRADES:
+        return _GRADES[grade]
     return _VERDICTS[finding.verdict]
 
 

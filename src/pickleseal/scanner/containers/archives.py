@@ -24,6 +24,7 @@ ZIP_MAGIC = b"PK\x03\x04"
 
 _NAME_KEPT = 512
 _DIRECTORIES = 8  # a zip has one; what could be taken for more of them is looked at, up to so many
+_OVERLAPS = 100  # a directory that lists members twice, in two readings, has some
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
@@ -73,10 +74,16 @@ def zip_members(view: View, bounds: Bounds, known: set[Entry]) -> Iterator[Membe
     whole that `view` is a part of.
     """
     origin = view.start if isinstance(view, Part) else 0
+    end = overlaps = 0
     for entry in sorted(_listed(view, bounds), key=lambda entry: entry.local):
         place = entry._replace(local=origin + entry.local)
         if place in known:
             continue
+        overlaps += entry.local < end
+        end = max(end, entry.local + _LOCAL.size + entry.size)
+        if overlaps > _OVERLAPS:
+            yield Member("", trouble="its members overlap")
+            return
         if not bounds.member():
             return
         member = _member(view, entry, bounds)
@@ -239,8 +246,13 @@ def tar_members(view: View, bounds: Bounds) -> Iterator[Member]:
         told = max(_number(head[124:136]) or 0, 0)
         if kind in (b"x", b"g", b"X"):
             records = dict(_records(view.read(start, min(told, LONGEST))))
+            # Readers differ in what else of a head for all members they apply, and when.
+            if kind == b"g" and not _FOR_ONE.isdisjoint(records):
+                yield Member("", trouble="its tar gives all its members one size or name")
             name = records.get(b"path", name)
             size = _decimal(records.get(b"size"))
+            if size is None and b"size" in records:
+                yield Member("", trouble="its tar spells a size as no program does")
             holes = any(key.startswith(b"GNU.sparse.") for key in records)
         elif kind == b"L":
             name = view.read(start, min(told, _NAME_KEPT)).rstrip(b"\0")
@@ -267,17 +279,18 @@ def _behind_map(view: View, start: int, *, more: int) -> int:
     return start
 
 
+_FOR_ONE = frozenset({b"size", b"path"})
 _WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
 
 
 def _number(field: bytes) -> int | None:
-    """Give a number of a tar's head: octal digits, or bytes behind a first one of 128 or 255."""
+    """Return a number of a tar's head as Python's tarfile reads it, or None where it does not."""
     if field[:1] in (b"\x80", b"\xff"):
         return int.from_bytes(field[1:], "big", signed=field[0] == 0xFF)
-    digits = field.partition(b"\0")[0].strip()
-    if digits.strip(b"01234567"):
+    try:
+        return int(field.partition(b"\0")[0].decode("ascii").strip() or "0", 8)
+    except ValueError:
         return None
-    return int(digits or b"0", 8)
 
 
 def _records(text: bytes) -> Iterable[tuple[bytes, bytes]]:

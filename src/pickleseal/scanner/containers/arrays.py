@@ -1,35 +1,37 @@
-"""The head of a numpy array file (.npy), as far as it tells what follows."""
+"""The head of a numpy array file (.npy), followed only where NumPy would have written it so."""
 
+import ast
+import math
 import re
 from typing import NamedTuple
 
-from pickleseal.scanner.containers.views import FAR, LONGEST, View
+from pickleseal.scanner.containers.views import FAR, View
 
 MAGIC = b"\x93NUMPY"
 
 _SIZES = {1: 2, 2: 4, 3: 4}  # of the field that gives the header's length, by version
-_OBJECT = re.compile(rb"""['"]descr['"]\s*:\s*['"]\|?(O\d?|object)['"]""")
-_PLAIN = re.compile(
-    rb"""\{'descr': '[<>|=]?([?biufcmMSUV])(\d{0,9})(?:\[[\w/]+\])?',"""
-    rb""" 'fortran_order': (?:True|False), 'shape': \(((?:\d{1,20}, ?){0,64}(?:\d{1,20})?)\)"""
-    rb""",? ?\}\s*"""
+_MAX_HEADER = 1 << 16  # numpy.load itself refuses more than 10,000 bytes, unless it is told to
+_TYPE = re.compile(
+    r"(?:[<>](?:[iu][248]|f(?:2|4|8|12|16)|c(?:8|16|24|32)|U[0-9]{1,9}|[mM]8(?:\[\w+(?:/\w+)?\])?)"
+    r"|\|(?:b1|[iu]1|O[48]?|S[0-9]{1,9})|[<>|]V[0-9]{1,9})\Z"
 )
 
 
 class Array(NamedTuple):
     """An array file: where its data begins, and what that is.
 
-    `of_objects`: a pickle follows. `data`: the size of plain data in bytes; None: the header does
-    not tell plainly what follows, so that it may be a pickle.
+    `of_objects`: a pickle follows. `data`: the size of plain data in bytes; None: a pickle follows,
+    or NumPy did not write the header. `exact` is false for such a header.
     """
 
     start: int
     of_objects: bool
     data: int | None
+    exact: bool
 
 
 def parse(view: View, offset: int) -> Array | None:
-    """Give what the head of an array file at an offset tells; None where it is none."""
+    """Return what the head of an array file at an offset says; None where there is none."""
     fixed = view.read(offset, 12)
     if not fixed.startswith(MAGIC) or len(fixed) < 12:
         return None
@@ -38,17 +40,42 @@ def parse(view: View, offset: int) -> Array | None:
         return None
     size = int.from_bytes(fixed[8 : 8 + field], "little")
     start = offset + 8 + field
-    header = view.read(start, min(size, LONGEST))
-    return Array(start + size, _OBJECT.search(header) is not None, _plain_size(header))
+    header = view.read(start, min(size, _MAX_HEADER))
+    try:
+        item, of_objects, shape = _fields(header.decode("utf-8" if fixed[6] == 3 else "latin-1"))
+    except (ValueError, SyntaxError, LookupError, TypeError, RecursionError, MemoryError):
+        return Array(start + size, of_objects=False, data=None, exact=False)
+    data = None if of_objects else min(item * math.prod(shape), FAR)
+    return Array(start + size, of_objects, data, exact=len(header) == size)
 
 
-def _plain_size(header: bytes) -> int | None:
-    found = _PLAIN.fullmatch(header)
-    if found is None:
-        return None
-    code, digits, shape = found.groups()
-    size = int(digits or 1) * (4 if code == b"U" else 1)
-    for length in shape.split(b","):
-        if length.strip():
-            size *= int(length)
-    return min(size, FAR)
+def _fields(header: str) -> tuple[int, bool, tuple[int, ...]]:
+    """Return the size of an item, whether items hold objects, and the shape; or raise ValueError.
+
+    A header must be the very text that NumPy makes of what it says.
+    """
+    fields = ast.literal_eval(header.strip(" \n"))
+    descr, order, shape = fields["descr"], fields["fortran_order"], fields["shape"]
+    text = f"{{'descr': {descr!r}, 'fortran_order': {order!r}, 'shape': {shape!r}, }}"
+    lengths = type(shape) is tuple and all(type(n) is int and 0 <= n <= FAR for n in shape)
+    if header.rstrip(" \n") != text or type(order) is not bool or not lengths or len(shape) > 64:
+        raise ValueError(header)
+    return *_item(descr), shape
+
+
+def _item(descr: object) -> tuple[int, bool]:
+    """Return the size of an item and whether it holds objects, or raise ValueError."""
+    if type(descr) is str:
+        if not _TYPE.match(descr):
+            raise ValueError(descr)
+        digits = re.sub(r"\[.*|\D", "", descr)
+        return int(digits or 1) * (4 if descr[1] == "U" else 1), descr[1] == "O"
+    if type(descr) is not list or not descr:
+        raise ValueError(descr)
+    size, of_objects = 0, False
+    for field in descr:
+        _, inner, *shape = field
+        item, objects = _item(inner)
+        size += item * math.prod(shape[0] if shape else ())
+        of_objects = of_objects or objects
+    return size, of_objects

@@ -4,7 +4,7 @@ Readers disagree on what a file is. So it is looked at in every way that its byt
 any of them comes upon counts. A name's ending only raises suspicion.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pickleseal.envelope import layout
@@ -13,47 +13,78 @@ from pickleseal.scanner.containers import (
     archives,
     arrays,
     layers,
+    search,
     streams,
 )
 from pickleseal.scanner.containers.views import (
     FAR,
     Bounds,
     Bytes,
+    Part,
+    Pool,
     View,
     Whole,
 )
 from pickleseal.scanner.grade import Contents, Grade
-from pickleseal.scanner.grades import grade, gravest
+from pickleseal.scanner.grades import grade
 from pickleseal.scanner.machine.trace import Trace
 
 __all__ = ["Bytes", "look"]
 
 _START = 1024
 _ENDINGS = frozenset((
-    "pkl", "pickle", "joblib", "sav", "dill", "cloudpickle", "pt", "pth", "npy", "npz",
+    "pkl", "pickle", "p", "joblib", "sav", "dill", "cloudpickle", "pt", "pth", "npy", "npz",
     "skops",
 ))  # fmt: skip
 _SEAL_NOT_CHECKED = "it is a sealed file that something else packed, and its seal was not checked"
+SEARCHED = 64 << 20
+"""Bytes of a file in which pickles are looked for at any offset."""
+_NAMES_TOLD = 3
 _REASONS = 50  # told of one file at most
 _PACKED_ENDINGS = frozenset(("gz", "bz2", "xz", "lzma", "zst", "zstd", "lz4", "z"))
 _TEXT = bytes(byte for byte in range(256) if byte >= 32 or byte in b"\t\n\f\r")
 _JOBLIB_LAYERS = frozenset(("zlib", "gzip", "bz2", "lzma", "xz", "lz4"))
 _OTHERS = (
-    b"PK\x05\x06", b"\x89PNG", b"\xff\xd8\xff", b"%PDF", b"\x7fELF", b"\x89HDF", b"PAR1",
-    b"ARROW1", b"GGUF", b"SQLite format 3", b"RIFF", b"$FL2", b"$FL3", b"SR\x00\x04", b"SR\x00\x06",
+    (b"version https://git-lfs", "is a pointer of Git LFS, and not the file itself"),
+    (b"<!doctype html", "is an HTML page"), (b"<html", "is an HTML page"),
+    (b"\x89PNG", "is a picture"), (b"\xff\xd8\xff", "is a picture"), (b"GIF8", "is a picture"),
+    (b"%PDF", "is a PDF file"), (b"\x7fELF", "is a program"), (b"\x89HDF", "is an HDF5 file"),
+    (b"PAR1", "is a Parquet file"), (b"ARROW1", "is an Arrow file"), (b"GGUF", "is a GGUF file"),
+    (b"SQLite format 3", "is an SQLite database"),
 )  # fmt: skip
-"""How formats begin that hold no pickle: an empty zip, pictures, programs, tables, SPSS and IDL."""
+"""What is named like a pickle at times, by how it begins in lower case or as it is."""
+_CLOSED = (
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"), (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"MSCF", "a cabinet"), (b"xar!", "a xar archive"), (b"\x1f\x9d", "a file of compress (.Z)"),
+    (b"\x89LZO", "a file of lzop"), (b"LRZI", "a file of lrzip"),
+    (b"\xff\x06\0\0sNaPpY", "a file of snappy"),
+)  # fmt: skip
+"""How archives and packed files begin that are not opened here."""
 
 
-def look(data: Bytes, *, name: str = "") -> Contents | None:
-    """Tell what a file holds, without unpickling any of it; None: no pickle in any dress.
+_NOTHING = (b"PK\x05\x06", b"$FL2", b"$FL3", b"SR\x00\x04", b"SR\x00\x06")
+"""How an empty zip begins, and what SPSS and IDL save in a file named .sav."""
+
+
+def unopened(start: bytes) -> str | None:
+    """Return what kind of archive begins so that is not opened here, or None."""
+    return next((what for magic, what in _CLOSED if start.startswith(magic)), None)
+
+
+def look(
+    data: Bytes, *, name: str = "", deep: bool = False, pool: Pool | None = None
+) -> Contents | None:
+    """Return what a file holds, without unpickling any of it; None: no pickle was found.
 
     A sealed file inside is told, and not held against its seal.
 
-    `name` is its path.
+    `name` is its path. `deep`: look for pickles at any offset of all of it, and not of its first
+    SEARCHED bytes. `pool`: what the files of a whole run may cost together.
     """
-    looking = _Looking()
-    looking.at(Whole(data), name, _Place(set()))
+    whole = Whole(data)
+    looking = _Looking(whole, Bounds(data.size, pool))
+    looking.at(whole, name, _Place(set()))
+    looking.search(data.size if deep else min(data.size, SEARCHED))
     return looking.contents()
 
 
@@ -78,20 +109,23 @@ class _Place(NamedTuple):
 class _Looking:
     """One look at a file, and what it has come upon."""
 
-    def __init__(self) -> None:
-        self._bounds = Bounds()
+    def __init__(self, file: Whole, bounds: Bounds) -> None:
+        self._file = file
+        self._bounds = bounds
+        self._covered: list[tuple[int, int]] = []
         self._kinds: dict[str, None] = {}
         self._number = 0
         self._traces: dict[Trace, None] = {}
         self._beyond: dict[str, None] = {}
-        self._unread: dict[str, None] = {}
+        self._unclear: dict[str, None] = {}
         self._sealed: dict[str, None] = {}
         self._opened = ""
 
     def at(self, view: View, name: str, place: _Place) -> bool:
         """Look at bytes that are called `name`; tell whether they are or hold a pickle."""
         start = view.read(0, _START)
-        likely = _ending(name) in _ENDINGS
+        ending = _ending(name)
+        likely = ending in _ENDINGS
         if not start:
             if likely and isinstance(view, layers.Expanded) and view.fault:
                 self._miss(place, view.fault)
@@ -113,28 +147,41 @@ class _Looking:
             known = True
             members = archives.zip_members(view, self._bounds, place.known)
             found = self._members(members, "zip", place) or found
+        if start.startswith(layout.MAGIC):
+            self._cover(view, 0, view.reach(FAR))
         if place.kinds and start.startswith(layout.MAGIC):
             self._kinds[" > ".join((*place.kinds, "sealed file"))] = None
             _tell(self._sealed, place.members + _SEAL_NOT_CHECKED)
-        elif likely and not (known or found or start.startswith(_OTHERS) or _is_text(start)):
-            self._miss(place, "it is named like a pickle, and cannot be followed")
+        elif likely and not (known or found or _is_nothing(start, ending)):
+            self._miss(place, f"it is named like a pickle, and {_what_it_is(start)}")
         return found
 
+    def search(self, size: int) -> None:
+        """Look for pickles at any offset where nothing is accounted for yet."""
+        bounds = self._bounds.for_search(size)
+        for hidden in search.search(self._file, size, self._covered, bounds):
+            where = f"byte {hidden.offset}" + "".join(f", in {kind}" for kind in hidden.kinds)
+            names = {f"{n.module}.{n.name}" for n in hidden.pickles[0].readings[0].names}
+            told = ", ".join(map(shown, sorted(names)[:_NAMES_TOLD]))
+            self._miss(_Place(set()), f"a pickle stands at {where}: it names {told}")
+            self._take(hidden.pickles, (f"at {where}",))
+        self._bounds.hit.update(bounds.hit)
+
     def contents(self) -> Contents | None:
-        """Give what was come upon, with its grade; None for nothing."""
+        """Return what was come upon, with its grade; None for nothing."""
         bounds = [f"{clause}, and the rest was not looked at" for clause in self._bounds.hit]
-        self._unread = dict.fromkeys((*bounds, *self._unread))
-        if not (self._traces or self._unread or self._sealed):
+        self._unclear = dict.fromkeys((*bounds, *self._unclear))
+        if not (self._traces or self._unclear or self._sealed):
             return None
         worst, names, reasons = grade(self._traces)
         beyond = Grade.BEYOND if self._beyond else Grade.DATA
-        unread = Grade.UNREADABLE if self._unread else Grade.DATA
+        unclear = Grade.CANNOT_TELL if self._unclear else Grade.DATA
         unknown = Grade.UNKNOWN if self._sealed else Grade.DATA
-        worst = gravest((worst, beyond, unread, unknown))
+        worst = max(worst, beyond, unclear, unknown)
         kind = _joined(list(self._kinds)) or self._opened or "unknown"
-        told = (*self._unread, *reasons)
+        told = (*self._unclear, *reasons)
         if worst is Grade.BEYOND:
-            told = (*self._beyond, *reasons, *self._unread)
+            told = (*self._beyond, *reasons, *self._unclear)
         told = tuple(dict.fromkeys((*told, *self._sealed)))
         if len(told) > _REASONS:
             told = (*told[:_REASONS], "there is more of such")
@@ -167,6 +214,12 @@ class _Looking:
             self._miss(inside, f"{inner.fault} inside {layer.name}")
         elif inner.fault or not holds:
             return False, False
+        if found:
+            self._cover(view, 0, FAR if inner.behind is None else inner.behind)
+        if found and inner.behind is not None:
+            rest = streams.behind_padding(view, inner.behind)
+            if view.read(rest, 1):
+                self._miss(place, f"bytes follow what is packed with {layer.name}")
         return True, found
 
     def _members(self, members: Iterable[archives.Member], kind: str, place: _Place) -> bool:
@@ -200,49 +253,71 @@ class _Looking:
 
         Tell whether there are any, and whether a pickle is among them.
         """
-        end = 0
+        end = start = 0
         known = found = False
-        while streams.could_begin(view.read(end, 1)) and self._bounds.member():
-            array = arrays.parse(view, end)
+        while streams.could_begin(view.read(start, 1)) and self._bounds.member():
+            array = arrays.parse(view, start)
             known = known or array is not None
-            if array is not None and array.data is not None:
-                end = array.start + array.data
-                continue
-            inside, start, sure = place, end, likely
+            inside, at, sure = place, start, likely
             if array is not None:
-                inside, start = place.inside("numpy object array"), array.start
+                if array.data is not None:
+                    end = array.start + array.data
+                    start = streams.behind_padding(view, end)
+                    continue
+                inside, at = place.inside("numpy object array"), array.start
                 sure = sure or array.of_objects
-            last = self._pickles(view, start, inside, likely=sure)
+                if not array.exact:
+                    self._miss(inside, "NumPy does not write such a header")
+            last = self._pickles(view, at, inside, likely=sure)
             if last is None:
                 if array is not None and array.of_objects:
                     self._miss(inside, "the pickle of its objects cannot be followed")
                 break
             known = found = True
+            end = last.end
             if last.explains_rest:
                 return known, found
-            end = last.end
-        if found and not self._bounds.hit and view.read(end, 3) not in streams.LINE_ENDS:
-            spare = view.reach(FAR) - end
-            clause = f"{spare} byte{'s follow' if spare > 1 else ' follows'} its last pickle"
-            _tell(self._beyond, place.members + clause)
+            start = streams.behind_padding(view, end)
+        if found and not self._bounds.hit and view.read(start, 1):
+            self._behind(view, start, place)
+        elif known and not found:
+            self._cover(view, 0, end)
         return known, found
+
+    def _behind(self, view: View, start: int, place: _Place) -> None:
+        """Look at what stands behind pickles and is none: a cache may have packed its value."""
+        rest = Part(view, start, FAR, self._bounds)
+        packed = any(
+            layer.name in search.PACKED and all(self._layer(rest, layer, "", place))
+            for layer in layers.layers_of(rest.read(0, _START))
+        )
+        if not packed:
+            spare = view.reach(FAR) - start
+            clause = f"{spare} byte{'s follow' if spare > 1 else ' follows'} its last pickle"
+            self._miss(place, clause)
 
     def _pickles(
         self, view: View, start: int, place: _Place, *, likely: bool
     ) -> streams.Pickle | None:
         """Follow the pickles that stand one behind the other; give the last, None for none."""
-        last = None
-        protocol = 0
-        of_joblib = False
-        for last in streams.pickles(view, start, self._bounds, likely=likely):
-            self._number += 1
-            protocol = max(protocol, last.readings[0].protocol)
-            of_joblib = of_joblib or bool(last.readings[0].wrapped_arrays)
-            for reading in last.readings:
+        found = []
+        for one in streams.pickles(view, start, self._bounds, likely=likely):
+            found.append(one)
+            self._cover(view, one.start, one.end)
+        if found:
+            self._take(found, place.kinds)
+        return found[-1] if found else None
+
+    def _take(self, found: Sequence[streams.Pickle], kinds: tuple[str, ...]) -> None:
+        """Keep what pickles that stand one behind the other came upon."""
+        self._number += len(found)
+        for one in found:
+            for reading in one.readings:
                 self._keep(reading)
-        if last is not None:
-            self._kinds[" > ".join(_kinds(place.kinds, protocol, of_joblib=of_joblib))] = None
-        return last
+        firsts = [one.readings[0] for one in found]
+        protocol = max(first.protocol for first in firsts)
+        of_joblib = any(first.wrapped_arrays for first in firsts)
+        self._kinds[" > ".join(_kinds(kinds, protocol, of_joblib=of_joblib))] = None
 
     def _keep(self, reading: Trace) -> None:
         """Keep what a walk came upon, once where many pickles are alike."""
@@ -251,9 +326,15 @@ class _Looking:
             self._traces[reading] = None
             self._bounds.named(len(reading.names))
 
+    def _cover(self, view: View, start: int, end: int) -> None:
+        """Note which bytes of the file itself are accounted for."""
+        offset = view.start if isinstance(view, Part) else 0
+        if (view.whole if isinstance(view, Part) else view) is self._file:
+            self._covered.append((offset + start, offset + end))
+
     def _miss(self, place: _Place, clause: str) -> None:
         self._opened = self._opened or " > ".join(place.kinds)
-        _tell(self._unread, place.members + clause)
+        _tell(self._unclear, place.members + clause)
 
 
 def _too_large(views: Iterable[View]) -> str:
@@ -288,6 +369,21 @@ def _ending(name: str) -> str:
 def _unpacked_name(name: str) -> str:
     stem, _, ending = name.rpartition(".")
     return stem if ending.lower() in _PACKED_ENDINGS else name
+
+
+def _is_nothing(start: bytes, ending: str) -> bool:
+    """Return whether bytes are what such a name often has besides pickles, and no reader runs."""
+    return start.startswith(_NOTHING) or (ending == "pth" and _is_text(start))
+
+
+def _what_it_is(start: bytes) -> str:
+    closed = unopened(start)
+    if closed is not None:
+        return f"is {closed}, which is not opened here"
+    for magic, what in _OTHERS:
+        if start.startswith(magic) or start[: len(magic)].lower() == magic:
+            return what
+    return "is a text" if _is_text(start) else "cannot be followed"
 
 
 def _is_text(start: bytes) -> bool:

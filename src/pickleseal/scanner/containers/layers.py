@@ -68,10 +68,14 @@ class Layer(NamedTuple):
 
 
 class Expanded:
-    """What a compressed layer holds. Going back costs expanding it anew, and is counted."""
+    """What a compressed layer holds. Going back costs expanding it anew, and is counted.
+
+    `behind` is where its streams end in what holds them, None before that is known.
+    """
 
     def __init__(self, view: View, start: int, layer: Layer, bounds: Bounds) -> None:
         self.fault = ""
+        self.behind: int | None = None
         self._view = view
         self._start = start
         self._layer = layer
@@ -166,9 +170,10 @@ class Expanded:
                     yield piece
                 elif not (data or decoder.eof or decoder.needs_input):
                     raise _Broken(DAMAGED)
-            if not self._layer.many or not self._bounds.member():
+            if not self._bounds.member():
                 return
-            stream = self._layer.begin(self._view, at - len(decoder.unused_data or b"") + trailer)
+            self.behind = at - len(decoder.unused_data or b"") + trailer
+            stream = self._layer.begin(self._view, self.behind) if self._layer.many else None
 
 
 class _Broken(Exception):  # noqa: N818 - a signal inside this room
@@ -184,6 +189,8 @@ def layers_of(start: bytes) -> Iterator[Layer]:
     layer = _BEGINNINGS.get(start[:4]) or _BEGINNINGS.get(start[:3])
     if layer is not None:
         yield layer
+    if start.startswith(b"ZF"):
+        yield OLD_JOBLIB
     if _is_skippable(start):
         yield ZSTD
         yield LZ4
@@ -256,13 +263,17 @@ def _deflate(_: View, offset: int) -> Stream:
 
 
 def _zlib(_: View, offset: int) -> Stream:
-    return Stream(_Inflate(), offset + 2)
+    return Stream(_Inflate(), offset + 2, trailer=4)
 
 
-def _old_joblib(view: View, offset: int) -> Stream:
-    """Pass over the size that joblib before 0.10 wrote in front: 19 digits, and maybe a space."""
-    space = view.read(offset + 21, 1) == b" "
-    return Stream(_Inflate(), offset + (22 if space else 21) + 2)
+def _old_joblib(view: View, offset: int) -> Stream | None:
+    """Pass over the size that joblib before 0.10 wrote in front: 19 characters, maybe a space."""
+    start = view.read(offset, 22)
+    try:
+        int(start[2:21], 16)
+    except ValueError:
+        return None
+    return Stream(_Inflate(), offset + (24 if start[21:] == b" " else 23), trailer=4)
 
 
 def _gzip(view: View, offset: int) -> Stream | None:
@@ -409,9 +420,9 @@ _BEGINNINGS = {
     b"LZIP": Layer("lzip", _lzma),
     b"\x28\xb5\x2f\xfd": ZSTD,
     b"\x04\x22\x4d\x18": LZ4,
-    b"ZF0x": Layer("joblib before 0.10", _old_joblib, many=False),
 }
 """Layers by the first bytes that are theirs alone."""
+OLD_JOBLIB = Layer("joblib before 0.10", _old_joblib, many=False)
 ZIPPED = {
     8: DEFLATE,
     12: BZIP2,

@@ -10,7 +10,12 @@ from collections.abc import Iterator
 from itertools import count
 from typing import NamedTuple
 
-from pickleseal.scanner.containers.views import LONGEST, Bounds, View
+from pickleseal.scanner.containers.views import (
+    CHUNK,
+    LONGEST,
+    Bounds,
+    View,
+)
 from pickleseal.scanner.machine.cursor import Cursor
 from pickleseal.scanner.machine.trace import (
     Name,
@@ -22,8 +27,10 @@ from pickleseal.scanner.machine.trace import (
 _OPCODES = frozenset(b"()0123.BCFGIJKLMNPQRSTUVX]abcdeghijlopqrstu}") | frozenset(range(0x80, 0x99))
 _TORCH_MAGIC = (b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"L119547037146038801333356L\n.")
 _TORCH_PICKLES = 5
-LINE_ENDS = (b"", b"\n", b"\r\n")
-"""What may follow the last pickle and is nothing: an editor puts a line's end there."""
+_PADDING = b"\0\r\n"
+"""What may follow a pickle and is nothing: shelves fill blocks up, editors end lines."""
+_MAX_PADDING = 64 << 20
+_PLAIN_READINGS = 20
 _START = 2048
 _LONG_PATH = re.compile(rb"c[\w.-]+\n\w+(?:\.\w+){20}")
 """A name that a walk may give up on at once, as it does on the long first line of a text."""
@@ -34,12 +41,13 @@ _LOOKS_UP = "it looks up "
 
 
 class Pickle(NamedTuple):
-    """A pickle: how each of its readers reads it, and where it ends.
+    """A pickle: how each of its readers reads it, and where it begins and ends.
 
     `explains_rest`: what follows it belongs to it, or cannot be told apart from it as it broke.
     """
 
     readings: tuple[Trace, ...]
+    start: int
     end: int
     explains_rest: bool
 
@@ -49,32 +57,46 @@ def could_begin(start: bytes) -> bool:
     return bool(start) and start[0] in _OPCODES
 
 
+def behind_padding(view: View, offset: int) -> int:
+    """Return the offset of the first byte that is not padding: 64 MiB of it are passed over."""
+    limit = offset + _MAX_PADDING
+    while offset < limit and (chunk := view.read(offset, CHUNK)):
+        spare = len(chunk.lstrip(_PADDING))
+        offset += len(chunk) - spare
+        if spare:
+            break
+    return offset
+
+
 def pickles(view: View, start: int, bounds: Bounds, *, likely: bool) -> Iterator[Pickle]:
     """Follow the pickles that stand one behind the other from `start` on.
 
     `likely`: something else says that there should be one, so that less of it convinces. What ends
     as a pickle does counts as one if any behind it does.
     """
-    end = start
+    begin = start
     of_torch = False
     held: list[Pickle] = []
     for number in count(1):
         if not bounds.member():
             return
-        readings, behind = _readings(view, end, bounds)
+        readings, end = _readings(view, begin, bounds)
         first = readings[0]
-        more = first.ended and view.read(behind, 3) not in LINE_ENDS
-        convinces = _convinces(first, view.read(end, _START), more=more, likely=likely)
+        behind = behind_padding(view, end) if first.ended else end
+        more = first.ended and bool(view.read(behind, 1))
+        convinces = _convinces(first, view.read(begin, _START), more=more, likely=likely)
         if number == 1:
-            of_torch = _is_of_torch(view.read(start, min(behind - start, 64)))
-        end = behind
-        of_tensors = of_torch and number == _TORCH_PICKLES
-        held.append(Pickle(readings, end, of_tensors or not first.ended))
+            of_torch = _is_of_torch(view.read(start, min(end - start, 64)))
+        # Behind its five pickles, torch's old format holds the bytes of tensors.
+        of_tensors = of_torch and number >= _TORCH_PICKLES
+        held.append(Pickle(readings, begin, end, of_tensors or not first.ended))
         if convinces:
             yield from held
             held.clear()
-        if of_tensors or not more:
+            likely = True
+        if not more:
             return
+        begin = behind
 
 
 def _is_of_torch(first: bytes) -> bool:
@@ -85,21 +107,30 @@ def _is_of_torch(first: bytes) -> bool:
 def _readings(view: View, offset: int, bounds: Bounds) -> tuple[tuple[Trace, ...], int]:
     """Follow a pickle as joblib reads it and, where that differs, as pickle does; and its end.
 
-    What joblib takes for the bytes of an array are opcodes for pickle. That pickle breaks at them
-    is no fault, but what it comes upon before it does counts.
+    What joblib takes for the bytes of an array are opcodes for pickle. That pickle stops at them is
+    no fault. Where they end a pickle, a reader that loads one after the other goes on inside.
     """
     cursor = _cursor(view, offset)
-    first = trace(cursor, joblib=True)
+    first = trace(cursor, joblib=True, most=bounds.opcodes)
     bounds.walked(first.opcodes)
     if not (first.wrapped_arrays or any(name.name.endswith(_WRAPPER) for name in first.names)):
         return (first,), offset + cursor.position
-    plain = _cursor(view, offset)
-    second = trace(plain)
-    bounds.walked(second.opcodes)
-    end = (cursor if first.ended else plain).position
-    if not second.limited:
-        second = second._replace(fault=None, ended=True)
-    return (first, second), offset + end
+    end = offset + cursor.position
+    readings, at = [first], offset
+    while len(readings) <= _PLAIN_READINGS and (at < end or at == offset):
+        plain = _cursor(view, at)
+        found = trace(plain, bare=True, most=bounds.opcodes)
+        bounds.walked(found.opcodes)
+        at += plain.position
+        forgiven = found if found.limited else found._replace(fault=None, ended=True)
+        readings.append(forgiven._replace(of_arrays=first.ended))
+        if not found.ended:
+            break
+    else:
+        if at < end:
+            clause = "pickle.load would find very many pickles in its arrays"
+            readings[-1] = readings[-1]._replace(fault=clause, limited=True, ended=False)
+    return tuple(readings), end if first.ended else max(end, at)
 
 
 def _cursor(view: View, offset: int) -> Cursor:
@@ -142,7 +173,15 @@ def _convinces(found: Trace, start: bytes, *, more: bool, likely: bool) -> bool:
         return True
     if found.limited and (others > 2 or _LONG_PATH.search(start)):
         return True
+    # A list of files can be taken for dotted names.
+    if (begins or (likely and not any("." in n.name for n in found.names))) and names_paths(found):
+        return True
     return any(_is_plausible(name, found) for name in found.names)
+
+
+def names_paths(found: Trace) -> bool:
+    """Return whether all names of a walk, and there are some, are such as Python has."""
+    return bool(found.names) and all(_is_path(n.module) and _is_path(n.name) for n in found.names)
 
 
 def _is_plausible(name: Name, found: Trace) -> bool:

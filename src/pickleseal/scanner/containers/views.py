@@ -9,12 +9,24 @@ LONGEST = 1 << 20
 FAR = 1 << 62
 """An offset behind every end."""
 
-MAX_BYTES = 2 << 30
 MAX_MEMBERS = 100_000
 MAX_LISTED = 1_000_000
-MAX_OPCODES = 60_000_000
 MAX_NAMES = 300_000
 MAX_DEPTH = 5
+
+BASE = 256 << 20
+"""Steps that a file may cost besides, whatever its size: a second or two."""
+LEAST = 4 << 20
+"""Steps that every file may cost whatever those before it did."""
+PER_BYTE = 128
+"""Steps that a file may cost besides, for each of its own bytes."""
+RUN = 16 * BASE
+"""Steps that the files of a run may cost together, besides those for their own bytes."""
+SEARCH_OPCODES = 1_000_000
+"""Opcodes that are followed of a pickle at any offset."""
+_OPCODE = 32
+_MEMBER = 30_000
+"""What costs as much time as so many steps, each of which is a byte that is unpacked."""
 
 
 class Bytes(Protocol):
@@ -48,41 +60,52 @@ class View(Protocol):
         """Give the offset, or where the bytes end if that comes first."""
 
 
-class Bounds:
-    """What looking at one file may still cost, shared by all that is nested in it.
+class Pool:
+    """What the files of a run may cost together, in steps."""
 
-    `hit` names the bounds that were met, one clause each. Where one is of more than the depth, or
+    def __init__(self, steps: int = RUN) -> None:
+        self.left = steps
+
+
+class Bounds:
+    """What looking at one file may still cost, in counted steps, shared by all nested in it.
+
+    `opcodes`: how many of a pickle are followed, if fewer than otherwise. `hit` names the bounds
+    that were met, one clause each. Where one is of more than the depth, or
     of what zips list, all bytes end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, size: int, pool: Pool | None = None, *, base: int | None = None) -> None:
         self.hit: dict[str, None] = {}
-        self._bytes = MAX_BYTES
+        self.opcodes: int | None = None
+        self._own = LEAST + PER_BYTE * size
+        self._pool = Pool() if pool is None else pool
+        self._base = BASE if base is None else base
         self._members = MAX_MEMBERS
         self._listed = MAX_LISTED
-        self._opcodes = MAX_OPCODES
         self._names = MAX_NAMES
         self._over = False
 
     def allow(self, size: int) -> int:
-        """Give how many of `size` bytes may be handed out, and count them."""
-        if size > self._bytes and not self._over:
-            self._stop(f"more than {MAX_BYTES >> 20} MiB would have to be unpacked")
-        if self._over:
-            return 0
-        self._bytes -= size
-        return size
+        """Return how many of `size` bytes may be handed out, and count them."""
+        return size if self._spend(size) else 0
 
     def give_back(self, size: int) -> None:
         """Take back `size` bytes of what was allowed."""
-        self._bytes += size
+        self._own += size
 
     def member(self) -> bool:
         """Count a member, stream or pickle; false where it is one too many."""
         self._members -= 1
         if self._members < 0 and not self._over:
             self._stop(f"it has more than {MAX_MEMBERS} members")
-        return not self._over
+        return self._spend(_MEMBER)
+
+    def for_search(self, size: int) -> "Bounds":
+        """Return what looking for pickles at any offset of `size` bytes may cost besides."""
+        bounds = Bounds(size // 32, self._pool, base=BASE // 4)
+        bounds.opcodes = SEARCH_OPCODES
+        return bounds
 
     def listed(self) -> bool:
         """Count an entry of a zip's directory; false where it is one too many."""
@@ -93,9 +116,7 @@ class Bounds:
 
     def walked(self, opcodes: int) -> None:
         """Count the opcodes of a walk."""
-        self._opcodes -= opcodes
-        if self._opcodes < 0 and not self._over:
-            self._stop(f"its pickles have more than {MAX_OPCODES} opcodes")
+        self._spend(opcodes * _OPCODE)
 
     def named(self, names: int) -> None:
         """Count the names that were found in a pickle unlike the others."""
@@ -108,6 +129,24 @@ class Bounds:
         if depth > MAX_DEPTH:
             self.hit[f"its layers lie more than {MAX_DEPTH} deep"] = None
         return depth <= MAX_DEPTH
+
+    def _spend(self, steps: int) -> bool:
+        """Count steps; false where they are too many."""
+        if self._over:
+            return False
+        spare = steps - self._own
+        if spare <= 0:
+            self._own -= steps
+            return True
+        if spare > self._base:
+            self._stop("it takes more steps to look at than a file of its size is allowed")
+        elif spare > self._pool.left:
+            self._stop("it and the files before it take more steps than a run is allowed")
+        else:
+            self._own = 0
+            self._base -= spare
+            self._pool.left -= spare
+        return not self._over
 
     def _stop(self, clause: str) -> None:
         self.hit[clause] = None

@@ -1,7 +1,5 @@
 """Opcodes that read an argument from the stream, each as CPython's unpicklers read it."""
 
-from collections.abc import Callable
-
 from pickleseal.scanner.machine.cursor import EndOfInput
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.literals import (
@@ -16,7 +14,9 @@ from pickleseal.scanner.machine.literals import (
 from pickleseal.scanner.machine.stack import NO_FRAME, Step, Walk
 from pickleseal.scanner.machine.uses import call, look_up
 from pickleseal.scanner.machine.values import (
+    BUFFER,
     BYTES,
+    CODED_TEXT,
     COMPUTED,
     GIVEN,
     LONG_TEXT,
@@ -47,14 +47,14 @@ def _counted(width: int, value: object) -> Step:
     return read
 
 
-def _text(width: int, decode: Callable[[bytes], object]) -> Step:
+def _text(width: int) -> Step:
     def read(walk: Walk) -> None:
         size = _size(walk, width)
         if size > TEXT_KEPT:
             walk.cursor.skip(size)
             walk.stack.append(LONG_TEXT)
         else:
-            walk.stack.append(decode(walk.cursor.take(size)))
+            walk.stack.append(utf8(walk.cursor.take(size)))
 
     return read
 
@@ -62,8 +62,8 @@ def _text(width: int, decode: Callable[[bytes], object]) -> Step:
 def _extension(width: int) -> Step:
     def read(walk: Walk) -> None:
         code = int.from_bytes(walk.cursor.take(width), "little", signed=width == 4)
-        if code <= 0:
-            raise Fault("an extension code is out of range")
+        if code <= 0 or walk.record.bare:
+            raise Fault("an extension code stands for nothing")
         walk.record.note(f"it looks up extension code {code}")
         walk.record.coded = True
         walk.stack.append(COMPUTED)
@@ -77,6 +77,24 @@ def _fixed(width: int, value: object) -> Step:
         walk.stack.append(value)
 
     return read
+
+
+def _coded(width: int) -> Step:
+    def read(walk: Walk) -> None:
+        size = _size(walk, width)
+        if size > TEXT_KEPT:
+            walk.cursor.skip(size)
+            walk.stack.append(LONG_TEXT)
+        else:
+            walk.stack.append(_checked(walk, coded(walk.cursor.take(size))))
+
+    return read
+
+
+def _checked(walk: Walk, text: object) -> object:
+    if text is CODED_TEXT and walk.record.bare:
+        raise Fault("a text of Python 2 is not ASCII")
+    return text
 
 
 def _short_unicode(walk: Walk) -> None:
@@ -131,9 +149,12 @@ def _frame(walk: Walk) -> None:
 
 # -- arguments that are lines
 
+_BOOLS = {b"00": False, b"01": True}
+
 
 def _int(walk: Walk) -> None:
-    walk.stack.append(int_line(walk.cursor.line(), legacy_octal=True))
+    line = walk.cursor.line()
+    walk.stack.append(_BOOLS.get(line) if line in _BOOLS else int_line(line, legacy_octal=True))
 
 
 def _long(walk: Walk) -> None:
@@ -149,13 +170,13 @@ def _unicode(walk: Walk) -> None:
 
 
 def _string(walk: Walk) -> None:
-    walk.stack.append(quoted_line(walk.cursor.line()))
+    walk.stack.append(_checked(walk, quoted_line(walk.cursor.line())))
 
 
 def _persid(walk: Walk) -> None:
     if not walk.cursor.line().isascii():
         raise Fault("a persistent id is not ASCII")
-    walk.record.given += 1
+    walk.record.give()
     walk.stack.append(GIVEN)
 
 
@@ -216,8 +237,8 @@ READERS: dict[str, Step] = {
     "\x8c": _short_unicode, "j": _long_binget, "r": _long_binput, "J": _binint, "M": _binint2,
     "G": _fixed(8, NUMBER), "\x8a": _long1, "\x8b": _long4,
     "B": _counted(4, BYTES), "C": _counted(1, BYTES), "\x8e": _counted(8, BYTES),
-    "\x96": _counted(8, BYTES), "X": _text(4, utf8), "\x8d": _text(8, utf8),
-    "T": _text(4, coded), "U": _text(1, coded), "\x80": _proto, "\x95": _frame,
+    "\x96": _counted(8, BUFFER), "X": _text(4), "\x8d": _text(8),
+    "T": _coded(4), "U": _coded(1), "\x80": _proto, "\x95": _frame,
     "\x82": _extension(1), "\x83": _extension(2), "\x84": _extension(4),
 }  # fmt: skip
 """Opcodes that read an argument, which stands at the cursor."""

@@ -2,6 +2,10 @@
 
 from collections.abc import Callable
 
+from pickleseal.scanner.machine.faults import Fault
+
+MAX_LINE = 64 << 20
+"""Bytes of a line that are passed over at most."""
 _WINDOW = 1 << 16
 LINE_KEPT = 1 << 16
 """What `line` gives of a line at most, one byte more where it is longer."""
@@ -88,10 +92,10 @@ class Cursor:
             raise EndOfInput
 
     def line(self) -> bytes:
-        """Give the bytes up to a line feed, without it, or raise EndOfInput where there is none.
+        """Return the bytes up to a line feed, without it, or raise EndOfInput where there is none.
 
         A line that is longer than LINE_KEPT is passed over whole; one byte more than that of it
-        is given.
+        is returned. One that is longer than MAX_LINE is a Fault.
         """
         found = self.data.find(b"\n", self.at)
         size = 256
@@ -105,8 +109,11 @@ class Cursor:
             self.at = found + 1
             return self.data[start:found]
         kept = self.data[start : start + LINE_KEPT + 1]
+        limit = self._start + start + MAX_LINE
         while found < 0:
             self._drop()
+            if self._start > limit:
+                raise Fault(f"a line takes more than {MAX_LINE >> 20} MiB", limited=True)
             if not self.fill(1):
                 raise EndOfInput
             found = self.data.find(b"\n")

@@ -6,6 +6,7 @@ from pickleseal.scanner.machine.values import (
     NOTHING,
     Dict,
     Dtype,
+    List,
     Result,
     Wrapper,
     faded,
@@ -99,5 +100,5 @@ def _older(value: object) -> object:
 
 
 _SIZED = frozenset({str, Dtype})
-_AGING = frozenset({tuple, int, Dict, Wrapper, Result})
+_AGING = frozenset({tuple, int, List, Dict, Wrapper, Result})
 _AGING_ALL = _AGING | _SIZED

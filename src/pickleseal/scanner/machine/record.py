@@ -11,6 +11,7 @@ from pickleseal.scanner.machine.values import (
     Global,
     Result,
 )
+from pickleseal.scanner.names import is_listed
 
 MAX_NAMES = 20_000
 MAX_BEYOND = 200
@@ -21,22 +22,41 @@ _WRAPPERS = frozenset({
 })  # fmt: skip
 
 
+_MAKERS = frozenset({
+    "dtype", "ndarray", "matrix", "memmap", "recarray", "_reconstruct", "_mareconstruct",
+    "_frombuffer", "bytearray", "bytes", "complex", "date", "datetime", "defaultdict", "deque",
+    "frozenset", "range", "set", "slice", "time", "timedelta", "timezone", "object", "list", "dict",
+    "tuple", "int", "float", "newObj", "new_object",
+})  # fmt: skip
+"""Names in lower case that give objects which are neither texts nor classes."""
+
+
 class Record:
     """What a trace has come upon; an array of objects adds to that of the stream around it.
 
-    `special`: gives what to do at a call of the global of a name, where its arguments tell more.
-    `wrappers` are joblib's wrappers of arrays among the names. `coded` is as in
-    `machine.Trace`. `given` counts what only the reader could give: objects by their
-    persistent ids, and buffers beside the stream.
+    `special`: returns what to do at a call of the global of a name, where its arguments tell more.
+    `bare`: the reader is called without
+    options, so that it has no persistent ids, no buffers, and no encoding but ASCII. `most`: how
+    many opcodes are followed, if these are fewer than the bound on all. `wrappers` are
+    joblib's wrappers of arrays among the names. `coded` is as in `machine.Trace`. `given` counts
+    what only the reader could give: objects by their persistent ids, and buffers beside the stream.
     """
 
     __slots__ = (
-        "_special", "arrays", "beyond", "coded", "given", "names", "opcodes", "protocol",
-        "wrappers",
+        "_special", "arrays", "bare", "beyond", "coded", "given", "most", "names",
+        "opcodes", "protocol", "wrappers",
     )  # fmt: skip
 
-    def __init__(self, special: "Callable[[str, str], Special | None]") -> None:
+    def __init__(
+        self,
+        special: "Callable[[str, str], Special | None]",
+        *,
+        bare: bool = False,
+        most: int | None = None,
+    ) -> None:
         self._special = special
+        self.bare = bare
+        self.most = most
         self.names: dict[tuple[str, str], Global] = {}
         self.wrappers: set[object] = set()
         self.beyond: dict[str, None] = {}
@@ -53,6 +73,12 @@ class Record:
         else:
             self.beyond["it does more of such"] = None
 
+    def give(self) -> None:
+        """Count what only the reader's caller can give; raise Fault where it gives nothing."""
+        if self.bare:
+            raise Fault("it asks for what a reader without options does not have")
+        self.given += 1
+
     def note_done(self, target: Result, what: int, clause: str) -> None:
         """Put down what is done to an object, and tell of it where no pickler would do it now.
 
@@ -68,7 +94,9 @@ class Record:
         if found is None:
             if len(self.names) >= MAX_NAMES:
                 raise Fault(f"it looks up more than {MAX_NAMES} names", limited=True)
-            found = self.names[module, name] = Global(module, name)
+            found = self.names[module, name] = Global(
+                module, name, makes_objects=_makes_objects(module, name)
+            )
             special = self._special(module, name)
             if special is not None:
                 found.special = partial(special, self, found)
@@ -79,3 +107,11 @@ class Record:
 
 Special: TypeAlias = Callable[[Record, Global, Args], object]
 """What to do at a call of a global; gives what the call gives."""
+
+
+def _makes_objects(module: str, name: str) -> bool:
+    """Return whether what a name gives is certainly neither a text nor a class."""
+    if not is_listed(module, name):
+        return False
+    start = name.lstrip("_")[:1]
+    return start.isupper() or name in _MAKERS or name.startswith("__pyx_unpickle_")

@@ -1,8 +1,7 @@
 """Functions whose arguments tell what is looked up, made or computed."""
 
-import re
-
 from pickleseal.errors import shown
+from pickleseal.scanner.machine import dtypes
 from pickleseal.scanner.machine.record import Record, Special
 from pickleseal.scanner.machine.uses import call, look_at_attributes
 from pickleseal.scanner.machine.values import (
@@ -17,13 +16,10 @@ from pickleseal.scanner.machine.values import (
     STATE,
     Args,
     Dict,
-    Dtype,
     Global,
     Result,
     is_dunder,
 )
-
-_DTYPE = re.compile(r"[<>=|]?([biufcmMOSUV])([0-9]{1,9})\Z")
 
 
 def special(module: str, name: str) -> Special | None:
@@ -162,23 +158,6 @@ def _is_symbolic(value: object) -> bool:
     return value is None or value is NUMBER or type(value) in (int, bool)
 
 
-# -- what makes a dtype
-
-
-def _dtype(_: Record, function: Global, args: Args) -> object:
-    found = None
-    if args and type(args[0]) is str:
-        found = _DTYPE.match(args[0])
-    if found is None:
-        return Dtype(function, "?", None, has_object=False)
-    code, size = found[1], int(found[2])
-    return Dtype(function, code, size * 4 if code == "U" else size, has_object=code == "O")
-
-
-def _string_dtype(_: Record, function: Global, __: Args) -> object:
-    return Dtype(function, "T", None, has_object=True)
-
-
 # -- what imports
 
 
@@ -242,8 +221,8 @@ _SPECIAL: dict[tuple[str, str], Special] = {
     ("numpy.ma.core", "_mareconstruct"): _filling_helper,
     ("dill._dill", "_create_array"): _array_by_dill,
     ("copyreg", "add_extension"): _add_extension,
-    ("numpy", "dtype"): _dtype,
-    ("numpy._core._internal", "_convert_to_stringdtype_kwargs"): _string_dtype,
+    ("numpy", "dtype"): dtypes.dtype,
+    ("numpy._core._internal", "_convert_to_stringdtype_kwargs"): dtypes.string_dtype,
     ("numpy.core", "_ufunc_reconstruct"): _importer,
     ("numpy._core", "_ufunc_reconstruct"): _importer,
     ("builtins", "__import__"): _module_importer,

@@ -14,6 +14,8 @@ MAX_HELD = 8_000_000
 """Entries of stack, marks and memo together."""
 MAX_BURIED = 1_000_000
 """Objects and dicts that lie deep in the stack."""
+MAX_MISFITS = 50
+"""Frames that end where no opcode does: to go on without one costs as much as many opcodes."""
 RECENT = 20_000
 """The newest entries of stack and memo, which are kept as they are."""
 NO_FRAME = 1 << 64
@@ -40,6 +42,7 @@ class Walk:
         self.frame_end = NO_FRAME
         self.held = b""
         self.moved = False
+        self.misfits = 0
         self._checked = 0
         self._trimmed = 0
         self._buried = 0
@@ -47,8 +50,9 @@ class Walk:
     def check_bounds(self) -> None:
         """Raise Fault where the stream takes more than a bound; let go of what lies far back."""
         memo, stack = self.memo, self.stack
-        if self.record.opcodes + self.opcodes >= MAX_OPCODES:
-            raise Fault(f"it has more than {MAX_OPCODES} opcodes", limited=True)
+        most = MAX_OPCODES if self.record.most is None else self.record.most
+        if self.record.opcodes + self.opcodes >= most:
+            raise Fault(f"it has more than {most} opcodes", limited=True)
         held = len(stack) + len(self.marks) + len(memo.dense) + _SPARSE_COST * len(memo.far)
         if held > MAX_HELD:
             raise Fault(f"it holds more than {MAX_HELD} values at once", limited=True)
@@ -81,6 +85,9 @@ class Walk:
         # An unpickler that reads from a file may then leave bytes out, another stop.
         self.record.note("its frames and its opcodes do not fit, so that readers differ")
         self.frame_end = NO_FRAME
+        self.misfits += 1
+        if self.misfits > MAX_MISFITS:
+            raise Fault("its frames and its opcodes do not fit", limited=True)
 
     def underflow(self) -> NoReturn:
         """Raise the fault of a stack that has too little on it."""

@@ -4,20 +4,29 @@ from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.stack import Step, Walk
 from pickleseal.scanner.machine.uses import (
     add_items,
+    add_members,
     call,
     look_up,
     set_items,
     set_state,
 )
 from pickleseal.scanner.machine.values import (
+    ARRAY,
+    BUFFER,
     BYTES,
-    FIXED,
+    CODED_TEXT,
+    FROZEN_SET,
     GIVEN,
-    LIST,
+    LONG_TEXT,
     MADE,
     SET,
     Dict,
+    Dtype,
     Global,
+    List,
+    Wrapper,
+    is_data,
+    is_unhashable,
     tuple_of,
 )
 
@@ -33,14 +42,6 @@ def _push(value: object) -> Step:
 
 def _empty_dict(walk: Walk) -> None:
     walk.stack.append(Dict())
-
-
-def _collect(value: object) -> Step:
-    def collect(walk: Walk) -> None:
-        walk.pop_mark()
-        walk.stack.append(value)
-
-    return collect
 
 
 def _tuple_1(walk: Walk) -> None:
@@ -73,11 +74,25 @@ def _tuple(walk: Walk) -> None:
     walk.stack.append(tuple_of(items))
 
 
+def _empty_list(walk: Walk) -> None:
+    walk.stack.append(List())
+
+
+def _list(walk: Walk) -> None:
+    walk.stack.append(List(len(walk.pop_mark())))
+
+
 def _dict(walk: Walk) -> None:
     items = walk.pop_mark()
     made = Dict()
-    made.update(items)
+    set_items(walk.record, made, items)
     walk.stack.append(made)
+
+
+def _frozen_set(walk: Walk) -> None:
+    if any(map(is_unhashable, walk.pop_mark())):
+        raise Fault("it makes a set of what cannot be a member of one")
+    walk.stack.append(FROZEN_SET)
 
 
 # -- items that are added
@@ -98,15 +113,28 @@ def _setitems(walk: Walk) -> None:
 def _append(walk: Walk) -> None:
     walk.need(2)
     walk.stack.pop()
-    if walk.stack[-1] is not LIST:
-        add_items(walk.record, walk.stack[-1])
+    target = walk.stack[-1]
+    if type(target) is List:
+        target.size += 1
+    else:
+        add_items(walk.record, target)
 
 
-def _add_marked(walk: Walk) -> None:
+def _appends(walk: Walk) -> None:
+    items = walk.pop_mark()
+    walk.need(1)
+    target = walk.stack[-1]
+    if type(target) is List:
+        target.size += len(items)
+    elif items:
+        add_items(walk.record, target)
+
+
+def _add_members(walk: Walk) -> None:
     items = walk.pop_mark()
     walk.need(1)
     if items:
-        add_items(walk.record, walk.stack[-1])
+        add_members(walk.record, walk.stack[-1], items)
 
 
 # -- what stands on the stack
@@ -157,12 +185,20 @@ def build(walk: Walk) -> None:
 def _newobj(walk: Walk) -> None:
     walk.need(2)
     args, function = walk.stack.pop(), walk.stack.pop()
+    _check_class(function)
     walk.stack.append(call(walk.record, function, args, MADE))
+
+
+def _check_class(value: object) -> None:
+    """Raise Fault for an object that cannot make others: one of a class without a __new__."""
+    if type(value) in (Dtype, Wrapper) or value is ARRAY:
+        raise Fault("it makes an object of what is no class")
 
 
 def _newobj_ex(walk: Walk) -> None:
     walk.need(3)
     named, args, function = walk.stack.pop(), walk.stack.pop(), walk.stack.pop()
+    _check_class(function)
     if type(args) is tuple and type(function) is Global and function.module.startswith("sympy."):
         args = (*args, named)
     walk.stack.append(call(walk.record, function, args, MADE))
@@ -176,30 +212,34 @@ def _obj(walk: Walk) -> None:
 
 
 def _next_buffer(walk: Walk) -> None:
-    walk.record.given += 1
-    walk.stack.append(BYTES)
+    walk.record.give()
+    walk.stack.append(BUFFER)
 
 
 def _binpersid(walk: Walk) -> None:
     walk.pop()
-    walk.record.given += 1
+    walk.record.give()
     walk.stack.append(GIVEN)
 
 
 def _readonly_buffer(walk: Walk) -> None:
     walk.need(1)
     value = walk.stack[-1]
-    # A text of Python 2 is bytes where the reader's encoding is "bytes".
-    if value is LIST or (type(value) in FIXED and type(value) is not str):
+    if value in _BUFFERS or (type(value) is str and not walk.record.bare):
+        return  # a text of Python 2 is bytes where the reader's encoding is "bytes"
+    if is_data(value) or type(value) is Global:
         raise Fault("it takes data for a buffer that is none")
+
+
+_BUFFERS = (BYTES, BUFFER, CODED_TEXT, LONG_TEXT)
 
 
 WORKERS: dict[str, Step] = {
     "N": _push(None), "\x88": _push(True), "\x89": _push(False), ")": _push(()),
-    "]": _push(LIST), "\x8f": _push(SET), "}": _empty_dict, "\x97": _next_buffer,
-    "\x98": _readonly_buffer, "l": _collect(LIST), "\x91": _collect(SET), "t": _tuple,
+    "]": _empty_list, "\x8f": _push(SET), "}": _empty_dict, "\x97": _next_buffer,
+    "\x98": _readonly_buffer, "l": _list, "\x91": _frozen_set, "t": _tuple,
     "\x85": _tuple_1, "\x86": _tuple_2, "\x87": _tuple_3, "d": _dict,
-    "s": _setitem, "u": _setitems, "a": _append, "e": _add_marked, "\x90": _add_marked,
+    "s": _setitem, "u": _setitems, "a": _append, "e": _appends, "\x90": _add_members,
     "0": _pop, "1": _pop_mark, "2": _dup, "\x93": _stack_global, "R": _reduce, "b": build,
     "\x81": _newobj, "\x92": _newobj_ex, "o": _obj, "Q": _binpersid,
 }  # fmt: skip

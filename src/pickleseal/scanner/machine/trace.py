@@ -1,8 +1,8 @@
 """A walk that does with a pickle what CPython's unpicklers do, save running anything.
 
 What counts is what Modules/_pickle.c does, and Lib/pickle.py where that one goes on; callers may
-also pass `encoding`, `buffers` or `persistent_load`. So the walk stops only where every one of
-them stops, and the names it gives are a superset of what any of them would look up.
+also pass `encoding`, `buffers` or `persistent_load`. The walk stops exactly where every one of
+them stops, so that the names it gives are all that any of them would look up.
 """
 
 import struct
@@ -56,7 +56,8 @@ class Trace(NamedTuple):
     is the highest that the stream declares. `wrapped_arrays` counts joblib's arrays that were
     passed over, and `given` what only its reader could give: objects by persistent ids, buffers.
     `coded` tells whether it may look up other names than it spells: by extension codes, which each
-    process gives its own, or since it declares one protocol after another.
+    process gives its own, or since it declares one protocol after another. `of_arrays`: it is how
+    pickle.load goes through the bytes of arrays in a file that joblib.load reads to its end.
     """
 
     names: tuple[Name, ...]
@@ -69,14 +70,19 @@ class Trace(NamedTuple):
     wrapped_arrays: int
     given: int
     coded: bool
+    of_arrays: bool = False
 
 
-def trace(cursor: Cursor, *, joblib: bool = False) -> Trace:
+def trace(
+    cursor: Cursor, *, joblib: bool = False, bare: bool = False, most: int | None = None
+) -> Trace:
     """Follow one pickle from the cursor on; the cursor then stands right behind its STOP.
 
-    `joblib`: read as `joblib.load` does, which takes an array's bytes out of the stream.
+    `joblib`: read as `joblib.load` does, which takes an array's bytes out of the stream. `bare`:
+    read as `pickle.load` does that is given a file and nothing else. `most`: how many opcodes to
+    follow, if fewer than MAX_OPCODES.
     """
-    record = Record(special)
+    record = Record(special, bare=bare, most=most)
     walk = Walk(cursor, record)
     fault, limited = None, False
     try:

@@ -4,33 +4,39 @@ from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Sequence
 
 from pickleseal.errors import shown
+from pickleseal.scanner.machine.dtypes import check_array_state, set_dtype_state
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.record import Record
 from pickleseal.scanner.machine.values import (
+    ARRAY,
+    BUFFER,
     BUILT,
     CALLED,
     CODED_TEXT,
     COMPUTED,
-    FIXED,
     FORGOTTEN,
     GIVEN,
     ITEMS,
     KEYS,
+    LIST,
     LONG_TEXT,
-    MADE_THINGS,
-    NUMBER,
+    MADE,
+    SET,
     SETTLED,
     STATE,
     TEXT_KEPT,
-    WRAPPER_FIELDS,
     Dict,
     Dtype,
     Global,
+    List,
     Result,
     Wrapper,
     are_plain,
     is_computed,
+    is_data,
     is_looked_for,
+    is_object,
+    is_unhashable,
 )
 
 _OPEN_DICTS = frozenset({"Bunch", "OptimizeResult", "_RichResult"})
@@ -39,11 +45,15 @@ _DICT_MAKERS = _OPEN_DICTS | {"dict", "OrderedDict", "defaultdict", "Counter"}
 
 
 def look_up(record: Record, module: object, name: object, protocol: int) -> object:
-    """Give what an unpickler looks up for a module and a name that the stream gives."""
+    """Return what an unpickler looks up for a module and a name that the stream gives."""
     if type(module) is str and type(name) is str:
         if protocol < 3:
             module, name = _python_3_name(module, name)
         return record.look_up(module, name)
+    for part in (module, name):
+        data = is_data(part) and type(part) is not str and part not in _TEXTS
+        if data or is_object(part) or type(part) is Global:
+            raise Fault("it looks up a name that is no text")
     for part in (module, name):
         if part is FORGOTTEN:
             raise Fault("it looks up a name that stands too far back", limited=True)
@@ -51,10 +61,8 @@ def look_up(record: Record, module: object, name: object, protocol: int) -> obje
             record.note(f"it looks up a name of more than {TEXT_KEPT} bytes")
         elif part is CODED_TEXT:
             record.note("it looks up a name whose spelling depends on the reader")
-        elif type(part) in MADE_THINGS or part is GIVEN or part is COMPUTED:
-            record.note("it looks up a name that it computes")
         elif type(part) is not str:
-            raise Fault("it looks up a name that is no text")
+            record.note("it looks up a name that it computes")
     return COMPUTED
 
 
@@ -72,12 +80,11 @@ def call(record: Record, function: object, args: object, use: int = CALLED) -> o
             if type(args) is tuple:
                 _look_for_wrapper(record, function, args)
             if function in record.wrappers:
-                fields = zip(WRAPPER_FIELDS, args, strict=False) if type(args) is tuple else ()
-                return Wrapper(function, dict(fields) if use == CALLED else {})
+                return Wrapper(function, bare=use == MADE and args == ())
         if function.special is not None:
             return function.special(args if type(args) is tuple else None)
         return Result(function)
-    if type(function) in MADE_THINGS:
+    if type(function) is Result:
         record.note("it calls what another call gave")
         return COMPUTED
     if function is GIVEN:
@@ -102,6 +109,12 @@ def _look_for_wrapper(record: Record, function: Global, args: tuple[object, ...]
 
 def set_state(record: Record, target: object, state: object) -> None:
     """Set the state of what stands on the stack."""
+    if type(target) is Dtype:
+        target.of.uses |= BUILT
+        set_dtype_state(record, target, state)
+        return
+    if is_data(target) and _is_filled(state):
+        raise Fault("it sets the state of what has none")
     if type(target) is Global or target is COMPUTED:
         record.note("it sets the state of a class, module or function")
     attributes, slots = state, None
@@ -115,17 +128,22 @@ def set_state(record: Record, target: object, state: object) -> None:
     if type(target) is Result:
         target.of.uses |= BUILT
         record.note_done(target, SETTLED, "it sets the state of an object once more")
-    elif type(target) is Dtype:
-        target.of.uses |= BUILT
-        target.set_state(state)
+        check_array_state(record, state)
+    elif target is ARRAY:
+        record.note("it sets the state of an array that joblib.load read")
     elif type(target) is Wrapper:
         target.of.uses |= BUILT
-        for part in (attributes, slots):
-            if type(part) is Dict and part.whole:
-                target.fields.update(part.fields or {})
-                target.others |= part.others
-            elif part is not None:
-                target.whole = False
+        exact = target.fields == {} and type(state) is Dict and not state.others
+        target.fields = state.fields if exact and type(state) is Dict else None
+        if type(state) is Dict and state.others:
+            record.note("it sets other attributes of joblib's wrapper than joblib does")
+
+
+def _is_filled(state: object) -> bool:
+    """Return whether a state certainly makes both of CPython's unpicklers look for attributes."""
+    if type(state) is tuple and len(state) == 2:
+        return any(map(_is_filled, state))
+    return type(state) is Dict and (state.others or bool(state.fields))
 
 
 def look_at_attributes(record: Record, part: object) -> None:
@@ -149,22 +167,41 @@ def _tell_names(record: Record, dunders: Sequence[str]) -> None:
 
 
 def add_items(record: Record, target: object) -> None:
-    """Look at what items are added to; data that can take none stops every unpickler."""
+    """Append items, or raise Fault where each unpickler does."""
     if type(target) is Result:
         record.note_done(target, ITEMS, "it adds items to an object that it filled otherwise")
     elif type(target) is Global or target is COMPUTED:
         record.note("it adds items to a class, module or function")
     elif target is FORGOTTEN:
         raise Fault("it adds items to what stands too far back", limited=True)
-    elif type(target) in FIXED or target is NUMBER:
+    elif target not in _EXTENDED and (is_data(target) or is_object(target)):
         raise Fault("it adds items to what takes none")
 
 
+def add_members(record: Record, target: object, items: Sequence[object]) -> None:
+    """Add members to a set, or raise Fault where each unpickler does."""
+    if target is SET:
+        if any(map(is_unhashable, items)):
+            raise Fault("it adds to a set what cannot be a member of one")
+    elif is_data(target):
+        raise Fault("it adds members to what is no set")
+    else:
+        add_items(record, target)
+
+
 def set_items(record: Record, target: object, items: Sequence[object]) -> None:
-    """Look at what keys are set of; `items` stand one behind the other, a key and its value."""
+    """Set keys, or raise Fault where each unpickler does.
+
+    `items` stand one behind the other, each a key and its value.
+    """
+    odd = len(items) % 2
+    items = items[: len(items) - odd]
     if type(target) is Dict:
         if target.given:
             record.note("it changes a state that something has already")
+        keys = items[::2]
+        if not are_plain(keys) and any(map(is_unhashable, keys)):
+            raise Fault("it sets a key that cannot be one")
         target.update(items)
     elif type(target) is Result:
         record.note_done(target, KEYS, "it sets keys of an object that it filled otherwise")
@@ -173,5 +210,18 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
             _tell_names(record, [k for k in keys if type(k) is str and is_looked_for(k)])
             if target.of.name in _OPEN_DICTS and any(map(is_computed, keys)):
                 record.note("it sets an attribute whose name it computes")
-    elif items:
+    elif items and (type(target) is List or target in _INDEXED):
+        if any(type(key) in _NO_INDEX or is_unhashable(key) for key in items[::2]):
+            raise Fault("it sets a key of what has only indices")
+    elif items and target is not ARRAY:
+        if is_data(target):
+            raise Fault("it sets keys of what has none")
         add_items(record, target)
+    if odd:
+        raise Fault("it sets a key without a value")
+
+
+_TEXTS = (LONG_TEXT, CODED_TEXT)
+_EXTENDED = (LIST, BUFFER)
+_INDEXED = (LIST, BUFFER)
+_NO_INDEX = frozenset({str, type(None), tuple, List, Dict})

@@ -23,6 +23,7 @@ _TUPLE_KEPT = 16
 _HEAD = 3
 """Items at the front of a tuple whose texts are kept: a module and a name stand there."""
 _DUNDERS_KEPT = 32
+_DICT_KEPT = 128
 
 
 class Use(Flag):
@@ -42,10 +43,13 @@ class Use(Flag):
 class Kind(Enum):
     """What is known of a value that is not followed."""
 
-    LIST = "a list"
+    LIST = "a list of unknown length"
     SET = "a set"
+    FROZEN_SET = "a frozenset"
     NUMBER = "a number"
     BYTES = "bytes"
+    BUFFER = "a bytearray, or another buffer"
+    ARRAY = "an array that joblib.load read"
     TUPLE = "a tuple"
     LONG_TEXT = "a long text"
     CODED_TEXT = "a text that the reader's encoding spells"
@@ -56,7 +60,8 @@ class Kind(Enum):
 
 
 # An enum's members are slow to reach, and these are reached for at every opcode.
-LIST, SET, NUMBER, BYTES, TUPLE = Kind.LIST, Kind.SET, Kind.NUMBER, Kind.BYTES, Kind.TUPLE
+LIST, SET, FROZEN_SET, NUMBER = Kind.LIST, Kind.SET, Kind.FROZEN_SET, Kind.NUMBER
+BYTES, BUFFER, TUPLE, ARRAY = Kind.BYTES, Kind.BUFFER, Kind.TUPLE, Kind.ARRAY
 LONG_TEXT, CODED_TEXT, FORGOTTEN = Kind.LONG_TEXT, Kind.CODED_TEXT, Kind.FORGOTTEN
 GIVEN, COMPUTED, NOTHING = Kind.GIVEN, Kind.COMPUTED, Kind.NOTHING
 
@@ -71,11 +76,13 @@ class Global:
 
     `uses`: the bits of Use. Calling it gives a Result, unless it is `special`: then calling that
     with the arguments gives what it gives. `old` stands for all its results of long ago.
+    `makes_objects`: what it gives is neither a text nor a class.
     """
 
-    __slots__ = ("module", "name", "old", "path", "special", "uses")
+    __slots__ = ("makes_objects", "module", "name", "old", "path", "special", "uses")
 
-    def __init__(self, module: str, name: str) -> None:
+    def __init__(self, module: str, name: str, *, makes_objects: bool = False) -> None:
+        self.makes_objects = makes_objects
         self.module = module
         self.name = name
         self.path = f"{module}.{name}"
@@ -98,13 +105,21 @@ class Result:
         self.done = done
 
 
+class List:
+    """A list, of which only the length is kept."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, size: int = 0) -> None:
+        self.size = size
+
+
 class Dict:
     """A dict, of which only what matters is kept.
 
-    `fields` are those of its items that joblib's wrapper has; `whole` is false where any key is no
-    literal, and `others` true where there are any others. `dunders` are those of its keys that
-    Python itself looks for; `computed` is true where a key is none that the stream spells. `given`
-    is true once it was the state of something.
+    `fields`: the items that joblib's wrapper or the fields of a dtype have. `others`: it has other
+    items. `whole` is false where a key is no literal. `dunders`: the keys that Python itself looks
+    for. `computed`: the stream does not spell a key. `given`: it was the state of something.
     """
 
     __slots__ = ("computed", "dunders", "fields", "given", "others", "whole")
@@ -119,11 +134,12 @@ class Dict:
 
     def set(self, key: object, value: object) -> None:
         """Set one item."""
-        if type(key) is str and key in _FIELDS:
+        if type(key) is str and (key in _FIELDS or _is_field(value)):
             if self.fields is None:
                 self.fields = {}
-            self.fields[key] = _kept(key, value)
-            return
+            if len(self.fields) < _DICT_KEPT:
+                self.fields[key] = _kept(key, value)
+                return
         self.others = True
         if type(key) is str:
             if is_looked_for(key) and len(self.dunders) < _DUNDERS_KEPT:
@@ -135,63 +151,57 @@ class Dict:
 
     def update(self, items: Sequence[object]) -> None:
         """Set items that stand one behind the other, each a key and its value."""
-        keys = items[::2]
+        keys, values = items[::2], items[1::2]
         # Nearly all dicts are of plain keys: those are seen without a loop.
-        if are_plain(keys) and _FIELDS.isdisjoint(keys):
+        if are_plain(keys) and _FIELDS.isdisjoint(keys) and tuple not in map(type, values):
             self.others = self.others or bool(keys)
             return
-        for key, value in zip(keys, items[1::2], strict=False):
+        for key, value in zip(keys, values, strict=True):
             self.set(key, value)
 
 
 class Dtype:
-    """A numpy.dtype: the size of an item in bytes, and whether items are objects; None: unknown."""
+    """A numpy.dtype. `auditing.dtypes` holds what NumPy writes of one, and checks it.
 
-    __slots__ = ("code", "has_object", "of", "size")
+    `size`: of an item, in bytes; None: unknown. `has_object`: items are or hold objects; None:
+    unknown. `flags`: NumPy's, None before a state was set. `of_joblib`: joblib may write an array
+    of it.
+    """
 
-    def __init__(self, of: Global, code: str, size: int | None, *, has_object: bool) -> None:
+    __slots__ = ("code", "flags", "has_object", "of", "of_joblib", "size")
+
+    def __init__(self, of: Global, code: str, size: int | None, *, has_object: bool | None) -> None:
         self.of = of
         self.code = code
         self.size = size
-        self.has_object: bool | None = has_object
-
-    def set_state(self, state: object) -> None:
-        """Take what numpy takes from the state of a dtype: for `S`, `U` and `V` their size."""
-        if type(state) is not tuple or len(state) not in (8, 9):
-            self.size = None
-            return
-        size, flags = state[5], state[7]
-        if self.code in ("S", "U", "V"):
-            self.size = size if type(size) is int and size >= 0 else None
-        if type(flags) is not int or (bool(flags & 1) != self.has_object and self.code != "V"):
-            self.size = None
-            self.has_object = None
-        else:
-            self.has_object = bool(flags & 1)
+        self.has_object = has_object
+        self.flags: int | None = None
+        self.of_joblib = False
 
 
 class Wrapper:
     """A joblib.numpy_pickle.NumpyArrayWrapper, whose array follows when its state is set.
 
-    `whole` is false where its attributes cannot all be told, `others` true where it has others
-    than joblib gives it.
+    `fields`: its attributes; None where they are not set in the way in which joblib sets them.
     """
 
-    __slots__ = ("fields", "of", "others", "whole")
+    __slots__ = ("fields", "of")
 
-    def __init__(self, of: Global, fields: dict[str, object]) -> None:
+    def __init__(self, of: Global, *, bare: bool) -> None:
         self.of = of
-        self.fields = fields
-        self.others = False
-        self.whole = True
+        self.fields: dict[str, object] | None = {} if bare else None
 
 
 MADE_THINGS = frozenset({Result, Dtype, Wrapper})
 """What calls give."""
 FIXED = frozenset({str, int, bool, type(None), tuple})
 """Literals that no item can be added to."""
+_DATA = frozenset({LIST, SET, FROZEN_SET, NUMBER, BYTES, BUFFER, TUPLE, LONG_TEXT, CODED_TEXT})
+_UNHASHABLE = frozenset({List, Dict})
+_UNHASHABLE_KINDS = frozenset({LIST, SET, BUFFER, ARRAY})
 _DEEP = frozenset({tuple, Dict, Wrapper})
 _LARGE = frozenset({str, tuple})
+_NUMBERS = frozenset({int})
 _TEXT_TYPE = frozenset({str})
 
 _SPELLED = """
@@ -221,6 +231,28 @@ _ACTED_ON = frozenset({"restore_design_info", "restore_model_spec"})
 _LOOKED_FOR = frozenset(_SPELLED.split()) | _ACTED_ON
 _LOOKED_FOR_STARTS = ("__array", "__arrow", "__pyx", "__sklearn")
 """What numpy, pyarrow, Cython and scikit-learn look for in whatever they are handed."""
+
+
+def is_data(value: object) -> bool:
+    """Return whether a value is certainly one of Python's own types for data."""
+    kind = type(value)
+    return kind in FIXED or kind is List or kind is Dict or (kind is Kind and value in _DATA)
+
+
+def is_object(value: object) -> bool:
+    """Return whether a value is certainly an object that is neither a text nor a class."""
+    kind = type(value)
+    if kind is Result:
+        return bool(value.of.makes_objects)  # type: ignore[attr-defined]
+    return kind is Dtype or kind is Wrapper or value is ARRAY
+
+
+def is_unhashable(value: object) -> bool:
+    """Return whether a value can certainly be neither a key nor a member of a set."""
+    kind = type(value)
+    if kind is tuple:
+        return any(map(is_unhashable, value))  # type: ignore[call-overload]
+    return kind in _UNHASHABLE or (kind is Kind and value in _UNHASHABLE_KINDS)
 
 
 def is_looked_for(name: str) -> bool:
@@ -276,13 +308,21 @@ def _flat(items: tuple[object, ...]) -> tuple[object, ...]:
 def _little(item: object) -> object:
     if type(item) is str:
         return LONG_TEXT
-    return TUPLE if type(item) is tuple else item
+    if type(item) is tuple:
+        return item if _NUMBERS.issuperset(map(type, item)) else TUPLE
+    return item
+
+
+def _is_field(value: object) -> bool:
+    """Return whether a value may describe a field of a dtype: a dtype and its offset."""
+    return type(value) is tuple and len(value) in (2, 3) and type(value[0]) is Dtype
 
 
 def _kept(key: str, value: object) -> object:
-    """Give what a dict keeps of the value of one of the wrapper's fields."""
+    """Return what a dict keeps of the value of an item among its fields."""
     if type(value) is tuple:
-        return value if key == "shape" and _DEEP.isdisjoint(map(type, value)) else TUPLE
+        flat = _DEEP.isdisjoint(map(type, value))
+        return value if (key == "shape" and flat) or _is_field(value) else TUPLE
     return FORGOTTEN if type(value) in _DEEP else value
 
 
@@ -296,6 +336,8 @@ def faded(value: object) -> object:
         return faded_text(str(value))
     if kind is int:
         return NUMBER
+    if kind is List:
+        return LIST
     return FORGOTTEN if kind in _FADING else value
 
 

@@ -1,15 +1,21 @@
-"""Arrays as `joblib.load` takes them: out of the stream, behind the state of a wrapper."""
+"""Arrays as `joblib.load` takes them: out of the stream, behind the state of a wrapper.
+
+They are followed only in the exact form in which joblib writes them.
+"""
 
 from collections.abc import Callable
+from typing import Any
 
+from pickleseal.scanner.machine.dtypes import size_of
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.stack import NO_FRAME, Step, Walk
 from pickleseal.scanner.machine.stackwork import build
 from pickleseal.scanner.machine.values import (
+    ARRAY,
     FORGOTTEN,
-    LIST,
-    MAX_SIZE,
+    WRAPPER_FIELDS,
     Dtype,
+    Global,
     Result,
     Wrapper,
 )
@@ -40,41 +46,51 @@ def build_with_array(run: Callable[[Walk], object]) -> Step:
 
 
 def _pass_array(walk: Walk, wrapper: Wrapper, run: Callable[[Walk], object]) -> object:
-    """Pass over the array that joblib keeps behind a wrapper's state; give what it becomes."""
-    cursor, fields = walk.cursor, wrapper.fields
-    if walk.frame_end not in (NO_FRAME, cursor.position):
-        raise Fault("joblib's array stands inside a frame")
+    """Pass over the array that joblib keeps behind a wrapper's state; return what it becomes."""
+    cursor = walk.cursor
+    size = _array_size(wrapper.fields or {})
+    if size is None or walk.frame_end not in (NO_FRAME, cursor.position):
+        raise Fault("it holds an array in a form that joblib does not write", limited=True)
     walk.frame_end = NO_FRAME
-    if wrapper.others:
-        walk.record.note("it sets other attributes of joblib's wrapper than joblib does")
-        wrapper.whole = False
-    dtype, shape = fields.get("dtype"), fields.get("shape")
-    if not wrapper.whole or type(dtype) is not Dtype or dtype.has_object is None:
-        raise Fault("the size of joblib's array cannot be told")
     walk.record.arrays += 1
-    if dtype.has_object:
+    fields: dict[str, Any] = wrapper.fields or {}
+    if fields["dtype"].has_object:
         nested = Walk(cursor, walk.record)
         try:
             return run(nested)
         finally:
             walk.record.opcodes += nested.opcodes
-    size = _array_size(shape, dtype.size)
-    if fields.get("numpy_array_alignment_bytes") is not None:
-        cursor.skip(cursor.take(1)[0])
+    if fields.get(_ALIGNMENT) is not None:
+        padding = cursor.take(cursor.take(1)[0])
+        if not 1 <= len(padding) <= _ALIGNED or padding.strip(b"\xff"):
+            raise Fault("it holds an array behind bytes that joblib does not write", limited=True)
     cursor.skip(size)
-    return LIST  # like a list it can be added to, and not called
+    return ARRAY
 
 
-def _array_size(shape: object, item_size: int | None) -> int:
-    """Give the size of an array in bytes, where joblib and numpy go on with it."""
-    # An item of no size makes joblib divide by zero; a size out of range makes numpy overflow.
-    if type(shape) is tuple and item_size:
-        size = item_size
-        for length in shape:
-            if type(length) is not int or not 0 <= length <= MAX_SIZE:
-                break
-            size *= length
-        else:
-            if size <= MAX_SIZE:
-                return size
-    raise Fault("the size of joblib's array cannot be told")
+def _array_size(fields: dict[str, object]) -> int | None:
+    """Return the size of an array in bytes, or None where joblib would not describe one so."""
+    kind, dtype = fields.get("subclass"), fields.get("dtype")
+    exact = (
+        fields.keys() in _FIELDS
+        and type(kind) is Global
+        and kind.path in _CLASSES
+        and type(dtype) is Dtype
+        and dtype.of_joblib
+        and dtype.flags is not None
+        and fields["order"] in ("C", "F")
+        and type(fields["allow_mmap"]) is bool
+        and fields.get(_ALIGNMENT) in (None, _ALIGNED)
+    )
+    if not exact or not isinstance(dtype, Dtype):
+        return None
+    # joblib divides by the size of an item.
+    return size_of(fields["shape"], dtype.size) if dtype.size else None
+
+
+_ALIGNMENT = "numpy_array_alignment_bytes"
+_ALIGNED = 16
+_FIELDS = (set(WRAPPER_FIELDS), set(WRAPPER_FIELDS) - {_ALIGNMENT})
+_CLASSES = frozenset({
+    "numpy.ndarray", "numpy.memmap", "numpy.matrix", "numpy.matrixlib.defmatrix.matrix",
+})  # fmt: skip

@@ -1,0 +1,110 @@
+"""Pickles at any offset: in a cache's entry, a page of a database, or a text of base64.
+
+A place counts only where following it gives names that Python can have. docs/reference/audit.md
+lists what is not found in this way.
+"""
+
+import binascii
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pickleseal.scanner.containers import layers, streams
+from pickleseal.scanner.containers.views import (
+    LONGEST,
+    Bounds,
+    Memory,
+    Part,
+    View,
+    Whole,
+)
+
+PACKED = frozenset({"zlib", "gzip"})
+"""What caches pack a pickle with."""
+_FIRST = rb"()\]}NcCXKMJGILFSUTVBiP\x80\x82-\x84\x88-\x8f\x95-\x97"
+"""Opcodes that can run on an empty stack."""
+_PICKLE = re.compile(rb"\x80[\2-\5][" + _FIRST + rb"]")
+_RUN = rb"[A-Za-z0-9+/_\r\n-]{13,}"
+_STARTS = (rb"gA[I-X]", rb"H4sI", rb"e(?:J[w-z]|N[o-r]|A[E-H]|F[4-7])")
+"""How a protocol, gzip and zlib begin in base64."""
+# One expression for all of them is ten times slower than one for each.
+_BASE64 = tuple(re.compile(start + _RUN) for start in _STARTS)
+_OVERLAP = 64
+_LETTERS = re.compile(_RUN)
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+
+
+class Hidden(NamedTuple):
+    """Pickles that were come upon: where, in what, and where the bytes end that hold them."""
+
+    offset: int
+    end: int
+    kinds: tuple[str, ...]
+    pickles: tuple[streams.Pickle, ...]
+
+
+def search(
+    view: View, limit: int, covered: list[tuple[int, int]], bounds: Bounds
+) -> Iterator[Hidden]:
+    """Look for pickles in the first `limit` bytes, but for what is `covered`."""
+    offset = 0
+    for start, end in [*sorted(covered), (limit, limit)]:
+        yield from _search(view, offset, min(start, limit), bounds)
+        offset = max(offset, end)
+
+
+def _search(view: View, start: int, end: int, bounds: Bounds) -> Iterator[Hidden]:
+    while start < end and (chunk := view.read(start, min(LONGEST, end - start))):
+        behind = 0
+        for at, run in _places(chunk):
+            if at < behind:
+                continue
+            found = _followed(view, start + at, end, bounds, base64=run)
+            if found is not None:
+                yield found
+                behind = found.end - start
+            if bounds.hit:
+                return
+        last = start + len(chunk) >= end or len(chunk) < LONGEST
+        start += max(len(chunk) if last else len(chunk) - _OVERLAP, behind)
+
+
+def _places(chunk: bytes) -> list[tuple[int, bool]]:
+    """Return where pickles may begin, and whether they do so in base64."""
+    places = [(match.start(), False) for match in _PICKLE.finditer(chunk)]
+    for packed in _BASE64:
+        places += [(match.start(), True) for match in packed.finditer(chunk)]
+    return sorted(places)
+
+
+def _followed(view: View, offset: int, end: int, bounds: Bounds, *, base64: bool) -> Hidden | None:
+    if base64:
+        return _decoded(view, offset, end, bounds)
+    found = _pickles(Part(view, offset, end - offset, bounds), bounds)
+    return Hidden(offset, offset + found[-1].end, (), found) if found else None
+
+
+def _pickles(view: View, bounds: Bounds) -> tuple[streams.Pickle, ...]:
+    """Return the pickles that bytes begin with, if they name something."""
+    found = tuple(streams.pickles(view, 0, bounds, likely=False))
+    named = any(streams.names_paths(reading) for one in found for reading in one.readings)
+    return found if named else ()
+
+
+def _decoded(view: View, offset: int, end: int, bounds: Bounds) -> Hidden | None:
+    """Return the pickles in a text of base64, which may be packed with zlib or gzip."""
+    text = _LETTERS.match(view.read(offset, min(LONGEST, end - offset)))
+    if text is None:
+        return None
+    letters = text[0].translate(_URL_SAFE, b"\r\n")
+    size = bounds.allow(len(letters) // 4 * 4)
+    data = Memory(memoryview(binascii.a2b_base64(letters[:size])))
+    kinds: tuple[str, ...] = ("base64",)
+    inner: View = Whole(data)
+    for layer in layers.layers_of(data.read(0, 16)):
+        if layer.name in PACKED:
+            inner = layers.Expanded(inner, 0, layer, bounds)
+            kinds = ("base64", layer.name)
+            break
+    found = _pickles(inner, bounds)
+    return Hidden(offset, offset + len(text[0]), kinds, found) if found else None

@@ -1,0 +1,166 @@
+"""NumPy's dtypes and arrays in a pickle, in the exact forms in which NumPy writes them.
+
+`dtype.__setstate__` and `ndarray.__setstate__` believe what they are given. A dtype of objects
+that is said to hold none, a field outside of its record, or an array that is longer than its list
+makes NumPy follow wild pointers. So whatever NumPy would not have written itself is told of.
+"""
+
+import math
+import re
+from itertools import pairwise
+
+from pickleseal.scanner.machine.faults import Fault
+from pickleseal.scanner.machine.record import Record
+from pickleseal.scanner.machine.values import (
+    FORGOTTEN,
+    LIST,
+    MAX_SIZE,
+    TUPLE,
+    Args,
+    Dict,
+    Dtype,
+    Global,
+    List,
+    is_data,
+)
+
+_CODE = re.compile(
+    r"(?:b1|[iu][1248]|f(?:2|4|8|12|16)|c(?:8|16|24|32)|[mM]8|O[48]|[SUV][0-9]{1,9})\Z"
+)
+_SPELLED = re.compile(r"[<>=|]?([?biufcmMOSUV])([0-9]{0,9})\Z")
+_RECORDS = frozenset({"numpy.record", "numpy.rec.record", "numpy.core.records.record"})
+_EXTENDED = "SUV"
+_OBJECTS_OWN = frozenset({"numpy", "builtins", "ctypes"})
+_FLAGS = {"O": (63,), "?": (0, 8, 64)}
+_INHERITED = 27
+_HAS_FIELDS, _ALIGNED = 16, 128
+
+_UNLIKE_NUMPY = "it gives a dtype a state that NumPy does not write"
+
+
+def dtype(_: Record, function: Global, args: Args) -> object:
+    """Return the dtype that a call of numpy.dtype makes."""
+    first = args[0] if args else None
+    # Python 2 wrote the two flags as 0 and 1, which are equal to these.
+    usual = args is not None and args[1:] == (False, True)
+    if usual and type(first) is Global and first.path in _RECORDS:
+        return Dtype(function, "V", None, has_object=None)
+    if usual and type(first) is Global and first.module.partition(".")[0] not in _OBJECTS_OWN:
+        return Dtype(function, "?", None, has_object=False)  # of a package such as ml_dtypes
+    found = _SPELLED.match(first) if type(first) is str else None
+    if found is None:
+        return Dtype(function, "?", None, has_object=None)
+    code, size = found[1], int(found[2] or 1)
+    made = Dtype(function, code, size * 4 if code == "U" else size, has_object=code == "O")
+    made.of_joblib = usual and _CODE.match(found[0]) is not None
+    return made
+
+
+def string_dtype(_: Record, function: Global, __: Args) -> object:
+    """Return numpy's dtype of texts of any length."""
+    return Dtype(function, "T", None, has_object=True)
+
+
+def set_dtype_state(record: Record, target: Dtype, state: object) -> None:
+    """Set the state of a dtype, or raise Fault where NumPy refuses it."""
+    if state is FORGOTTEN:
+        raise Fault("it sets the state of a dtype that stands too far back", limited=True)
+    if is_data(state) and (type(state) is not tuple or not 5 <= len(state) <= 9):
+        raise Fault("it gives a dtype a state that is none")
+    if not _is_written(target, state):
+        record.note(_UNLIKE_NUMPY)
+        target.size = target.has_object = None
+        target.of_joblib = False
+
+
+def _is_written(target: Dtype, state: object) -> bool:
+    """Return whether NumPy writes such a state, and take from it what it tells."""
+    if type(state) is not tuple or len(state) not in (8, 9) or target.flags is not None:
+        return False
+    version, order, base, names, fields, size, alignment, flags = state[:8]
+    dated = target.code in ("m", "M")
+    if type(flags) is int and -128 <= flags < 0:
+        flags += 256  # NumPy 1 writes them as a signed char
+    if version != len(state) - 5 or type(flags) is not int or order not in ("<", ">", "|"):
+        return False
+    if dated and not (len(state) == 9 and state[8] is TUPLE):
+        return False
+    target.flags = flags
+    target.of_joblib = target.of_joblib and dated == (len(state) == 9)
+    if target.code not in _EXTENDED:
+        fixed = (base, names, fields, size, alignment) == (None, None, None, -1, -1)
+        return fixed and flags in _FLAGS.get(target.code, (0, 8))
+    if type(size) is not int or not 0 <= size <= MAX_SIZE or target.size not in (None, size):
+        return False
+    target.size = size
+    target.has_object = False
+    if base is not None:
+        return names is None and fields is None and _is_sub_array(target, base)
+    if names is None and fields is None:
+        return flags in (0, 8)
+    return target.code == "V" and _is_record(target, fields)
+
+
+def _is_sub_array(target: Dtype, base: object) -> bool:
+    """Return whether NumPy describes a dtype with a shape of its own so."""
+    target.of_joblib = False
+    if type(base) is not tuple or len(base) != 2 or type(base[0]) is not Dtype:
+        return False
+    inner, shape = base
+    target.has_object = inner.has_object
+    size = size_of(shape if type(shape) is tuple else (shape,), inner.size)
+    return size == target.size and size is not None and target.flags == inner.flags
+
+
+def _is_record(target: Dtype, fields: object) -> bool:
+    """Return whether NumPy describes a dtype with fields so."""
+    if type(fields) is not Dict or fields.others or not fields.fields or target.size is None:
+        return False
+    inherited, places = 0, set()
+    for field in fields.fields.values():
+        if type(field) is not tuple or type(field[0]) is not Dtype or type(field[1]) is not int:
+            return False
+        inner, offset = field[:2]
+        if inner.size is None or inner.flags is None or not 0 <= offset <= target.size - inner.size:
+            return False
+        inherited |= inner.flags & _INHERITED
+        places.add((offset, offset + inner.size))
+        target.has_object = target.has_object or inner.has_object
+    order = sorted(places)
+    overlap = any(end > start for (_, end), (start, _) in pairwise(order))
+    flags = (target.flags or 0) & ~_ALIGNED
+    return flags in (inherited, inherited | _HAS_FIELDS) and not (target.has_object and overlap)
+
+
+def check_array_state(record: Record, state: object) -> None:
+    """Tell where the state of an array holds objects that its list does not have."""
+    if type(state) is not tuple:
+        return
+    for at, item in enumerate(state):
+        if type(item) is Dtype and item.has_object is not False and 1 <= at <= len(state) - 3:
+            _check_objects(record, item, state[at - 1], state[at + 2])
+
+
+def _check_objects(record: Record, of: Dtype, shape: object, data: object) -> None:
+    if of.code == "T":
+        return
+    length = size_of(shape, 1)
+    if data in (LIST, FORGOTTEN) or length is None:
+        raise Fault("the length of an array of objects cannot be told", limited=True)
+    if type(data) is List and of.has_object:
+        if data.size != length:
+            record.note("it makes an array of objects that is not as long as their list")
+    elif is_data(data) and of.has_object:
+        raise Fault("it gives an array of objects something else than a list")
+    else:
+        record.note(_UNLIKE_NUMPY)
+
+
+def size_of(shape: object, item_size: int | None) -> int | None:
+    """Return the size of an array of a shape, or None where that cannot be told."""
+    if type(shape) is not tuple or item_size is None:
+        return None
+    if not all(type(length) is int and 0 <= length <= MAX_SIZE for length in shape):
+        return None
+    size = math.prod(shape) * item_size
+    return size if size <= MAX_SIZE else None
