@@ -279,7 +279,7 @@ def imported(code: str, *names: str) -> set[str]:
 HEAVY = (
     *("sklearn", "numpy", "scipy", "pandas", "joblib", "rich", "cloudpickle", "platformdirs"),
     *("importlib.metadata", "concurrent.futures", "asyncio", "inspect"),
-    *("pickleseal.auditing", "pickleseal.migration.adoption", "pickleseal.auditing.watch"),
+    *("pickleseal.auditing", "pickleseal.migration", "pickleseal.auditing.watch"),
 )
 
 

@@ -81,7 +81,8 @@ if TYPE_CHECKING:
     from pickleseal.auditing.findings import Change, Finding, Level, Verdict
     from pickleseal.auditing.report import Report
     from pickleseal.auditing.watch import Sighting, Watch, watch
-    from pickleseal.migration.adoption import adopt_bytes, extract
+    from pickleseal.migration.adopt import adopt_bytes
+    from pickleseal.migration.extract import extract
     from pickleseal.migration.reseal import reseal
     from pickleseal.persistence.inspection import (
         Inspection,
@@ -92,7 +93,8 @@ if TYPE_CHECKING:
     from pickleseal.scanner.grade import Contents, Grade, GradedName
 
 _LATER = {
-    "migration.adoption": ("adopt_bytes", "extract"),
+    "migration.adopt": ("adopt_bytes",),
+    "migration.extract": ("extract",),
     "auditing.audit": ("Audit", "audit"),
     "auditing.findings": (
         "Change",

@@ -11,8 +11,8 @@ from command import as_json, run
 from watching import Mark
 
 from pickleseal import Keyring, open_keyring, signed_dump
-from pickleseal.auditing.verify import Outcome, verify_all
-from pickleseal.files.walk import LeftOut
+from pickleseal.auditing.verify import verify_all
+from pickleseal.migration.batch import Batch, Outcome
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def models(tmp_path: Path, ring: Keyring) -> Path:
 
 
 def outcomes(folder: Path, ring: Keyring, context: str | None = None) -> dict[str, Outcome]:
-    found = verify_all([str(folder)], keyring=ring, context=context)
+    found = verify_all(Batch([str(folder)]), keyring=ring, context=context)
     return {os.path.basename(one.path): one.outcome for one in found}
 
 
@@ -37,8 +37,8 @@ def test_a_folder_is_in_order_where_all_that_should_be_sealed_is(
     assert outcomes(models, ring) == {
         "one.pkl": Outcome.WHOLE,
         "two.pkl": Outcome.WHOLE,
-        "README.md": Outcome.NO_ARTIFACT,
-        "numbers.npy": Outcome.NO_ARTIFACT,
+        "README.md": Outcome.NO_PICKLE,
+        "numbers.npy": Outcome.NO_PICKLE,
     }
 
 
@@ -86,7 +86,7 @@ def test_a_backup_of_adopt_and_a_link_are_told_and_fail_nothing(
 
 def test_a_file_that_is_named_must_be_sealed(models: Path, ring: Keyring) -> None:
     for path in (models / "README.md", models / "numbers.npy"):
-        (one,) = verify_all([str(path)], keyring=ring)
+        (one,) = verify_all(Batch([str(path)]), keyring=ring)
         assert one.outcome is Outcome.REFUSED
 
 
@@ -94,7 +94,7 @@ def test_a_file_that_is_named_must_be_sealed(models: Path, ring: Keyring) -> Non
 def test_a_folder_that_cannot_be_read_is_no_verdict(models: Path, ring: Keyring) -> None:
     (models / "deep").chmod(0)
     try:
-        assert outcomes(models, ring)["deep"] is Outcome.UNREADABLE
+        assert outcomes(models, ring)["deep"] is Outcome.FAILED
     finally:
         (models / "deep").chmod(0o700)
 
@@ -102,13 +102,13 @@ def test_a_folder_that_cannot_be_read_is_no_verdict(models: Path, ring: Keyring)
 def test_a_folder_that_comes_to_be_a_link_is_not_followed(
     models: Path, ring: Keyring, tmp_path: Path
 ) -> None:
-    work = verify_all([str(models)], keyring=ring)
+    work = verify_all(Batch([str(models)]), keyring=ring)
     first = next(work)
-    assert first.outcome is Outcome.NO_ARTIFACT
+    assert first.outcome is Outcome.NO_PICKLE
     (models / "deep").rename(tmp_path / "away")
     (models / "deep").symlink_to(tmp_path / "away")
     found = {os.path.basename(one.path): one.outcome for one in work}
-    assert found["deep"] is Outcome.UNREADABLE
+    assert found["deep"] is Outcome.FAILED
 
 
 def test_the_exit_codes_and_the_document(tmp_path: Path, ring_directory: Path) -> None:
@@ -137,6 +137,16 @@ def test_the_exit_codes_and_the_document(tmp_path: Path, ring_directory: Path) -
 def test_what_is_left_out_is_counted_for_library_callers(models: Path, ring: Keyring) -> None:
     (models / ".git").mkdir()
     (models / ".git" / "a").write_bytes(b"")
-    left_out = LeftOut()
-    list(verify_all([str(models)], keyring=ring, left_out=left_out))
-    assert left_out.files == 1
+    batch = Batch([str(models)])
+    list(verify_all(batch, keyring=ring))
+    assert batch.left_out.files == 1
+
+
+def test_a_pickle_with_the_name_of_a_backup_that_is_none_is_refused(
+    models: Path, ring: Keyring
+) -> None:
+    (models / "numbers.npy.unsealed").write_bytes(pickle.dumps(1))
+    (models / "one.pkl.unsealed").write_bytes(pickle.dumps(1))
+    found = outcomes(models, ring)
+    assert found["numbers.npy.unsealed"] is Outcome.REFUSED
+    assert found["one.pkl.unsealed"] is Outcome.SKIPPED, "one.pkl is sealed"

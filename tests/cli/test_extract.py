@@ -26,7 +26,7 @@ from pickleseal import (
 from pickleseal.files.atomic import TEMPORARY_PREFIX
 from pickleseal.files.walk import files_below
 from pickleseal.keys.store.changes import create_key
-from pickleseal.migration.batch import open_found
+from pickleseal.migration.batch import found_envelope
 
 
 def joblib_bytes(obj: object, compress: Any) -> bytes:
@@ -43,13 +43,13 @@ def outcomes(done: subprocess.CompletedProcess[str], below: Path) -> dict[str, s
 
 @pytest.fixture
 def mark(tmp_path: Path) -> Path:
-    """Give the path of a file that is there once something was unpickled."""
+    """Return the path of a file that exists once something was unpickled."""
     return tmp_path / "mark"
 
 
 @pytest.fixture
 def adopted(mark: Path) -> dict[str, bytes]:
-    """Give files as they were before they were adopted."""
+    """Return files as they were before they were adopted."""
     return {
         "plain.pkl": pickle.dumps([1, 2], 0),
         "deep/armed.pkl": armed(mark),
@@ -60,7 +60,7 @@ def adopted(mark: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def sealed(tmp_path: Path, ring_directory: Path, adopted: dict[str, bytes]) -> Path:
-    """Give a folder of envelopes, all for m/1, and of files that are none."""
+    """Return a folder of envelopes, all for m/1, and of other files."""
     folder = tmp_path / "sealed"
     for name, raw in adopted.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -235,12 +235,12 @@ def test_what_came_in_the_place_of_a_file_since_it_was_seen_is_not_opened(
         if found.reason or path.parent != sealed:
             continue
         before, mode = path.read_bytes(), stat.S_IMODE(path.stat().st_mode)
-        with open_found(found) as (source, seen_mode):
+        with found_envelope(found) as (source, seen_mode):
             path.rename(tmp_path / path.name)
             path.symlink_to(secret)
             assert source.pull(len(before) + 1) == before
             assert seen_mode == mode
-        with pytest.raises(OSError, match="link"), open_found(found):
+        with pytest.raises(OSError, match="link"), found_envelope(found):
             pass
         path.unlink()
 
@@ -256,7 +256,7 @@ def test_a_folder_that_was_exchanged_since_it_was_seen_is_not_left(
             before = Path(found.path).read_bytes()
             (sealed / "deep").rename(tmp_path / "was deep")
             (sealed / "deep").symlink_to(elsewhere)
-            with open_found(found) as (source, _):
+            with found_envelope(found) as (source, _):
                 assert source.pull(len(before)) == before
             break
 
@@ -343,7 +343,7 @@ def test_a_terminal_gets_no_plain_file(sealed: Path, ring_directory: Path) -> No
 # --- what cannot run -------------------------------------------------------------------------
 
 
-def test_what_is_asked_for_must_be_clear(sealed: Path, ring_directory: Path) -> None:
+def test_contradicting_options_are_usage_errors(sealed: Path, ring_directory: Path) -> None:
     one, two = sealed / "plain.pkl", sealed / "dumped.pkl"
     for arguments in (
         (one,),
@@ -413,7 +413,7 @@ def test_a_disk_that_is_full_leaves_nothing_half_written(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_what_is_there_when_it_is_stopped_is_whole(
+def test_what_a_stopped_run_wrote_is_whole(
     ring_directory: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     folder, to = tmp_path / "sealed", tmp_path / "to"

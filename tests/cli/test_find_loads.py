@@ -127,9 +127,7 @@ def test_a_pipe_is_told_and_not_waited_for(tree: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", [".venv", "site-packages", "node_modules", ".git"])
-def test_folders_of_others_are_left_out_and_counted_but_not_where_they_are_named(
-    tree: Path, folder: str
-) -> None:
+def test_foreign_folders_are_left_out_and_counted_unless_named(tree: Path, folder: str) -> None:
     (tree / folder / "inner").mkdir(parents=True)
     (tree / folder / "inner" / "theirs.py").write_text(TRAIN)
     told = as_json(run("find-loads", "--json", tree))

@@ -1,4 +1,4 @@
-"""Call sites in source: what is found, what is not, and that the lines given instead work."""
+"""Call sites in source: which are found, which are not, and that the replacements work."""
 
 import json
 from pathlib import Path
@@ -176,7 +176,7 @@ def test_a_name_that_nothing_imports_is_a_guess() -> None:
     assert (followed, bare, method) == (False, True, True)
 
 
-def test_a_site_tells_its_line_its_column_in_characters_its_kind_and_its_text() -> None:
+def test_a_site_has_its_line_column_in_characters_kind_and_text() -> None:
     first, second = sites(
         "import pickle\n\né = 'é'; m = pickle.load(\n    f,\n)\npickle.dump(m, g)"
     )
@@ -371,7 +371,7 @@ def test_reading_with_pandas_has_a_remark_on_frames_of_older_versions(
         "map(cloudpickle.dumps, x)",
     ],
 )
-def test_where_no_line_can_be_given_none_is_invented_and_words_tell_what_to_do(call: str) -> None:
+def test_a_call_without_a_single_replacement_gets_advice(call: str) -> None:
     source = f"import torch, dill, shelve, numpy, pickle, joblib, pandas, cloudpickle\n{call}"
     (site,) = sites(source)
     assert site.instead is None
@@ -416,7 +416,7 @@ found.append(f"{pickle.loads(pickle.dumps((number := 3)))} of {number}")
 
 
 def mended(source: str) -> str:
-    """Give source with what should stand there at each of its call sites."""
+    """Return source with each call site replaced."""
     starts = [0]
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
@@ -448,7 +448,7 @@ def run(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-def test_a_program_with_the_lines_in_place_does_what_it_did_and_its_files_are_sealed(
+def test_a_program_with_the_replacements_works_and_seals_its_files(
     tmp_path: Path, ring_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PICKLESEAL_KEYRING", str(ring_directory))

@@ -26,18 +26,18 @@ _COMMANDS = {
     "extract": (
         "extract",
         "extract",
-        "Write the plain pickles or joblib files that are in envelopes.",
+        "Write the plain pickles and joblib files that are in envelopes.",
     ),
     "find-loads": (
         "find_loads",
         "find_loads",
-        "List what loads and saves pickles bare in Python source.",
+        "List the places in Python source that load and save plain pickles.",
     ),
     "inspect": ("inspect", "inspect", "Tell who sealed a file, when and for what."),
     "keygen": ("keygen", "keygen", "Make a key, and the keyring where there is none."),
     "keys": ("keys", "keys", "Look after the keys of a keyring."),
     "pins": ("pins", "pins", "Show and forget the newest serials that were loaded."),
-    "reseal": ("reseal", "reseal", "Seal files anew under the primary key."),
+    "reseal": ("reseal", "reseal", "Seal files again under the primary key."),
     "verify": ("verify", "verify", "Check that the seals of files hold."),
 }
 """Each command's room below this one, its name there, and the first line of its help."""
@@ -82,6 +82,9 @@ def main() -> NoReturn:
         code = COULD_NOT_RUN
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
+    except MemoryError:  # while a command was imported
+        click.echo("error: not enough memory", err=True)
+        code = COULD_NOT_RUN
     except OSError as error:
         # Nothing more can be written, not at exit either.
         if not isinstance(error, BrokenPipeError):

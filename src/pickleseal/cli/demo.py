@@ -29,12 +29,9 @@ from pickleseal.errors import shown
 from pickleseal.keys.key import Key
 from pickleseal.keys.keyring import Keyring
 from pickleseal.keys.store.lookup import find_keyring
-from pickleseal.migration.adopt import (
-    Outcome,
-    Place,
-    adopt_all,
-    survey,
-)
+from pickleseal.migration.adopt import adopt_all, adoption_batch, survey
+from pickleseal.migration.batch import Outcome
+from pickleseal.migration.place import Place
 from pickleseal.persistence.dump import signed_dump
 from pickleseal.persistence.inspection import inspect
 from pickleseal.persistence.inventory import Inventory
@@ -242,7 +239,7 @@ def _adopt(story: "_Story", folder: Path, model: Any, ring: Keyring) -> bool:  #
     _run(_SAVE_AS_BEFORE, folder, "")
     (folder / "armed.pkl").write_bytes(_armed(folder / "mark"))
     story.say("pickleseal adopt old/ --context cancer/old")
-    found = list(survey([str(folder)], keyring=ring, context="cancer/old"))
+    found = list(survey(adoption_batch([str(folder)]), keyring=ring, context="cancer/old"))
     done = {
         os.path.basename(one.path): one.outcome
         for one in adopt_all(found, keyring=ring, place=Place(), context="cancer/old")

@@ -1,42 +1,18 @@
-"""`pickleseal extract`: the plain files in envelopes, for tools that know nothing of seals."""
+"""`pickleseal extract`: write the plain files in envelopes, for tools that know no seals."""
 
 import os
 import sys
-from collections import Counter
 
 import click
 
+from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
 from pickleseal.cli.options import PathType, common, not_empty
-from pickleseal.cli.output import (
-    CHECK_FAILED,
-    COULD_NOT_RUN,
-    FINE,
-    INTERRUPTED,
-    Line,
-    counted,
-    describe,
-    guarded,
-    left_out_lines,
-    print_json,
-    print_lines,
-)
-from pickleseal.cli.progress import tracked
+from pickleseal.cli.output import FINE, guarded, print_json
 from pickleseal.errors import shown
-from pickleseal.files.walk import LeftOut, files_below
 from pickleseal.keys.keyring import Keyring
 from pickleseal.keys.store.lookup import find_keyring
-from pickleseal.migration.extract import (
-    Extracted,
-    Outcome,
-    extract_all,
-    extract_file,
-)
-
-_TROUBLE = {
-    Outcome.SKIPPED: ("-", "yellow"),
-    Outcome.REFUSED: ("✗", "bold red"),
-    Outcome.FAILED: ("✗", "bold red"),
-}
+from pickleseal.migration.batch import Batch, Outcome, Result
+from pickleseal.migration.extract import extract_all, extract_file
 
 
 @click.command()
@@ -47,20 +23,20 @@ _TROUBLE = {
     metavar="DIR",
     type=PathType(file_okay=False),
     callback=not_empty,
-    help="Write the plain files here, in folders as the envelopes lie in.",
+    help="Write the plain files into this folder, which mirrors PATH.",
 )
 @click.option(
     "--output",
     metavar="FILE",
     type=PathType(),
     callback=not_empty,
-    help="Write the plain file of the one PATH here; '-' is stdout, if that is no terminal.",
+    help="Write the plain file of the one PATH here; '-' is stdout, unless that is a terminal.",
 )
 @click.option(
     "--context",
     metavar="TEXT",
-    help="What the files must be sealed for: a name, or a beginning, as in 'fraud/*'; '*' is"
-    " anything. Default: nothing.",
+    help="The context that the files must be sealed for: a name, or a beginning such as 'fraud/*';"
+    " '*' is anything. Default: none.",
 )
 @common
 @guarded
@@ -73,13 +49,14 @@ def extract(
     keyring: str | None,
     as_json: bool,
 ) -> int:
-    """Write the plain pickles or joblib files that are in envelopes.
+    """Write the plain pickles and joblib files that are in envelopes.
 
     Each seal is checked first, and nothing is unpickled. A plain file has no seal: use it at once,
-    and leave it where nobody else can write. No file is overwritten.
+    and keep it where nobody else can write. No file is overwritten. You can stop it at any time,
+    and run it again to go on.
 
-    The exit code is 0 where all is extracted, 1 where a file was refused, 2 where one could not be
-    read or written.
+    The exit code is 0 if all is extracted, 1 if a file was refused, 2 if one could not be read or
+    written.
 
     \b
     Examples:
@@ -93,7 +70,18 @@ def extract(
         if len(paths) > 1 or os.path.isdir(paths[0]):
             raise click.UsageError("--output takes one file: for folders, give --to DIR")
         return _extract_one(paths[0], output, ring, context, as_json=as_json)
-    return _extract_all(paths, folder or "", ring, context, as_json=as_json)
+    run = Run(Batch(paths))
+    done = run.collect(
+        extract_all(run.batch, folder or "", keyring=ring, context=context), "Extracting"
+    )
+    return run.finish(
+        done,
+        as_json=as_json,
+        files=(fields_of(one, target=one.detail) for one in done),
+        lines=trouble_lines(done),
+        summary=[summary_of(done)],
+        idle=not done,
+    )
 
 
 def _extract_one(
@@ -113,58 +101,7 @@ def _extract_one(
         return FINE
     plain.write_new(output)
     if as_json:
-        print_json({"files": [_plain(Extracted(path, Outcome.EXTRACTED, output))]})
+        print_json({"files": [fields_of(Result(path, Outcome.EXTRACTED), target=output)]})
     else:
         click.echo(f"wrote {shown(output)}: it has no seal", err=True)
     return FINE
-
-
-def _extract_all(
-    paths: tuple[str, ...], folder: str, ring: Keyring, context: str | None, *, as_json: bool
-) -> int:
-    done: list[Extracted] = []
-    stopped = False
-    left_out = LeftOut()
-    try:
-        work = extract_all(paths, folder, keyring=ring, context=context, left_out=left_out)
-        done.extend(tracked(work, "Extracting", lambda: sum(1 for _ in files_below(paths))))
-    except KeyboardInterrupt:
-        stopped = True
-    if as_json:
-        files = [_plain(one) for one in done]
-        print_json({"interrupted": stopped, "left_out": left_out.to_dict(), "files": files})
-    else:
-        _show(done)
-        print_lines(left_out_lines(left_out), stderr=True)
-    if stopped:
-        return INTERRUPTED
-    outcomes = {one.outcome for one in done}
-    if Outcome.FAILED in outcomes or not outcomes:
-        return COULD_NOT_RUN
-    return CHECK_FAILED if Outcome.REFUSED in outcomes else FINE
-
-
-def _show(done: list[Extracted]) -> None:
-    lines: list[Line] = []
-    for one in done:
-        if one.outcome not in _TROUBLE:
-            continue
-        mark, style = _TROUBLE[one.outcome]
-        reason = describe(one.error)["message"] if one.error else shown(one.reason)
-        lines.append([(f"{mark} {one.outcome.value}", style), (f"  {shown(one.path)}", "bold")])
-        lines.append([(f"  {reason.removeprefix(f'{shown(one.path)}: ')}", "")])
-    print_lines(lines)
-    counts = Counter(one.outcome for one in done)
-    parts = [f"{counts[kind]:,} {kind.value}" for kind in Outcome if counts[kind]]
-    click.echo(f"{counted(len(done), 'file')}: {', '.join(parts) or 'nothing here'}", err=True)
-
-
-def _plain(one: Extracted) -> dict[str, object]:
-    fields: dict[str, object] = {
-        "path": one.path,
-        "outcome": one.outcome.value,
-        "target": one.target,
-        "reason": None if one.error else one.reason or None,
-        "error": describe(one.error) if one.error else None,
-    }
-    return {name: value for name, value in fields.items() if value is not None}

@@ -1,4 +1,4 @@
-"""`pickleseal find-loads`: list the lines of source that load or save plain pickles."""
+"""`pickleseal find-loads`: list the places in Python source that load and save plain pickles."""
 
 import os
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ from pickleseal.cli.output import (
     print_lines,
 )
 from pickleseal.cli.progress import tracked
-from pickleseal.errors import SealError, shown
-from pickleseal.files.regular import RegularFile
+from pickleseal.errors import PicklesealError, shown
 from pickleseal.files.walk import (
     Found,
     LeftOut,
     Skip,
     files_below,
 )
+from pickleseal.migration.batch import found_file
 from pickleseal.migration.source.functions import Kind
 from pickleseal.migration.source.notebooks import in_notebook
 from pickleseal.migration.source.sites import Reading, Site, in_module
@@ -37,7 +37,7 @@ _SOURCES = (".py", _NOTEBOOK)
 
 
 class _Looked(NamedTuple):
-    """What came of a path; `is_link`: it is a link, and was not followed."""
+    """What was read at a path; `is_link`: a link, which was not followed."""
 
     path: str
     reading: Reading = Reading()
@@ -46,19 +46,19 @@ class _Looked(NamedTuple):
 
 @click.command("find-loads")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--loads-only", is_flag=True, help="Do not list what saves pickles.")
+@click.option("--loads-only", is_flag=True, help="Do not list the places that save pickles.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, errors too.")
 @guarded
 def find_loads(paths: tuple[str, ...], *, loads_only: bool, as_json: bool) -> int:
-    """List what loads and saves pickles bare in Python source.
+    """List the places in Python source that load and save plain pickles.
 
-    For each call, the line that should stand there. Nothing is run: pickle, joblib, pandas,
-    cloudpickle, dill, torch, numpy and shelve are followed by their imports; so is joblib.Memory,
-    whose cache is unpickled. Below folders, *.py and *.ipynb are looked at, but not in version
-    control, environments and installed packages.
+    For each call it shows the line that should replace it. Nothing is run: the functions of pickle,
+    joblib, pandas, cloudpickle, dill, torch, numpy and shelve are found by their imports, and so is
+    joblib.Memory, which unpickles its cache. Below folders, *.py and *.ipynb are read, but not in
+    version control, environments and installed packages.
 
-    The exit code is 0 where nothing is found, 1 where something is, 2 where a file cannot be read
-    or is no Python, or there is none.
+    The exit code is 0 if nothing is found, 1 if something is, 2 if a file cannot be read or is no
+    Python, or there is none.
 
     \b
     Examples:
@@ -72,7 +72,7 @@ def find_loads(paths: tuple[str, ...], *, loads_only: bool, as_json: bool) -> in
         looked = [_loads_of(one) for one in looked]
     read = [one for one in looked if not one.is_link]
     if not read:
-        raise CouldNotRun("there is no Python source to look at")
+        raise CouldNotRun("there is no Python source to read")
     if as_json:
         print_json({**_plain(looked), "left_out": left_out.to_dict()})
     else:
@@ -86,7 +86,7 @@ def find_loads(paths: tuple[str, ...], *, loads_only: bool, as_json: bool) -> in
 
 
 def _sources(paths: tuple[str, ...], left_out: LeftOut | None = None) -> Iterator[Found]:
-    """Yield once each file that may be source, and each path below which more may lie."""
+    """Yield each file that may be source once, and each path that may hide more."""
     seen = set()
     for found in files_below(paths, left_out=left_out):
         if not (found.named or found.path.endswith(_SOURCES) or _hides_some(found)):
@@ -98,7 +98,7 @@ def _sources(paths: tuple[str, ...], left_out: LeftOut | None = None) -> Iterato
 
 
 def _hides_some(found: Found) -> bool:
-    """Tell whether source may lie below what is not gone into."""
+    """Return whether there may be source below a path that is not entered."""
     if found.skip is Skip.LINK:
         return os.path.isdir(found.path)
     return found.skip in (Skip.MOVED, Skip.UNREADABLE)
@@ -115,16 +115,17 @@ def _look(paths: tuple[str, ...], left_out: LeftOut) -> Iterator[_Looked]:
 
 
 def _read(found: Found) -> Reading:
-    folder = None if found.folder is None else found.folder.descriptor
     try:
-        with RegularFile(found.path, follow=found.named, folder=folder) as file:
+        with found_file(found) as file:
             if file.size > MOST_BYTES:
                 return Reading(faults=(f"it has more than {MOST_BYTES:,} bytes",))
             data = bytes(file.whole())
-    except SealError:
+    except PicklesealError:
         return Reading(faults=(Skip.SPECIAL.value,))
     except OSError as error:
         return Reading(faults=(error.strerror or str(error),))
+    except MemoryError:
+        return Reading(faults=("not enough memory",))
     if found.path.endswith(_NOTEBOOK):
         return in_notebook(data)
     return in_module(data)

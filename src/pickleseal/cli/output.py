@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pickleseal.errors import (
-    PicklesealError,
-    SealError,
-    shown,
-    without_secrets,
-)
+from pickleseal.errors import PicklesealError, SealError, shown, without_secrets
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -192,7 +187,7 @@ def guarded(command: _Command) -> _Command:
             return command(*arguments, as_json=as_json, **options)
         except BrokenPipeError:
             raise
-        except (PicklesealError, OSError, ValueError, CouldNotRun) as error:
+        except (PicklesealError, OSError, ValueError, MemoryError, CouldNotRun) as error:
             if as_json:
                 print_json({"error": describe(error)})
             else:
@@ -207,4 +202,6 @@ def guarded(command: _Command) -> _Command:
 def _text(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, PicklesealError) and error.filename:
         return f"{shown(os.fsdecode(error.filename))}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return str(error) or "not enough memory"
     return str(error)

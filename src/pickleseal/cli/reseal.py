@@ -1,57 +1,34 @@
-"""`pickleseal reseal`: seal anew, under the primary key, what the ring sealed before."""
-
-from collections import Counter
+"""`pickleseal reseal`: seal again, under the primary key, what the ring sealed before."""
 
 import click
 
+from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
 from pickleseal.cli.options import common
-from pickleseal.cli.output import (
-    CHECK_FAILED,
-    COULD_NOT_RUN,
-    FINE,
-    INTERRUPTED,
-    Line,
-    describe,
-    guarded,
-    left_out_lines,
-    print_json,
-    print_lines,
-)
-from pickleseal.cli.progress import tracked
+from pickleseal.cli.output import Line, guarded
 from pickleseal.errors import shown
-from pickleseal.files.walk import LeftOut, files_below
 from pickleseal.keys.store.lookup import find_keyring
-from pickleseal.migration.reseal import (
-    Outcome,
-    Resealed,
-    readmission,
-    reseal_all,
-)
-
-_STYLES = {
-    Outcome.RESEALED: ("✓", "green"),
-    Outcome.SKIPPED: ("-", "yellow"),
-    Outcome.REFUSED: ("✗", "bold red"),
-    Outcome.FAILED: ("✗", "bold red"),
-}
+from pickleseal.migration.batch import Batch, Outcome
+from pickleseal.migration.reseal import readmission, reseal_all
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--context", metavar="TEXT", help="Take files that are sealed for this alone.")
+@click.option(
+    "--context", metavar="TEXT", help="Reseal only files that are sealed for this context."
+)
 @click.option(
     "--only-digests",
     "inventory",
     metavar="FILE",
-    help="Take only what this inventory lists, files of revoked keys too.",
+    help="Reseal only what this inventory lists, files of revoked keys too.",
 )
 @click.option(
     "--sha256",
     metavar="HEX",
-    help="The SHA-256 of the inventory's file, noted down where no thief could change it. It"
-    " is needed where a key sealed the inventory that is revoked now.",
+    help="The SHA-256 of the inventory's file, as you noted it down where no thief could change it."
+    " It is needed if the key that sealed the inventory is revoked now.",
 )
-@click.option("--dry-run", is_flag=True, help="Verify all and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Verify everything and write nothing.")
 @common
 @guarded
 def reseal(
@@ -64,15 +41,15 @@ def reseal(
     keyring: str | None,
     as_json: bool,
 ) -> int:
-    """Seal files anew under the primary key.
+    """Seal files again under the primary key.
 
-    Each file is verified under the key that sealed it, and nothing is unpickled. What it says of
-    itself stays as it is, and its new form takes its place as a whole or not at all. Folders are
-    gone through, but those of version control, environments and caches; what is not sealed there is
-    left alone. Stop it at any time: begun again, it goes on.
+    Each file is verified under the key that sealed it, and nothing is unpickled. Its metadata stay
+    as they are, and the new envelope replaces the file atomically. Folders are searched, except
+    those of version control, environments and caches; files without a seal there are left alone.
+    You can stop it at any time, and run it again to go on.
 
-    The exit code is 0 where all is sealed by the primary, 1 where a file was refused, 2 where one
-    could not be read or written.
+    The exit code is 0 if all is sealed by the primary key, 1 if a file was refused, 2 if one could
+    not be read or written.
 
     \b
     Examples:
@@ -84,72 +61,25 @@ def reseal(
         raise click.UsageError("--sha256 goes with --only-digests")
     ring = find_keyring(keyring, to_open=True)
     readmitted = None if inventory is None else readmission(ring, inventory, sha256=sha256)
-    done: list[Resealed] = []
-    stopped = False
-    left_out = LeftOut()
-    work = reseal_all(
-        paths,
-        keyring=ring,
-        context=context,
-        readmitted=readmitted,
-        dry_run=dry_run,
-        left_out=left_out,
+    run = Run(Batch(paths))
+    done = run.collect(
+        reseal_all(
+            run.batch, keyring=ring, context=context, readmitted=readmitted, dry_run=dry_run
+        ),
+        "Resealing",
     )
-    try:
-        done.extend(tracked(work, "Sealing anew", lambda: sum(1 for _ in files_below(paths))))
-    except KeyboardInterrupt:
-        stopped = True
-    if as_json:
-        print_json(
-            {
-                "primary": ring.primary,
-                "dry_run": dry_run,
-                "interrupted": stopped,
-                "left_out": left_out.to_dict(),
-                "files": [_plain(one) for one in done],
-            }
-        )
-    else:
-        _show(done, dry_run=dry_run)
-        print_lines(left_out_lines(left_out), stderr=True)
-    if stopped:
-        click.echo("stopped: begin it again, and it goes on", err=True)
-        return INTERRUPTED
-    outcomes = {one.outcome for one in done}
-    if Outcome.FAILED in outcomes:
-        return COULD_NOT_RUN
-    return CHECK_FAILED if Outcome.REFUSED in outcomes else FINE
-
-
-def _show(done: list[Resealed], *, dry_run: bool) -> None:
-    words = {Outcome.ALREADY: "sealed by the primary already"}
-    if dry_run:
-        words[Outcome.RESEALED] = "would be resealed"
-    lines: list[Line] = []
-    for one in done:
-        if one.outcome not in _STYLES:
-            continue
-        mark, style = _STYLES[one.outcome]
-        word = words.get(one.outcome, one.outcome.value)
-        lines.append([(f"{mark} {word}", style), (f"  {shown(one.path)}", "bold")])
-        if one.reason is not None:
-            reason = describe(one.error)["message"] if one.error else one.reason
-            reason = reason.removeprefix(f"{shown(one.path)}: ")
-            lines.append([(f"  {shown(reason)}", "")])
-    print_lines(lines)
-    counts = Counter(one.outcome for one in done)
-    parts = [f"{counts[kind]} {words.get(kind, kind.value)}" for kind in Outcome if counts[kind]]
-    files = "1 file" if len(done) == 1 else f"{len(done)} files"
-    click.echo(f"{files}: {', '.join(parts) or 'nothing to do'}", err=True)
-
-
-def _plain(one: Resealed) -> dict[str, object]:
-    fields: dict[str, object] = {
-        "path": one.path,
-        "outcome": one.outcome.value,
-        "old_key": one.old_key,
-        "digest": one.digest,
-        "reason": None if one.error else one.reason,
-        "error": describe(one.error) if one.error else None,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
+    resealed = "would be resealed" if dry_run else "resealed"
+    words = {Outcome.ALREADY: "sealed by the primary already", Outcome.RESEALED: resealed}
+    lines: list[Line] = [
+        [(f"✓ {resealed}", "green"), (f"  {shown(one.path)}", "bold")]
+        for one in done
+        if one.outcome is Outcome.RESEALED
+    ]
+    return run.finish(
+        done,
+        as_json=as_json,
+        files=(fields_of(one, **(one.detail._asdict() if one.detail else {})) for one in done),
+        facts={"primary": ring.primary, "dry_run": dry_run},
+        lines=[*lines, *trouble_lines(done)],
+        summary=[summary_of(done, words, nothing="nothing to do")],
+    )

@@ -4,8 +4,6 @@ import mmap
 import sys
 from contextlib import suppress
 
-from pickleseal.errors import PolicyError
-
 ALIGNMENT = 64
 """Alignment of fresh memory in bytes, a cache line."""
 _HUGE_SIZE = 4 << 20
@@ -17,15 +15,15 @@ made and cleared one by one."""
 def fresh(length: int) -> memoryview:
     """Return memory private to this process, aligned to 64 bytes, of exactly this length.
 
-    Its content is undefined. Each call returns memory of its own: a buffer must not keep the memory
-    of another alive. Raise PolicyError if there is not enough.
+    What is in it is not said. Each has memory of its own: what is handed out for a buffer must not
+    span, or keep alive, the memory of another. Raises MemoryError where there is none.
     """
     if not length:
         return memoryview(bytearray())
     try:
         return (_of_heap(length) if length < _HEAP_SIZE else None) or _mapped(length)
     except (OSError, OverflowError, MemoryError):
-        raise PolicyError(f"there is no memory for a segment of {length} bytes") from None
+        raise MemoryError(f"not enough memory for a segment of {length:,} bytes") from None
 
 
 def _of_heap(length: int) -> memoryview | None:

@@ -1,53 +1,52 @@
-"""Sealing files that exist already, many at a time: looked at first, and then sealed as they are.
+"""Seal pickles and joblib files that exist already, as they are: one, or a folder of them.
 
-Nothing is unpickled. To adopt is to say "I made this", so a person sees what each file would
-import before anything is done, and what reaches beyond data is named one by one.
+Nothing is unpickled. To adopt a file is to say "I made this", so a survey first tells a person what
+each file would import, and what reaches beyond data must be accepted by its name.
 """
 
 import hashlib
 import os
 import re
-import stat
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from enum import StrEnum
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
-from pickleseal.envelope import layout, reader
+from pickleseal.envelope import metadata as md
+from pickleseal.envelope import reader, seal
 from pickleseal.envelope.seal import SealedHead
-from pickleseal.envelope.source import envelope_at, open_source
-from pickleseal.envelope.target import write_envelope
-from pickleseal.errors import (
-    AdoptionError,
-    NotSealedError,
-    PicklesealError,
-    SealError,
-    TargetError,
-    shown,
-)
-from pickleseal.files.atomic import write_whole
+from pickleseal.envelope.source import envelope_at, frozen, open_source
+from pickleseal.envelope.target import join_envelope, write_envelope
+from pickleseal.errors import AdoptionError, NotSealedError, SealError, TargetError, shown
 from pickleseal.files.globs import Globs
-from pickleseal.files.handles import Stamp, stamp_of
 from pickleseal.files.regular import RegularFile
-from pickleseal.files.walk import (
-    BACKUP_SUFFIX,
-    Found,
-    LeftOut,
-    Skip,
-    files_below,
-)
+from pickleseal.files.walk import Skip
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.keyring import Keyring
-from pickleseal.migration.adoption import (
-    Judgement,
-    follow,
-    judge,
-    seal_adopted,
+from pickleseal.keys.store.lookup import Ring, find_keyring
+from pickleseal.migration.artifact import Artifact, follow, read_artifact
+from pickleseal.migration.batch import (
+    Batch,
+    Candidate,
+    Outcome,
+    Result,
+    attempt,
+    failure,
+    found_file,
 )
-from pickleseal.migration.extract import make_folder_of
-from pickleseal.persistence import policy
+from pickleseal.migration.contexts import context_of, has_placeholder, shared
+from pickleseal.migration.place import (
+    Place,
+    backed_up,
+    changed,
+    check_backup,
+    is_backup,
+    is_envelope,
+    make_folder_of,
+    permissions_of,
+)
+from pickleseal.persistence import dump, policy
 from pickleseal.persistence.inventory import CONTENT
 from pickleseal.scanner.containers.contents import look
 from pickleseal.scanner.containers.views import Memory
@@ -56,76 +55,141 @@ from pickleseal.scanner.grades import grade
 
 _LINE = re.compile(r"\\?([0-9a-fA-F]{64}) [ *].+")
 _SMALL = 1 << 20
-_LEFT_ALONE = frozenset((Skip.LINK, Skip.SPECIAL, Skip.LEFTOVER, Skip.EXCLUDED))
-_PLACEHOLDER = re.compile(r"\{(name|path)\}")
-_PACKED = frozenset((".gz", ".bz2", ".xz", ".lzma", ".lz4", ".zst", ".z"))
 NO_GLOBS = Globs()
 
 
-class Outcome(StrEnum):
-    """What came of one file."""
+def adopt_bytes(
+    raw: bytes | bytearray | memoryview,
+    *,
+    keyring: Ring = None,
+    context: str | None = None,
+    serial: int | None = None,
+    expires: datetime | timedelta | None = None,
+    info: Mapping[str, Any] | None = None,
+) -> bytes:
+    """Seal bytes that are a pickle or joblib file already, as they are, without unpickling them.
 
-    READY = "ready"
-    """It can be adopted."""
-    ADOPTED = "adopted"
-    ALREADY = "already sealed"
-    NO_PICKLE = "no pickle found"
-    """It lies below a folder that was named, and no pickle was found in it."""
-    SKIPPED = "skipped"
-    """It is not to be adopted: a link, a backup, named twice, not in the list of digests."""
-    REFUSED = "refused"
-    """It is not one pickle or joblib file, or it reaches beyond data, or may. It is as it was."""
-    FAILED = "failed"
-    """It could not be read or written, or was changed meanwhile. It is as it was."""
+    Parameters
+    ----------
+    raw : bytes-like
+        Exactly one pickle, or one file as joblib writes it (compressed, or with arrays in
+        between). Compressed data may unpack to 4 GiB, or to 200 times their size if that is more.
+    keyring : Keyring, str or os.PathLike, optional
+        A ring, or the path of its directory. Default: as for `signed_dump`.
+    context : str, optional
+        What the envelope is for; a load must name the same. Default: nothing.
+    serial : int, optional
+        A number that grows from one version of an object to the next. Default: none.
+    expires : datetime or timedelta, optional
+        When the envelope expires, or how long from now. Default: never.
+    info : mapping, optional
+        Facts of your own for the sealed header, as for `signed_dump`. Default: none.
 
+    Returns
+    -------
+    bytes
+        The envelope. Its metadata say `source: adopted`.
 
-class Surveyed(NamedTuple):
-    """What a look at one file came upon; `root` is the path that was named, it or a folder above.
+    Raises
+    ------
+    AdoptionError
+        If `raw` is anything but exactly one pickle or joblib file.
+    KeyringError
+        If there is no key to seal with.
+    MetadataError
+        If the context, serial, expiry or info cannot be sealed.
 
-    `contents` tells what it would import, and `judgement` what it is; `sha256` names what was seen,
-    in hexadecimal digits, and `real` is where that lay.
+    Notes
+    -----
+    To seal is to say "I made this". Never adopt what somebody sent: a service that does so turns a
+    stranger's pickle into one that every holder of the key will load. What the pickle would do is
+    not judged here. The names that it refers to are recorded, and a load looks up no others.
+
+    Examples
+    --------
+    >>> import pickle
+    >>> from pickleseal import Key, Keyring, adopt_bytes, signed_loads
+    >>> ring = Keyring(Key.generate())
+    >>> envelope = adopt_bytes(pickle.dumps([1, 2]), keyring=ring)
+    >>> signed_loads(envelope, keyring=ring)
+    [1, 2]
     """
+    data = memoryview(frozen(raw))
+    head = _sealed_head(
+        data,
+        read_artifact(data),
+        keyring=keyring,
+        context=context,
+        serial=dump.serial_of(serial),
+        expires=expires,
+        info=info,
+    )
+    return join_envelope(head.data, [data], head.finish, head.key.suite)
 
-    path: str
-    root: str
-    outcome: Outcome
-    reason: str = ""
+
+def _sealed_head(
+    raw: memoryview,
+    artifact: Artifact,
+    *,
+    keyring: Ring,
+    context: str | None,
+    serial: int | None = None,
+    expires: datetime | timedelta | None = None,
+    info: Mapping[str, Any] | None = None,
+) -> SealedHead:
+    """Seal the head for an artifact; nobody may change its bytes meanwhile."""
+    sealed_for = None if context is None else normalize_context(context)
+    key = find_keyring(keyring).sealing_key(context=sealed_for, now=time.time())
+    imports = None if artifact.names is None else dump.imports_of(artifact.names)
+    metadata = md.Metadata(
+        content=artifact.content,
+        source="adopted",
+        context=sealed_for,
+        created=dump.now(),
+        expires=dump.expiry(expires, time.time()),
+        serial=serial,
+        imports=imports and imports.names,
+        imports_omitted=imports and imports.omitted,
+        raw_size=artifact.raw_size,
+        info=info,
+    )
+    return seal.seal_head(key, metadata, [len(raw)])
+
+
+# --- the survey ------------------------------------------------------------------------------
+
+
+class Preview(NamedTuple):
+    """What a survey saw: a file, what it would import, the SHA-256 of its bytes in hexadecimal."""
+
+    candidate: Candidate
     contents: Contents | None = None
     sha256: str | None = None
-    judgement: Judgement | None = None
-    real: str = ""
+    artifact: Artifact | None = None
+
+    def context(self, context: str | None) -> str | None:
+        """Return what the file is sealed for, with its own name in place of each placeholder."""
+        return None if context is None else context_of(self.candidate.inside, context)
 
 
 class Adopted(NamedTuple):
-    """What came of adopting one file: where its envelope is, and where the file as it was."""
+    """Where the envelope of an adopted file is, and where the file itself was kept."""
 
-    path: str
-    outcome: Outcome
-    target: str | None = None
+    target: str
     backup: str | None = None
-    reason: str = ""
 
 
-class Place(NamedTuple):
-    """Where envelopes go: in the files' own places, or into a folder that mirrors theirs.
+class _Rules(NamedTuple):
+    """What a file must meet to be adopted; `accepted` are real paths, of any grade."""
 
-    `backup`: keep a file as it was beside its envelope, named as it and `.unsealed`.
-    """
-
-    folder: str | None = None
-    backup: bool = True
-
-    def target(self, found: Surveyed) -> str:
-        """Give the path of a file's envelope."""
-        if self.folder is None:
-            return found.path
-        if found.path == found.root:
-            return os.path.join(self.folder, os.path.basename(found.path))
-        return os.path.join(self.folder, os.path.relpath(found.path, found.root))
+    ring: Keyring
+    context: str | None
+    accepted: frozenset[str]
+    digests: frozenset[str] | None
 
 
 def read_digests(text: str) -> frozenset[str]:
-    """Give the digests in a list as sha256sum writes it. Raises ValueError for another line."""
+    """Return the digests in a list as sha256sum writes it. Raises ValueError for another line."""
     digests = set()
     # A file's name may have any other character that ends a line.
     for number, line in enumerate(text.split("\n"), 1):
@@ -133,278 +197,197 @@ def read_digests(text: str) -> frozenset[str]:
             continue
         match = _LINE.fullmatch(line.removesuffix("\r"))
         if match is None:
-            raise ValueError(f"line {number} is none of sha256sum's: 64 hexadecimal digits, a name")
+            raise ValueError(f"line {number} is not as sha256sum writes it: 64 hex digits, a name")
         digests.add(match[1].lower())
     return frozenset(digests)
 
 
-def has_placeholder(context: str | None) -> bool:
-    """Tell whether each file is sealed for something of its own. Raises ValueError for another {}.
+def adoption_batch(paths: Iterable[str], exclude: Globs = NO_GLOBS) -> Batch:
+    """Return the batch of some paths, without files that other programs write and read."""
 
-    `{name}` stands for a file's name without its ending, `{path}` for its folders below the path
-    that was named as well.
-    """
-    if context is None:
-        return False
-    rest = _PLACEHOLDER.sub("", context)
-    if "{" in rest or "}" in rest:
-        raise ValueError(
-            "a context has no { or } but those of {name}, a file's name without its ending, and of"
-            " {path}, which has the file's folders below PATH before it"
-        )
-    return rest != context
+    def exclusion(path: str) -> str | None:
+        if exclude.fit(path):
+            return Skip.EXCLUDED.value
+        return "another program writes and reads it" if _belongs_to_program(path) else None
 
-
-def context_of(path: str, root: str, context: str | None) -> str | None:
-    """Give what a file is sealed for, its own name or path in the place of each placeholder.
-
-    `root` is the path that was named: the file's own, or that of a folder above it.
-    """
-    return None if context is None else _filled(path, root, context)
-
-
-def told_apart(found: Iterable[Surveyed], context: str | None) -> list[Surveyed]:
-    """Give what a survey came upon, but refuse files that would be sealed for the same name.
-
-    A load could not tell one of them from the other. Where there is no placeholder in the context,
-    somebody wants them to be sealed for the same.
-    """
-    listed = list(found)
-    if context is None or not has_placeholder(context):
-        return listed
-    taken = (Outcome.READY, Outcome.ALREADY)
-    names = {
-        one.path: _filled(one.path, one.root, context) for one in listed if one.outcome in taken
-    }
-    counts = Counter(names.values())
-    return [
-        one._replace(outcome=Outcome.REFUSED, reason=_same(names[one.path], context))
-        if one.outcome is Outcome.READY and counts[names[one.path]] > 1
-        else one
-        for one in listed
-    ]
-
-
-def unhindered(
-    found: Iterable[Surveyed], *, keyring: Keyring, place: Place, context: str | None = None
-) -> Iterator[Surveyed]:
-    """Give what a survey came upon, but fail those files whose place is taken by another file."""
-    for one in found:
-        try:
-            if one.outcome is Outcome.READY:
-                _check_place(one, keyring, place, context)
-        except (PicklesealError, OSError, MemoryError) as error:
-            yield one._replace(outcome=Outcome.FAILED, reason=_reason(error))
-        else:
-            yield one
-
-
-def files_to_adopt(
-    paths: Iterable[str], exclude: Globs = NO_GLOBS, left_out: LeftOut | None = None
-) -> Iterator[Found]:
-    """Yield the files at or below some paths, without those that other programs make and read."""
-    return files_below(
-        paths, excluded=lambda path: exclude.fit(path) or _is_anothers(path), left_out=left_out
-    )
+    return Batch(paths, exclusion=exclusion)
 
 
 def survey(
-    paths: Iterable[str],
+    batch: Batch,
     *,
     keyring: Keyring,
     context: str | None = None,
     accepted: Iterable[str] = (),
     digests: frozenset[str] | None = None,
-    exclude: Globs = NO_GLOBS,
-    left_out: LeftOut | None = None,
-) -> Iterator[Surveyed]:
-    """Look at each file at or below some paths, and tell whether it can be adopted.
+) -> Iterator[Result[Preview]]:
+    """Look at each file, and yield whether it can be adopted.
 
-    `keyring`, `context`: what a file that is sealed already must be sealed by and for. `accepted`:
-    the paths of files that may reach beyond data, or of which that cannot be told. `digests`: the
-    SHA-256 of the files that may be adopted at all; None: all may. `exclude`: files and folders
-    that are left alone. `left_out` takes in the folders that are passed over.
+    Parameters
+    ----------
+    batch
+        The files; see `adoption_batch`.
+    keyring, context
+        What a file that is sealed already must be sealed by, and for.
+    accepted
+        The paths of files that may reach beyond data, or of which that cannot be told.
+    digests
+        The SHA-256 of the files that may be adopted at all. Default: all may.
     """
-    accepted_paths = frozenset(map(os.path.realpath, accepted))
-    wants = _Wants(keyring, context, accepted_paths, digests, exclude)
-    seen: set[str] = set()
-    for root in paths:
-        for found in files_to_adopt([root], exclude, left_out):
-            real = found.real or os.path.realpath(found.path)
-            if real in seen:
-                yield Surveyed(found.path, root, Outcome.SKIPPED, "it was looked at already")
-                continue
-            seen.add(real)
-            yield _surveyed(found, root, wants)._replace(real=real)
+    rules = _Rules(keyring, context, frozenset(map(os.path.realpath, accepted)), digests)
+    return batch.each(lambda candidate: _surveyed(candidate, rules))
+
+
+def with_own_contexts(
+    found: Iterable[Result[Preview]], context: str | None
+) -> list[Result[Preview]]:
+    """Return the results of a survey, but refuse files that would be sealed for one context.
+
+    A load could not tell one of them from the other. A context without a placeholder is the user's
+    own choice for all of them.
+    """
+    listed = list(found)
+    if context is None or not has_placeholder(context):
+        return listed
+    own = {
+        one.path: context_of(one.detail.candidate.inside, context)
+        for one in listed
+        if one.detail is not None and one.outcome in (Outcome.READY, Outcome.ALREADY_SEALED)
+    }
+    ambiguous = shared(own.values())
+    return [
+        one._replace(outcome=Outcome.REFUSED, reason=_ambiguous(own[one.path], context))
+        if one.outcome is Outcome.READY and own[one.path] in ambiguous
+        else one
+        for one in listed
+    ]
+
+
+def with_free_places(
+    found: Iterable[Result[Preview]], *, keyring: Keyring, place: Place, context: str | None = None
+) -> Iterator[Result[Preview]]:
+    """Yield the results of a survey, but fail files whose place another file has."""
+    return (_with_free_place(one, keyring, place, context) for one in found)
 
 
 def adopt_all(
-    surveyed: Iterable[Surveyed],
+    surveyed: Iterable[Result[Preview]],
     *,
     keyring: Keyring,
     place: Place,
     context: str | None = None,
-) -> Iterator[Adopted]:
-    """Seal the files that a survey found ready, exactly as it saw them; tell of each.
+) -> Iterator[Result[Adopted]]:
+    """Seal the files that a survey found ready, exactly as it saw them.
 
-    Each is read anew, and sealed from the memory that was held against what was surveyed. What was
-    done stays done if this is stopped; begun again, it goes on from there. Raises KeyringError at
-    once where the ring has no key to seal with.
+    Each is read again, and sealed from the memory that was compared with what the survey saw. What
+    was done stays done if this is stopped; run again, it goes on from there. Raises KeyringError
+    at once if the ring has no key to seal with.
     """
     keyring.sealing_entry(now=time.time())
-    for found in surveyed:
-        if found.outcome is not Outcome.READY:
-            yield Adopted(found.path, found.outcome, reason=found.reason)
-            continue
-        try:
-            yield _adopted(found, keyring, place, context_of(found.path, found.root, context))
-        except (PicklesealError, OSError, MemoryError) as error:
-            yield Adopted(found.path, Outcome.FAILED, reason=_reason(error))
+    return (_sealed(found, keyring, place, context) for found in surveyed)
 
 
-def _filled(path: str, root: str, context: str) -> str:
-    name = _stem(path)
-    inside = "" if path == root else os.path.dirname(os.path.relpath(path, root))
-    parts = {"name": name, "path": "/".join([*filter(None, inside.split(os.sep)), name])}
-    return normalize_context(_PLACEHOLDER.sub(lambda match: parts[match[1]], context))
-
-
-def _stem(path: str) -> str:
-    """Give a file's name without its ending; without both where the last is of a compression."""
-    stem, ending = os.path.splitext(os.path.basename(path))
-    return os.path.splitext(stem)[0] if ending in _PACKED else stem
-
-
-def _same(name: str, context: str) -> str:
-    way = "" if "{path}" in context else ", or, where their folders differ, write {path} in it"
-    return f"another file would be sealed for '{shown(name)}' too: give each its own context{way}"
-
-
-class _Wants(NamedTuple):
-    """What is held against files: `accepted` are the real paths of those of any grade."""
-
-    ring: Keyring
-    context: str | None
-    accepted: frozenset[str]
-    digests: frozenset[str] | None
-    exclude: Globs
-
-
-def _surveyed(found: Found, root: str, wants: _Wants) -> Surveyed:
-    skip = found.reason_to_skip()
-    if skip is not None:
-        outcome = Outcome.SKIPPED if found.skip in _LEFT_ALONE else Outcome.FAILED
-        if found.skip is Skip.EXCLUDED and not wants.exclude.fit(found.path):
-            skip = "another program makes and reads it: such files are left alone"
-        return Surveyed(found.path, root, outcome, skip)
-    try:
-        folder = None if found.folder is None else found.folder.descriptor
-        with RegularFile(found.path, follow=found.named, folder=folder) as file:
-            return _looked_at(file, found, root, wants)
-    except (PicklesealError, OSError, MemoryError) as error:
-        return Surveyed(found.path, root, Outcome.FAILED, _reason(error))
-    except Exception as error:  # noqa: BLE001 - one file's trouble must not end a whole survey
-        reason = f"pickleseal itself failed at it, please report this: {error!r}"
-        return Surveyed(found.path, root, Outcome.FAILED, reason)
-
-
-def _looked_at(file: RegularFile, found: Found, root: str, wants: _Wants) -> Surveyed:
-    path = found.path
-    if _is_envelope(file):
-        reason = _fault_of_sealed(file, root, wants)
-        return Surveyed(path, root, Outcome.REFUSED if reason else Outcome.ALREADY, reason)
-    if _is_backup(file):
-        return Surveyed(path, root, Outcome.SKIPPED, "it is what a file was before it was adopted")
-    if file.size > _SMALL:
-        early = _told_in_pieces(file, found, root, wants)
-        if early is not None:
-            return early
-    raw = file.whole()
-    sha256 = hashlib.sha256(raw).hexdigest()
-    # From the memory that was hashed: nobody can show one file, and have another one sealed.
-    contents = look(Memory(raw), name=path)
-    if wants.digests is not None and sha256 not in wants.digests:
-        return _unlisted(found, root, contents)
-    if contents is None and not found.named and wants.digests is None:
-        return Surveyed(path, root, Outcome.NO_PICKLE)
-    accepted = os.path.realpath(path) in wants.accepted
-    if contents is not None and contents.grade is Grade.CANNOT_TELL and not accepted:
+def _surveyed(candidate: Candidate, rules: _Rules) -> Result[Preview]:
+    seen = Preview(candidate)
+    with found_file(candidate.found) as file:
+        if is_envelope(file):
+            reason = _fault_of_sealed(file, seen.context(rules.context), rules)
+            outcome = Outcome.REFUSED if reason else Outcome.ALREADY_SEALED
+            return candidate.result(outcome, reason, detail=seen)
+        if is_backup(file):
+            return candidate.result(Outcome.SKIPPED, "a backup that adopt made")
+        if file.size > _SMALL:
+            early = _told_in_pieces(file, seen, rules)
+            if early is not None:
+                return early
+        raw = file.whole()
+    # Graded from the memory that was hashed: a file that changes cannot show one content and
+    # have another one sealed.
+    seen = seen._replace(
+        contents=look(Memory(raw), name=candidate.path), sha256=hashlib.sha256(raw).hexdigest()
+    )
+    if rules.digests is not None and seen.sha256 not in rules.digests:
+        return _unlisted(seen)
+    if seen.contents is None and not candidate.named and rules.digests is None:
+        return candidate.result(Outcome.NO_PICKLE)
+    if seen.contents is not None and seen.contents.grade is Grade.CANNOT_TELL:
         # What was too much to look at is not unpacked once more.
-        reason = _objection(contents, accepted=False)
-        return Surveyed(path, root, Outcome.REFUSED, reason, contents, sha256)
+        reason = _objection(seen, rules)
+        if reason:
+            return candidate.result(Outcome.REFUSED, reason, detail=seen)
     try:
-        judgement = judge(raw)
+        artifact = read_artifact(raw)
     except AdoptionError as error:
-        return Surveyed(path, root, Outcome.REFUSED, _reason(error), contents, sha256)
-    # Few bytes may be a text as well as a pickle; whoever names them says which.
-    contents = contents or _contents_of(judgement)
-    reason = _objection(contents, accepted=accepted)
-    # What no context can hold is told before the question.
-    context_of(path, root, wants.context)
-    outcome = Outcome.REFUSED if reason else Outcome.READY
-    return Surveyed(path, root, outcome, reason, contents, sha256, judgement)
+        return failure(candidate.path, Outcome.REFUSED, error, detail=seen)
+    # A few bytes may be a text as well as a pickle; naming the file says which.
+    seen = seen._replace(artifact=artifact, contents=seen.contents or _contents_of(artifact))
+    reason = _objection(seen, rules)
+    # A name that no context can hold fails now, before the question.
+    seen.context(rules.context)
+    return candidate.result(Outcome.REFUSED if reason else Outcome.READY, reason, detail=seen)
 
 
-def _told_in_pieces(file: RegularFile, found: Found, root: str, wants: _Wants) -> Surveyed | None:
-    """Tell what comes of a large file that is not adopted; None for one that may be.
+def _told_in_pieces(file: RegularFile, seen: Preview, rules: _Rules) -> Result[Preview] | None:
+    """Return the result of a large file that is not adopted, and None for one that may be.
 
-    Not all of a film is in memory then, nor of a pickle with a hole of a terabyte behind it.
+    A film, or a pickle with a hole of a terabyte behind it, is never whole in memory.
     """
-    if wants.digests is not None:
-        listed = file.sha256() in wants.digests
-        return None if listed else _unlisted(found, root, look(file, name=found.path))
-    contents = look(file, name=found.path)
-    if contents is None and not found.named:
-        return Surveyed(found.path, root, Outcome.NO_PICKLE)
-    accepted = os.path.realpath(found.path) in wants.accepted
-    if contents is not None and contents.grade is Grade.CANNOT_TELL and not accepted:
-        reason = _objection(contents, accepted=False)
-        return Surveyed(found.path, root, Outcome.REFUSED, reason, contents)
+    candidate = seen.candidate
+    if rules.digests is not None:
+        seen = seen._replace(sha256=file.sha256())
+        if seen.sha256 in rules.digests:
+            return None
+    seen = seen._replace(contents=look(file, name=candidate.path))
+    if rules.digests is not None:
+        return _unlisted(seen)
+    if seen.contents is None and not candidate.named:
+        return candidate.result(Outcome.NO_PICKLE)
+    if seen.contents is not None and seen.contents.grade is Grade.CANNOT_TELL:
+        reason = _objection(seen, rules)
+        if reason:
+            return candidate.result(Outcome.REFUSED, reason, detail=seen)
     try:
         follow(file)
     except AdoptionError as error:
-        return Surveyed(found.path, root, Outcome.REFUSED, _reason(error), contents)
+        return failure(candidate.path, Outcome.REFUSED, error, detail=seen)
     return None
 
 
-def _unlisted(found: Found, root: str, contents: Contents | None) -> Surveyed:
-    if contents is None and not found.named:
-        return Surveyed(found.path, root, Outcome.NO_PICKLE)
-    outcome = Outcome.REFUSED if found.named else Outcome.SKIPPED
-    return Surveyed(found.path, root, outcome, "its SHA-256 is not in the list", contents)
+def _unlisted(seen: Preview) -> Result[Preview]:
+    candidate = seen.candidate
+    if seen.contents is None and not candidate.named:
+        return candidate.result(Outcome.NO_PICKLE)
+    outcome = Outcome.REFUSED if candidate.named else Outcome.SKIPPED
+    return candidate.result(outcome, "its SHA-256 is not in the list", detail=seen)
 
 
-def _contents_of(found: Judgement) -> Contents:
-    worst, names, reasons = grade([found.walk])
-    return Contents(found.content, worst, 1, names, reasons)
+def _contents_of(artifact: Artifact) -> Contents:
+    worst, names, reasons = grade([artifact.walk])
+    return Contents(artifact.content, worst, 1, names, reasons)
 
 
-def _objection(contents: Contents, *, accepted: bool) -> str:
-    """Say why what is one pickle is not adopted all the same, or nothing."""
-    if accepted or contents.grade < Grade.CANNOT_TELL:
+def _objection(seen: Preview, rules: _Rules) -> str:
+    """Return why an artifact is not adopted all the same, or an empty text."""
+    grade_of = Grade.CANNOT_TELL if seen.contents is None else seen.contents.grade
+    if grade_of < Grade.CANNOT_TELL or seen.candidate.real in rules.accepted:
         return ""
     what = "it reaches beyond data"
-    if contents.grade is Grade.CANNOT_TELL:
+    if grade_of is Grade.CANNOT_TELL:
         what = "what it does cannot be told"
-    return f"{what}: if you know why, and made it, name it with --accept"
+    return f"{what}: if you made it and know why, name it with --accept"
 
 
-def _is_envelope(file: RegularFile) -> bool:
-    return file.read(0, len(layout.MAGIC)) == layout.MAGIC
-
-
-def _fault_of_sealed(file: RegularFile, root: str, wants: _Wants) -> str:
-    """Say why an envelope that is there already is not what adopting would make, or nothing."""
+def _fault_of_sealed(file: RegularFile, wanted: str | None, rules: _Rules) -> str:
+    """Return why an envelope is not what adopting would make, or an empty text."""
     source = envelope_at(file, 0)
     source.exact = True  # as for a load: nothing may follow it
     try:
-        head = reader.read_head(source).authenticate(wants.ring)
+        head = reader.read_head(source).authenticate(rules.ring)
         policy.check_expiry(head.metadata, time.time())
         reader.check_body(source, head)
     except SealError as error:
-        return f"it is sealed already, and no load takes it: {_reason(error)}"
+        return f"it is sealed already, and no load takes it: {error.args[0]}"
     sealed = head.metadata
-    wanted = context_of(file.path, root, wants.context)
     if sealed.content == CONTENT or sealed.context == wanted:
         return ""
     told = f"'{shown(sealed.context)}'" if sealed.context else "nothing in particular"
@@ -414,8 +397,13 @@ def _fault_of_sealed(file: RegularFile, root: str, wants: _Wants) -> str:
     )
 
 
-def _is_anothers(path: str) -> bool:
-    """Return whether another program makes and reads the file at a path, and would miss it."""
+def _ambiguous(name: str, context: str) -> str:
+    way = "" if "{path}" in context else ", or, where their folders differ, write {path} in it"
+    return f"another file would be sealed for '{shown(name)}' too: give each its own context{way}"
+
+
+def _belongs_to_program(path: str) -> bool:
+    """Return whether another program wrote the file at a path, and would miss it."""
     stem, dot, ending = path.rpartition(".")
     if dot and ending == "dat" and os.path.exists(f"{stem}.dir"):
         return True  # a shelf of Python's own
@@ -424,131 +412,76 @@ def _is_anothers(path: str) -> bool:
     return name == "output.pkl" and os.path.exists(os.path.join(folder, os.pardir, "func_code.py"))
 
 
-def _is_backup(file: RegularFile) -> bool:
-    """Tell whether a file is what another one was: that one is sealed, or was about to be."""
-    if not file.path.endswith(BACKUP_SUFFIX):
-        return False
+# --- the sealing -----------------------------------------------------------------------------
+
+
+def _with_free_place(
+    found: Result[Preview], keyring: Keyring, place: Place, context: str | None
+) -> Result[Preview]:
+    preview = found.detail
+    if found.outcome is not Outcome.READY or preview is None:
+        return found
+
+    def act(_: Candidate) -> Result[Preview]:
+        _check_place(preview, keyring, place, context)
+        return found
+
+    return attempt(preview.candidate, act, detail=preview)
+
+
+def _sealed(
+    found: Result[Preview], keyring: Keyring, place: Place, context: str | None
+) -> Result[Adopted]:
+    preview = found.detail
+    if found.outcome is not Outcome.READY or preview is None:
+        return Result(found.path, found.outcome, found.reason, found.error)
+    own = preview.context(context)
+    return attempt(preview.candidate, lambda _: _adopted(preview, keyring, place, own))
+
+
+def _adopted(
+    found: Preview, keyring: Keyring, place: Place, context: str | None
+) -> Result[Adopted]:
+    candidate = found.candidate
     try:
-        with RegularFile(file.path.removesuffix(BACKUP_SUFFIX), follow=True) as other:
-            return _is_envelope(other) or other.sha256() == file.sha256()
-    except (NotSealedError, OSError):
-        return False
-
-
-def _adopted(found: Surveyed, keyring: Keyring, place: Place, context: str | None) -> Adopted:
-    named = found.path == found.root
-    with RegularFile(found.path, follow=named) as file:
-        raw = file.whole()
-        stamp = file.stamp
+        with RegularFile(candidate.path, follow=candidate.found.named) as file:
+            raw, stamp = file.whole(), file.stamp
+    except NotSealedError:  # no regular file any more
+        raise changed() from None
     same = hashlib.sha256(raw).hexdigest() == found.sha256
-    if found.judgement is None or not same or os.path.realpath(found.path) != found.real:
-        raise _changed()
-    head = seal_adopted(raw, found.judgement, keyring=keyring, context=context)
-    if place.folder is None:
-        backup = found.real + BACKUP_SUFFIX if place.backup else None
-        _replace(found.real, head, raw, stamp, backup)
-        return Adopted(found.path, Outcome.ADOPTED, found.path, backup)
-    target = place.target(found)
-    make_folder_of(target, below=place.folder)
-    if os.path.lexists(target):
-        return _there(found, target, keyring, context)
-    # At once with the mode of its file: what was private stays private.
-    mode = _mode(found.real)
-    write_envelope(
-        target,
-        head.data,
-        [raw],
-        head.finish,
-        head.key.suite,
-        durable=True,
-        mode=mode,
-        exclusive=True,
-    )
-    return Adopted(found.path, Outcome.ADOPTED, target)
+    if found.artifact is None or not same or os.path.realpath(candidate.path) != candidate.real:
+        raise changed()
+    head = _sealed_head(raw, found.artifact, keyring=keyring, context=context)
 
+    def write(path: str, **options: Any) -> None:  # noqa: ANN401 - those of write_envelope
+        write_envelope(path, head.data, [raw], head.finish, head.key.suite, durable=True, **options)
 
-def _replace(
-    real: str, head: SealedHead, raw: memoryview, stamp: Stamp, backup: str | None
-) -> None:
-    """Put an envelope in the place of a file, which stays under a second name if there is one."""
-    new = backup is not None and _keep(backup, real, raw, stamp)
-    try:
-        write_envelope(
-            real, head.data, [raw], head.finish, head.key.suite, durable=True, seen=stamp
-        )
-    except BaseException:
-        if backup is not None and new:
-            _drop(backup, real, stamp)
-        raise
-
-
-def _keep(backup: str, real: str, raw: memoryview, stamp: Stamp) -> bool:
-    """Give a file a second name; tell whether it has not had it yet, from a run that was cut off.
-
-    Raises TargetError where another file has that name.
-    """
-    if os.path.lexists(backup):
-        _check_backup(backup, hashlib.sha256(raw).hexdigest())
-        return False
-    try:
-        os.link(real, backup)
-    except FileExistsError:
-        raise _in_the_way(backup) from None
-    except OSError:  # no second names in this file system, or not for this user
-        write_whole(backup, bytes(raw), mode=_mode(real), exclusive=True)
-        return True
-    if stamp_of(os.lstat(backup)) != stamp:
-        os.unlink(backup)
-        raise _changed()
-    return True
-
-
-def _drop(backup: str, real: str, stamp: Stamp) -> None:
-    """Take a second name away again, if the file still has its first."""
-    with suppress(OSError):
-        if stamp_of(os.stat(real)) == stamp:
-            os.unlink(backup)
-
-
-def _check_place(found: Surveyed, keyring: Keyring, place: Place, context: str | None) -> None:
-    """Return if nothing else lies where a file's envelope or the file itself is to go."""
     if place.folder is not None:
-        target = place.target(found)
+        target = os.path.join(place.folder, candidate.inside)
+        make_folder_of(target, below=place.folder)
         if os.path.lexists(target):
-            _there(found, target, keyring, context_of(found.path, found.root, context))
-    elif place.backup and os.path.lexists(found.real + BACKUP_SUFFIX):
-        _check_backup(found.real + BACKUP_SUFFIX, found.sha256)
+            _check_target(target, found, keyring, context)
+            return candidate.result(Outcome.ALREADY_SEALED, detail=Adopted(target))
+        # Private from its first byte if the file was.
+        write(target, mode=permissions_of(candidate.real), exclusive=True)
+        return candidate.result(Outcome.ADOPTED, detail=Adopted(target))
+    with backed_up(candidate.real, raw, stamp) if place.backup else nullcontext() as backup:
+        write(candidate.real, seen=stamp)
+    return candidate.result(Outcome.ADOPTED, detail=Adopted(candidate.path, backup))
 
 
-def _check_backup(backup: str, sha256: str | None) -> None:
-    """Return if what has the second name of a file is that file, from a run that was cut off."""
-    if not _holds(backup, sha256):
-        raise _in_the_way(backup)
+def _check_place(found: Preview, keyring: Keyring, place: Place, context: str | None) -> None:
+    """Raise TargetError if another file lies where the envelope or the backup is to go."""
+    if place.folder is not None:
+        target = os.path.join(place.folder, found.candidate.inside)
+        if os.path.lexists(target):
+            _check_target(target, found, keyring, found.context(context))
+    elif place.backup and found.sha256 is not None:
+        check_backup(found.candidate.real, found.sha256)
 
 
-def _holds(path: str, sha256: str | None) -> bool:
-    try:
-        with RegularFile(path, follow=False) as file:
-            return file.sha256() == sha256
-    except NotSealedError:
-        return False
-
-
-def _changed() -> TargetError:
-    return TargetError("it was changed since it was looked at, and was left as it is now")
-
-
-def _in_the_way(backup: str) -> TargetError:
-    name = os.path.basename(backup)
-    return TargetError(f"{name} is there already, and is another file: move it away")
-
-
-def _mode(path: str) -> int:
-    return stat.S_IMODE(os.stat(path).st_mode) & 0o777
-
-
-def _there(found: Surveyed, target: str, keyring: Keyring, context: str | None) -> Adopted:
-    """Tell what came of a file whose target exists: it may be from a run that was cut off."""
+def _check_target(target: str, found: Preview, keyring: Keyring, context: str | None) -> None:
+    """Raise TargetError unless an interrupted run already wrote this very envelope."""
     try:
         with open_source(target) as source:
             payload = reader.read(
@@ -563,10 +496,3 @@ def _there(found: Surveyed, target: str, keyring: Keyring, context: str | None) 
         same = False
     if not same:
         raise TargetError(f"{target} is there already, and is something else")
-    return Adopted(found.path, Outcome.ALREADY, target)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and not isinstance(error, PicklesealError):
-        return error.strerror or str(error)
-    return str(error.args[0]) if error.args else type(error).__name__

@@ -1,125 +1,140 @@
-"""Taking files out of their envelopes again, a folder at a time: no one is held here."""
+"""Write the plain files that are in envelopes: for tools that know no seals, and to leave us."""
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from enum import StrEnum
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from pickleseal.envelope.seal import AuthenticHead
-from pickleseal.errors import (
-    NotSealedError,
-    PicklesealError,
-    SealError,
-    TargetError,
-)
+from pickleseal.envelope import reader as opening
+from pickleseal.envelope import seal
+from pickleseal.envelope.source import Source, memory_source
+from pickleseal.errors import NotSealedError, PolicyError, shown
 from pickleseal.files.atomic import write_whole
 from pickleseal.files.regular import RegularFile
-from pickleseal.files.walk import (
-    Found,
-    LeftOut,
-    Skip,
-    files_below,
-)
+from pickleseal.files.walk import Found
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.keyring import Keyring
 from pickleseal.keys.roster import fits
-from pickleseal.migration.adoption import extract_from
-from pickleseal.migration.batch import open_found
+from pickleseal.keys.store.lookup import Ring, find_keyring
+from pickleseal.migration.batch import Batch, Candidate, Outcome, Result, found_envelope
+from pickleseal.migration.place import make_folder_of
 from pickleseal.persistence import policy
-
-_LEFT_ALONE = frozenset((Skip.LINK, Skip.SPECIAL, Skip.LEFTOVER))
-
-
-class Outcome(StrEnum):
-    """What came of one file."""
-
-    EXTRACTED = "extracted"
-    ALREADY = "already there"
-    """Its plain file is there, and holds just this: of a run that was cut off, or of before."""
-    NOT_SEALED = "not sealed"
-    """It lies below a folder that was named, and is no envelope."""
-    SKIPPED = "skipped"
-    """It is no file to look at: a link, or named twice."""
-    REFUSED = "refused"
-    """Its seal does not hold, or it holds no pickle."""
-    FAILED = "failed"
-    """It could not be read or written."""
+from pickleseal.pickling import opcodes
 
 
-class Extracted(NamedTuple):
-    """What came of one file: where the plain one is, and why there is none."""
-
-    path: str
-    outcome: Outcome
-    target: str | None = None
-    reason: str = ""
-    error: Exception | None = None
-
-
-def extract_all(
-    paths: Iterable[str],
-    folder: str,
+def extract(
+    envelope: bytes | bytearray | memoryview,
     *,
-    keyring: Keyring,
+    keyring: Ring = None,
     context: str | None = None,
-    left_out: LeftOut | None = None,
-) -> Iterator[Extracted]:
-    """Write what is in each envelope at or below some paths into a folder that mirrors theirs.
+) -> bytes:
+    """Return the plain file that is in an envelope, without unpickling it.
 
-    Nothing is unpickled, and no file is overwritten. `context`: what all of them must be sealed
-    for, a name, or a beginning and `*`; "*" is anything at all. Default: nothing. `left_out` takes
-    in the folders that are passed over.
+    Parameters
+    ----------
+    envelope : bytes-like
+        Exactly one envelope.
+    keyring : Keyring, str or os.PathLike, optional
+        A ring, or the path of its directory. Default: as for `signed_load`.
+    context : str, optional
+        What the envelope must be sealed for. Default: no context.
+
+    Returns
+    -------
+    bytes
+        A pickle for `pickle.loads`, with every buffer in its place in the stream. From an adopted
+        file, the very bytes that were adopted, which may be a joblib file.
+
+    Raises
+    ------
+    SealError
+        If `signed_load` would refuse the envelope.
+    PolicyError
+        If the buffers of the pickle are kept outside of the envelope.
+    KeyringError
+        If there is no keyring, or a key cannot be used.
+    TypeError
+        If `envelope` is a path. The command `pickleseal extract` takes paths.
+
+    Notes
+    -----
+    What is returned has no seal. Use it at once, and keep it where nobody else can write.
+
+    Examples
+    --------
+    >>> import pickle
+    >>> from pickleseal import Key, Keyring, extract, signed_dumps
+    >>> ring = Keyring(Key.generate())
+    >>> pickle.loads(extract(signed_dumps([1, 2], keyring=ring), keyring=ring))
+    [1, 2]
     """
-    seen: set[str] = set()
-    for root in paths:
-        for found in files_below([root], left_out=left_out):
-            real = found.real or os.path.realpath(found.path)
-            if real in seen:
-                yield Extracted(found.path, Outcome.SKIPPED, reason="it was looked at already")
-                continue
-            seen.add(real)
-            yield _extracted(found, root, folder, keyring, context)
+    if isinstance(envelope, str | os.PathLike):
+        raise TypeError(
+            f"extract takes the bytes of an envelope, not {type(envelope).__name__}:"
+            " Path(...).read_bytes(), or pickleseal extract"
+        )
+    return _extracted(
+        memory_source(envelope),
+        keyring=keyring,
+        check=lambda head: policy.check_head(head.metadata, now=time.time(), context=context),
+    )
 
 
 class Plain(NamedTuple):
-    """What is in an envelope, as a plain file, and the mode that the envelope's own file has."""
+    """A plain file out of an envelope, and the permission bits of the envelope's own file."""
 
     data: bytes
     mode: int
 
     def write_new(self, path: str) -> None:
-        """Write it where there is no file, with that mode; TargetError where there is one."""
-        # At once with that mode: what was private stays private.
+        """Write the file. Raises TargetError if there is one."""
+        # Private from its first byte if the envelope was.
         write_whole(path, self.data, mode=self.mode, exclusive=True)
 
 
-def make_folder_of(target: str, *, below: str) -> None:
-    """Make the folder that a target lies in, at or below another one.
-
-    Raises TargetError, and makes nothing, where a link leads out of that one.
-    """
-    place = os.path.dirname(target) or os.curdir
-    real = os.path.realpath(below)
-    if not os.path.join(os.path.realpath(place), "").startswith(os.path.join(real, "")):
-        raise TargetError(f"{target} would lie outside of {below}: a link leads there")
-    os.makedirs(place, exist_ok=True)
-
-
 def extract_file(path: str, *, keyring: Keyring, context: str | None = None) -> Plain:
-    """Give what is in the envelope at a path; the context is as for `extract_all`."""
-    return _plain(Found(path), keyring, context)
+    """Return the plain file that is in the envelope at a path; `context` as for `extract_all`."""
+    return _plain_of(Found(path), keyring, _context_check(context))
 
 
-def _plain(found: Found, keyring: Keyring, context: str | None) -> Plain:
-    with open_found(found) as (source, mode):
-        return Plain(extract_from(source, keyring=keyring, check=_check(context)), mode)
+def extract_all(
+    batch: Batch, folder: str, *, keyring: Keyring, context: str | None = None
+) -> Iterator[Result[str]]:
+    """Write what is in each envelope into a folder that mirrors the files' own.
+
+    Nothing is unpickled, and no file is overwritten. The detail of a result is the path of the
+    plain file.
+
+    Parameters
+    ----------
+    batch
+        The files. What is not sealed below a folder is left alone.
+    folder
+        The folder to write to; it is created.
+    keyring
+        The ring whose keys must have sealed them.
+    context
+        What all of them must be sealed for: a name, a beginning and `*`, or "*" for anything.
+        Default: nothing.
+    """
+    check = _context_check(context)
+
+    def act(candidate: Candidate) -> Result[str]:
+        plain = _plain_of(candidate.found, keyring, check)
+        target = os.path.join(folder, candidate.inside)
+        make_folder_of(target, below=folder)
+        if _holds(target, plain.data):
+            return candidate.result(Outcome.ALREADY_THERE, detail=target)
+        plain.write_new(target)
+        return candidate.result(Outcome.EXTRACTED, detail=target)
+
+    return batch.each(act)
 
 
-def _check(context: str | None) -> Callable[[AuthenticHead], None]:
+def _context_check(context: str | None) -> Callable[[seal.AuthenticHead], None]:
     wanted = None if context is None else normalize_context(context)
 
-    def check(head: AuthenticHead) -> None:
+    def check(head: seal.AuthenticHead) -> None:
         sealed = head.metadata.context
         anything = wanted is not None and wanted.endswith("*") and fits(wanted, sealed)
         policy.check_head(
@@ -129,27 +144,31 @@ def _check(context: str | None) -> Callable[[AuthenticHead], None]:
     return check
 
 
+def _plain_of(found: Found, keyring: Keyring, check: Callable[[seal.AuthenticHead], None]) -> Plain:
+    with found_envelope(found) as (source, mode):
+        return Plain(_extracted(source, keyring=keyring, check=check), mode)
+
+
 def _extracted(
-    found: Found, root: str, folder: str, keyring: Keyring, context: str | None
-) -> Extracted:
-    skip = found.reason_to_skip()
-    if skip is not None:
-        outcome = Outcome.SKIPPED if found.skip in _LEFT_ALONE else Outcome.FAILED
-        return Extracted(found.path, outcome, reason=skip)
-    inside = os.path.basename(root) if found.named else os.path.relpath(found.path, root)
-    target = os.path.join(folder, inside)
-    try:
-        plain = _plain(found, keyring, context)
-        make_folder_of(target, below=folder)
-        if _holds(target, plain.data):
-            return Extracted(found.path, Outcome.ALREADY, target)
-        plain.write_new(target)
-    except (PicklesealError, OSError, MemoryError) as error:
-        outcome = Outcome.REFUSED if isinstance(error, SealError) else Outcome.FAILED
-        if isinstance(error, NotSealedError) and not found.named:
-            outcome = Outcome.NOT_SEALED
-        return Extracted(found.path, outcome, reason=str(error), error=error)
-    return Extracted(found.path, Outcome.EXTRACTED, target)
+    source: Source, *, keyring: Ring, check: Callable[[seal.AuthenticHead], None]
+) -> bytes:
+    with opening.naming(source.name):
+        return _joined(
+            opening.read(source, lambda: find_keyring(keyring, to_open=True), check=check)
+        )
+
+
+def _joined(payload: seal.Verified) -> bytes:
+    metadata = payload.head.metadata
+    if metadata.content not in ("pickle", "joblib"):
+        raise PolicyError(f"its content is {shown(metadata.content)}, and no pickle")
+    if metadata.external is not None:
+        raise PolicyError(
+            f"{metadata.external.buffers} of its buffers lie outside of it, and a plain pickle"
+            " has no place for them"
+        )
+    stream, *buffers = opening.segments(payload)
+    return bytes(stream) if metadata.content == "joblib" else opcodes.put_back(stream, buffers)
 
 
 def _holds(path: str, data: bytes) -> bool:

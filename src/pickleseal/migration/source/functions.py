@@ -1,4 +1,4 @@
-"""The functions that load and dump pickles: by which names, and what takes the place of each."""
+"""The table of functions that load and dump pickles, by name, and what replaces each."""
 
 import re
 import unicodedata
@@ -15,10 +15,10 @@ class Kind(StrEnum):
 
 
 class Rule(NamedTuple):
-    """What takes a function's place, `target`, and its parameters by position, `takes`.
+    """A function's replacement: the public name `target`. `takes` are the function's parameters.
 
-    `alike`: the target has all of its parameters. `more` is what the new call needs besides,
-    `remark` what it does not do.
+    `alike`: the target has all of them. `more`: further arguments of the new call. `remark`: what
+    the new call does not do.
     """
 
     target: str
@@ -29,27 +29,27 @@ class Rule(NamedTuple):
 
     @property
     def full_name(self) -> str:
-        """Give the target as it is written where pickleseal is imported."""
+        """The target as it is written after `import pickleseal`."""
         return f"pickleseal.{self.target}"
 
     @property
     def kind(self) -> Kind:
-        """Give what the target does, and so the function whose place it takes."""
+        """Whether the target, and so the function it replaces, loads or dumps."""
         return Kind.LOAD if self.target in ("signed_load", "signed_loads") else Kind.DUMP
 
     @property
     def leading(self) -> tuple[str, ...]:
-        """Give those of `takes` that the target takes by position, in the same order."""
+        """The parameters that the target takes by position, in the same order."""
         return self.takes[: 2 if self.target == "signed_dump" else 1]
 
     @property
     def file(self) -> str | None:
-        """Give which of them is a path or a file."""
+        """The one of them that is a path or a file."""
         return None if self.target in ("signed_loads", "signed_dumps") else self.leading[-1]
 
 
 class Words(NamedTuple):
-    """What to do about a function whose place no single call takes; `is_class`: it is a class."""
+    """Advice on a function that no single call replaces; `is_class`: it is a class."""
 
     kind: Kind
     advice: str
@@ -128,20 +128,20 @@ PICKLES: Mapping[str, Rule | Words] = {
     "shelve.BsdDbShelf": Words(Kind.LOAD, _SHELF, is_class=True),
     "shelve.DbfilenameShelf": Words(Kind.LOAD, _SHELF, is_class=True),
 }
-"""By its full name, what takes each function's place."""
+"""The replacement of each function, by the function's full name."""
 
 METHOD = "to_pickle"
-"""The method that is looked for, of whatever it is one: pandas' frames and series have it."""
+"""A method that is listed whatever object has it: pandas' frames and series do."""
 TO_PICKLE = Rule("signed_dump", ("self", "path", "compression", "protocol", "storage_options"))
-"""What takes its place; "self" is what it is a method of."""
+"""Its replacement; "self" is the object."""
 
 _IN_PYTHON = {
     f"_{name}": name for name in ("load", "loads", "dump", "dumps", "Unpickler", "Pickler")
 }
-"""What the module pickle has besides, written in Python alone, and what it does the same as."""
+"""Functions in pickle that are written in Python, and those in C that do the same."""
 
 LAST_PARTS = frozenset(name.rpartition(".")[2] for name in (*PICKLES, METHOD)) | _IN_PYTHON.keys()
-"""What stands behind the last dot wherever one of them is named."""
+"""The last parts of all these names."""
 
 _SAME = {
     "_pickle": "pickle",
@@ -158,26 +158,26 @@ _SAME = {
     "pandas.io.pickle": "pandas",
     "torch.serialization": "torch",
 }
-# In no file without one of these can there be anything: all other files need no walk.
+# A file without any of these has no mention, and needs no walk.
 _SIGNS = (re.compile("[pP]ickle|joblib|dill|torch|shelve"), re.compile(r"numpy(?s:.*)\bload\b"))
 
 
 def may_name_one(source: str) -> bool:
-    """Tell whether source can have any of the functions in it at all."""
-    # Letters of other alphabets can spell a name, too: Python takes them for the plain ones.
+    """Return whether source can mention one of the functions at all."""
+    # Python normalizes identifiers, so other letters can spell a name, too.
     plain = source if source.isascii() else unicodedata.normalize("NFKC", source)
     return any(signs.search(plain) for signs in _SIGNS)
 
 
 def known_name(dotted: str) -> str:
-    """Return the name that a function has in PICKLES, if it is there, by any of its full names."""
+    """Return the name under which PICKLES has a function, from any of the function's names."""
     module, _, name = dotted.rpartition(".")
     module = _SAME.get(module, module)
     return f"{module}.{_IN_PYTHON.get(name, name) if module == 'pickle' else name}"
 
 
 def starred(module: str) -> Iterator[tuple[str, str]]:
-    """Give each name of PICKLES that `from module import *` binds, and its full name there."""
+    """Yield each name that `from module import *` binds to a function in PICKLES, and its key."""
     start = known_name(f"{module}.")
     for name in PICKLES:
         if name.startswith(start):

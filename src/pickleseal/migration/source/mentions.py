@@ -1,4 +1,4 @@
-"""The names in a module that stand for functions which load and dump pickles."""
+"""Find the names in a module that mean functions which load and dump pickles."""
 
 import ast
 from bisect import bisect_right
@@ -22,7 +22,7 @@ _OPENERS = frozenset((
     "open", "io.open", "builtins.open", "gzip.open", "gzip.GzipFile", "bz2.open", "bz2.BZ2File",
     "lzma.open", "lzma.LZMAFile",
 ))  # fmt: skip
-"""What opens a path that signed_load takes itself: adopted files keep their compression."""
+"""Calls that open a path which signed_load could take: adopted files stay compressed."""
 _DUNDER = ("name", "globals", "locals", "fromlist", "level")
 _IMPORTERS = {
     "__import__": _DUNDER,
@@ -30,15 +30,15 @@ _IMPORTERS = {
     "importlib.__import__": _DUNDER,
     "importlib.import_module": ("name", "package"),
 }
-"""What imports a module by its name, and its parameters."""
+"""Functions that import a module by its name, and their parameters."""
 
 
 class Mention(NamedTuple):
-    """A function that is looked for: the call of it, or where it is handed on.
+    """A call of a function in the table, or a place where it is passed on.
 
-    function: its name in the table, or METHOD; rule: what the table has for it.
-    openers: the ids of those arguments that open a path.
-    followed: whether an import in the module tells what the name is.
+    function: its name in the table, or METHOD; rule: its entry there.
+    openers: the ids of the arguments that open a path.
+    followed: whether an import in the module binds the name.
     """
 
     node: ast.Call | ast.Name | ast.Attribute
@@ -49,7 +49,7 @@ class Mention(NamedTuple):
 
 
 def mentions_in(tree: ast.Module) -> list[Mention]:
-    """Give the mentions in a module, each after those that are in its arguments."""
+    """Return the mentions in a module, each after those in its arguments."""
     found = filter(_is_of_a_pickle, _Names(tree).mentions)
     return sorted(found, key=lambda mention: _inner_first(mention.node))
 
@@ -57,23 +57,23 @@ def mentions_in(tree: ast.Module) -> list[Mention]:
 def arguments(
     call: ast.Call, values: Sequence[ast.expr], takes: Sequence[str]
 ) -> dict[str, ast.expr]:
-    """Give what a call hands over, by the names of the parameters, but for what is unpacked.
+    """Return the arguments of a call by parameter, without unpacked ones.
 
-    values: what it hands over by position, to the parameters that `takes` has in their order.
+    values: the positional arguments; takes: the parameters in their order.
     """
     named = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
     return dict(zip(takes, values, strict=False)) | named
 
 
 def is_unpacked(call: ast.Call) -> bool:
-    """Return whether a call hands over arguments by `*` or `**`."""
+    """Return whether a call passes arguments by `*` or `**`."""
     return any(isinstance(one, ast.Starred) for one in call.args) or any(
         keyword.arg is None for keyword in call.keywords
     )
 
 
 class _Scope:
-    """A module, function, class or comprehension, and what each of its names is, turn by turn."""
+    """The scope of a module, function, class or comprehension: each name's bindings, by turn."""
 
     def __init__(self, kind: str, parent: "_Scope | None") -> None:
         self.kind = kind
@@ -82,15 +82,15 @@ class _Scope:
         self.names: dict[str, tuple[list[int], list[str | None]]] = {}
 
     def bind(self, name: str, origin: str | None, turn: int) -> None:
-        """Take down that a name is `origin` from a turn on, None for what is not followed."""
+        """Record that a name means `origin` from a turn on; None if it cannot be followed."""
         turns, origins = self.elsewhere.get(name, self).names.setdefault(name, ([], []))
         turns.append(turn)
         origins.append(origin)
 
     def origin(self, name: str, turn: int) -> tuple[str | None, bool]:
-        """Give what a name is at a turn, and whether it is bound at all: else it is itself.
+        """Return what a name means at a turn, and whether it is bound; if not, it means itself.
 
-        A function runs later than what stands around it: it sees what a name was at last.
+        A function runs after the code around it, and sees a name's last binding.
         """
         scope: _Scope | None = self
         in_order = True
@@ -106,7 +106,7 @@ class _Scope:
         return name, False
 
     def module(self) -> "_Scope":
-        """Give the outermost scope."""
+        """Return the outermost scope."""
         scope = self
         while scope.parent is not None:
             scope = scope.parent
@@ -123,9 +123,9 @@ _BARREN = frozenset(("ctx", "op", "ops", "kind", "type_comment", "type_ignores")
 
 
 class _Names:
-    """A walk through a tree: which names stand for the functions that are looked for.
+    """A walk over a syntax tree that resolves names to the functions in the table.
 
-    It does not call itself, since a tree may be deeper than Python's stack.
+    It is not recursive, since a tree may be deeper than Python's stack.
     """
 
     def __init__(self, tree: ast.Module) -> None:
@@ -142,7 +142,7 @@ class _Names:
         self.mentions = [found for use in self._uses if (found := self._mention(*use))]
 
     def _enter(self, node: ast.AST, scope: _Scope) -> list[_Placed]:
-        """Take down what a node binds and uses; give what is in it, in the order of evaluation."""
+        """Record what a node binds and uses; return its children in the order of evaluation."""
         if isinstance(node, ast.Import | ast.ImportFrom):
             for name, origin in _imported(node):
                 scope.bind(name, origin, self._turn)
@@ -182,9 +182,9 @@ class _Names:
         return around + [(one, inner) for one in node.body]
 
     def _is_alias(self, node: ast.Assign | ast.AnnAssign, scope: _Scope) -> bool:
-        """Tell whether names are given to something that has one, and take down which.
+        """Return whether an assignment gives something named another name, and record it.
 
-        `joblib = None`, where an import failed, leaves open what the name is where it did not.
+        `joblib = None`, in the branch of a failed import, does not change the name's meaning.
         """
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         names = [target.id for target in targets if isinstance(target, ast.Name)]
@@ -207,10 +207,10 @@ class _Names:
         return True
 
     def _bind_made(self, node: ast.stmt, names: Sequence[str], scope: _Scope) -> None:
-        """Take down that names are made by a statement.
+        """Record that a statement defines names.
 
-        Where one stands in for an import that failed, or for that of another branch, the name may
-        be either, and it is taken for what was imported.
+        A definition in place of a failed import, or in another branch, leaves two meanings; the
+        import's is kept.
         """
         for name in names:
             if id(node) not in self._stand_ins or name not in scope.names:
@@ -261,13 +261,13 @@ class _Names:
         return Mention(node, function, rule, openers, followed)
 
     def _is_handed_on(self, node: ast.Name | ast.Attribute, rule: Rule | Words) -> bool:
-        # A class that is only named, as in an annotation, loads nothing; one made of it does.
+        # A class that is only named, as in an annotation, loads nothing; a subclass does.
         return isinstance(rule, Rule) or not rule.is_class or id(node) in self._bases
 
 
 @cache
 def _in_order(fields: tuple[str, ...]) -> tuple[str, ...]:
-    """Give those of a node's fields that can hold other nodes, in the order of evaluation."""
+    """Return the fields of a node that can hold other nodes, in the order of evaluation."""
     bearing = (field for field in fields if field not in _BARREN)
     return tuple(sorted(bearing, key=lambda field: _EARLY.get(field, 2)))
 
@@ -284,7 +284,7 @@ def _children(node: ast.AST) -> list[ast.AST]:
 
 
 def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str | None]]:
-    """Give each name that an import binds, and what it is; None for what lies beside the file."""
+    """Yield each name that an import binds, and its meaning; None for a relative import."""
     for alias in node.names:
         if isinstance(node, ast.Import):
             first = alias.name.partition(".")[0]
@@ -297,7 +297,7 @@ def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str | No
 
 
 def _dotted(node: ast.expr, scope: _Scope, turn: int) -> tuple[str | None, bool]:
-    """Return the full name that an expression is, if it is one, and whether it is followed."""
+    """Return the full name that an expression means, if any, and whether it was followed."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute) and len(parts) < _LONGEST_CHAIN:
         parts.append(node.attr)
@@ -312,7 +312,7 @@ def _dotted(node: ast.expr, scope: _Scope, turn: int) -> tuple[str | None, bool]
 
 
 def _module_of(node: ast.expr, scope: _Scope, turn: int) -> str | None:
-    """Return the module that a call imports by its name, as a statement would; else None."""
+    """Return the module that a call of an import function evaluates to, or None."""
     # What is called is a name or an attribute of one: chains of calls may be deep.
     if not isinstance(node, ast.Call) or not _is_plain(node.func):
         return None
@@ -323,7 +323,7 @@ def _module_of(node: ast.expr, scope: _Scope, turn: int) -> str | None:
     name = given.get("name")
     if not isinstance(name, ast.Constant) or not isinstance(name.value, str):
         return None
-    # __import__ returns the topmost package where it is not asked for names in the module.
+    # Without fromlist, __import__ returns the topmost package.
     is_top = "fromlist" in takes and "fromlist" not in given
     return name.value.partition(".")[0] if is_top else name.value
 
@@ -335,13 +335,13 @@ def _is_plain(node: ast.expr) -> bool:
 
 
 def _is_of_a_pickle(mention: Mention) -> bool:
-    """Tell whether a function takes a pickle there: some take one only where they are told."""
+    """Return whether a function reads or writes a pickle there: some do so only if asked."""
     node = mention.node
     if mention.function == "torch.load" and isinstance(node, ast.Call):
         value = arguments(node, (), ()).get("weights_only")
         return not (isinstance(value, ast.Constant) and value.value is True)
     if mention.function == "joblib.Memory" and isinstance(node, ast.Call):
-        # Without a place it keeps nothing.
+        # Without a location it keeps nothing.
         location = arguments(node, node.args, ("location",)).get("location")
         is_none = isinstance(location, ast.Constant) and location.value is None
         return is_unpacked(node) or not (location is None or is_none)
@@ -355,7 +355,7 @@ def _is_of_a_pickle(mention: Mention) -> bool:
 
 
 def _inner_first(node: ast.expr) -> tuple[int, ...]:
-    """Give what sorts expressions so that each stands behind those that are in it."""
+    """Return a sort key that puts expressions after the expressions inside them."""
     return (
         -node.lineno,
         -node.col_offset,

@@ -1,4 +1,4 @@
-"""The cells of a Jupyter notebook, read as one module, without the lines for IPython alone."""
+"""Read the cells of a Jupyter notebook as one module, without the lines for IPython."""
 
 import json
 import re
@@ -15,12 +15,10 @@ from pickleseal.migration.source.text import (
 
 
 def in_notebook(data: bytes) -> Reading:
-    """Find the call sites in the code cells of a Jupyter notebook, .ipynb.
+    """Return the call sites in the code cells of a Jupyter notebook, given its bytes.
 
-    data: the file's bytes. Cells see each other's imports, in the order in which they stand; lines
-        for IPython alone, such as `%matplotlib inline`, are passed over.
-
-    Returns a Reading; a cell that cannot be parsed is a fault in it, and the others are read. A
+    Cells see the imports of the cells before them. Lines for IPython, such as `%matplotlib
+    inline`, are ignored. A cell that cannot be parsed is a fault, and the others are read. A
     notebook in another language has no call sites.
     """
     try:
@@ -28,7 +26,7 @@ def in_notebook(data: bytes) -> Reading:
     except (ValueError, RecursionError) as error:
         return Reading(faults=(f"it is no notebook: {reason(error)}",))
     except (KeyError, IndexError, TypeError, AttributeError):
-        return Reading(faults=("it is no notebook: it has no cells as one has them",))
+        return Reading(faults=("it is no notebook: it has no list of cells",))
     starts: list[int] = []
     numbers: list[int] = []
     lines: list[str] = []
@@ -54,9 +52,9 @@ def in_notebook(data: bytes) -> Reading:
 
 
 def _code_cells(notebook: Any) -> list[tuple[int, str]]:  # noqa: ANN401 - what a file holds
-    """Give the number and the code of each cell with Python in it.
+    """Return the number and the code of each Python cell.
 
-    Raises KeyError, IndexError, TypeError or AttributeError for what is no notebook.
+    Raises KeyError, IndexError, TypeError or AttributeError if the value is no notebook.
     """
     about = notebook.get("metadata", {}) if isinstance(notebook, dict) else {}
     language = about.get("language_info", {}).get("name", "python")
@@ -81,9 +79,9 @@ _FOREIGN = re.compile(r"^(\s*)(?:[!%?]|[\w., ]+=\s*[!%]|.*\?\s*$)")
 
 
 def _without_magics(written: str) -> str:
-    """Give a cell's code with each line that is for IPython alone replaced, or raise SyntaxError.
+    """Return a cell's code with its lines for IPython replaced, or raise SyntaxError.
 
-    Every line and column stays where it is.
+    Lines and columns keep their numbers.
     """
     try:
         parsed(written)

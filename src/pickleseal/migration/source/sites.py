@@ -1,4 +1,4 @@
-"""The call sites of source: what stands there, and the line that should stand there instead."""
+"""Find call sites in source, and write the line that should replace each."""
 
 import ast
 from collections.abc import Iterable, Iterator
@@ -28,15 +28,15 @@ from pickleseal.migration.source.text import (
 
 
 class Site(NamedTuple):
-    """One place in source: where it is, what stands there, and what should.
+    """A place in source that loads or dumps a pickle, and its replacement.
 
-    line, column: from 1, in characters; in a notebook's cell from the cell's own beginning.
-    cell: the number of the cell, from 1 and text cells too; None outside of notebooks.
+    line, column: from 1, in characters; in a notebook, counted within the cell.
+    cell: the number of the cell, from 1, text cells included; None outside of notebooks.
     kind: whether it loads or dumps.
-    function: what is called, by its full name, such as "joblib.load".
-    code: the call as it is written. A function that is handed on is told without a call.
-    instead: what should stand there, None where no line can be given, and remarks tell what to do.
-    guess: whether the name was not followed to an import.
+    function: the full name of the function, such as "joblib.load".
+    code: the call as it is written; of a function that is passed on, its name.
+    instead: the replacement; None if there is no single line, and remarks say what to do.
+    guess: whether no import in the file binds the name.
     """
 
     line: int
@@ -51,18 +51,16 @@ class Site(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What a file has: its call sites in their order; and why it, or a cell, cannot be parsed."""
+    """The call sites in a file, in their order, and why it or a cell cannot be parsed."""
 
     sites: tuple[Site, ...] = ()
     faults: tuple[str, ...] = ()
 
 
 def in_module(data: bytes) -> Reading:
-    """Find the call sites of a Python file.
+    """Return the call sites in a Python file, given its bytes.
 
-    data: the file's bytes, in the encoding that they name (PEP 263), else UTF-8.
-
-    Returns a Reading. Raises nothing for what is no Python: that is a fault in it.
+    They are decoded as they declare (PEP 263), else as UTF-8. What is no Python is a fault.
     """
     try:
         return Reading(tuple(sites_in(decoded(data))))
@@ -71,15 +69,15 @@ def in_module(data: bytes) -> Reading:
 
 
 def sites_in(source: str) -> list[Site]:
-    """Give the call sites of source in their order, or raise one of REFUSALS."""
+    """Return the call sites in source in their order, or raise one of REFUSALS."""
     if not may_name_one(source):
         if len(source) <= MOST_SOURCE:
-            parsed(source)  # what is no Python is told all the same
+            parsed(source)  # what is no Python is reported all the same
         return []
     mentions = mentions_in(parsed(source))
     written = _Written(Text(source), {})
     sites = []
-    # What is an argument of another call comes first, so that it stands in that one's new line.
+    # A call inside another's arguments comes first, so that the outer replacement contains its own.
     for mention in mentions:
         site = _site(mention, written)
         sites.append(site)
@@ -94,21 +92,21 @@ _KEPT = {
 }
 _LEFT_OUT = {
     "mmap_mode": "nothing is memory-mapped: the arrays are read into memory",
-    "storage_options": "storage_options is left out: open the file yourself, and hand it over",
+    "storage_options": "storage_options is left out: open the file yourself, and pass it",
 }
-_ZSTD_ALONE = "it compresses with zstd alone"
+_ZSTD_ALONE = "it compresses with zstd only"
 _PACKED = (".z", ".gz", ".bz2", ".xz", ".lzma", ".zip", ".tar", ".zst")
-_ENDING = "the ending of a path does not make it compress, and it compresses with zstd alone"
+_ENDING = "it does not compress by the path's ending, and with zstd only"
 
 
 class _Written(NamedTuple):
-    """How nodes are written; `replaced`: by the id of a node, what is to stand there instead."""
+    """The text of nodes; `replaced` holds replacements, by the id of the node."""
 
     text: Text
     replaced: dict[int, str]
 
     def argument(self, node: ast.expr) -> str:
-        """Give the text of an expression as it can stand between commas."""
+        """Return the text of an expression as an argument."""
         if id(node) in self.replaced:
             return self.replaced[id(node)]
         bare = isinstance(node, ast.NamedExpr | ast.Yield | ast.YieldFrom)
@@ -123,15 +121,15 @@ def _site(mention: Mention, written: _Written) -> Site:
         instead, remarks = _call_instead(node, mention, rule, written)
     else:
         instead = None if rule.more else rule.full_name
-        remarks = ["it is handed on: look at how it is called there"]
+        remarks = ["it is passed on: see how it is called there"]
         if rule.more:
             remarks.append(f"{rule.full_name} needs {', '.join(rule.more)} in each call")
     if isinstance(rule, Rule) and rule.remark:
         remarks.append(rule.remark)
     if mention.function == METHOD:
-        remarks.append("a guess: whatever has a method of this name is listed")
+        remarks.append("a guess: every method of this name is listed")
     elif not mention.followed:
-        remarks.append("a guess: the file does not import this name itself")
+        remarks.append("a guess: the file does not import this name")
     return Site(
         node.lineno,
         written.text.column(node.lineno, node.col_offset),
@@ -148,16 +146,16 @@ def _site(mention: Mention, written: _Written) -> Site:
 def _call_instead(
     node: ast.Call, mention: Mention, rule: Rule, written: _Written
 ) -> tuple[str | None, list[str]]:
-    """Give the call that should stand in a call's place, None where there is none, and remarks."""
+    """Return the replacement of a call, None if there is no single one, and remarks."""
     target = rule.full_name
     values = node.args
     if mention.function == METHOD and isinstance(node.func, ast.Attribute):
         if _is_super(node.func.value):
-            return None, [f"{target}(self, path) takes its place"]
+            return None, [f"{target}(self, path) replaces it"]
         values = [node.func.value, *values]
     if is_unpacked(node):
         if not rule.alike:
-            return None, [f"its arguments are not told one by one: write {target}(...) with them"]
+            return None, [f"its arguments are unpacked: write {target}(...) by hand"]
         return _call(rule, [*map(written.argument, values), *_as_given(node, written)]), []
     given = arguments(node, values, rule.takes)
     if len(values) > len(rule.takes) or not given.keys() >= set(rule.leading):
@@ -169,7 +167,7 @@ def _call_instead(
         if name == rule.file:
             value = _path_of(value, mention)
             if _is_address(value):
-                return None, [f"open the address yourself, and hand the file object to {target}"]
+                return None, [f"open the address yourself, and pass the file object to {target}"]
             by_ending = by_ending and _is_to_be_packed(value)
         texts.append(written.argument(value))
     for name, value in given.items():
@@ -204,7 +202,7 @@ def _as_given(node: ast.Call, written: _Written) -> Iterator[str]:
 
 
 def _path_of(file: ast.expr, mention: Mention) -> ast.expr:
-    """Give the path that a file is opened from where it is handed over, else the file itself."""
+    """Return the path of a file that is opened in the argument, else the argument."""
     if not isinstance(file, ast.Call) or id(file) not in mention.openers or is_unpacked(file):
         return file
     given = arguments(file, file.args, ("file", "mode"))
@@ -213,7 +211,7 @@ def _path_of(file: ast.expr, mention: Mention) -> ast.expr:
         return file
     if not isinstance(mode, ast.Constant) or not isinstance(mode.value, str):
         return file
-    # What is appended to, or must not be there yet, is no matter of a path alone.
+    # A path alone cannot say "append" or "create only".
     wanted = "r" if mention.rule.kind is Kind.LOAD else "w"
     is_descriptor = isinstance(path, ast.Constant) and isinstance(path.value, int)
     return path if set(mode.value) - set("b+t") == {wanted} and not is_descriptor else file
@@ -224,21 +222,21 @@ def _is_address(value: ast.expr) -> bool:
 
 
 def _is_to_be_packed(value: ast.expr) -> bool:
-    """Tell whether a path has an ending by which joblib or pandas would compress the file."""
+    """Return whether joblib or pandas would compress a file with this path."""
     if not isinstance(value, ast.Constant) or not isinstance(value.value, str):
         return False
     return value.value.lower().endswith(_PACKED)
 
 
 def _says_nothing(name: str, value: ast.expr) -> bool:
-    """Tell whether an argument is one that might as well not be there."""
+    """Return whether an argument has its default value."""
     if not isinstance(value, ast.Constant):
         return False
     return value.value is None or (name == "compression" and value.value == "infer")
 
 
 def _compress(value: ast.expr, written: _Written) -> tuple[str, str | None]:
-    """Give the argument that takes the place of joblib's `compress`, and a remark if it differs."""
+    """Return the replacement of joblib's `compress`, and a remark if it differs."""
     if isinstance(value, ast.Constant):
         if isinstance(value.value, str):
             return '"zstd"', _ZSTD_ALONE

@@ -1,4 +1,4 @@
-"""adopt_bytes and extract: in as they are, out as they were."""
+"""adopt_bytes and extract: bytes go into an envelope as they are, and come out the same."""
 
 import bz2
 import copyreg
@@ -106,7 +106,7 @@ def test_it_says_how_many_there_are_or_what_is_left_over(
 def test_no_more_is_unpacked_than_the_bound(
     packing: Any, ring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pickleseal.migration.adoption._MOST_UNPACKED", 3 << 20)
+    monkeypatch.setattr("pickleseal.migration.artifact._MOST_UNPACKED", 3 << 20)
     for size, fits in ((2 << 20, True), (1 << 23, False)):
         whole = packing(pickle.dumps(bytes(size)))
         behind = packing(b"N." + bytes(size))
@@ -122,7 +122,7 @@ def test_no_more_is_unpacked_than_the_bound(
 def test_what_is_large_in_itself_has_no_bound(
     ring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pickleseal.migration.adoption._MOST_UNPACKED", 1000)
+    monkeypatch.setattr("pickleseal.migration.artifact._MOST_UNPACKED", 1000)
     for raw in (pickle.dumps(b"x" * 100_000), zlib.compress(pickle.dumps(os.urandom(100_000)))):
         assert extract(adopt_bytes(raw, keyring=ring), keyring=ring) == raw
 
@@ -295,7 +295,7 @@ def test_extract_gives_a_plain_pickle_with_its_buffers_in_place(ring: Keyring) -
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_extract_gives_what_pickle_itself_would_where_nothing_was_taken_out(
+def test_extract_returns_the_bytes_of_pickle_if_there_are_no_buffers(
     protocol: int, ring: Keyring
 ) -> None:
     obj = {"a": [1, 2.5, "text"], "b": (None, {1, 2}), "c": b"x" * 100_000}
