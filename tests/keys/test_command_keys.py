@@ -54,7 +54,7 @@ TESTS = str(Path(__file__).parent)
 
 
 def told(error: BaseException) -> str:
-    """Give what is in an error and those before it, and in each variable on their way here."""
+    """Return the texts of an error, its causes, and the variables in their tracebacks."""
     texts = []
     chain: BaseException | None = error
     while chain is not None:
@@ -76,7 +76,7 @@ def line() -> KeyLine:
 
 @pytest.fixture
 def script(tmp_path: Path) -> Callable[[str], Path]:
-    """Give a function that writes a program, for its owner alone."""
+    """Return a function that writes a program only its owner can change."""
 
     def write(text: str) -> Path:
         path = tmp_path / "fetch key"

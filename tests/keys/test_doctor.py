@@ -8,21 +8,25 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
+from doctoring import (
+    NOW,
+    change_index,
+    key_file,
+    look,
+    mend,
+    new_key,
+    start,
+)
 
-from pickleseal import KeyringError, Suite, open_keyring
-from pickleseal.errors import shown
+from pickleseal import KeyringError, open_keyring
 from pickleseal.keys.key import KeyLine
 from pickleseal.keys.roster import Roster
 from pickleseal.keys.store import permissions
 from pickleseal.keys.store.changes import (
-    UNLIMITED,
     Limits,
-    Made,
     change_roster,
-    create_key,
     import_keys,
     rotate,
 )
@@ -30,8 +34,6 @@ from pickleseal.keys.store.directory import INDEX
 from pickleseal.keys.store.doctor import (
     DAY,
     MAX_AGE,
-    Finding,
-    examine,
 )
 
 posix = pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
@@ -42,128 +44,27 @@ as_root = pytest.mark.skipif(
 )
 
 
-NOW = int(time.time())
-
-
-class Outcome(NamedTuple):
-    code: int
-    findings: list[Finding]
-    text: str
-
-
-def new_key(folder: Path, *, created: int = NOW, limits: Limits = UNLIMITED) -> Made:
-    return create_key(folder, suite=Suite.BLAKE3, note="", now=created, limits=limits)
-
-
 @pytest.fixture
 def ring(tmp_path: Path) -> Path:
-    """Give a ring, made today, with which all is well."""
+    """Return a new ring, with nothing wrong."""
     folder = tmp_path / "a ring"
     new_key(folder)
     return folder
 
 
-def key_file(folder: Path) -> Path:
-    (file,) = folder.glob("*.key")
-    return file
-
-
 @pytest.fixture(autouse=True)
 def _nothing_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the CI that runs the tests, and the hook of git that may do so."""
+    """Hide the CI or the git hook that runs the tests."""
     for name in list(os.environ):
         if name == "CI" or name.startswith("GIT_"):
             monkeypatch.delenv(name)
-
-
-def start(
-    *arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run the command where there is no terminal."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pickleseal", "keys", "doctor", *map(str, arguments)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        timeout=60,
-        env={**os.environ, "COLUMNS": "80", "PYTHONUTF8": "1", **(env or {})},
-        cwd=cwd,
-    )
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def state_of(place: Path) -> dict[str, tuple[object, ...]]:
-    """Give all that a look around must leave as it is."""
-    state: dict[str, tuple[object, ...]] = {}
-    for path in (place, *place.rglob("*")):
-        status = os.lstat(path)
-        state[str(path)] = (status.st_mode, status.st_uid, status.st_size, status.st_mtime_ns)
-    return state
-
-
-def secrets_in(place: Path) -> list[str]:
-    """Give what must not be shown: the long fields of key lines, but not the ids."""
-    lines = [path.read_text() for path in place.rglob("*.key*") if path.is_file()]
-    return [field for line in lines for field in line.split(".")[2:-1] if len(field) > 20]
-
-
-def look(folder: Path, *, max_age: int = MAX_AGE, env: dict[str, str] | None = None) -> Outcome:
-    """Look at a ring. Nothing changes, no secret is shown, and the command tells the same."""
-    before = state_of(folder.parent)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, text in (env or {}).items():
-            patch.setenv(name, text)
-        findings = examine(folder, now=int(time.time()), max_age=max_age)
-    if not findings:
-        assert state_of(folder.parent) == before
-        return Outcome(0, [], "")
-    done = start("--keyring", folder, "--max-age", max_age, env=env)
-    assert done.returncode == 1
-    assert done.stdout.count("mend it: ") == len(findings)
-    for finding in findings:
-        assert shown(finding.place) in done.stdout
-        assert shown(finding.fix) in done.stdout
-    assert state_of(folder.parent) == before
-    for secret in secrets_in(folder.parent):
-        assert secret not in done.stdout + done.stderr + str(findings)
-    return Outcome(1, findings, done.stdout + done.stderr)
-
-
-def mend(finding: Finding) -> None:
-    """Run a finding's mend as a user would who copies it."""
-    shell = "bash" if "$'" in finding.fix else "sh"
-    ours = str(Path(sys.executable).parent)
-    env = {**os.environ, "PATH": ours + os.pathsep + os.environ["PATH"]}
-    done = subprocess.run(
-        [shell, "-c", finding.fix],
-        stdin=subprocess.DEVNULL,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def change_index(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    index = json.loads((folder / INDEX).read_text())
-    change(index)
-    (folder / INDEX).write_text(json.dumps(index))
-
-
-def git(folder: Path, *arguments: str) -> None:
-    author = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
-    subprocess.run(["git", *author, "-C", folder, *arguments], check=True, capture_output=True)
 
 
 def test_with_a_new_ring_all_is_well(ring: Path) -> None:
     assert look(ring).code == 0
     human = start("--keyring", ring)
     assert human.returncode == 0
-    assert human.stdout == f"✓ all is well with {ring}\n"
+    assert human.stdout == f"✓ no problems found in {ring}\n"
     assert not human.stderr
     done = start("--keyring", ring, "--json")
     assert done.returncode == 0
@@ -536,6 +437,6 @@ def test_colour_is_for_those_who_want_it_and_a_mend_is_one_line(ring: Path) -> N
     assert "\x1b[3" not in human.stdout
     human = start("--keyring", ring)
     lines = human.stdout.splitlines()
-    assert f"  mend it: mv -n '{path.resolve()}' '{path.resolve()}.unlisted'" in lines
+    assert f"  fix: mv -n '{path.resolve()}' '{path.resolve()}.unlisted'" in lines
     assert not [line for line in lines if line != line.rstrip()]
-    assert human.stderr == "1 thing to mend\n"
+    assert human.stderr == "1 finding\n"

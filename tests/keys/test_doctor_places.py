@@ -2,143 +2,44 @@
 
 import os
 import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from doctoring import (
+    NOW,
+    git,
+    key_file,
+    look,
+    mend,
+    new_key,
+)
 
-from pickleseal import Suite, open_keyring
-from pickleseal.errors import shown
+from pickleseal import open_keyring
+from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pickleseal.keys.key import KeyLine
 from pickleseal.keys.store import permissions
 from pickleseal.keys.store.changes import (
-    UNLIMITED,
-    Limits,
-    Made,
-    create_key,
     rotate,
-)
-from pickleseal.keys.store.doctor import (
-    MAX_AGE,
-    Finding,
-    examine,
 )
 from pickleseal.keys.store.surroundings import shared_kind
 
 posix = pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
 
 
-NOW = int(time.time())
-
-
-class Outcome(NamedTuple):
-    code: int
-    findings: list[Finding]
-    text: str
-
-
-def new_key(folder: Path, *, created: int = NOW, limits: Limits = UNLIMITED) -> Made:
-    return create_key(folder, suite=Suite.BLAKE3, note="", now=created, limits=limits)
-
-
 @pytest.fixture
 def ring(tmp_path: Path) -> Path:
-    """Give a ring, made today, with which all is well."""
+    """Return a new ring, with nothing wrong."""
     folder = tmp_path / "a ring"
     new_key(folder)
     return folder
 
 
-def key_file(folder: Path) -> Path:
-    (file,) = folder.glob("*.key")
-    return file
-
-
 @pytest.fixture(autouse=True)
 def _nothing_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the CI that runs the tests, and the hook of git that may do so."""
+    """Hide the CI or the git hook that runs the tests."""
     for name in list(os.environ):
         if name == "CI" or name.startswith("GIT_"):
             monkeypatch.delenv(name)
-
-
-def start(
-    *arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run the command where there is no terminal."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pickleseal", "keys", "doctor", *map(str, arguments)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        timeout=60,
-        env={**os.environ, "COLUMNS": "80", "PYTHONUTF8": "1", **(env or {})},
-        cwd=cwd,
-    )
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def state_of(place: Path) -> dict[str, tuple[object, ...]]:
-    """Give all that a look around must leave as it is."""
-    state: dict[str, tuple[object, ...]] = {}
-    for path in (place, *place.rglob("*")):
-        status = os.lstat(path)
-        state[str(path)] = (status.st_mode, status.st_uid, status.st_size, status.st_mtime_ns)
-    return state
-
-
-def secrets_in(place: Path) -> list[str]:
-    """Give what must not be shown: the long fields of key lines, but not the ids."""
-    lines = [path.read_text() for path in place.rglob("*.key*") if path.is_file()]
-    return [field for line in lines for field in line.split(".")[2:-1] if len(field) > 20]
-
-
-def look(folder: Path, *, max_age: int = MAX_AGE, env: dict[str, str] | None = None) -> Outcome:
-    """Look at a ring. Nothing changes, no secret is shown, and the command tells the same."""
-    before = state_of(folder.parent)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, text in (env or {}).items():
-            patch.setenv(name, text)
-        findings = examine(folder, now=int(time.time()), max_age=max_age)
-    if not findings:
-        assert state_of(folder.parent) == before
-        return Outcome(0, [], "")
-    done = start("--keyring", folder, "--max-age", max_age, env=env)
-    assert done.returncode == 1
-    assert done.stdout.count("mend it: ") == len(findings)
-    for finding in findings:
-        assert shown(finding.place) in done.stdout
-        assert shown(finding.fix) in done.stdout
-    assert state_of(folder.parent) == before
-    for secret in secrets_in(folder.parent):
-        assert secret not in done.stdout + done.stderr + str(findings)
-    return Outcome(1, findings, done.stdout + done.stderr)
-
-
-def mend(finding: Finding) -> None:
-    """Run a finding's mend as a user would who copies it."""
-    shell = "bash" if "$'" in finding.fix else "sh"
-    ours = str(Path(sys.executable).parent)
-    env = {**os.environ, "PATH": ours + os.pathsep + os.environ["PATH"]}
-    done = subprocess.run(
-        [shell, "-c", finding.fix],
-        stdin=subprocess.DEVNULL,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def git(folder: Path, *arguments: str) -> None:
-    author = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
-    subprocess.run(["git", *author, "-C", folder, *arguments], check=True, capture_output=True)
 
 
 # --- where it lies -------------------------------------------------------------------------------
@@ -157,12 +58,16 @@ def test_keys_that_git_tracks_are_found_and_taken_out(ring: Path) -> None:
 
 
 def test_several_keys_and_copies_of_them_in_git_are_counted(ring: Path) -> None:
-    new_key(ring)
     git(ring, "init", "-q")
-    copy = key_file_of_primary(ring).with_suffix(".key.bak")
-    copy.write_text("x")
+    copies = (
+        key_file_of_primary(ring).with_suffix(".key.bak"),
+        ring / f"{TEMPORARY_PREFIX}0123456789abcdef{TEMPORARY_SUFFIX}",
+    )
+    for copy in copies:
+        copy.write_text("x")
     git(ring, "add", "-f", ".")
-    copy.unlink()
+    for copy in copies:
+        copy.unlink()
     (finding,) = look(ring).findings
     assert finding.problem.startswith("3 of its key files")
     mend(finding)

@@ -55,7 +55,7 @@ def revoke(folder: Path, key_id: str, reason: str = "") -> None:
 
 @pytest.fixture
 def protected(ring_directory: Path) -> Path:
-    """Give a ring of two keys behind one passphrase."""
+    """Return a ring of two keys with one passphrase."""
     rotate(ring_directory)
     ids = list(read_roster(ring_directory).entries)
     assert (

@@ -25,7 +25,7 @@ PASS = "correct horse battery"
 
 @pytest.fixture
 def lines() -> list[KeyLine]:
-    """Give three lines behind one passphrase and one salt."""
+    """Return three lines with one passphrase and one salt."""
     passphrase = Passphrase(PASS)
     return [wrap(KeyLine.generate(), passphrase, salt=bytes(16), log2_n=14) for _ in range(3)]
 

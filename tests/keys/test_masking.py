@@ -55,7 +55,7 @@ FORMS = {
 
 
 def leaks(text: str) -> list[str]:
-    """Give the parts of the secret that stand in a text, in whatever case."""
+    """Return the parts of the secret that are in a text, in any case."""
     low, secret = text.lower(), SECRET.lower()
     parts = (secret[at : at + RUN] for at in range(len(secret) - RUN + 1))
     return [part for part in parts if part in low]
@@ -286,7 +286,7 @@ print(count)
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """Give the environment of a process that finds a ring, and a sealed file where it runs."""
+    """Return the environment of a process with a ring, and a sealed file beside it."""
     ring = tmp_path / "ring"
     made = subprocess.run(
         [sys.executable, "-m", "pickleseal", "keygen", "--keyring", str(ring)],

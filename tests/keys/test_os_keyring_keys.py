@@ -51,7 +51,7 @@ TESTS = str(Path(__file__).parent)
 
 
 def told(error: BaseException) -> str:
-    """Give what is in an error and those before it, and in each variable on their way here."""
+    """Return the texts of an error, its causes, and the variables in their tracebacks."""
     texts = []
     chain: BaseException | None = error
     while chain is not None:
@@ -106,14 +106,14 @@ class Store:
 
 @pytest.fixture
 def plaintext(tmp_path: Path) -> Store:
-    """Give a store in a file below tmp_path, by a backend that is one of the package's own."""
+    """Return a store in a file below tmp_path, of a backend of the package itself."""
     pytest.importorskip("keyrings.alt.file")
     return Store({"PYTHON_KEYRING_BACKEND": PLAINTEXT, "XDG_DATA_HOME": str(tmp_path / "data")})
 
 
 @pytest.fixture
 def secret_service(tmp_path: Path) -> Iterator[Store]:
-    """Give a real Secret Service on a bus of its own: GNOME's, with an empty password."""
+    """Yield a real Secret Service on a bus of its own: that of GNOME, with an empty password."""
     pytest.importorskip("secretstorage")
     for program in ("dbus-run-session", "gnome-keyring-daemon"):
         if shutil.which(program) is None:
@@ -219,7 +219,7 @@ def test_a_key_in_the_keyring_of_the_system_lives_its_life(store: Store, tmp_pat
 
 @pytest.fixture
 def in_process(plaintext: Store, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Give the same backend in this process."""
+    """Set up the same backend in this process."""
     import keyring.core
 
     for name, value in plaintext.env.items():

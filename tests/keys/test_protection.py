@@ -58,7 +58,7 @@ def rotate(folder: Path, **options: object) -> str:
 
 @pytest.fixture
 def protected(ring_directory: Path) -> Path:
-    """Give a ring of two keys behind one passphrase."""
+    """Return a ring of two keys with one passphrase."""
     rotate(ring_directory)
     ids = list(read_roster(ring_directory).entries)
     assert (

@@ -27,14 +27,14 @@ PASSPHRASE = "correct horse battery"
 
 
 def spellings(line: str) -> tuple[bytes, ...]:
-    """Give the ways in which the secret of a plain key line may be written."""
+    """Return the forms in which the secret of a plain key line may appear."""
     text = line.split(".")[2]
     raw = base64.urlsafe_b64decode(text + "=")
     return raw, raw.hex().encode(), text.encode(), base64.b64encode(raw), repr(raw)[2:-1].encode()
 
 
 def texts_held_by(*roots: object) -> Iterator[bytes]:
-    """Give each text and byte string that the garbage collector can reach from some objects."""
+    """Yield each text and byte string that the garbage collector reaches from some objects."""
     globals_of_modules = {id(vars(module)) for module in list(sys.modules.values())}
     waiting, seen = list(roots), set()
     while waiting:

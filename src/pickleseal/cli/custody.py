@@ -1,4 +1,4 @@
-"""`pickleseal keys protect`, `unprotect`, `export`, `import`: how keys are kept and handed over."""
+"""`pickleseal keys protect`, `unprotect`, `export`, `import`: how keys are stored and moved."""
 
 import json
 import os
@@ -38,17 +38,19 @@ _MAX_INPUT = 1 << 16
 
 @click.command()
 @click.argument("key_ids", nargs=-1, metavar="[KEY_ID...]")
-@click.option("--os-keyring", is_flag=True, help="Keep them in the keyring of your system instead.")
+@click.option(
+    "--os-keyring", is_flag=True, help="Store them in the keyring of your system instead."
+)
 @changing
 @guarded
 def protect(
     key_ids: tuple[str, ...], *, os_keyring: bool, keyring: str | None, as_json: bool
 ) -> int:
-    """Put keys behind a passphrase, all of them or those that are named.
+    """Encrypt keys with a passphrase: all of them, or the named ones.
 
-    It is asked for twice on a terminal; elsewhere PICKLESEAL_NEW_PASSPHRASE gives it, or
-    PICKLESEAL_PASSPHRASE, or the command in PICKLESEAL_PASSPHRASE_COMMAND. Keys that are behind
-    another one are put behind the new one. A copy made before, such as a backup, stays open.
+    It is read from PICKLESEAL_NEW_PASSPHRASE, PICKLESEAL_PASSPHRASE or the command in
+    PICKLESEAL_PASSPHRASE_COMMAND, or else asked for twice on the terminal. Keys with another
+    passphrase get the new one. Copies made before, such as backups, stay unencrypted.
 
     \b
     Examples:
@@ -63,7 +65,7 @@ def protect(
         opener,
         lambda: storage_of(passphrase=not os_keyring, os_keyring=os_keyring),
     )
-    where = "in the keyring of your system" if os_keyring else "behind the passphrase"
+    where = "in the keyring of your system" if os_keyring else "encrypted with the passphrase"
     return _tell(done, where, as_json=as_json)
 
 
@@ -72,7 +74,7 @@ def protect(
 @changing
 @guarded
 def unprotect(key_ids: tuple[str, ...], *, keyring: str | None, as_json: bool) -> int:
-    """Keep keys plainly in their files again.
+    """Store keys unencrypted in their files again.
 
     \b
     Examples:
@@ -86,17 +88,19 @@ def unprotect(key_ids: tuple[str, ...], *, keyring: str | None, as_json: bool) -
 
 @click.command()
 @click.argument("key_ids", nargs=-1, metavar="[KEY_ID...]")
-@click.option("--all", "every", is_flag=True, help="All that are not revoked, the primary first.")
+@click.option(
+    "--all", "every", is_flag=True, help="All keys that are not revoked, the primary first."
+)
 @click.option(
     "-o",
     "--output",
     metavar="FILE",
     type=PathType(dir_okay=False),
-    help="Write to a new file that nobody else can read (mode 0600).",
+    help="Write to a new file that only you can read (mode 0600).",
 )
 @click.option("--yes", is_flag=True, help="Print to a terminal, too.")
 @click.option(
-    "--plain", "in_plain", is_flag=True, help="The secret itself, also of protected keys."
+    "--plain", "in_plain", is_flag=True, help="Export the secret itself, also of protected keys."
 )
 @changing
 @guarded
@@ -112,9 +116,9 @@ def export(
 ) -> int:
     """Export keys, one line each: the primary, or the named ones.
 
-    Whoever has such a line can seal in your name; lines of keys behind a passphrase stay behind
-    it. The lines are for PICKLESEAL_KEY, or for `keys import` on another machine. A terminal
-    shows them only with --yes.
+    Whoever has such a line can seal in your name; lines of keys with a passphrase stay encrypted.
+    The lines are for PICKLESEAL_KEY, or for `keys import` on another machine. On a terminal they
+    are shown only with --yes.
 
     \b
     Examples:
@@ -137,7 +141,7 @@ def export(
     elif roster.primary is not None:
         found = [roster.primary]
     else:
-        raise KeyringError("the ring has no primary: name a key, or give --all")
+        raise KeyringError("the ring has no primary: name a key, or use --all")
     lines = changes.export_lines(files, found, Opener(), plain=in_plain)
     if output is not None:
         write_private(
@@ -148,7 +152,7 @@ def export(
         else:
             print_rows([*(("key", key_id) for key_id in found), ("file", output)])
     elif as_json:
-        # Not print_json: it would hide what is asked for here.
+        # Not print_json: it would hide the secrets.
         told = {"keys": found, "lines": [line.reveal() for line in lines]}
         write_out(json.dumps(told, indent=2) + "\n")
     else:
@@ -162,16 +166,16 @@ def export(
 @click.option(
     "--command", metavar="TEXT", help="A key that a command prints, such as '/usr/bin/pass show x'."
 )
-@click.option("--aws-kms", metavar="ARN", help="An HMAC key in AWS KMS, by its ARN.")
+@click.option("--aws-kms", metavar="ARN", help="The ARN of an HMAC key in AWS KMS.")
 @click.option(
     "--suite",
     type=click.Choice(list(SUITES)),
     default="blake3",
     show_default=True,
-    help="The suite of a key in AWS KMS. Other keys bring their own.",
+    help="The suite of a key in AWS KMS. The lines of other keys name theirs.",
 )
-@click.option("--primary", is_flag=True, help="Let the first of them seal from now on.")
-@click.option("--retired", is_flag=True, help="Let them open, and never seal.")
+@click.option("--primary", is_flag=True, help="Make the first of them the primary.")
+@click.option("--retired", is_flag=True, help="Import them as retired: they open only.")
 @limits
 @note
 @changing
@@ -190,11 +194,11 @@ def import_(
     keyring: str | None,
     as_json: bool,
 ) -> int:
-    """Take keys into a ring, all of those given or none.
+    """Import keys into a ring, all or none.
 
-    FILE holds the lines that `keys export` wrote; `-` is the standard input. The first key that
-    a ring gets is its primary. Only take in a key if you know whose it is: whoever else has it
-    can make files that you will load.
+    FILE has the lines that `keys export` wrote; `-` is the standard input. The first key of a ring
+    is its primary. Only import a key if you know whose it is: whoever else has it can make files
+    that you will load.
 
     \b
     Examples:
@@ -206,7 +210,7 @@ def import_(
     if (file, command, aws_kms).count(None) != 2:
         raise click.UsageError("name one source: a FILE, --command or --aws-kms")
     if primary and retired:
-        raise click.UsageError("a key that is retired cannot be the primary")
+        raise click.UsageError("a retired key cannot be the primary")
     if command is not None:
         lines: Sequence[KeyLine] = [changes.command_line(_split(command))]
     elif aws_kms is not None:
@@ -228,7 +232,7 @@ def import_(
         keys = [plain(one) for one in made]
         print_json({"keyring": str(directory), "keys": keys, "known": known})
         return FINE
-    rows = [("known", f"{key_id}, left as it is") for key_id in known]
+    rows = [("known", f"{key_id}, unchanged") for key_id in known]
     for one in made:
         rows.append(("key", one.entry.id))
         rows.append(("state", f"{one.entry.state.value}{', primary' * one.is_primary}"))
@@ -238,7 +242,7 @@ def import_(
 
 
 def _named(files: RingFiles, beginnings: Sequence[str]) -> list[str]:
-    """Give the ids of the keys that were named, or of all whose files are there."""
+    """Return the ids of the named keys, or of all keys with a file."""
     roster = files.roster
     if beginnings:
         return [roster.find(beginning).id for beginning in beginnings]
@@ -255,7 +259,7 @@ def _tell(done: list[str], where: str, *, as_json: bool) -> int:
     elif done:
         print_rows([("key", f"{key_id}, {where}") for key_id in done], styles={"key": "green"})
     else:
-        click.echo("no key had to be changed")
+        click.echo("nothing to change")
     return FINE
 
 
@@ -263,15 +267,15 @@ def _split(command: str) -> list[str]:
     try:
         return shlex.split(command)
     except ValueError:
-        raise KeyringError("the command has a quote that is not closed") from None
+        raise KeyringError("the command has an unclosed quote") from None
 
 
 def _read_lines(file: str) -> list[KeyLine]:
     if holds_key_line(file):
         raise KeyringError(
-            "this is a key line, not a file. Others can see what is typed: write it to the"
-            " standard input of pickleseal keys import -, and if it is on a shared machine, take"
-            " it for leaked"
+            "this is a key line, not a file. Other users can see the arguments of a command: write"
+            " it to the standard input of pickleseal keys import - instead, and revoke the key if"
+            " this machine is shared"
         )
     lines = _into_lines(file)
     if not lines:
@@ -280,7 +284,7 @@ def _read_lines(file: str) -> list[KeyLine]:
 
 
 def _into_lines(file: str) -> list[KeyLine]:
-    # Nothing but the reading raises here: the secret is in no frame that a traceback shows.
+    # Only the read raises here, so that no frame of a traceback holds the secret.
     if file == "-":
         return [KeyLine(text) for text in sys.stdin.read(_MAX_INPUT).split()]
     with open(file, encoding="latin-1") as stream:

@@ -1,4 +1,4 @@
-"""`pickleseal keys doctor`: what is wrong with a keyring, and how to mend it."""
+"""`pickleseal keys doctor`: check a keyring."""
 
 import time
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ from pickleseal.keys.store.lookup import keyring_directory, user_directory
     default=MAX_AGE,
     show_default=True,
     metavar="DAYS",
-    help="How old a primary key may be.",
+    help="The highest age of the primary key.",
 )
 @changing
 @guarded
@@ -46,7 +46,7 @@ def doctor(max_age: int, *, keyring: str | None, as_json: bool) -> int:
       pickleseal keys doctor
       pickleseal keys doctor --keyring keys --max-age 90
     """
-    # Not as for changes: the doctor tells of PICKLESEAL_KEY rather than stop at it.
+    # Unlike the commands that change a ring, it reports PICKLESEAL_KEY.
     if keyring is None:
         directory = Path(variables.keyring() or user_directory())
     else:
@@ -54,7 +54,7 @@ def doctor(max_age: int, *, keyring: str | None, as_json: bool) -> int:
     found = examine(directory, now=int(time.time()), max_age=max_age)
     code = CHECK_FAILED if found else FINE
     if as_json:
-        # Not escaped for a terminal: print_json is ASCII, and a program may run a fix as it is.
+        # Not escaped for a terminal: a program may run a fix as it is.
         print_json(
             {
                 "keyring": str(directory),
@@ -65,13 +65,13 @@ def doctor(max_age: int, *, keyring: str | None, as_json: bool) -> int:
         return code
     _show(found)
     if not permissions.CHECKED:
-        click.echo("who can reach the files was not checked: this system has no modes", err=True)
+        click.echo("permissions were not checked: this system has no modes", err=True)
     if found:
-        click.echo(f"{len(found)} thing{'s' * (len(found) > 1)} to mend", err=True)
+        click.echo(f"{len(found)} finding{'s' * (len(found) > 1)}", err=True)
     else:
         from rich.text import Text  # noqa: PLC0415 - only where something is shown
 
-        line = Text(f"✓ all is well with {shown(str(directory))}", "green")
+        line = Text(f"✓ no problems found in {shown(str(directory))}", "green")
         console().print(line, soft_wrap=True)
     return code
 
@@ -86,6 +86,6 @@ def _show(findings: Iterable[Finding]) -> None:
         for line in Text(shown(finding.problem)).wrap(terminal, max(terminal.width - 2, 1)):
             line.rstrip()
             terminal.print(Text("  ").append_text(line), soft_wrap=True)
-        # One line, however long it is: it is there to be copied.
-        mend = Text.assemble(("  mend it: ", "dim"), (shown(finding.fix), "cyan"))
+        # On one line, to be copied.
+        mend = Text.assemble(("  fix: ", "dim"), (shown(finding.fix), "cyan"))
         terminal.print(mend, soft_wrap=True)

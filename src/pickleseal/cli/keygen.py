@@ -41,14 +41,16 @@ from pickleseal.persistence.policy import time_text
     type=click.Choice(list(SUITES)),
     default="blake3",
     show_default=True,
-    help="The hash under the HMAC-SHA-256: blake3 is several times faster, sha256 is for those"
-    " who may use FIPS algorithms only.",
+    help="The hash under the HMAC-SHA-256: blake3 is several times faster, sha256 uses FIPS"
+    " algorithms only.",
 )
 @click.option(
-    "--add", is_flag=True, help="Make a further key in a ring that has one. It does not seal yet."
+    "--add", is_flag=True, help="Make a further key in a ring that has one. It only opens."
 )
-@click.option("--passphrase", is_flag=True, help="Keep it behind a passphrase, which is asked for.")
-@click.option("--os-keyring", is_flag=True, help="Keep it in the keyring of your system.")
+@click.option(
+    "--passphrase", is_flag=True, help="Encrypt it with a passphrase, which is asked for."
+)
+@click.option("--os-keyring", is_flag=True, help="Store it in the keyring of your system.")
 @limits
 @note
 @changing
@@ -65,11 +67,11 @@ def keygen(
     keyring: str | None,
     as_json: bool,
 ) -> int:
-    """Make a key, and the keyring where there is none.
+    """Make a key, and the keyring if there is none.
 
-    The first key of a ring is its primary: it seals. Where there is one, no other is made: to
-    change keys, see `keys rotate`. With --add a further key is made, which leaves the primary as
-    it is. The key is never printed; whoever has its file can seal in your name.
+    The first key of a ring is its primary: it seals. If there is a primary, no key is made: see
+    `keys rotate`. With --add a further key is made, and the primary stays as it is. The key is
+    never printed; whoever has its file can seal in your name.
 
     \b
     Examples:
@@ -91,8 +93,8 @@ def keygen(
         only_first=not add,
         files=files,
     )
-    role = "primary: it seals and opens" if made.is_primary else "active: it opens, no more"
-    then = "demo" if made.is_primary else f"keys primary {made.entry.id[:8]}, to let it seal"
+    role = "primary: seals and opens" if made.is_primary else "active: opens only"
+    then = "demo" if made.is_primary else f"keys primary {made.entry.id[:8]}, to seal with it"
     if as_json:
         print_json({**plain(made), "keyring": str(directory)})
         return FINE
@@ -111,9 +113,11 @@ def keygen(
 
 
 def storage_of(*, passphrase: bool, os_keyring: bool) -> Storage:
-    """Give the way of keeping a key that was asked for."""
+    """Return how a new key is to be stored."""
     if passphrase and os_keyring:
-        raise KeyringError("a key is kept behind a passphrase or in the system's keyring, not both")
+        raise KeyringError(
+            "a key is encrypted with a passphrase or stored in the system's keyring, not both"
+        )
     if passphrase:
         return Storage(passphrase=new_passphrase())
     if os_keyring:
@@ -124,19 +128,19 @@ def storage_of(*, passphrase: bool, os_keyring: bool) -> Storage:
 
 
 def _backup_of(*, os_keyring: bool) -> str:
-    lost = "without the key, what it sealed stays closed"
+    lost = "without the key its files cannot be opened"
     if not os_keyring:
-        return f"a backup of the folder: {lost}"
+        return f"a backup of the directory: {lost}"
     from pickleseal.keys.store.providers.os_keyring import store_name  # noqa: PLC0415 - rare
 
     return f"a backup of your system's keyring ({store_name()}): {lost}"
 
 
 def limits_of(entry: Entry) -> list[str]:
-    """Give the limits of a key in words."""
+    """Return the limits of a key in words."""
     limits = []
     if entry.contexts is not None:
-        limits.append(f"for {', '.join(entry.contexts)} alone")
+        limits.append(f"only for {', '.join(entry.contexts)}")
     if entry.sign_until is not None:
         over = " (over)" if entry.sign_until <= time.time() else ""
         limits.append(f"seals until {day(entry.sign_until)}{over}")
@@ -144,14 +148,14 @@ def limits_of(entry: Entry) -> list[str]:
 
 
 def day(seconds: int | None) -> str:
-    """Give the day, in UTC, of a time that a ring names."""
+    """Return the day in UTC of a time in Unix seconds."""
     if seconds is None:
         return "unknown"
     return time_text(seconds, "%Y-%m-%d")
 
 
 def plain(made: Made) -> dict[str, object]:
-    """Give a new key as it stands in JSON."""
+    """Return a new key for JSON."""
     return {
         "id": made.entry.id,
         "suite": made.entry.suite.value,
@@ -161,5 +165,5 @@ def plain(made: Made) -> dict[str, object]:
 
 
 def named(keyring: str | None, directory: Path) -> str:
-    """Give the option that names a ring again, if one was named."""
+    """Return the option that names the ring, if it was given."""
     return "" if keyring is None else f" --keyring {quoted(directory)}"

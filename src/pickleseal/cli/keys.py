@@ -1,4 +1,4 @@
-"""`pickleseal keys`: the life of the keys of a ring. Nothing here prints a secret."""
+"""`pickleseal keys`: manage the keys of a ring. No command here prints a secret."""
 
 import time
 from typing import Any
@@ -46,24 +46,23 @@ _STYLES = {State.ACTIVE: "green", State.RETIRED: "yellow", State.REVOKED: "red"}
         "protect": (
             "custody",
             "protect",
-            "Put keys behind a passphrase, all of them or those that are named.",
+            "Encrypt keys with a passphrase: all of them, or the named ones.",
         ),
-        "unprotect": ("custody", "unprotect", "Keep keys plainly in their files again."),
+        "unprotect": ("custody", "unprotect", "Store keys unencrypted in their files again."),
         "export": (
             "custody",
             "export",
             "Export keys, one line each: the primary, or the named ones.",
         ),
-        "import": ("custody", "import_", "Take keys into a ring, all of those given or none."),
+        "import": ("custody", "import_", "Import keys into a ring, all or none."),
         "doctor": ("doctor", "doctor", "Check a keyring."),
     },
 )
 def keys() -> None:
-    """Look after the keys of a keyring.
+    """Manage the keys of a keyring.
 
-    An active key opens files, and the primary seals them; a retired one opens what it
-    sealed before; a revoked one does neither. A KEY_ID may be cut short, as long as it names
-    one key.
+    The primary key seals files. Active and retired keys open files; revoked keys do neither. A
+    KEY_ID may be shortened as long as it names one key.
     """
 
 
@@ -106,7 +105,7 @@ def list_keys(*, keyring: str | None, as_json: bool) -> int:
 @common
 @guarded
 def show(key_id: str | None, *, keyring: str | None, as_json: bool) -> int:
-    """Show one key: the one whose id begins with KEY_ID, or else the primary.
+    """Show one key: the one whose id begins with KEY_ID, or the primary.
 
     \b
     Examples:
@@ -139,11 +138,9 @@ def show(key_id: str | None, *, keyring: str | None, as_json: bool) -> int:
 
 
 @keys.command()
+@click.option("--suite", type=click.Choice(list(SUITES)), help="Default: as the old primary.")
 @click.option(
-    "--suite", type=click.Choice(list(SUITES)), help="Default: as the key that it follows."
-)
-@click.option(
-    "--sign-until", type=Day(), metavar="DAY", help="Let the new key seal until this day (UTC)."
+    "--sign-until", type=Day(), metavar="DAY", help="The new key seals before this day (UTC)."
 )
 @note
 @changing
@@ -151,11 +148,11 @@ def show(key_id: str | None, *, keyring: str | None, as_json: bool) -> int:
 def rotate(
     suite: str | None, note: str, *, sign_until: int | None, keyring: str | None, as_json: bool
 ) -> int:
-    """Make a new primary key, and retire the one before it.
+    """Make a new primary key, and retire the old one.
 
-    What the old key sealed still opens, and what is sealed from now on carries the new one.
-    The new key is kept in the same way as the old one, and stands for the same contexts. To
-    move old files over, run `pickleseal reseal`.
+    Files that the old key sealed still open; new files are sealed with the new key. The new key is
+    stored in the same way as the old one, and is bound to the same contexts. To move old files to
+    the new key, run `pickleseal reseal`.
 
     \b
     Examples:
@@ -177,17 +174,17 @@ def rotate(
     if as_json:
         print_json({**plain(made), "keyring": str(directory)})
         return FINE
-    before = [("before", f"{old}, retired: it opens only")] if old is not None else []
+    before = [("before", f"{old}, retired: opens only")] if old is not None else []
     all_revoked = all(entry.state is State.REVOKED for entry in files.roster.entries.values())
     only = " --only-digests INVENTORY" if all_revoked else ""
     moved = "what it lists" if all_revoked else "old files"
     print_rows(
         [
             ("key", made.entry.id),
-            ("role", "primary: it seals and opens"),
+            ("role", "primary: seals and opens"),
             *before,
             ("file", str(made.path)),
-            ("keep", "a new backup of the folder"),
+            ("keep", "a new backup of the directory"),
             (
                 "next",
                 f"pickleseal reseal{named(keyring, directory)}{only} PATH..., to move {moved}",
@@ -203,9 +200,9 @@ def rotate(
 @changing
 @guarded
 def retire(key_id: str, *, keyring: str | None, as_json: bool) -> int:
-    """Let a key open what it sealed, and seal no more.
+    """Retire a key: it opens files and no longer seals.
 
-    The primary is retired by `keys rotate`, which puts a new key in its place.
+    To retire the primary, use `keys rotate`, which replaces it.
 
     \b
     Examples:
@@ -216,22 +213,22 @@ def retire(key_id: str, *, keyring: str | None, as_json: bool) -> int:
 
 @keys.command()
 @click.argument("key_id")
-@click.option("--reason", required=True, metavar="TEXT", help="Why. It is shown in refusals.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why. Errors show it.")
 @changing
 @guarded
 def revoke(key_id: str, *, reason: str, keyring: str | None, as_json: bool) -> int:
-    """Let a key neither seal nor open, for good.
+    """Revoke a key for ever: it neither seals nor opens.
 
-    Do this when somebody may have a copy of it. What it sealed is refused from now on: seal it
-    anew from sources that you trust, or readmit what an inventory from before lists, with
-    `pickleseal reseal --only-digests`. In place of KEY_ID, the whole key line will do.
+    Do this when somebody may have a copy of it. Files that it sealed are refused from now on: make
+    them again from trusted sources, or readmit those that an inventory from before lists, with
+    `pickleseal reseal --only-digests`. KEY_ID may also be the whole key line.
 
     \b
     Examples:
       pickleseal keys revoke 2c0abba4 --reason "laptop stolen"
     """
     if not reason.strip():
-        raise click.UsageError("give a reason: whoever is refused will want to know")
+        raise click.UsageError("give a reason: errors show it")
     now = int(time.time())
     if holds_key_line(key_id):
         key_id = outline(KeyLine(key_id.strip())).id
@@ -245,9 +242,9 @@ def revoke(key_id: str, *, reason: str, keyring: str | None, as_json: bool) -> i
 @changing
 @guarded
 def primary(key_id: str, *, keyring: str | None, as_json: bool) -> int:
-    """Let a key seal from now on; a retired one is active again.
+    """Make a key the primary, which seals. A retired key becomes active.
 
-    The key that was primary before stays active: it opens.
+    The old primary stays active: it opens files.
 
     \b
     Examples:
@@ -273,16 +270,16 @@ def annotate(key_id: str, text: str, *, keyring: str | None, as_json: bool) -> i
 
 @keys.command()
 @click.argument("key_id")
-@click.option("--sign-until", type=Day(), metavar="DAY", help="Let it seal until this day (UTC).")
-@click.option("--sign-for-ever", is_flag=True, help="Let it seal without such a day.")
+@click.option("--sign-until", type=Day(), metavar="DAY", help="It seals before this day (UTC).")
+@click.option("--sign-for-ever", is_flag=True, help="It seals without such a limit.")
 @click.option(
     "--context",
     "contexts",
     multiple=True,
     metavar="TEXT",
-    help="Bind it to these contexts and no others. May be given several times.",
+    help="Bind it to these contexts only. May be given several times.",
 )
-@click.option("--any-context", is_flag=True, help="Bind it to none.")
+@click.option("--any-context", is_flag=True, help="Bind it to no context.")
 @changing
 @guarded
 def limit(
@@ -295,7 +292,7 @@ def limit(
     keyring: str | None,
     as_json: bool,
 ) -> int:
-    """Change until when a key seals, and for which contexts it stands.
+    """Change until when a key seals, and the contexts it is bound to.
 
     \b
     Examples:
@@ -303,9 +300,9 @@ def limit(
       pickleseal keys limit 2c0abba4 --context fraud/v3 --context "spam/*"
     """
     if (sign_until is not None and sign_for_ever) or (contexts and any_context):
-        raise click.UsageError("a limit cannot be set and lifted at once")
+        raise click.UsageError("a limit cannot be set and removed at once")
     if not (sign_until is not None or sign_for_ever or contexts or any_context):
-        raise click.UsageError("say which limit to change")
+        raise click.UsageError("name a limit to change")
 
     def rule(roster: Roster, found: str) -> Roster:
         old = roster.entries[found]
@@ -319,7 +316,7 @@ def limit(
 
 
 def _change(keyring: str | None, key_id: str, rule: Any, *, as_json: bool) -> int:  # noqa: ANN401
-    """Apply one of Roster's changes to the key that an id names, and show it."""
+    """Apply a change of `Roster` to the key that an id names, and show it."""
     directory = keyring_directory(keyring)
     changed: list[str] = []
 
@@ -348,7 +345,7 @@ def _state(ring: Keyring, entry: Entry) -> str:
 
 
 def _remarks(entry: Entry) -> list[str]:
-    """Give what is worth saying of a key beside its state."""
+    """Return remarks on a key: its note, limits, and reason of revocation."""
     remarks = []
     if entry.note:
         remarks.append(entry.note)
@@ -359,7 +356,7 @@ def _remarks(entry: Entry) -> list[str]:
 
 
 def _kept(ring: Keyring, entry: Entry) -> str | None:
-    """Return how a key of a ring in a directory is kept."""
+    """Return how a key of a ring in a directory is stored."""
     found = ring.outlines.get(entry.id)
     return None if found is None else kept_as(found)
 

@@ -178,7 +178,8 @@ class Keyring:
         entry = self.entries[self.primary]
         if entry.sign_until is not None and now >= entry.sign_until:
             raise KeyringError(
-                f"key {entry.id}, the primary of {self.name}, no longer seals: make a new one with pickleseal keys rotate{self._option}"
+                f"key {entry.id}, the primary of {self.name}, no longer seals: make a new one with"
+                f" pickleseal keys rotate{self._option}"
             )
         return entry
 

@@ -1,7 +1,7 @@
 """Key lines encrypted with a passphrase: Scrypt derives the key, AES-256-GCM encrypts the secret.
 
-See "Behind a passphrase" in docs/reference/keys.md. The line without its box is the associated data,
-so that suite, id and cost cannot be exchanged.
+See "Behind a passphrase" in docs/reference/keys.md. The line without its box is the associated
+data, so that suite, id and cost cannot be exchanged.
 """
 
 import os

@@ -1,1 +1,1 @@
-"""Where keys are kept: keyring directories, who may reach them, and which one is used."""
+"""Where keys are kept: keyring directories, their permissions, and which one is used."""

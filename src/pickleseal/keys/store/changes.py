@@ -1,7 +1,7 @@
-"""The life of keys in a ring's directory: made, rotated, retired, revoked, protected, handed over.
+"""Changes of the keys in a ring's directory: create, rotate, import, export, protect.
 
-Each change is one step under the ring's lock: the key files first, then keyring.json, which
-makes it count. A process that dies in between leaves the ring as it was.
+Each change is made under the ring's lock: first the key files, then keyring.json, which puts it
+into effect. A process that is killed in between leaves the ring as it was.
 """
 
 import os
@@ -54,21 +54,21 @@ from pickleseal.keys.suite import Suite
 
 
 class Limits(NamedTuple):
-    """What a key may be used for: until when it seals (Unix seconds), for which contexts."""
+    """Limits of a key: until when it seals (Unix seconds), and its contexts."""
 
     sign_until: int | None = None
     contexts: tuple[str, ...] | None = None
 
 
 class Storage(NamedTuple):
-    """How a new secret is kept: plain in its file, behind a passphrase, or in the OS keyring."""
+    """How a secret is stored: plain in its file, encrypted, or in the OS keyring."""
 
     passphrase: Passphrase | None = None
     os_service: str | None = None
 
 
 class Made(NamedTuple):
-    """A key that came into a ring: its entry, its file, and whether it is the primary."""
+    """A key that was added to a ring: its entry, its file, and whether it is the primary."""
 
     entry: Entry
     path: Path
@@ -90,11 +90,10 @@ def create_key(
     only_first: bool = False,
     files: RingFiles | None = None,
 ) -> Made:
-    """Make a new key in a keyring, and the keyring where there is none.
+    """Make a new key in a ring, and the ring if there is none.
 
-    The first key of a ring is its primary. `note` is free text for people, `now` the time in Unix
-    seconds. `only_first`: refuse a ring that has a primary. Raises KeyringError, or OSError where a
-    file cannot be written.
+    The first key of a ring is its primary. `now`: the time in Unix seconds. `only_first`: refuse a
+    ring that has a primary. Raise KeyringError, or OSError if a file cannot be written.
     """
     with changing(directory, create=True, files=files) as change:
         if only_first:
@@ -105,13 +104,13 @@ def create_key(
 
 
 def check_no_primary(directory: Path, roster: Roster) -> None:
-    """Raise KeyringError if a ring has a key that seals: one who makes a key may not know."""
+    """Raise KeyringError if a ring has a primary, which whoever makes a key may not know."""
     if roster.primary is not None:
         option = f"--keyring {quoted(directory)}"
         raise KeyringError(
-            f"{shown(str(directory))} has a key that seals, {roster.primary}: no other one was"
-            f" made. To put a new one in its place, run `pickleseal keys rotate {option}`. To add"
-            f" one that only opens, run `pickleseal keygen --add {option}`"
+            f"{shown(str(directory))} has a primary key, {roster.primary}: no other one was"
+            f" made. To replace it, run `pickleseal keys rotate {option}`. To add one that only"
+            f" opens, run `pickleseal keygen --add {option}`"
         )
 
 
@@ -125,10 +124,10 @@ def rotate(
     storage: Storage = PLAIN,
     files: RingFiles | None = None,
 ) -> Made:
-    """Make a new key the primary, and retire the one before it.
+    """Make a new key the primary, and retire the old one.
 
-    The new key stands for the same contexts, and is of the same suite unless `suite` is given. In
-    a ring whose primary was revoked it follows that one.
+    The new key has the contexts of the old one, or of the revoked one if there is no primary, and
+    its suite unless `suite` is given.
     """
     with changing(directory, files=files) as change:
         old = change.roster.predecessor()
@@ -146,7 +145,7 @@ def rotate(
 
 
 class Imported(NamedTuple):
-    """What came of an import: the keys that came in, and the ids of those that were there."""
+    """The keys that were added by an import, and the ids of those that were there before."""
 
     made: list[Made]
     known: list[str]
@@ -162,15 +161,15 @@ def import_keys(
     retired: bool = False,
     limits: Limits = UNLIMITED,
 ) -> Imported:
-    """Take key lines into a ring, all or none, and make the ring where there is none.
+    """Add keys to a ring, all or none, and make the ring if there is none.
 
-    The first one seals if `make_primary`, or if the ring has no primary; `retired` lets
-    them open only. A key that the ring has already stays as it is. Raises KeyringError for a line
-    that is none, and for a key that is revoked here.
+    The first one becomes the primary with `make_primary`, or if the ring has none; `retired` keys
+    open only. A key that the ring already has stays as it is. Raise KeyringError for an invalid
+    line, and for a key that is revoked here.
     """
     opener = Opener()
     for line in lines:
-        opener.key(line)  # raises for what is no whole key line
+        opener.key(line)  # raises for an invalid line
     with changing(directory, create=True) as change:
         roster = change.roster
         fresh: dict[str, KeyLine] = {}
@@ -203,21 +202,21 @@ def import_keys(
 
 
 def command_line(argv: Sequence[str]) -> KeyLine:
-    """Make the line of a key that a command prints; it is run once, to learn the id."""
+    """Return the line of a key that a command prints. It is run once, to learn the id."""
     place = command.place_of(argv)
     key = command.connect(place, "")
     return reference_line(key.suite, Reference(command.NAME, place, id_mac(key.suite, key)))
 
 
 def kms_line(arn: str, suite: Suite) -> KeyLine:
-    """Make the line of an HMAC key in AWS KMS; GenerateMac is called once, to learn the id."""
+    """Return the line of an HMAC key in AWS KMS, after one call of GenerateMac for its id."""
     return reference_line(
         suite, Reference(aws_kms.NAME, arn, id_mac(suite, aws_kms.connect(arn, "")))
     )
 
 
 def change_roster(directory: Path, rule: Callable[[Roster], Roster]) -> Roster:
-    """Apply one of `Roster`'s changes to a ring, and give the new roster."""
+    """Apply one of the changes of `Roster` to a ring; return the new roster."""
     with changing(directory) as change:
         change.save(rule(change.roster))
         return change.roster
@@ -229,15 +228,14 @@ def protect(
     opener: Opener,
     choose: Callable[[], Storage] | None,
 ) -> list[str]:
-    """Keep keys of a ring in another way. Gives the ids of those changed.
+    """Store keys of a ring in another way; return the ids of the changed ones.
 
-    `choose` says in which, and is asked when all keys are at hand; None: plainly in their files.
-    A key that is plain already stays as it is where plain is asked for. Each key file is
-    replaced as a whole, by one that was seen to open. Raises KeyringError for a key that
-    cannot leave where it is held, and where all was done but a secret stays in the OS keyring.
+    `choose` returns the way, and is called once all secrets are known; None: plain in their files.
+    Each key file is replaced by one that was checked to open. Raise KeyringError for a key that
+    cannot leave its provider, and if all was done but a secret stays in the OS keyring.
     """
     ids = [key_id for key_id in key_ids if _must_change(files, key_id, plain=choose is None)]
-    # Asked for before the lock is taken: others need not wait for a person's answer.
+    # Before the lock is taken: others need not wait for a person's answer.
     known: list[Passphrase] = []
     plain = {}
     for key_id in ids:
@@ -257,7 +255,7 @@ def protect(
                 change.replace_key(kept)
             except BaseException:
                 with suppress(KeyringError):
-                    # Only if the file did not come to refer to what would be forgotten.
+                    # Not if the new file, which refers to the secret, is in place.
                     if read_line(change.folder, outline(old).id).reveal() == old.reveal():
                         _forget(kept, old)
                 raise
@@ -267,27 +265,27 @@ def protect(
                 left.append(f"{outline(old).id} ({error})")
     if left:
         raise KeyringError(
-            f"{len(ids)} keys were changed, but the secrets of these stay in the keyring of this"
-            f" system, from where you may delete them: {', '.join(left)}"
+            f"{len(ids)} keys were changed, but the secrets of these are still in the keyring of"
+            f" this system, where you may delete them: {', '.join(left)}"
         )
     return ids
 
 
 def _must_change(files: RingFiles, key_id: str, *, plain: bool) -> bool:
-    """Tell whether a key is kept otherwise than it is to be; raise where that would not do."""
+    """Return whether a key must be stored anew; raise KeyringError if it cannot be."""
     found = outline(files.line(key_id))
     if found.form is Form.PLAIN and plain:
         return False
     if found.form is Form.EXTERNAL and providers.runs_a_command(found):
         raise KeyringError(
-            f"key {key_id} is held by a command, and a copy of it here would be another place to"
-            " lose it from: leave it out, or take it in from its line with pickleseal keys import"
+            f"key {key_id} is held by a command, and is not copied into a file: leave it out, or"
+            " import its plain line with pickleseal keys import"
         )
     path = key_path(files.folder, key_id)
     if not is_alone(path):
         raise KeyringError(
-            f"the key file {shown(str(path))} is a link, or has a second name: what that leads to"
-            " would keep the secret as it is. Put the file itself there first"
+            f"the key file {shown(str(path))} is a link or has a second name, and the secret would"
+            " stay there as it is: replace it with the file itself first"
         )
     return True
 
@@ -295,11 +293,11 @@ def _must_change(files: RingFiles, key_id: str, *, plain: bool) -> bool:
 def export_lines(
     files: RingFiles, key_ids: Iterable[str], opener: Opener, *, plain: bool
 ) -> list[KeyLine]:
-    """Give the lines of keys, as they are kept or, with `plain`, with the secret in them."""
+    """Return the lines of keys as they are stored or, with `plain`, with the secret."""
     lines = []
     for key_id in key_ids:
         if files.roster.entries[key_id].state is State.REVOKED:
-            raise KeyringError(f"key {key_id} is revoked: it is not handed to anybody")
+            raise KeyringError(f"key {key_id} is revoked, and is not exported")
         files.key(key_id, opener)  # raises for a damaged line, which is not exported
         line = files.line(key_id)
         lines.append(opener.plain(line) if plain else line)
@@ -317,10 +315,10 @@ def kept_as(found: Outline) -> str:
 
 
 def like_primary(files: RingFiles, opener: Opener) -> Storage:
-    """Give the way in which a ring's primary is kept, for the key that follows it.
+    """Return how a ring's primary is stored, for the key that replaces it.
 
-    A passphrase is asked for. Raises KeyringError where the primary is held by something that
-    pickleseal cannot put a new key into.
+    Asks for the passphrase. Raise KeyringError if the primary is held by a provider in which
+    pickleseal cannot store a new key.
     """
     old = files.roster.predecessor()
     if old is None:
@@ -336,7 +334,7 @@ def like_primary(files: RingFiles, opener: Opener) -> Storage:
     if service is None:
         raise KeyringError(
             f"key {old.id} is held by {providers.reference_of(found).provider}: make the new key"
-            " there, take it in with pickleseal keys import --primary, and retire the old one"
+            " there, import it with pickleseal keys import --primary, and retire the old one"
         )
     return Storage(os_service=service)
 
@@ -344,7 +342,7 @@ def like_primary(files: RingFiles, opener: Opener) -> Storage:
 def _enter(
     change: Change, directory: Path, line: KeyLine, storage: Storage, roster: Roster
 ) -> Made:
-    """Write the file of a new key, and then the roster that lists it."""
+    """Write the file of a new key, then the roster that lists it."""
     kept = _kept(line, storage, b"" if storage.passphrase is None else _ring_salt(change))
     try:
         path = change.add_key(kept)
@@ -359,7 +357,7 @@ def _enter(
 
 
 def _kept(plain: KeyLine, storage: Storage, salt: bytes) -> KeyLine:
-    """Give the line that stands in a key's file for a way of keeping it, and read it back."""
+    """Return the line for a key's file, after checking that it opens."""
     if storage.passphrase is not None:
         wrapped = wrap(plain, storage.passphrase, salt=salt)
         Key.parse(unwrap(wrapped, storage.passphrase))
@@ -374,7 +372,7 @@ def _kept(plain: KeyLine, storage: Storage, salt: bytes) -> KeyLine:
 
 
 def _forget(old: KeyLine, new: KeyLine) -> None:
-    """Take a secret out of the OS keyring that is kept elsewhere now."""
+    """Delete a secret from the OS keyring if it is no longer stored there."""
     before = _in_os_keyring(old)
     if before is not None and before != _in_os_keyring(new):
         os_keyring.forget(before, outline(old).id)
@@ -389,11 +387,12 @@ def _in_os_keyring(line: KeyLine) -> str | None:
 
 
 def _ring_salt(change: Change) -> bytes:
-    """Give the salt that the ring's other keys behind passphrases have, or a new one.
+    """Return the salt of the ring's other encrypted keys, or a new one.
 
-    With one salt, one derivation opens all that one passphrase protects.
+    With one salt, one derivation opens all keys of one passphrase.
     """
-    for key_id in () if change.files is None else change.files.roster.entries:
-        with suppress(KeyringError):
-            return salt_of(change.files.line(key_id))
+    if change.files is not None:
+        for key_id in change.files.roster.entries:
+            with suppress(KeyringError):
+                return salt_of(change.files.line(key_id))
     return os.urandom(SALT_SIZE)

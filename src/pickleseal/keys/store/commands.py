@@ -1,7 +1,7 @@
-"""Running a program that prints a secret: a password manager, a fetcher of secrets.
+"""Running a program that prints a secret, such as a password manager.
 
-No shell, an absolute path that nobody else can change, no input, a short answer in a short
-time. What it prints goes into a type that does not show it.
+No shell, no input, an absolute path that nobody else can change, limits of size and time. The
+output goes into a type whose `repr` does not show it.
 """
 
 import os
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import subprocess
 
 TIME_LIMIT = 60
-"""Seconds that a program may take: it may have to ask a person."""
+"""Seconds that a program may take. It may have to ask a person."""
 MAX_OUTPUT = 2048
 _MAX_MESSAGE = 300
 
@@ -29,15 +29,15 @@ _Secret = TypeVar("_Secret")
 def secret_from(
     argv: Sequence[str], into: Callable[[str], _Secret], *, quote: bool = True
 ) -> _Secret:
-    """Run a program and give the line that it prints, as `into` wraps it.
+    """Run a program; return the line that it prints, wrapped by `into`.
 
-    `argv`: its absolute path and its arguments. `quote`: tell what it complains of, unless a key
-    line is in it. Raises KeyringError where it cannot be run,
-    fails, prints nothing, too much or several lines, or takes longer than a minute;
-    KeyPermissionError where others can change it.
+    `argv`: its absolute path and its arguments. `quote`: quote its standard error in messages,
+    unless a key line is in it. Raise KeyringError if it cannot be run, fails, prints nothing, too
+    much or several lines, or takes longer than a minute; KeyPermissionError if others can change
+    it.
     """
     if not argv or not os.path.isabs(argv[0]):
-        raise KeyringError("a command that gives a secret must begin with an absolute path")
+        raise KeyringError("a command that prints a secret must begin with an absolute path")
     name = shown(argv[0])
     if any("\0" in part for part in argv):
         raise KeyringError(f"the command {name} cannot be run: it has a null character in it")
@@ -48,7 +48,9 @@ def secret_from(
     except OSError as error:
         raise KeyringError(f"the command {name} cannot be run: {error.strerror}") from None
     except UnicodeEncodeError:
-        raise KeyringError(f"the command {name} cannot be run: it is no text of files") from None
+        raise KeyringError(
+            f"the command {name} cannot be run: an argument is not valid text"
+        ) from None
     if isinstance(outcome, _Failure):
         raise KeyringError(f"the command {name} {outcome.text}")
     return outcome
@@ -60,7 +62,7 @@ class _Failure:
 
 
 class _Output(threading.Thread):
-    """Keeps the first bytes that come out of a pipe; what follows is read and dropped, or left."""
+    """Reads a pipe up to a limit; with `drain` the rest is read and dropped."""
 
     def __init__(self, pipe: IO[bytes] | None, limit: int, *, drain: bool) -> None:
         super().__init__(daemon=True)
@@ -71,7 +73,7 @@ class _Output(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        # It alone closes its pipe, which a program that got away may hold open after the rest.
+        # Only this thread closes its pipe: a child of the program may hold it open for long.
         if self._pipe is not None:
             with self._pipe as pipe, suppress(OSError):
                 self.kept = pipe.read(self._limit)
@@ -87,7 +89,7 @@ def _run(
 
     process = subprocess.Popen(  # noqa: S603 - the user's own command, without a shell
         argv,
-        executable=program,  # the file that was looked at, wherever a link leads by now
+        executable=program,  # the file that was checked, wherever a link leads by now
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -100,7 +102,7 @@ def _run(
         if not answer.is_alive() and len(answer.kept) <= MAX_OUTPUT:
             process.wait(TIME_LIMIT)
     except subprocess.TimeoutExpired:
-        pass  # it closed its output and went on
+        pass  # it closed its output and is still running
     finally:
         ended = process.returncode is not None
         if not ended:
@@ -110,7 +112,7 @@ def _run(
     if not ended:
         return _Failure(f"gave no answer in {TIME_LIMIT} s")
     if process.returncode:
-        complaint.join(1)  # no longer: what it left running may hold this pipe open
+        complaint.join(1)  # no longer: a child of it may hold this pipe open
         reason = f": {_reason(complaint)}" if quote else ""
         return _Failure(f"failed (exit code {process.returncode}){reason}")
     text = answer.kept.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
@@ -124,11 +126,11 @@ def _run(
 def _reason(complaint: _Output) -> str:
     text = complaint.kept.decode("utf-8", "replace").strip()
     # A script that prints what it does (sh -x) prints the key too.
-    return "what it says has a key line in it" if KEY_PREFIX in text else shown(text)
+    return "its message contains a key line" if KEY_PREFIX in text else shown(text)
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """End a program and all that it started."""
+    """Kill a program and its children."""
     with suppress(OSError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""A keyring's directory: `keyring.json`, which lists the keys, and one file for each key.
+"""A keyring's directory: `keyring.json`, which lists the keys, and a file for each key.
 
-docs/reference/keys.md, "Keyring directory", is the rule. Changes are made under a lock and
-take effect when keyring.json is replaced; a key file that it does not list is nothing.
+See "Keyring directory" in docs/reference/keys.md. Changes are made under a lock, and take effect
+when keyring.json is replaced; a key file that it does not list is ignored.
 """
 
 import os
@@ -30,7 +30,7 @@ KEY_SUFFIX = ".key"
 LOCK = "keyring.lock"
 
 _MAX_INDEX = 1 << 20
-_GITIGNORE = "# Keys are secrets: nothing here is for git.\n*\n!.gitignore\n!README.md\n"
+_GITIGNORE = "# Keys are secrets: keep them out of git.\n*\n!.gitignore\n!README.md\n"
 
 
 def open_keyring(
@@ -42,24 +42,55 @@ def open_keyring(
 ) -> Keyring:
     """Read the keyring in a directory, after checking that nobody else can change it.
 
-    `directory`: its path (`~` is your home). `group_read`: take key files that their group may
-    read (mode 0640 or 0440), as a Kubernetes secret with fsGroup has them; default: whether
-    PICKLESEAL_GROUP_READ is 1. `min_epoch`: refuse a keyring.json that was changed fewer times
-    than this, such as one put back from a backup; default: PICKLESEAL_MIN_EPOCH, or 0.
-    `passphrase`: a function that gives the passphrase of keys behind one, called when such a key
-    is first used; default: the environment, or a question on the terminal.
+    Parameters
+    ----------
+    directory : str or os.PathLike
+        Its path. `~` is the home directory.
+    group_read : bool, optional
+        Whether to accept key files that their group may read (mode 0640 or 0440), as a Kubernetes
+        secret with fsGroup has them. Default: whether PICKLESEAL_GROUP_READ is 1.
+    min_epoch : int, optional
+        Refuse a keyring.json with fewer changes than this, such as one restored from a backup.
+        Default: PICKLESEAL_MIN_EPOCH, or 0.
+    passphrase : callable, optional
+        A function that returns the passphrase of encrypted keys, called when such a key is first
+        used. Default: the environment, or a question on the terminal.
 
-    Returns a Keyring of the keys that its keyring.json lists. Raises KeyringError where there
-    is no keyring or it is damaged or too old, KeyPermissionError where others can reach it.
+    Returns
+    -------
+    Keyring
+        The keys that keyring.json lists.
+
+    Raises
+    ------
+    KeyringError
+        If there is no keyring, or if it is damaged or too old.
+    KeyPermissionError
+        If others can read or change its files.
+
+    Notes
+    -----
+    See "Keyring directory" and "Permissions" in docs/reference/keys.md. A `Keyring` object does not
+    follow later changes; a path given as `keyring=` does.
+
+    Examples
+    --------
+    >>> import subprocess, sys, tempfile
+    >>> from pickleseal import open_keyring
+    >>> folder = tempfile.mkdtemp()
+    >>> command = [sys.executable, "-m", "pickleseal", "keygen", "--keyring", folder]
+    >>> _ = subprocess.run(command, capture_output=True, check=True)
+    >>> len(open_keyring(folder).entries)
+    1
     """
     if passphrase is not None and not callable(passphrase):
-        raise TypeError("passphrase= takes a function that gives it, not the passphrase itself")
+        raise TypeError("passphrase= takes a function that returns it, not the passphrase itself")
     folder = Path(checked_path(directory, "open_keyring takes the path of a directory"))
     return read_keyring(folder, Opener(passphrase), group_read=group_read, min_epoch=min_epoch)
 
 
 def checked_path(given: str | os.PathLike[str], takes: str) -> str:
-    """Give the path of a ring that a caller named; `takes` says what else could stand there."""
+    """Return the path of a ring that a caller gave; `takes` begins the message of a TypeError."""
     path = os.fspath(given) if isinstance(given, os.PathLike) else given
     if not isinstance(path, str):
         raise TypeError(f"{takes}, not {type(given).__name__}")
@@ -68,7 +99,7 @@ def checked_path(given: str | os.PathLike[str], takes: str) -> str:
     check_path(path)
     expanded = os.path.expanduser(path)
     if expanded.startswith("~"):
-        # It would be a folder of that name in the current directory.
+        # It would be a folder with that name in the current directory.
         raise KeyringError(
             f"no home directory is known for {shown(path)}: name the keyring by an absolute path"
         )
@@ -148,10 +179,7 @@ def read_keyring(
     min_epoch: int | None = None,
     to_open: bool = False,
 ) -> Keyring:
-    """Read a keyring with an opener that may have opened keys of it before.
-
-    `to_open`: it is to open what is sealed; an error then tells how to bring the key.
-    """
+    """Read a keyring with an opener that may have opened keys of it before."""
     files = RingFiles(folder, group_read=group_read, min_epoch=min_epoch, to_open=to_open)
     keys = []
     outlines = {}
@@ -170,14 +198,12 @@ def read_keyring(
 
 
 def revoked_keys(ring: Keyring) -> list[Key]:
-    """Open the revoked keys of a ring whose files are still there, for `resealing` alone.
+    """Return the revoked keys of a ring whose files still exist, for `reseal` alone.
 
-    Raises KeyringError for a ring that does not come from a directory.
+    Raise KeyringError for a ring without a directory.
     """
     if ring.directory is None:
-        raise KeyringError(
-            "the keys that are revoked lie in a keyring's directory: name it with --keyring"
-        )
+        raise KeyringError("revoked keys are only in a keyring's directory: name it with --keyring")
     files = RingFiles(Path(ring.directory), min_epoch=0)  # the ring was checked when it was opened
     opener = Opener()
     return [
@@ -191,20 +217,20 @@ def _check_epoch(epoch: int, name: str, min_epoch: int | None) -> None:
     least = variables.min_epoch() if min_epoch is None else min_epoch
     if least is not None and epoch < least:
         raise KeyringError(
-            f"{name} has epoch {epoch}, and at least {least} is asked for: an older keyring.json"
-            " was put back, which may list a revoked key as good. Put the newest one back"
+            f"{name} has epoch {epoch}, but at least {least} is required: an older keyring.json"
+            " was restored, which may list a revoked key as good. Restore the newest one"
         )
 
 
 def read_line(folder: Path, key_id: str, *, group_read: bool | None = None) -> KeyLine:
-    """Give the line in the key file of an id, after checking who else can reach it."""
+    """Return the line in the file of a key, after checking its permissions."""
     may_group = variables.group_read() if group_read is None else group_read
     try:
         return _read_line(key_path(folder, key_id), group_read=may_group)
     except FileNotFoundError:
         raise KeyringError(
-            f"the key file {_name(folder, key_id)} is missing, and keyring.json lists it: if it was"
-            " not copied with the others, copy it, or put it back from a backup. If it is lost:"
+            f"the key file {_name(folder, key_id)} is missing, and keyring.json lists it: copy it"
+            " from where the ring was copied from, or from a backup. If it is lost:"
             f" pickleseal keys revoke {key_id} --reason lost"
             f" --keyring {permissions.quoted(folder)}"
         ) from None
@@ -215,18 +241,18 @@ def read_line(folder: Path, key_id: str, *, group_read: bool | None = None) -> K
 
 
 def key_path(folder: Path, key_id: str) -> Path:
-    """Give the path of the key file of an id."""
+    """Return the path of the file of a key."""
     return folder / f"{key_id}{KEY_SUFFIX}"
 
 
 def is_alone(path: Path) -> bool:
-    """Tell whether a file has no other name and is no link: replacing it replaces all of it."""
+    """Return whether a path is a regular file with one name: replacing it leaves no copy."""
     status = os.lstat(path)
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
 def read_roster(folder: Path, *, to_open: bool = False) -> Roster:
-    """Read a keyring.json. Raises KeyringError where there is none or it is damaged."""
+    """Read a keyring.json; raise KeyringError if it is missing or damaged."""
     path = folder / INDEX
     try:
         data = permissions.read_guarded(path, secret=False, group_read=True, limit=_MAX_INDEX)
@@ -240,17 +266,17 @@ def read_roster(folder: Path, *, to_open: bool = False) -> Roster:
         return Roster.decode(data)
     except ValueError as error:
         raise KeyringError(
-            f"{shown(str(path))} is damaged ({error}): put it back from a backup"
+            f"{shown(str(path))} is damaged ({error}): restore it from a backup"
         ) from None
 
 
 def no_ring(folder: Path, *, to_open: bool = False) -> KeyringError:
-    """Return the error that there is no keyring in a directory."""
+    """Return the error for a directory without a keyring."""
     option = f" --keyring {permissions.quoted(folder)}"
     way = (
         way_to_bring("--all", option)
         if to_open
-        else f"make one with pickleseal keygen{option}, or bring keys that you have elsewhere with"
+        else f"make one with pickleseal keygen{option}, or import existing keys with"
         f" pickleseal keys import key.txt{option}"
     )
     return KeyringError(f"there is no keyring in {shown(str(folder))}: {way}")
@@ -264,14 +290,14 @@ def _has_key_files(folder: Path) -> bool:
 
 def _lost_index(folder: Path) -> KeyringError:
     return KeyringError(
-        f"{shown(str(folder / INDEX))} is missing, and key files lie beside it: put the newest"
-        " backup of it back. If there is none, move the key files elsewhere, make a new ring, and"
-        " take them in with pickleseal keys import --retired"
+        f"{shown(str(folder / INDEX))} is missing, but there are key files: restore the newest"
+        " backup of it. If there is none, move the key files elsewhere, make a new ring, and import"
+        " them with pickleseal keys import --retired"
     )
 
 
 class Change:
-    """A ring's directory while this process alone may change it."""
+    """A ring's directory while this process holds its lock."""
 
     def __init__(self, folder: Path, files: RingFiles | None) -> None:
         self.folder = folder
@@ -305,38 +331,38 @@ class Change:
         return path
 
     def replace_key(self, line: KeyLine) -> None:
-        """Write another line of the same key in the place of its file."""
+        """Replace the file of a key with another line of the same key."""
         path = key_path(self.folder, outline(line).id)
         write_private(str(path), lambda: line.reveal() + "\n")
 
     def save(self, roster: Roster) -> None:
-        """Let a new roster take effect, as a whole or not at all.
+        """Replace keyring.json.
 
-        Raises KeyringError for one that could not be read again, and where the one that it
-        follows is not that which is there: somebody may have removed the lock.
+        Raise KeyringError for a roster that could not be read again, or if keyring.json changed
+        meanwhile although the lock is held: somebody may have removed the lock.
         """
         text = roster.encode()
         if len(text) > _MAX_INDEX:
-            raise KeyringError("a keyring.json has no room for as many keys and notes")
+            raise KeyringError("there are too many keys and notes for a keyring.json")
         if Roster.decode(text.encode()) != roster:
-            raise KeyringError("a keyring.json cannot say what was to be changed")
+            raise KeyringError("a keyring.json cannot hold this change")
         path = self.folder / INDEX
         if file_stamp(path) != self._stamp:
             raise KeyringError(
-                "the keyring was changed by somebody else meanwhile: nothing was done, try again"
+                "the keyring was changed by another program meanwhile: nothing was done, try again"
             )
         write_private(str(path), lambda: text)
         self.roster, self._stamp = roster, file_stamp(path)
 
     def undo(self) -> None:
-        """Remove the files of new keys, if keyring.json came not so far as to list them."""
+        """Remove the files of new keys that keyring.json does not list."""
         for path in self._added:
             with suppress(OSError):
                 if not self.is_listed(path.stem):
                     path.unlink(missing_ok=True)
 
     def is_listed(self, key_id: str) -> bool:
-        """Tell whether keyring.json, as it stands on the disk, lists a key or cannot be read."""
+        """Return whether keyring.json on the disk lists a key or cannot be read."""
         if not os.path.lexists(self.folder / INDEX):
             return False
         try:
@@ -358,7 +384,7 @@ def changing(
     if create:
         _make_folders(directory)
     elif not directory.is_dir():
-        read_roster(directory)  # which says that there is none
+        read_roster(directory)  # raises
     folder = Path(os.path.realpath(directory))
     permissions.check_folders(folder)
     with locked(folder / LOCK):
@@ -379,10 +405,10 @@ def changing(
 
 
 def _make_folders(directory: Path) -> None:
-    # Nothing is made below a folder that others can change.
+    # No folder is made below one that others can change.
     there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
     permissions.check_folders(Path(os.path.realpath(there)), above=there != directory)
-    # Each one for its owner alone: mkdir(parents=True) would give the upper ones the umask's mode.
+    # Not mkdir(parents=True): the upper folders would get the mode of the umask.
     for folder in (*reversed(directory.parents), directory):
         if not folder.exists():
             with suppress(FileExistsError):
@@ -393,7 +419,7 @@ def _write_gitignore(folder: Path, *, is_new: bool) -> None:
     """Write the .gitignore of a new ring, and that of an old one if it is empty."""
     path = folder / ".gitignore"
     try:
-        # A release before 1.0 could leave it empty when it was killed.
+        # Earlier versions left it empty if they were killed.
         missing = stat.S_ISREG(os.lstat(path).st_mode) and not os.lstat(path).st_size
     except FileNotFoundError:
         missing = is_new
@@ -402,7 +428,7 @@ def _write_gitignore(folder: Path, *, is_new: bool) -> None:
 
 
 def _read_line(path: Path, *, group_read: bool) -> KeyLine:
-    # Nothing but the guarded read raises here: the secret is in no frame that a traceback shows.
+    # Only the read raises here, so that no frame of a traceback holds the secret.
     return KeyLine(
         permissions.read_guarded(
             path, secret=True, group_read=group_read, limit=MAX_LINE + 2

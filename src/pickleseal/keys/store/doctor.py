@@ -1,6 +1,6 @@
-"""What is wrong with a keyring, or will be soon: each finding with its one-line mend.
+"""Find what is wrong with a keyring, or will be soon, each with the command that fixes it.
 
-It opens nothing that a load would refuse, asks for no passphrase, and changes nothing.
+Nothing is opened that a load would refuse, no passphrase is asked for, and nothing is changed.
 """
 
 import os
@@ -27,20 +27,20 @@ from pickleseal.keys.store.permissions import Fault, quoted, removal
 
 DAY = 86_400
 MAX_AGE = 365
-"""Days after which a primary should be followed by a new key."""
+"""Days after which a primary key should be rotated."""
 SOON = 30
-"""Days before the end of a primary's time at which it is told."""
+"""Days before the end of a primary key's sealing time at which it is reported."""
 
 _KEY_FILE = re.compile(r"([0-9a-f]{32})\.key", re.ASCII)
 _ASIDE = ".unlisted"
 _LIKE_A_KEY_FILE = re.compile(
     rf"\.key(?![a-z])(?!.*{re.escape(_ASIDE)}$)", re.ASCII | re.IGNORECASE
 )
-_NEWEST_INDEX = f"put the newest backup of {INDEX} back"
+_NEWEST_INDEX = f"restore the newest backup of {INDEX}"
 
 
 class Finding(NamedTuple):
-    """Something that is wrong: where, what, and the command that mends it."""
+    """Something that is wrong: where, what, and the command that fixes it."""
 
     place: str
     problem: str
@@ -48,10 +48,10 @@ class Finding(NamedTuple):
 
 
 def examine(folder: Path, *, now: int, max_age: int = MAX_AGE) -> list[Finding]:
-    """Give all that is wrong with the keyring in a directory, the gravest first.
+    """Return everything that is wrong with the keyring in a directory, the gravest first.
 
-    `now`: the time in Unix seconds. `max_age`: how many days old a primary may be. Raises
-    KeyringError where there is no keyring at all, OSError where the directory cannot be listed.
+    `now`: the time in Unix seconds. `max_age`: the highest age of a primary in days. Raise
+    KeyringError if there is no keyring, OSError if the directory cannot be listed.
     """
     real = Path(os.path.realpath(folder))
     names = _names(real)
@@ -63,14 +63,14 @@ def examine(folder: Path, *, now: int, max_age: int = MAX_AGE) -> list[Finding]:
 def _names(folder: Path) -> list[str]:
     try:
         names = sorted(os.listdir(folder))
-        os.stat(os.path.join(folder, "."))  # raises where what is in it cannot be looked at
+        os.stat(os.path.join(folder, "."))  # raises if the entries cannot be looked at
     except FileNotFoundError:
         return []
     return names
 
 
 def _merged(findings: Iterable[Finding]) -> list[Finding]:
-    """Make one finding of those that are of one place and that one command mends."""
+    """Merge the findings of one place that one command fixes."""
     problems: dict[tuple[str, str], list[str]] = {}
     for place, problem, fix in findings:
         known = problems.setdefault((place, fix), [])
@@ -100,7 +100,7 @@ def _all(folder: Path, names: Sequence[str], now: int, max_age: int) -> Iterator
 
 
 def _open_to_others(folder: Path, names: Sequence[str]) -> Iterator[Finding]:
-    """Tell of each folder and file that others can reach, and not of the first alone."""
+    """Yield every folder and file that others can reach, not only the first."""
     yield from _told(permissions.folder_faults(folder))
     for name in names:
         secret = _KEY_FILE.fullmatch(name) is not None
@@ -113,7 +113,7 @@ def _open_file(path: Path, *, secret: bool) -> Iterator[Finding]:
     try:
         status = os.lstat(real)
     except OSError:
-        return  # a link that leads nowhere: told as a missing file
+        return  # a broken link: reported as a missing file
     if not stat.S_ISREG(status.st_mode):
         yield from _told(permissions.irregular_faults(status, path))
         return
@@ -129,7 +129,7 @@ def _told(faults: Iterable[Fault]) -> Iterator[Finding]:
 
 
 def _group_read() -> bool:
-    with suppress(KeyringError):  # told among the variables
+    with suppress(KeyringError):  # reported with the variables
         return variables.group_read()
     return False
 
@@ -142,22 +142,22 @@ def _files(folder: Path) -> RingFiles | Finding:
     try:
         return RingFiles(folder, group_read=_group_read(), min_epoch=0)
     except KeyPermissionError:
-        problem = "was not read because of the above, and more may be wrong: look again after that"
+        problem = "was not read because of the above; more may be wrong: check again after that"
         return Finding(str(path), problem, f"pickleseal keys doctor --keyring {quoted(folder)}")
     except KeyringError as error:
         if not os.access(path, os.R_OK):
             return _unreadable(path)
         reason = str(error).removeprefix(f"{shown(str(path))} ")
-        return Finding(str(path), reason.removesuffix(": put it back from a backup"), _NEWEST_INDEX)
+        return Finding(str(path), reason.removesuffix(": restore it from a backup"), _NEWEST_INDEX)
 
 
 def _unreadable(path: Path) -> Finding:
-    """Tell of a file that this user may not read, or that lies where they may not look."""
+    """Return the finding for a file that this user may not read or look at."""
     try:
         owner = os.stat(path).st_uid
     except OSError:
-        problem = "leads to a place that you may not look into"
-        return Finding(str(path), problem, "let it lead to a file of yours")
+        problem = "leads to a folder that you may not search"
+        return Finding(str(path), problem, "replace the link with a file of yours")
     mine = not permissions.CHECKED or owner == os.geteuid()
     mend = "chmod u+r" if mine else f"chown {os.geteuid()}"
     return Finding(str(path), "may not be read by you", f"{mend} {quoted(path)}")
@@ -183,7 +183,7 @@ def _epoch_faults(folder: Path, roster: Roster) -> Iterator[Finding]:
     if least is not None and roster.epoch < least:
         yield Finding(
             str(folder / INDEX),
-            f"has epoch {roster.epoch}, and {name} asks for {least}: an older one was put back,"
+            f"has epoch {roster.epoch}, but {name} requires {least}: an older one was restored,"
             " which may list a revoked key as good",
             _NEWEST_INDEX,
         )
@@ -194,15 +194,15 @@ def _key_faults(files: RingFiles, entry: Entry) -> Iterator[Finding]:
     path = key_path(folder, entry.id)
     if entry.state is State.REVOKED:
         return
-    # To give a key up is for good, so it stands behind what should be tried first.
-    give_up = f"put it back from a backup; if there is none: {_revocation(folder, entry, 'lost')}"
+    # A revocation is for ever, so it comes after what should be tried first.
+    give_up = f"restore it from a backup; if there is none: {_revocation(folder, entry, 'lost')}"
     if _is_missing(path):
         yield Finding(str(path), f"is missing, and {INDEX} lists it: no load works", give_up)
         return
     try:
         key = files.key(entry.id, Opener())
     except KeyPermissionError:
-        return  # told with all the others
+        return  # reported with all the others
     except KeyringError as error:
         if not os.access(path, os.R_OK):
             yield _unreadable(path)
@@ -215,11 +215,11 @@ def _key_faults(files: RingFiles, entry: Entry) -> Iterator[Finding]:
         yield Finding(str(path), problem, right if misnamed else give_up)
         return
     if key.suite is not entry.suite:
-        yield Finding(str(path), f"is of another suite than {INDEX} says", _NEWEST_INDEX)
+        yield Finding(str(path), f"has another suite than {INDEX} says", _NEWEST_INDEX)
 
 
 def _other_id(files: RingFiles, key_id: str) -> str:
-    """Give the id that the line in a key file says is its own, or "" for a line that is none."""
+    """Return the id in the line of a key file, or "" for an invalid line."""
     with suppress(KeyringError):
         return outline(files.line(key_id)).id
     return ""
@@ -230,7 +230,7 @@ def _in_history(folder: Path, roster: Roster) -> Iterator[Finding]:
     if committed is None:
         yield Finding(
             str(folder),
-            "lies in a git repository, and git cannot tell whether a commit of it has the keys",
+            "is in a git repository, and git cannot tell whether a commit contains the keys",
             f"git -C {quoted(folder)} status",
         )
         return
@@ -243,8 +243,8 @@ def _in_history(folder: Path, roster: Roster) -> Iterator[Finding]:
             fix = f"{_rotation(folder)} && {fix}"
         yield Finding(
             str(path),
-            "was committed to git: whoever has the repository has this key, and removing the file"
-            " does not change that. What it sealed is refused once it is revoked",
+            "was committed to git: whoever has the repository has this key, also after the file is"
+            " removed. Once it is revoked, the files that it sealed are refused",
             fix,
         )
 
@@ -255,8 +255,8 @@ def _strays(folder: Path, names: Sequence[str], roster: Roster) -> Iterator[Find
         if found is not None and found[1] not in roster.entries:
             yield Finding(
                 str(folder / name),
-                f"is not listed in {INDEX}, and so does nothing: it is left from a change that was"
-                " cut off, or somebody put it there",
+                f"is not listed in {INDEX}, and so is ignored: it is left from an interrupted"
+                " change, or somebody put it there",
                 _aside(folder / name),
             )
 
@@ -264,9 +264,11 @@ def _strays(folder: Path, names: Sequence[str], roster: Roster) -> Iterator[Find
 def _left_over(folder: Path, names: Sequence[str]) -> Iterator[Finding]:
     for name in names:
         if name.endswith(TEMPORARY_SUFFIX):
-            problem = "is left from a change that was cut off, and may hold a key"
+            problem = "is left from an interrupted change, and may contain a key"
         elif _LIKE_A_KEY_FILE.search(name) and not _KEY_FILE.fullmatch(name):
-            problem = "is not named as a key file is, and so does nothing; it may hold a key"
+            problem = (
+                "does not have the name of a key file, and so is ignored; it may contain a key"
+            )
             yield Finding(str(folder / name), problem, _right_name(folder, name))
             continue
         else:
@@ -275,7 +277,7 @@ def _left_over(folder: Path, names: Sequence[str]) -> Iterator[Finding]:
 
 
 def _right_name(folder: Path, name: str) -> str:
-    """Give the command that names a file after the key in it, if nothing has that name."""
+    """Return the command that renames a file to its key's id, if that name is free."""
     path = folder / name
     with suppress(KeyringError, OSError):
         data = permissions.read_guarded(path, secret=True, group_read=True, limit=MAX_LINE + 2)
@@ -286,7 +288,7 @@ def _right_name(folder: Path, name: str) -> str:
 
 
 def _aside(path: Path) -> str:
-    """Give the command that lays a file aside: it may be the only copy of a key."""
+    """Return the command that renames a file, which may be the only copy of a key."""
     if not path.is_file():
         return removal(path)
     return f"mv -n {quoted(path)} {quoted(path.with_name(path.name + _ASIDE))}"
@@ -296,21 +298,21 @@ def _primary_faults(folder: Path, roster: Roster, now: int, max_age: int) -> Ite
     rotate = _rotation(folder)
     if roster.primary is None:
         states = {entry.state for entry in roster.entries.values()}
-        # A ring of retired keys alone is one that is meant to open and never to seal.
+        # A ring of retired keys only is meant to open and never to seal.
         if roster.last_primary is not None or states != {State.RETIRED}:
             yield Finding(str(folder), "has no primary key: nothing can be sealed", rotate)
         return
     entry = roster.entries[roster.primary]
     place = f"key {entry.id}"
     if entry.sign_until is not None and entry.sign_until <= now:
-        problem = "is the primary, and its time to seal is over: nothing can be sealed"
+        problem = "is the primary, and no longer seals: nothing can be sealed"
         yield Finding(place, problem, rotate)
     elif entry.sign_until is not None and entry.sign_until - now < SOON * DAY:
         left = _days((entry.sign_until - now) // DAY)
-        yield Finding(place, f"is the primary, and its time to seal is over in {left}", rotate)
+        yield Finding(place, f"is the primary, and seals for {left} more", rotate)
     if entry.created is not None and now - entry.created > max_age * DAY:
         age = _days((now - entry.created) // DAY)
-        yield Finding(place, f"is the primary, and {age} old: a new one is due", rotate)
+        yield Finding(place, f"is the primary, and is {age} old: rotate it", rotate)
 
 
 def _days(number: int) -> str:
@@ -320,7 +322,7 @@ def _days(number: int) -> str:
 
 
 def _variables() -> Iterator[Finding]:
-    """Tell of secrets in the environment, where it is not that of a CI, and of what is no value."""
+    """Yield invalid variables and, outside CI, secrets in the environment."""
     try:
         variables.group_read()
     except KeyringError as error:
@@ -336,8 +338,7 @@ def _variables() -> Iterator[Finding]:
         if os.environ.get(name):
             yield Finding(
                 name,
-                f"holds {what} in the environment, which each program that is started from here"
-                " can read",
+                f"holds {what} in the environment, which every program started from here can read",
                 f"unset {name}",
             )
 

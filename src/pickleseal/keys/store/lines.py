@@ -1,7 +1,6 @@
-"""From any key line to its key: at once for a plain one, at its first use for all others.
+"""From key lines to keys: at once for plain lines, at their first use for all others.
 
-A key behind a passphrase, or one that is held elsewhere, costs a person's answer, half a second
-or a call over the network. So nothing is asked for before a key is needed.
+An encrypted key costs a person's answer and half a second, an external one a call over the network.
 """
 
 import os
@@ -25,11 +24,11 @@ if TYPE_CHECKING:
     from pickleseal.keys.passphrase import Passphrase
 
 Ask = Callable[[], str]
-"""What gives a passphrase when one is needed."""
+"""A function that returns a passphrase."""
 
 
 class Deferred:
-    """The holder of a key that is fetched when it is first used, by one thread."""
+    """A holder that is fetched at its first use, by one thread."""
 
     __slots__ = ("_fetch", "_holder", "_lock", "_pid")
 
@@ -40,18 +39,18 @@ class Deferred:
         self._pid = os.getpid()
 
     def mac(self, statement: bytes) -> bytes:
-        """Give the tag (32 bytes) of a statement of 96 bytes."""
+        """Return the tag (32 bytes) of a statement of 96 bytes."""
         return self.fetched().mac(statement)
 
     def check(self, statement: bytes, tag: bytes) -> None:
-        """Return if `tag` is that of the statement; else raise BadSealError."""
+        """Raise BadSealError if `tag` is not that of the statement."""
         self.fetched().check(statement, tag)
 
     def fetched(self) -> Holder:
-        """Give the holder itself, fetched if it was not yet."""
+        """Return the holder, fetched if necessary."""
         if self._holder is None:
             if self._pid != os.getpid():
-                # A fork may have copied the lock while a thread held it that is not here.
+                # The fork may have copied a lock that a thread of the parent holds.
                 self._lock, self._pid = threading.Lock(), os.getpid()
             with self._lock:
                 if self._holder is None:
@@ -59,16 +58,16 @@ class Deferred:
         return self._holder
 
     def is_open(self) -> bool:
-        """Tell whether it was fetched."""
+        """Return whether it was fetched."""
         return self._holder is not None
 
     def put(self, holder: Holder) -> None:
-        """Take a holder that came along with another key's."""
+        """Set the holder, which another key's passphrase opened."""
         self._holder = holder
 
 
 class Opener:
-    """Opens the lines of one ring, and asks for a passphrase once for all that it opens."""
+    """Opens the lines of one ring, and asks for each passphrase once."""
 
     def __init__(self, ask: Ask | None = None) -> None:
         self._ask = ask
@@ -76,10 +75,9 @@ class Opener:
         self._deferred: dict[str, Deferred] = {}
 
     def key(self, line: KeyLine) -> Key:
-        """Give the key of a line. Raises KeyringError for a line that cannot be one.
+        """Return the key of a line, or raise KeyringError.
 
-        A key that was opened before from another line is not asked for again: its id says
-        that it is the same.
+        A key that was opened from another line before is reused: its id proves that it is the same.
         """
         found = outline(line)
         if found.form is Form.PLAIN:
@@ -91,7 +89,7 @@ class Opener:
         return Key.held(found.suite, found.id, known)
 
     def _defer(self, line: KeyLine, found: Outline) -> Deferred:
-        # Imported here: most rings are plain, and each import of the package would wait for them.
+        # Imported here: most rings are plain.
         from pickleseal.keys.passphrase import check_form  # noqa: PLC0415
         from pickleseal.keys.store import providers  # noqa: PLC0415
 
@@ -105,9 +103,9 @@ class Opener:
         return deferred
 
     def plain(self, line: KeyLine, known: Iterable["Passphrase"] = ()) -> KeyLine:
-        """Give the line with the secret itself, however the key is kept.
+        """Return the plain line of a key, or raise KeyringError.
 
-        `known`: passphrases to try first. Raises KeyringError where it cannot be had.
+        `known`: passphrases to try first.
         """
         from pickleseal.keys.passphrase import unwrap  # noqa: PLC0415 - as below
         from pickleseal.keys.store import providers  # noqa: PLC0415 - as below
@@ -116,11 +114,11 @@ class Opener:
         if found.form is Form.EXTERNAL:
             return providers.plain_line(found)
         plain = line if found.form is Form.PLAIN else unwrap(line, self.passphrase(line, known))
-        Key.parse(plain)  # raises for a line that is damaged
+        Key.parse(plain)  # raises for a damaged line
         return plain
 
     def passphrase(self, line: KeyLine, known: Iterable["Passphrase"] = ()) -> "Passphrase":
-        """Ask for the passphrase that a line is behind. Raises WrongPassphraseError in the end."""
+        """Return the passphrase of a line, or raise WrongPassphraseError."""
         from pickleseal.keys.passphrase import unwrap  # noqa: PLC0415 - as below
         from pickleseal.keys.store import passphrases  # noqa: PLC0415 - as below
 
@@ -146,10 +144,10 @@ class Opener:
         return key
 
     def _unlock_others(self, opened: KeyLine, passphrase: "Passphrase") -> None:
-        """Open what the same derivation opens, so that nobody is asked again."""
+        """Open the other lines of the same derivation, without another question."""
         from pickleseal.keys.passphrase import derivation_of, unwrap  # noqa: PLC0415 - as above
 
-        # A copy: another thread may be reading a ring that was changed.
+        # A copy: another thread may add lines.
         for key_id, line in list(self._wrapped.items()):
             deferred = self._deferred[key_id]
             if deferred.is_open() or derivation_of(line) != derivation_of(opened):
@@ -159,10 +157,9 @@ class Opener:
 
 
 def check_foreign(lines: Iterable[KeyLine]) -> None:
-    """Return if lines that come from elsewhere may be taken; raise KeyringError if not.
+    """Raise KeyringError if a line from elsewhere names a command to run.
 
-    A line that names a command to run may not: a text from elsewhere must not decide what is
-    run here.
+    Such a line must not decide what is run here.
     """
     for line in lines:
         found = outline(line)
@@ -172,6 +169,6 @@ def check_foreign(lines: Iterable[KeyLine]) -> None:
 
         if providers.runs_a_command(found):
             raise KeyringError(
-                f"the line of key {found.id} names a command to be run: if you trust it, name it"
-                " yourself with pickleseal keys import --command"
+                f"the line of key {found.id} names a command to run: if you trust the command,"
+                " use pickleseal keys import --command"
             )

@@ -1,7 +1,7 @@
-"""Which keyring a call uses: the order of the sources, and the rings kept open.
+"""Which keyring a call uses, and a cache of open rings.
 
-docs/reference/keys.md, "Where keys come from", is the rule: the argument, the environment,
-the user's own directory; never the current directory, never what lies beside a pickle.
+See "Where keys come from" in docs/reference/keys.md: the argument, the environment, the user's own
+directory; never the current directory or that of a pickle.
 """
 
 import hashlib
@@ -22,26 +22,26 @@ _Stamp = tuple[object, ...]
 
 
 class _Open(NamedTuple):
-    """A ring that was opened before, what tells whether it changed, and what opened its keys."""
+    """An open ring, the stamp of its source, and the opener of its keys."""
 
     stamp: _Stamp
     ring: Keyring
     opener: Opener
 
 
-# The one state that this package keeps. Opening a ring anew for each small load would cost a
-# third of that load, and asking for its passphrase anew would be past bearing.
+# The only global state of this package. Opening the ring would take a third of a small load, and a
+# passphrase would be asked for again and again.
 _open_rings: dict[str, _Open] = {}
 
 
 def find_keyring(given: Ring = None, *, to_open: bool = False) -> Keyring:
-    """Return the keyring to use: the one given, or the first that is set up.
+    """Return the keyring to use: the given one, or the first that is set up.
 
-    `given`: a Keyring, or the path of a keyring's directory (`~` is your home). Without it,
-    in this order: the directory that PICKLESEAL_KEYRING names (an absolute path), the key
-    lines in PICKLESEAL_KEY (the first seals, the others open), the user's own directory.
-    `to_open`: it is to open what is sealed, so that a new key would be of no use.
-    Raises NoKeyError where there is none, KeyringError where there is one that cannot be used.
+    `given`: a Keyring, or the path of a keyring's directory (`~` is the home directory). Without
+    it, in this order: the absolute path in PICKLESEAL_KEYRING, the key lines in PICKLESEAL_KEY (the
+    first seals, the others open), the user's own directory. `to_open`: it is to open sealed files,
+    for which a new key would be useless. Raise NoKeyError if there is none, KeyringError if it
+    cannot be used.
     """
     if given is not None:
         if isinstance(given, Keyring):
@@ -74,26 +74,25 @@ def find_keyring(given: Ring = None, *, to_open: bool = False) -> Keyring:
 
 
 def keyring_directory(given: str | os.PathLike[str] | None = None) -> Path:
-    """Give the directory to change: the one given, the variable's, the user's own.
+    """Return the directory to change: the given one, the variable's, or the user's own.
 
-    A relative path is taken from the current directory here, since a person named it. Raises
-    KeyringError where loads use the lines in PICKLESEAL_KEY: another ring would be changed.
+    Raise KeyringError if loads use the lines in PICKLESEAL_KEY: another ring would be changed.
     """
     if given is not None:
         return Path(_checked_path(given))
     directory = variables.keyring()
     if directory is None and variables.KEYS in os.environ:
         raise KeyringError(
-            f"{variables.KEYS} is set, and what it holds is not changed from here: name the"
+            f"{variables.KEYS} is set, and cannot be changed by this command: name the"
             f" keyring's directory with --keyring, or unset {variables.KEYS}"
         )
     return Path(directory or user_directory())
 
 
 def user_directory() -> str:
-    """Return the path of the user's own keyring, whether there is one or not.
+    """Return the path of the user's own keyring, whether it exists or not.
 
-    Raises NoKeyError for a user without a home directory, as containers may run as.
+    Raise NoKeyError for a user without a home directory, as in some containers.
     """
     import platformdirs  # noqa: PLC0415 - only where nothing else names a ring
 
@@ -101,7 +100,7 @@ def user_directory() -> str:
         folder = platformdirs.user_data_dir("pickleseal", appauthor=False)
     except (RuntimeError, KeyError):
         folder = ""
-    # Old versions of platformdirs give a path that begins with `~`, in the current directory.
+    # Old versions of platformdirs return a path that begins with `~`.
     if not os.path.isabs(folder):
         raise NoKeyError(
             "this user has no home directory, and so no keyring of its own: set"
@@ -124,7 +123,7 @@ def _kept_directory(directory: str, *, to_open: bool) -> Keyring:
     try:
         status = os.stat(f"{directory}/{INDEX}")
     except OSError:
-        # Says what is wrong.
+        # Raises the error for it.
         return read_keyring(Path(directory), Opener(), to_open=to_open)
     stamp = (
         status.st_ino,
@@ -135,11 +134,11 @@ def _kept_directory(directory: str, *, to_open: bool) -> Keyring:
         variables.group_read(),
         variables.min_epoch(),
     )
-    # A relative path that leads elsewhere by now has another stamp.
+    # A relative path that leads elsewhere by now has another stamp, too.
     kept = _open_rings.get(directory)
     if kept is not None and kept.stamp == stamp:
         return kept.ring
-    # The same opener: what it has opened before need not be asked for again.
+    # The same opener: it has the passphrases that were given before.
     opener = Opener() if kept is None else kept.opener
     ring = read_keyring(Path(directory), opener)
     _open_rings[directory] = _Open(stamp, ring, opener)
@@ -160,7 +159,9 @@ def _kept_lines(lines: KeyLine) -> Keyring:
 def _parse_lines(lines: KeyLine, opener: Opener) -> Keyring:
     parts = [KeyLine(text) for text in lines.reveal().split()]
     if not parts:
-        raise KeyringError(f"{variables.KEYS} is set and holds no key line: unset it, or fill it")
+        raise KeyringError(
+            f"{variables.KEYS} is set, but contains no key line: unset it, or fill it"
+        )
     try:
         check_foreign(parts)
         keys = [opener.key(part) for part in parts]

@@ -1,4 +1,4 @@
-"""Where a passphrase comes from: the caller, the environment, a command, a terminal."""
+"""Sources of passphrases: the caller, the environment, a command, the terminal."""
 
 import getpass
 import os
@@ -17,36 +17,36 @@ _TRIES = 3
 
 
 def candidates(ask: Callable[[], str] | None, *, what: str) -> Iterator[Passphrase]:
-    """Give the passphrases to try on `what`, such as "key 2c0a...", the right one hopefully.
+    """Yield the passphrases to try on `what`, such as "key 2c0a...".
 
     `ask`: the caller's own source. Without it: PICKLESEAL_PASSPHRASE, the command in
-    PICKLESEAL_PASSPHRASE_COMMAND, or up to three answers from a terminal. Raises KeyringError
-    where there is no source.
+    PICKLESEAL_PASSPHRASE_COMMAND, or up to three answers from the terminal. Raise KeyringError if
+    there is no source.
     """
     if ask is not None:
         passphrase = Passphrase(ask())
         if not passphrase.is_text:
-            raise TypeError("passphrase= takes a function that gives a str")
+            raise TypeError("passphrase= takes a function that returns a str")
         yield passphrase
     elif (given := _given()) is not None:
         yield given
     elif _is_terminal():
         for attempt in range(_TRIES):
-            again = "" if attempt == 0 else "That was not it. "
+            again = "" if attempt == 0 else "Wrong passphrase. "
             yield _asked(f"{again}Passphrase of {shown(what)}: ")
     else:
         raise KeyringError(
-            f"{what} is behind a passphrase, and there is no terminal to ask for it: set"
+            f"{what} needs a passphrase, and there is no terminal to ask for it: set"
             f" {variables.PASSPHRASE}, or {variables.PASSPHRASE_COMMAND} to a command that prints"
             " it (in a notebook: open_keyring(..., passphrase=getpass.getpass))"
         )
 
 
 def new_passphrase() -> Passphrase:
-    """Give a passphrase to put keys behind: from PICKLESEAL_NEW_PASSPHRASE, or asked for twice.
+    """Return a passphrase for keys that are to be encrypted.
 
-    Where there is neither that variable nor a terminal, the passphrase in force is taken.
-    Raises KeyringError for one that is too short, or where there is no source.
+    It comes from PICKLESEAL_NEW_PASSPHRASE, else from the sources of the current passphrase, else
+    it is asked for twice. Raise KeyringError if it is too short, or if there is no source.
     """
     text = os.environ.get(variables.NEW_PASSPHRASE)
     if text is not None:
@@ -63,10 +63,10 @@ def new_passphrase() -> Passphrase:
         first = _asked("New passphrase: ")
         if len(first) < MIN_LENGTH:
             print(f"At least {MIN_LENGTH} characters, please.", file=sys.stderr)  # noqa: T201
-        elif first.same_as(_asked("The same again: ")):
+        elif first.same_as(_asked("Repeat it: ")):
             return first
         else:
-            print("The two differ.", file=sys.stderr)  # noqa: T201 - beside the question
+            print("They differ.", file=sys.stderr)  # noqa: T201 - beside the question
     raise KeyringError("no passphrase was chosen")
 
 
@@ -80,10 +80,8 @@ def _given() -> Passphrase | None:
     try:
         argv = shlex.split(command)
     except ValueError:
-        raise KeyringError(
-            f"{variables.PASSPHRASE_COMMAND} has a quote that is not closed"
-        ) from None
-    # What it complains of could have the passphrase in it, and nobody could tell.
+        raise KeyringError(f"{variables.PASSPHRASE_COMMAND} has an unclosed quote") from None
+    # Its standard error might contain the passphrase, which cannot be recognized.
     return secret_from(argv, Passphrase, quote=False)
 
 
@@ -100,5 +98,5 @@ def _is_terminal() -> bool:
 
 def _long_enough(passphrase: Passphrase) -> Passphrase:
     if len(passphrase) < MIN_LENGTH:
-        raise KeyringError(f"a passphrase has at least {MIN_LENGTH} characters")
+        raise KeyringError(f"a passphrase must have at least {MIN_LENGTH} characters")
     return passphrase

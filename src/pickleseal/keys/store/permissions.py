@@ -1,7 +1,7 @@
-"""Who else can reach a key: the checks on files and folders, made before a byte is read.
+"""Permission checks on files and folders, made before a byte is read.
 
-They are those that OpenSSH's StrictModes makes, and they hold on POSIX systems. Windows has
-no modes; there nothing is checked (SECURITY.md says so). Files of pins are held to them, too.
+They are those of OpenSSH's StrictModes, on POSIX systems; on Windows nothing is checked (see
+SECURITY.md). Files of pins are checked too.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pickleseal.errors import KeyPermissionError, shown
 
 CHECKED = hasattr(os, "geteuid")
-"""Whether this system has owners and modes that can be checked."""
+"""Whether this system has owners and modes to check."""
 
 _FLAGS = (
     os.O_RDONLY
@@ -31,7 +31,7 @@ _KUBERNETES = (
 
 
 class Fault(NamedTuple):
-    """What lets others reach a key: the place, what is wrong, and the command that mends it."""
+    """A permission that lets others reach a key, and the command that fixes it."""
 
     path: Path
     problem: str
@@ -39,19 +39,18 @@ class Fault(NamedTuple):
     hint: str = ""
 
     def error(self) -> KeyPermissionError:
-        """Give the refusal."""
+        """Return the error of this fault."""
         hint = f" {self.hint}" if self.hint else ""
         return KeyPermissionError(
-            f"{shown(str(self.path))} {self.problem}. Mend it with: {shown(self.fix)}{hint}"
+            f"{shown(str(self.path))} {self.problem}. Fix it with: {shown(self.fix)}{hint}"
         )
 
 
 def read_guarded(path: Path, *, secret: bool, group_read: bool, limit: int) -> bytes:
-    """Read a file of a keyring, if nobody else can change it or, for a secret one, read it.
+    """Return up to `limit` bytes of a file that nobody else can change or, if secret, read.
 
-    `path` may be a link; what it leads to is checked, with each folder above it. Every check
-    is made before the first byte is read. At most `limit` bytes are read. Raises
-    KeyPermissionError, or OSError where the file cannot be opened.
+    Links are resolved first; the target and each folder above it are checked before the first byte
+    is read. Raise KeyPermissionError, or OSError if the file cannot be opened.
     """
     real = Path(os.path.realpath(path))
     check_folders(real.parent)
@@ -60,7 +59,7 @@ def read_guarded(path: Path, *, secret: bool, group_read: bool, limit: int) -> b
         _raise_first(irregular_faults(status, path))
         _raise_first(file_faults(status, real, secret=secret, group_read=group_read))
 
-    # Looked at before it is opened: opening a device or a FIFO can have effects of its own.
+    # Checked before it is opened, too: opening a device or a FIFO can have effects.
     check(os.lstat(real))
     descriptor = os.open(real, _FLAGS)
     try:
@@ -74,12 +73,12 @@ def read_guarded(path: Path, *, secret: bool, group_read: bool, limit: int) -> b
 
 
 def check_folders(folder: Path, *, above: bool = False) -> None:
-    """Return if nobody else can rename or replace what lies in `folder`, a resolved path."""
+    """Raise KeyPermissionError if others can replace entries of `folder`, a resolved path."""
     _raise_first(folder_faults(folder, above=above))
 
 
 def checked_program(path: Path) -> Path:
-    """Give the file that a program's absolute path leads to, if nobody else can change it."""
+    """Return the resolved path of a program that nobody else can change."""
     real = Path(os.path.realpath(path))
     check_folders(real.parent)
     _raise_first(file_faults(os.stat(real), real, secret=False, group_read=True))
@@ -87,11 +86,11 @@ def checked_program(path: Path) -> Path:
 
 
 def folder_faults(folder: Path, *, above: bool = False) -> Iterator[Fault]:
-    """Give what lets others rename or replace what lies in `folder`, a resolved path.
+    """Yield what lets others rename or replace entries of `folder`, a resolved path.
 
-    The folder and each one above it must belong to this user or root and be writable by
-    nobody else. One above it may be a sticky folder of root's, such as /tmp; the folder
-    itself may not, unless it stands above what is meant (`above`).
+    The folder and each one above it must belong to this user or root, and be writable by nobody
+    else. Those above may be sticky folders of root, such as /tmp; `folder` itself may only with
+    `above`, for a parent of the folder that is checked.
     """
     if not CHECKED:
         return
@@ -103,22 +102,22 @@ def folder_faults(folder: Path, *, above: bool = False) -> Iterator[Fault]:
         if sticky or not _writable_by_others(status, place):
             continue
         if not stat.S_ISDIR(status.st_mode):
-            yield Fault(place, "is no folder, and others can change it", _ELSEWHERE)
+            yield Fault(place, "is not a folder, and others can change it", _ELSEWHERE)
             continue
         yield Fault(
             place,
-            f"has mode {stat.S_IMODE(status.st_mode):04o}: others can replace what lies in or"
+            f"has mode {stat.S_IMODE(status.st_mode):04o}: others can replace what is in or"
             " below it",
-            # What belongs to another user, such as root's /tmp, is not ours to mend.
+            # The folder of another user, such as /tmp, is not this user's to fix.
             f"chmod go-w {quoted(place)}" if status.st_uid == os.geteuid() else _ELSEWHERE,
             "(or keep it elsewhere)" if status.st_mode & stat.S_ISVTX else "",
         )
 
 
 def irregular_faults(status: os.stat_result, path: Path) -> Iterator[Fault]:
-    """Tell if what a ring has at a path leads to no regular file; `status` is that of its target.
+    """Yield a fault if a path in a ring leads to anything but a regular file.
 
-    It is mended where the ring has it: what a link leads to, such as a device, is not its own.
+    `status` is that of the target; the fix removes the ring's own entry, not the target of a link.
     """
     if not stat.S_ISREG(status.st_mode):
         problem = "is not a regular file, and a keyring holds nothing else"
@@ -128,7 +127,7 @@ def irregular_faults(status: os.stat_result, path: Path) -> Iterator[Fault]:
 def file_faults(
     status: os.stat_result, path: Path, *, secret: bool, group_read: bool
 ) -> Iterator[Fault]:
-    """Give what lets others change a file with this status, or, if it is secret, read it."""
+    """Yield what lets others change a file with this status or, if it is secret, read it."""
     if not CHECKED:
         return
     yield from _owner_faults(status, path, mend=f"chown {os.geteuid()} {quoted(path)}")
@@ -144,22 +143,22 @@ def file_faults(
         can = "read or change" if secret and changes else "change" if changes else "read"
         yield Fault(
             path,
-            f"has mode {mode:04o}: {who} can {can} it, so it cannot be relied on",
+            f"has mode {mode:04o}: {who} can {can} it",
             f"chmod {'600' if secret else 'go-w'} {quoted(path)}",
             _KUBERNETES if secret else "",
         )
 
 
 def removal(path: Path) -> str:
-    """Give the command that removes a file, link or empty folder of a ring, and no more."""
+    """Return the command that removes a file, link or empty folder of a ring."""
     is_folder = path.is_dir() and not path.is_symlink()
     return f"{'rmdir' if is_folder else 'rm'} {quoted(path)}"
 
 
 def quoted(path: Path) -> str:
-    """Give a path as it is typed in a shell, also one with characters that act on a terminal.
+    """Return a path quoted for a shell.
 
-    Such a path is written as $'...', which bash, zsh and ksh read.
+    A path with characters that act on a terminal becomes $'...', which bash, zsh and ksh read.
     """
     if str(path).isprintable():
         return shlex.quote(str(path))
@@ -179,7 +178,7 @@ def _owner_faults(status: os.stat_result, path: Path, *, mend: str) -> Iterator[
     if status.st_uid not in (0, os.geteuid()):
         yield Fault(
             path,
-            f"belongs to the user with id {status.st_uid}, who can change what lies there",
+            f"belongs to the user with id {status.st_uid}, who can change it",
             mend,
             "(if it is yours: what another user put there is not to be trusted)",
         )
@@ -192,11 +191,11 @@ def _writable_by_others(status: os.stat_result, path: Path) -> bool:
 
 
 def _private_group(status: os.stat_result, path: Path) -> bool:
-    """Tell whether a file's group is its owner's own: of the same name, with nobody else in it.
+    """Return whether a file's group is private to its owner: same name, no other member.
 
-    Where each user has such a group, a umask of 002 is usual and group bits open nothing. Root's
-    is none for others: in some containers every user is in it. With an access control list the
-    group bits stand for whom it names, and nobody knows who that is.
+    Where each user has such a group, a umask of 002 is usual and group bits give nobody access. The
+    group of root is not private to other users: in some containers every user is in it. With an
+    access control list the group bits apply to the users that the list names.
     """
     import grp  # noqa: PLC0415 - there are none on Windows
     import pwd  # noqa: PLC0415
@@ -219,7 +218,7 @@ def _private_group(status: os.stat_result, path: Path) -> bool:
 
 
 def _has_list(path: Path) -> bool:
-    """Tell whether a file has an access control list (Linux; elsewhere modes tell)."""
+    """Return whether a file has an access control list (Linux only)."""
     if not hasattr(os, "getxattr"):
         return False
     try:

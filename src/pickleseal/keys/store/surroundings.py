@@ -8,15 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pickleseal.errors import shown
+from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pickleseal.keys.store.permissions import quoted
 
 _REMOTE = re.compile(
     r"nfs4?|cifs|smb3|smbfs|ceph|glusterfs|lustre|afs"
     r"|fuse\.(?:ceph|davfs|gcsfuse|glusterfs|juicefs|rclone|s3fs|sshfs).*"
 )
-_KEY_FILES = ":(glob)*.key*"
+_KEY_FILES = (":(glob)*.key*", f":(glob){TEMPORARY_PREFIX}*{TEMPORARY_SUFFIX}")
+"""Key files, their copies, and what a killed change left of one."""
 _TIME_LIMIT = 20
-# These, if a hook of git's set them, would lead to another repository than the folder's own.
+# A hook of git sets these; they would lead to another repository than that of the folder.
 _GIT_PLACES = (
     "GIT_COMMON_DIR",
     "GIT_DIR",
@@ -26,28 +28,28 @@ _GIT_PLACES = (
     "GIT_PREFIX",
     "GIT_WORK_TREE",
 )
-# A repository's own settings must not start programs or reach for the network here. What stands
-# in the environment beats them.
+# The settings of a repository must not start programs or use the network. The environment has
+# precedence over them.
 _HARMLESS = ("core.fsmonitor=false", "log.showSignature=false", "protocol.allow=never")
 _OFFLINE = {"GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0"}
 
 
 def faults(folder: Path) -> Iterator[tuple[str, str]]:
-    """Give what is wrong with the place of a keyring, a resolved path, and how to mend it."""
+    """Yield what is wrong with the place of a keyring, a resolved path, and how to fix it."""
     kind = shared_kind(folder, _mounts())
     if kind is not None:
         yield (
-            f"lies on a disk that other machines share ({shown(kind)})",
+            f"is on a disk that other machines share ({shown(kind)})",
             "move the keyring elsewhere, and set PICKLESEAL_KEYRING to its new path",
         )
     yield from _under_git(folder)
 
 
 def shared_kind(folder: Path, mounts: str) -> str | None:
-    """Give the kind of file system below a folder if it is one of other machines, or None.
+    """Return the type of a folder's file system if other machines share it, else None.
 
-    `mounts`: a table as /proc/self/mounts is. Of several mounts above the folder the nearest
-    counts, and of two in one place the later.
+    `mounts`: the text of /proc/self/mounts. The nearest mount above the folder counts; of two at
+    one place the later.
     """
     best, kind = "", ""
     for line in mounts.split("\n"):
@@ -61,7 +63,7 @@ def shared_kind(folder: Path, mounts: str) -> str | None:
 
 
 def _mounts() -> str:
-    """Give the table of mounts, which Linux alone has."""
+    """Return the table of mounts, or "" on other systems than Linux."""
     try:
         table = Path("/proc/self/mounts")
         return table.read_text(encoding="utf-8", errors="surrogateescape")
@@ -70,9 +72,9 @@ def _mounts() -> str:
 
 
 def committed(folder: Path) -> set[str] | None:
-    """Give the names of the key files that any commit has of the repository a folder is in.
+    """Return the names of key files in any commit of a folder's repository.
 
-    None where git cannot tell.
+    None if git cannot tell.
     """
     if not _has_repository(folder):
         return set()
@@ -86,25 +88,26 @@ def committed(folder: Path) -> set[str] | None:
 def _under_git(folder: Path) -> Iterator[tuple[str, str]]:
     if not _has_repository(folder):
         return
-    tracked = _git(folder, "ls-files", "-z", "--", _KEY_FILES)
+    tracked = _git(folder, "ls-files", "-z", "--", *_KEY_FILES)
     if tracked is None or tracked.returncode:
         said = "it cannot be run" if tracked is None else tracked.stderr.strip().split("\n")[0]
         yield (
-            f"lies in a git repository, and git cannot tell whether it has the keys: {said}",
+            f"is in a git repository, and git cannot tell whether it contains the keys: {said}",
             f"git -C {quoted(folder)} status",
         )
         return
     names = [name for name in tracked.stdout.split("\0") if name]
     if names:
         many = f"{len(names)} of its key files are" if len(names) > 1 else "a key file of it is"
+        patterns = " ".join(f"'{pattern}'" for pattern in _KEY_FILES)
         yield (
-            f"{many} tracked by git ({shown(names[0])}): the next commit hands over what is there",
-            f"git -C {quoted(folder)} rm -q --cached -f -- '{_KEY_FILES}'",
+            f"{many} tracked by git ({shown(names[0])}): the next commit includes them",
+            f"git -C {quoted(folder)} rm -q --cached -f --ignore-unmatch -- {patterns}",
         )
     ignored = _git(folder, "check-ignore", "-q", f"{'0' * 32}.key")
     if ignored is not None and ignored.returncode == 1:
         yield (
-            "lies in a git repository that does not ignore key files: the next git add takes them",
+            "is in a git repository that does not ignore key files: the next git add takes them",
             f"printf '\\n*\\n' >> {quoted(folder / '.gitignore')}",
         )
 
@@ -114,13 +117,13 @@ def _has_repository(folder: Path) -> bool:
 
 
 def _git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str] | None":
-    """Run git in a folder; None where there is no git, or no answer in time."""
+    """Run git in a folder; return None if there is no git, or no answer in time."""
     settings = [part for setting in _HARMLESS for part in ("-c", setting)]
     program = shutil.which("git")
     if program is None:
         return None
     try:
-        return subprocess.run(  # noqa: S603 - no shell, nothing of a stranger's in it
+        return subprocess.run(  # noqa: S603 - no shell, no text from outside
             [program, *settings, "-C", str(folder), *arguments],
             env=_environment(),
             stdin=subprocess.DEVNULL,
@@ -135,7 +138,7 @@ def _git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str] | N
 
 
 def _environment() -> dict[str, str]:
-    """Give the environment for git: no other repository's places, and no secret of ours."""
+    """Return the environment for git, without other repositories and our secrets."""
     kept = {
         name: text
         for name, text in os.environ.items()

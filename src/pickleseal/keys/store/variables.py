@@ -1,7 +1,7 @@
-"""The environment variables: their names, and what may stand in them.
+"""The environment variables: their names and values.
 
-docs/reference/keys.md, "Variables", is the rule. A variable that is set and cannot be read is
-an error: nothing is guessed, and nothing falls back.
+See "Variables" in docs/reference/keys.md. A variable with an invalid value is an error: there is no
+fallback.
 """
 
 import os
@@ -21,30 +21,30 @@ _MAX_DIGITS = 18
 
 
 def keyring() -> str | None:
-    """Give the directory that PICKLESEAL_KEYRING names, an absolute path."""
+    """Return the absolute path in PICKLESEAL_KEYRING."""
     return _absolute(KEYRING)
 
 
 def pins() -> str | None:
-    """Give the file of pins that PICKLESEAL_PINS names, an absolute path."""
+    """Return the absolute path in PICKLESEAL_PINS."""
     return _absolute(PINS)
 
 
 def min_epoch() -> int | None:
-    """Give the epoch that a keyring must have reached, from PICKLESEAL_MIN_EPOCH."""
+    """Return the lowest accepted epoch, from PICKLESEAL_MIN_EPOCH."""
     text = os.environ.get(MIN_EPOCH)
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
-        raise KeyringError(f"{MIN_EPOCH} must be a whole number, and it is '{shown(text)}'")
+        raise KeyringError(f"{MIN_EPOCH} must be a whole number, but is '{shown(text)}'")
     return int(text)
 
 
 def group_read() -> bool:
-    """Tell whether PICKLESEAL_GROUP_READ is 1: a key file's group may read it."""
+    """Return whether PICKLESEAL_GROUP_READ is 1: a key file's group may read it."""
     text = os.environ.get(GROUP_READ)
     if text not in (None, "1"):
-        raise KeyringError(f"{GROUP_READ} must be 1 or not set, and it is '{shown(text)}'")
+        raise KeyringError(f"{GROUP_READ} must be 1 or not set, but is '{shown(text)}'")
     return text is not None
 
 
@@ -59,5 +59,5 @@ def _absolute(variable: str) -> str | None:
     except KeyringError as error:
         raise KeyringError(f"{variable}: {error}") from None
     if not os.path.isabs(path):
-        raise KeyringError(f"{variable} must be an absolute path, and it is '{shown(path)}'")
+        raise KeyringError(f"{variable} must be an absolute path, but is '{shown(path)}'")
     return path

@@ -1,8 +1,8 @@
-"""Keys that are held elsewhere: what a key line's `ext` refers to, and how its key is reached.
+"""Keys that are held elsewhere, to which a key line of the form `ext` refers.
 
-A provider is a room here with two functions. `connect(place, key_id)` gives a `Holder`, which
-makes and checks tags; `plain_line(place, key_id)` gives the secret itself, or refuses.
-docs/reference/keys.md, "Held elsewhere", is the rule.
+A provider is a module with two functions: `connect(place, key_id)` returns a `Holder`, which makes
+and checks tags; `plain_line(place, key_id)` returns the line with the secret, or raises
+KeyringError. See "Held elsewhere" in docs/reference/keys.md.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ _PROVIDERS = {
 
 
 class Reference(NamedTuple):
-    """Where a key is held: the provider, its own name for the place, the tag that begins its id."""
+    """Where a key is held: the provider, its name for the place, and the tag of the id."""
 
     provider: str
     place: str
@@ -45,7 +45,7 @@ class Reference(NamedTuple):
 
 
 def reference_line(suite: Suite, reference: Reference) -> KeyLine:
-    """Write the line of a key that is held elsewhere. There is no secret in it."""
+    """Return the line of a key that is held elsewhere. It contains no secret."""
     fields = (
         reference.provider,
         encode(reference.place.encode()),
@@ -54,18 +54,19 @@ def reference_line(suite: Suite, reference: Reference) -> KeyLine:
     text = line_of(suite, Form.EXTERNAL, fields, reference.id_mac[:KEY_ID_SIZE].hex())
     if len(text) > MAX_LINE:
         raise KeyringError(
-            f"what {reference.provider} needs to reach the key is too long for a key line: it may"
-            " have about 1400 characters"
+            f"the reference for {reference.provider} is too long for a key line: the limit is about"
+            " 1400 characters"
         )
     return KeyLine(text)
 
 
 def reference_of(found: Outline) -> Reference:
-    """Read where the key of a line is held. Raises KeyringError for a line that is damaged."""
+    """Return the reference in a line, or raise KeyringError for a damaged line."""
     provider = found.fields[0]
     if provider not in _PROVIDERS:
         raise KeyringError(
-            f"key {found.id} is held by '{shown(provider)}', which this pickleseal does not know"
+            f"key {found.id} is held by '{shown(provider)}', which this version of pickleseal does"
+            " not know"
         )
     place, id_mac = decode(found.fields[1]), decode(found.fields[2])
     try:
@@ -73,16 +74,16 @@ def reference_of(found: Outline) -> Reference:
     except UnicodeDecodeError:
         text = None
     if not text or id_mac is None or len(id_mac) != TAG_SIZE:
-        raise KeyringError(f"the line of key {found.id} is damaged: copy it anew, whole")
+        raise KeyringError(f"the line of key {found.id} is damaged: copy all of it again")
     if id_mac[:KEY_ID_SIZE].hex() != found.id:
-        raise KeyringError(f"the line of key {found.id} names two ids: copy it anew, whole")
+        raise KeyringError(f"the line of key {found.id} names two ids: copy all of it again")
     return Reference(provider, text, id_mac)
 
 
 def connect(found: Outline) -> Holder:
-    """Reach the key of a line, and let it prove that it is the one that the line names.
+    """Return the holder of a line's key, after checking its id.
 
-    Raises KeyringError where it cannot be reached, or is another one.
+    Raise KeyringError if it cannot be reached, or if it is another key.
     """
     reference = reference_of(found)
     holder = _PROVIDERS[reference.provider].connect(reference.place, found.id)
@@ -97,7 +98,7 @@ def connect(found: Outline) -> Holder:
 
 
 def plain_line(found: Outline) -> KeyLine:
-    """Fetch the secret of a line from where it is held, or raise KeyringError if it stays there."""
+    """Return the line with the secret, or raise KeyringError if the provider keeps it."""
     reference = reference_of(found)
     line = _PROVIDERS[reference.provider].plain_line(reference.place, found.id)
     if Key.parse(line).id != found.id:
@@ -106,5 +107,5 @@ def plain_line(found: Outline) -> KeyLine:
 
 
 def runs_a_command(found: Outline) -> bool:
-    """Tell whether the key of a line is had by running a command that the line names."""
+    """Return whether a line names a command to run."""
     return reference_of(found).provider == command.NAME

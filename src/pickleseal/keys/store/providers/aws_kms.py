@@ -1,8 +1,7 @@
-"""A key that never leaves AWS KMS: an HMAC key (`HMAC_256`), used with GenerateMac and VerifyMac.
+"""Keys that never leave AWS KMS: HMAC keys (`HMAC_256`), used with GenerateMac and VerifyMac.
 
-KMS takes the statement of 96 bytes, never the file. A machine whose role may call VerifyMac
-alone can open and cannot forge, which no key on a disk gives. Each seal makes two calls, and
-so does each load.
+KMS gets the statement of 96 bytes, never the file. A machine whose role may only call VerifyMac can
+open files and cannot forge them. Each seal and each load make two calls.
 """
 
 import os
@@ -19,12 +18,12 @@ if TYPE_CHECKING:
 NAME = "aws-kms"
 
 _ALGORITHM = "HMAC_SHA_256"
-# An alias can be pointed at another key: only a key's own name will do.
+# Not an alias, which can be moved to another key.
 _ARN = re.compile(r"arn:aws[a-z-]*:kms:([a-z0-9-]+):[0-9]{12}:key/[A-Za-z0-9-]+", re.ASCII)
 
 
 class KmsHolder:
-    """One HMAC key in AWS KMS, by its ARN."""
+    """An HMAC key in AWS KMS."""
 
     __slots__ = ("_arn", "_client", "_pid", "_region")
 
@@ -33,8 +32,8 @@ class KmsHolder:
         if found is None:
             raise KeyringError(
                 f"'{shown(arn)}' is not the ARN of a key in AWS KMS, such as"
-                " arn:aws:kms:eu-central-1:111122223333:key/... (an alias will not do: it can be"
-                " pointed at another key)"
+                " arn:aws:kms:eu-central-1:111122223333:key/... (not an alias, which can be"
+                " moved to another key)"
             )
         self._arn = arn
         self._region = found[1]
@@ -42,17 +41,17 @@ class KmsHolder:
         self._pid = 0
 
     def mac(self, statement: bytes) -> bytes:
-        """Let KMS make the tag of a statement."""
+        """Return the tag of a statement, made by KMS."""
         tag = self._call("generate_mac", Message=statement).get("Mac")
         if not isinstance(tag, bytes) or len(tag) != TAG_SIZE:
-            raise KeyringError(f"AWS KMS gave no tag of key {self._arn}")
+            raise KeyringError(f"AWS KMS returned no tag for key {self._arn}")
         return tag
 
     def check(self, statement: bytes, tag: bytes) -> None:
-        """Let KMS check a tag; raise BadSealError where it says no."""
+        """Raise BadSealError if KMS rejects a tag."""
         answer = self._call("verify_mac", Message=statement, Mac=tag)
         if answer.get("MacValid") is not True:
-            raise BadSealError("the tag does not hold")
+            raise BadSealError("the tag does not match")
 
     def _call(self, operation: str, **arguments: bytes) -> dict[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
@@ -63,19 +62,19 @@ class KmsHolder:
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             if code == "KMSInvalidMacException":
-                raise BadSealError("the tag does not hold") from None
+                raise BadSealError("the tag does not match") from None
             hint = (
                 ". A machine that may only verify (kms:VerifyMac) cannot seal"
                 if operation == "generate_mac" and "AccessDenied" in code
                 else ""
             )
             raise KeyringError(f"AWS KMS, key {self._arn}: {shown(str(error))}{hint}") from None
-        except (BotoCoreError, ValueError) as error:  # the latter for an endpoint that is no URL
+        except (BotoCoreError, ValueError) as error:  # ValueError: the endpoint is not a URL
             raise KeyringError(f"AWS KMS, key {self._arn}: {shown(str(error))}") from None
         return answer
 
     def _connected(self) -> "BaseClient":
-        # Connections are not shared with a forked child.
+        # A forked child must not share connections.
         if self._client is None or self._pid != os.getpid():
             from botocore.config import Config  # noqa: PLC0415 - an extra, and slow to import
             from botocore.session import get_session  # noqa: PLC0415 - as above
@@ -89,16 +88,16 @@ class KmsHolder:
 
 
 def plain_line(place: str, key_id: str) -> KeyLine:
-    """Refuse: the secret never leaves."""
+    """Raise KeyringError: the secret never leaves KMS."""
     raise KeyringError(f"key {key_id} is in AWS KMS ({shown(place)}), and its secret never leaves")
 
 
 def connect(place: str, key_id: str) -> KmsHolder:  # noqa: ARG001 - the provider's interface
-    """Give the holder of the key with an ARN."""
+    """Return the holder of the key with an ARN."""
     try:
-        import botocore.session  # noqa: F401, PLC0415 - to see that it is there
+        import botocore.session  # noqa: F401, PLC0415 - whether it is installed
     except ImportError:
         raise KeyringError(
-            "AWS KMS is reached through the package botocore: pip install 'pickleseal[aws]'"
+            "AWS KMS needs the package botocore: pip install 'pickleseal[aws]'"
         ) from None
     return KmsHolder(place)

@@ -1,4 +1,4 @@
-"""A key that a command prints: `pass show`, `op read`, `vault kv get`, a script of your own."""
+"""Keys that a command prints: `pass show`, `op read`, `vault kv get`, a script."""
 
 import json
 from collections.abc import Sequence
@@ -12,23 +12,25 @@ NAME = "command"
 
 
 def place_of(argv: Sequence[str]) -> str:
-    """Write a command and its arguments as the place of a key."""
-    return json.dumps(list(argv), separators=(",", ":"))  # in ASCII: names may be no Unicode
+    """Return the place of a key for a command and its arguments."""
+    return json.dumps(
+        list(argv), separators=(",", ":")
+    )  # in ASCII: file names may not be valid Unicode
 
 
 def argv_of(place: str) -> list[str]:
-    """Read a command and its arguments. Raises KeyringError for a place that is none."""
+    """Return the command and its arguments, or raise KeyringError."""
     try:
         argv = parse_json(place)
     except ValueError:
         argv = None
     if not isinstance(argv, list) or not argv or not all(isinstance(part, str) for part in argv):
-        raise KeyringError("the key line names a command that is no list of texts")
+        raise KeyringError("the command in the key line is not a list of strings")
     return argv
 
 
 def connect(place: str, key_id: str) -> Key:
-    """Give the key that the command prints."""
+    """Return the key that the command prints."""
     try:
         return Key.parse(plain_line(place, key_id))
     except KeyringError as error:
@@ -36,5 +38,5 @@ def connect(place: str, key_id: str) -> Key:
 
 
 def plain_line(place: str, key_id: str) -> KeyLine:  # noqa: ARG001 - the provider's interface
-    """Run the command and give the line that it prints."""
+    """Return the line that the command prints."""
     return secret_from(argv_of(place), KeyLine)

@@ -1,8 +1,8 @@
-"""A key in the keyring of the operating system or desktop, through the package `keyring`.
+"""Keys in the keyring of the operating system or desktop, through the package `keyring`.
 
-The place is the name of a service there, the user name is the key's id, the password is the
-plain key line. Which store that is (macOS Keychain, Windows Credential Locker, Secret
-Service, KWallet) and how well it keeps a secret is the business of that package.
+The place is the name of a service, the user name is the key's id, the password is the plain key
+line. The package chooses the store: macOS Keychain, Windows Credential Locker, Secret Service,
+KWallet.
 """
 
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ SERVICE = "pickleseal"
 
 
 def connect(place: str, key_id: str) -> Key:
-    """Give the key that the store has under a service's name and the key's id."""
+    """Return the key that is stored under a service's name and the key's id."""
     line = plain_line(place, key_id)
     try:
         return Key.parse(line)
@@ -29,7 +29,7 @@ def connect(place: str, key_id: str) -> Key:
 
 
 def plain_line(place: str, key_id: str) -> KeyLine:
-    """Give the line that the store has under a service's name and the key's id."""
+    """Return the line that is stored under a service's name and the key's id."""
     line = _read(place, key_id)
     if isinstance(line, str):
         raise KeyringError(line)
@@ -37,16 +37,16 @@ def plain_line(place: str, key_id: str) -> KeyLine:
 
 
 def store(place: str, key_id: str, line: KeyLine) -> None:
-    """Put a plain key line into the store, and see that it can be read again."""
+    """Store a plain key line, and check that it can be read again."""
     fault = _write(place, key_id, line)
     if fault is None and connect(place, key_id).id != key_id:
-        fault = "the keyring of this system gave another key back than was put into it"
+        fault = "the keyring of this system returned another key than was stored"
     if fault is not None:
         raise KeyringError(fault)
 
 
 def forget(place: str, key_id: str) -> None:
-    """Take a key line out of the store."""
+    """Delete a key line from the store."""
     try:
         _package().delete_password(place, key_id)
     except KeyringError:
@@ -56,12 +56,12 @@ def forget(place: str, key_id: str) -> None:
 
 
 def store_name() -> str:
-    """Give what the store calls itself."""
+    """Return the name of the store."""
     return _backend(_package())
 
 
 def _read(place: str, key_id: str) -> KeyLine | str:
-    # It returns what is wrong, so that no frame of a traceback holds the secret.
+    # It never raises, so that no frame of a traceback holds the secret.
     package = _package()
     try:
         text = package.get_password(place, key_id)
@@ -89,7 +89,7 @@ def _package() -> "ModuleType":
         import keyring  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:
         raise KeyringError(
-            "the keyring of this system is reached through the package keyring: pip install"
+            "the keyring of this system needs the package keyring: pip install"
             " 'pickleseal[os-keyring]'"
         ) from None
     package: ModuleType = keyring
@@ -102,6 +102,6 @@ def _backend(package: "ModuleType") -> str:
 
 def _complaint(error: Exception) -> str:
     text = str(error)
-    # A backend that starts a program may name its arguments, and the key is one of them.
-    reason = "its message has a key line in it" if KEY_PREFIX in text else shown(text)
+    # A backend that starts a program may quote its arguments, and the key is one of them.
+    reason = "its message contains a key line" if KEY_PREFIX in text else shown(text)
     return f"the keyring of this system: {type(error).__name__}: {reason}"

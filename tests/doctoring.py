@@ -1,0 +1,127 @@
+"""Running `pickleseal keys doctor` on a ring, and the commands that it proposes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from pickleseal import Suite
+from pickleseal.errors import shown
+from pickleseal.keys.store.changes import (
+    UNLIMITED,
+    Limits,
+    Made,
+    create_key,
+)
+from pickleseal.keys.store.directory import INDEX
+from pickleseal.keys.store.doctor import (
+    MAX_AGE,
+    Finding,
+    examine,
+)
+
+NOW = int(time.time())
+
+
+class Outcome(NamedTuple):
+    code: int
+    findings: list[Finding]
+    text: str
+
+
+def new_key(folder: Path, *, created: int = NOW, limits: Limits = UNLIMITED) -> Made:
+    return create_key(folder, suite=Suite.BLAKE3, note="", now=created, limits=limits)
+
+
+def key_file(folder: Path) -> Path:
+    (file,) = folder.glob("*.key")
+    return file
+
+
+def start(
+    *arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command without a terminal."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pickleseal", "keys", "doctor", *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=60,
+        env={**os.environ, "COLUMNS": "80", "PYTHONUTF8": "1", **(env or {})},
+        cwd=cwd,
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def state_of(place: Path) -> dict[str, tuple[object, ...]]:
+    """Return everything that the doctor must not change."""
+    state: dict[str, tuple[object, ...]] = {}
+    for path in (place, *place.rglob("*")):
+        status = os.lstat(path)
+        state[str(path)] = (status.st_mode, status.st_uid, status.st_size, status.st_mtime_ns)
+    return state
+
+
+def secrets_in(place: Path) -> list[str]:
+    """Return what must not be shown: the long fields of key lines, without the ids."""
+    lines = [path.read_text() for path in place.rglob("*.key*") if path.is_file()]
+    return [field for line in lines for field in line.split(".")[2:-1] if len(field) > 20]
+
+
+def look(folder: Path, *, max_age: int = MAX_AGE, env: dict[str, str] | None = None) -> Outcome:
+    """Examine a ring, also with the command; nothing may change, and no secret be shown."""
+    before = state_of(folder.parent)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, text in (env or {}).items():
+            patch.setenv(name, text)
+        findings = examine(folder, now=int(time.time()), max_age=max_age)
+    if not findings:
+        assert state_of(folder.parent) == before
+        return Outcome(0, [], "")
+    done = start("--keyring", folder, "--max-age", max_age, env=env)
+    assert done.returncode == 1
+    assert done.stdout.count("  fix: ") == len(findings)
+    for finding in findings:
+        assert shown(finding.place) in done.stdout
+        assert shown(finding.fix) in done.stdout
+    assert state_of(folder.parent) == before
+    for secret in secrets_in(folder.parent):
+        assert secret not in done.stdout + done.stderr + str(findings)
+    return Outcome(1, findings, done.stdout + done.stderr)
+
+
+def mend(finding: Finding) -> None:
+    """Run the fix of a finding as a user would who copies it."""
+    shell = "bash" if "$'" in finding.fix else "sh"
+    ours = str(Path(sys.executable).parent)
+    env = {**os.environ, "PATH": ours + os.pathsep + os.environ["PATH"]}
+    done = subprocess.run(
+        [shell, "-c", finding.fix],
+        stdin=subprocess.DEVNULL,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def change_index(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    index = json.loads((folder / INDEX).read_text())
+    change(index)
+    (folder / INDEX).write_text(json.dumps(index))
+
+
+def git(folder: Path, *arguments: str) -> None:
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *author, "-C", folder, *arguments], check=True, capture_output=True)
