@@ -121,7 +121,7 @@ def test_keygen_in_a_folder_open_to_others_could_not_run(tmp_path: Path) -> None
 def test_the_mode_of_what_is_no_folder_is_not_to_be_changed() -> None:
     done = run("keygen", "--keyring", os.devnull)
     assert done.returncode == 2
-    assert f"{os.devnull} is no folder" in done.stderr
+    assert f"{os.devnull} is not a folder" in done.stderr
     assert "chmod" not in done.stderr
 
 

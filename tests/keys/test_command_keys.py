@@ -380,7 +380,7 @@ def test_a_key_line_whose_command_is_none_is_refused(place: str, line: KeyLine) 
         )
     )
     held = Opener().key(KeyLine(text))
-    with pytest.raises(KeyringError, match="list of texts"):
+    with pytest.raises(KeyringError, match="list of strings"):
         held.mac(bytes(96))
 
 

@@ -322,10 +322,10 @@ def test_an_old_key_that_is_not_the_primary_is_well(tmp_path: Path) -> None:
     ("left", "words"),
     [
         (40 * DAY, None),
-        (29 * DAY + 3600, "over in 29 days"),
-        (DAY + 3600, "over in 1 day"),
-        (3600, "over in less than a day"),
-        (-1, "is over"),
+        (29 * DAY + 3600, "29 days more"),
+        (DAY + 3600, "1 day more"),
+        (3600, "less than a day more"),
+        (-1, "no longer seals"),
     ],
 )
 def test_a_primary_whose_time_is_over_soon_or_already_is_found(
@@ -366,7 +366,7 @@ def test_times_far_from_now_are_no_trouble(ring: Path) -> None:
     change_index(ring, lambda i: i["keys"][i["primary"]].update(sign_until=10**400))
     assert look(ring).code == 0
     change_index(ring, lambda i: i["keys"][i["primary"]].update(created=10**400, sign_until=0))
-    assert [("is over" in f.problem) for f in look(ring).findings] == [True]
+    assert [("no longer seals" in f.problem) for f in look(ring).findings] == [True]
 
 
 # --- what it never does --------------------------------------------------------------------------

@@ -205,3 +205,11 @@ def test_a_ring_on_a_disk_without_hard_links_takes_keys(
     with changing(ring_directory) as change:
         assert isinstance(change.roster, Roster)
     assert len(open_keyring(ring_directory).entries) == 2
+
+
+def test_a_ring_below_a_file_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(NotADirectoryError) as failed:
+        create_key(tmp_path / "file" / "ring", now=0)
+    assert str(tmp_path / "file") in str(failed.value)
+    assert (tmp_path / "file").read_text() == "mine"

@@ -96,7 +96,7 @@ def test_what_names_no_folder_is_told_and_is_not_the_current_folder(
 def test_a_missing_key_file_is_told_with_the_ring_to_mend(ring_directory: Path) -> None:
     (file,) = ring_directory.glob("*.key")
     file.unlink()
-    mend = f"not copied .* If it is lost: .* --reason lost --keyring {ring_directory}"
+    mend = f"from a backup.* If it is lost: .* --reason lost --keyring {ring_directory}"
     with pytest.raises(KeyringError, match=mend):
         open_keyring(ring_directory)
 

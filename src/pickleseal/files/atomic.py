@@ -231,7 +231,7 @@ def _synced(folder: str, path: str) -> Iterator[None]:
     try:
         # Opened first: after the rename it is too late for an error.
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
+    except PermissionError as error:
         reason = f"{error.strerror}; the folder must be readable, unless durable=False"
         raise OSError(error.errno, reason, folder) from None
     try:

@@ -12,6 +12,7 @@ class Suite(IntEnum):
 
     Examples
     --------
+    >>> from pickleseal import Suite
     >>> Suite.BLAKE3.value
     2
     """
