@@ -295,7 +295,8 @@ def project(tmp_path: Path) -> Iterator[dict[str, str]]:
     )
     assert made.stdout
     signed_dump([1], tmp_path / "model.pkl", keyring=ring)
-    yield {**os.environ, "PICKLESEAL_KEYRING": str(ring), "RING": str(ring)}
+    mine = {"PICKLESEAL_KEYRING": str(ring), "RING": str(ring), "XDG_DATA_HOME": f"{tmp_path}/data"}
+    yield {**os.environ, **mine}
     for path in tmp_path.rglob("*"):
         assert not leaks(str(path)), "nothing is called by a key line"
 

@@ -41,7 +41,7 @@ from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pickleseal.keys.passphrase import Passphrase
 from pickleseal.keys.store import changes
 from pickleseal.keys.store.changes import change_roster
-from pickleseal.keys.store.directory import read_roster
+from pickleseal.keys.store.directory import RingFiles, read_roster
 from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.suite import Suite
 from pickleseal.migration.batch import Batch, Outcome
@@ -386,7 +386,7 @@ def test_a_subfolder_that_became_a_link_is_not_followed(
 def test_a_wrong_passphrase_ends_the_work_at_once(models: Path, ring_directory: Path) -> None:
     ids = list(read_roster(ring_directory).entries)
     passphrase = Passphrase("correct horse battery")
-    changes.protect(ring_directory, ids, Opener(), lambda: changes.Storage(passphrase))
+    changes.protect(RingFiles(ring_directory), ids, Opener(), lambda: changes.Storage(passphrase))
     changes.rotate(ring_directory, now=NOW)
     asked: list[int] = []
 
