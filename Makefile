@@ -32,9 +32,10 @@ test: lint  ## Lint, check types, run the tests, measure coverage
 	  && echo "coverage: $$(cat $(VENV)/coverage-total) % of lines and branches" \
 	  || { $(BIN)/python -m coverage report; exit 1; }
 
-lint: $(VENV)/.check  ## Check style and types
+lint: $(VENV)/.check  ## Check style, types and docstrings
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && echo "style: fine"
 	@$(BIN)/mypy --no-error-summary && echo "types: fine"
+	@$(BIN)/python tests/test_docstrings.py && echo "docstrings: fine"
 
 test-fast: $(VENV)/.test  ## Run the tests alone; ARGS="-k name" picks some
 	@$(PYTEST) -n auto --dist worksteal $(ARGS)

@@ -1,17 +1,17 @@
-"""What the documents say is true: their code runs, their links lead somewhere, no name is missing.
+"""The documents are true: their code runs, their links resolve, and no public name is missing.
 
-How a fenced block is read (CONTRIBUTING.md tells it to writers):
+How fenced blocks are read (see also CONTRIBUTING.md):
 
-- ```python: run, the blocks of one file in order in one namespace. `#> text` lines are what the
-  block prints. A statement with a comment `# raises: Name: message` must raise that. A block whose
-  first line is `# name.py` is written to that file instead.
-- ```console: each line after `$ ` is run, the lines below it are its output.
-- ```sh: not run, since it installs or builds; only make, pip and git may stand there.
-- ```text and the like: not code. One that begins with `pickleseal.errors.` is the error of the
+- ```python: run; the blocks of one file share a namespace. `#> text` lines are the expected output.
+  A statement with a comment `# raises: Name: message` must raise that error. A block whose first
+  line is `# name.py` is written to that file instead.
+- ```console: each line after `$ ` is run; the lines below are the expected output.
+- ```sh: not run, since it installs or builds; only make, pip, git and cd are allowed.
+- ```text and the like: not code. A block that begins with `pickleseal.errors.` is the error of the
   block before it.
 
-`...` in any expected text stands for anything. To write the output of `--help` into
-docs/reference/cli.md anew: python tests/test_docs.py
+`...` in expected text matches anything. `python tests/test_docs.py` writes the output of `--help`
+into docs/reference/cli.md.
 """
 
 import ast
@@ -37,7 +37,7 @@ from pickleseal import Suite
 from pickleseal.keys.store.changes import create_key
 
 ROOT = Path(__file__).parent.parent
-# Where the tests lie without the documents, as beside an installed wheel, there is nothing to hold.
+# Next to an installed wheel there are tests without documents, and nothing to check.
 DOCUMENTS = sorted(
     path
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md"))
@@ -86,7 +86,7 @@ def same(expected: str, got: str) -> bool:
 
 
 def environment() -> dict[str, str]:
-    """Return an environment in which commands print alike everywhere."""
+    """Return an environment in which commands print the same everywhere."""
     ours = str(Path(sys.executable).parent)
     return {
         # The commands have tests of their own: measuring their coverage here doubles each start.
@@ -101,7 +101,7 @@ def environment() -> dict[str, str]:
 
 
 def run_python(block: Block, document: Path, namespace: dict[str, object]) -> BaseException | None:
-    """Run a block; give the last error that it was meant to raise."""
+    """Run a block; return the last error that it was expected to raise."""
     last = None
     source = block.text.splitlines()
     if source and re.fullmatch(r"# [a-z_0-9]+\.py", source[0]):
@@ -155,7 +155,7 @@ def run_console(block: Block, document: Path) -> None:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give an empty directory to work in, and no way to the keys of whoever runs this."""
+    """Return an empty working directory; the keys of whoever runs this are out of reach."""
     place = tmp_path / "work"
     place.mkdir()
     monkeypatch.chdir(place)
@@ -167,8 +167,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def _elsewhere(name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give a document on keys held elsewhere what holds them."""
-    if name == "docs/how-to/keys-in-the-os-keyring.md":
+    """Provide the store that a document on keys held elsewhere needs."""
+    if name == "docs/how-to/protect-keys.md":
         pytest.importorskip("keyrings.alt.file")
         import keyring.core
 
@@ -216,7 +216,7 @@ def test_every_block_of_a_document_runs(
     todo = list(blocks(document))
     first = next((block.text for block in todo if block.language == "console"), "")
     if not re.match(r"\$ .*pickleseal keygen(?!.*--keyring)", first):
-        # A document whose first command does not make a key is for readers who have one.
+        # If the first command of a document does not make a key, its readers have one.
         create_key(workplace.parent / "keyring", suite=Suite.BLAKE3, note="", now=0)
     error: BaseException | None = None
     for block in todo:
@@ -237,6 +237,21 @@ def test_every_block_is_of_a_kind_that_is_run_or_is_no_code(name: str) -> None:
         if block.language == "sh":
             commands = {line.split()[0] for line in block.text.splitlines() if line.strip()}
             assert commands <= {"make", "pip", "git", "cd"}, f"{name}:{block.line}"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if re.match(r"docs/adr/\d", name)])
+def test_every_record_of_a_decision_has_the_same_sections(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert re.match(r"# (\d{4}): .+\n\nStatus: (accepted|replaced by)", text), name
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == [
+        "Question",
+        "Decision",
+        "Why",
+        "What is bad about it",
+        "Not chosen",
+    ]
+    title = text.splitlines()[0].removeprefix("# ")
+    assert f"- [{title}]({Path(name).name})" in (ROOT / "docs/adr/README.md").read_text("utf-8")
 
 
 def anchors(document: Path) -> set[str]:
@@ -266,12 +281,12 @@ def test_no_document_names_what_pickleseal_does_not_have(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     files = {"md", "key", "json", "toml", "py"}
     for dotted in re.findall(r"(?<![\w./@-])pickleseal\.(\w+)", text):
-        assert dotted in files or hasattr(pickleseal, dotted) or is_a_room(dotted), dotted
+        assert dotted in files or hasattr(pickleseal, dotted) or is_a_module(dotted), dotted
     for imported in re.findall(r"^from pickleseal import (?!\()(.+)$", text, re.MULTILINE):
         assert {part.split()[0] for part in imported.split(", ")} <= set(pickleseal.__all__)
 
 
-def is_a_room(name: str) -> bool:
+def is_a_module(name: str) -> bool:
     package = Path(pickleseal.__file__).parent
     return (package / f"{name}.py").is_file() or (package / name).is_dir()
 
@@ -313,7 +328,7 @@ def test_the_api_reference_gives_each_signature_as_it_is() -> None:
 
 
 def commands() -> list[str]:
-    """Give every command there is, as one types it, from the command line's own table."""
+    """Return every command as it is typed, from the command line's own table."""
     import click
 
     from pickleseal import cli
@@ -334,7 +349,7 @@ def commands() -> list[str]:
 
 @pytest.mark.skipif(not CLI.exists(), reason="the documents are not here")
 def test_the_command_reference_shows_the_help_of_every_command() -> None:
-    # That what it shows is what they print is the business of test_every_block_of_a_document_runs.
+    # test_every_block_of_a_document_runs checks that it shows what they print.
     shown = re.findall(r"^\$ (pickleseal.*) --help$", CLI.read_text(encoding="utf-8"), re.MULTILINE)
     assert shown == commands()
 
@@ -388,7 +403,7 @@ def test_an_example_runs(script: Path, workplace: Path) -> None:
 
 
 def write_help() -> None:
-    """Write what `--help` of each command prints into the command reference, in their order."""
+    """Write the `--help` of each command into the command reference, in order."""
     begin = CLI.read_text(encoding="utf-8").split("\n## ")[0].rstrip()
     parts = [begin]
     for command in commands():

@@ -1,7 +1,7 @@
-"""Every error and warning of pickleseal, and how text from outside is shown in one.
+"""Every error and warning of pickleseal, and how messages show text from outside.
 
-A key line ends up where it does not belong: in the wrong variable, in the place of a path. So the
-text of every error, and all that is shown, passes through `masked`.
+Users put key lines in the wrong variable, or where a path belongs. So the text of every error, and
+everything that is displayed, passes through `masked`.
 """
 
 import re
@@ -37,11 +37,11 @@ __all__ = [
 
 
 KEY_PREFIX = "pickleseal-key-1"
-"""What every key line begins with."""
+"""Prefix of every key line."""
 _HIDDEN = "[hidden]"
 _DOT = r"\s*(?:\.|%2e)\s*"
-# A whole line, whose id may be shown; or a prefix with a suite or a long field behind it. Of the
-# second kind nothing is known, such as where it ends: all the rest of the text is hidden.
+# A whole line, whose id may be shown; or a prefix followed by a suite or a long field. Nobody knows
+# where the second kind ends, so all the rest of the text is hidden.
 _KEY_LINE = re.compile(
     rf"""
     (?-i:{KEY_PREFIX})\.
@@ -58,8 +58,8 @@ _KEY_LINE = re.compile(
 def masked(text: str) -> str:
     """Return `text` with the secrets of key lines hidden.
 
-    A whole line keeps its prefix, suite and id. Of one that is cut, upper-cased or written in
-    another way, only the prefix is kept, and nothing that follows it.
+    A whole line keeps its prefix, suite and id. If it is truncated, upper-cased or altered in
+    another way, only the prefix is kept and all text after it is hidden.
     """
     return _KEY_LINE.sub(_mask, text) if "seal" in text.lower() else text
 
@@ -71,12 +71,12 @@ def _mask(found: re.Match[str]) -> str:
 
 
 def holds_key_line(text: str) -> bool:
-    """Return whether a key line, or a part of one with its prefix, stands in `text`."""
+    """Return whether `text` contains a key line, or part of one with its prefix."""
     return masked(text) != text
 
 
 def without_secrets(value: object) -> object:
-    """Return a JSON value with the secrets of key lines hidden in all of its texts."""
+    """Return a JSON value with the secrets of key lines hidden in all its strings."""
     if isinstance(value, str):
         return masked(value)
     if isinstance(value, dict):
@@ -87,7 +87,7 @@ def without_secrets(value: object) -> object:
 
 
 def shown(text: str) -> str:
-    """Return `text` without secrets, and with all that a terminal could act on escaped."""
+    """Return `text` without secrets and with control characters escaped."""
     text = masked(text)
     if text.isprintable():
         return text
@@ -97,21 +97,25 @@ def shown(text: str) -> str:
 
 
 class PicklesealError(Exception):
-    """The base of every error that pickleseal raises of its own. None shows a secret."""
+    """Base class of all errors that pickleseal raises. No message shows a secret."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(masked(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class SealError(PicklesealError, UnpicklingError):
-    """An input was refused; nothing of it was unpickled.
+    """An input was refused, and nothing in it was unpickled.
 
-    It is a `pickle.UnpicklingError`, so that a cache which takes one for a miss
-    takes a bad seal for a miss.
+    It is a `pickle.UnpicklingError`, so caches that treat broken entries as misses treat refused
+    ones that way too.
+
+    Attributes
+    ----------
+    source : str or None
+        What was being read, such as a path, if it is known.
     """
 
     source: str | None = None
-    """What was being read, such as a path; set where it is known."""
 
     def __str__(self) -> str:
         message = super().__str__()
@@ -119,67 +123,67 @@ class SealError(PicklesealError, UnpicklingError):
 
 
 class AdoptionError(SealError):
-    """What is to be adopted is not exactly one pickle or joblib file."""
+    """A file to adopt is not exactly one pickle or joblib file."""
 
 
 class BareLoadError(SealError):
-    """An unpickling that did not come through a seal was stopped, at a name that it asked for."""
+    """A watch stopped an unsealed pickle at a name that it asked for."""
 
 
 class NotSealedError(SealError):
-    """The input is no pickleseal envelope."""
+    """The input is not a sealed file."""
 
 
 class NothingToReadError(NotSealedError, EOFError):
-    """The input is empty, or the stream was already at its end."""
+    """The input is empty, or the file object is at its end."""
 
 
 class MalformedError(SealError):
-    """The input begins as an envelope and does not follow the format, or is cut off."""
+    """The input begins like a sealed file but breaks the format, or is truncated."""
 
 
 class UnknownKeyError(SealError):
-    """The envelope names a key that the keyring does not list."""
+    """The file was sealed by a key that is not in the keyring."""
 
 
 class RevokedKeyError(SealError):
-    """The envelope names a key that the keyring lists as revoked."""
+    """The file was sealed by a key that the keyring lists as revoked."""
 
 
 class BadSealError(SealError):
-    """A tag does not hold: the bytes are not those that were sealed."""
+    """A tag does not match: the bytes are not those that were sealed."""
 
 
 class ContextError(SealError):
-    """The envelope is sealed for another context than the caller's."""
+    """The file is genuine, but sealed for another context than the caller's."""
 
 
 class RollbackError(SealError):
-    """The envelope is genuine, but older than the caller accepts."""
+    """The file is genuine, but older than the caller accepts."""
 
 
 class ExpiredError(SealError):
-    """The envelope is genuine, but its time is over, or its age is not known."""
+    """The file is genuine, but it has expired, is older than `max_age`, or has no known age."""
 
 
 class PolicyError(SealError):
-    """The envelope is genuine, but something in it is not allowed here."""
+    """The file is genuine, but the caller does not allow something in it."""
 
 
 class VersionMismatchError(PolicyError):
-    """A package differs from the version it was sealed with, and that was to be an error."""
+    """A package has another version than when the file was sealed (``on_mismatch="raise"``)."""
 
 
 class MetadataError(PicklesealError, ValueError):
-    """What the caller wants in an envelope's metadata cannot stand there."""
+    """A context, `info` or other metadata is not valid."""
 
 
 class TargetError(PicklesealError, OSError):
-    """The path to write to is not one that pickleseal writes to."""
+    """The target path cannot be written to."""
 
 
 class PinsError(PicklesealError):
-    """The file that remembers what was loaded cannot be used."""
+    """The file of pins cannot be used."""
 
 
 class KeyringError(PicklesealError):
@@ -187,33 +191,33 @@ class KeyringError(PicklesealError):
 
 
 def check_path(path: str) -> None:
-    """Raise KeyringError if a key line stands where a path belongs."""
+    """Raise KeyringError if `path` is a key line."""
     if holds_key_line(path):
         raise KeyringError(
-            "this is a key line, not a path: put it in PICKLESEAL_KEY. If others can see where it"
-            " was typed or kept, take the key for leaked"
+            "this is a key line, not a path: put it in PICKLESEAL_KEY. If others could see it where"
+            " it was, treat the key as leaked"
         )
 
 
 class NoKeyError(KeyringError):
-    """No keyring was given and none is set up."""
+    """There is no keyring: none was named, and none is set up."""
 
 
 class WrongPassphraseError(KeyringError):
-    """The passphrase is not the one that a key is behind."""
+    """The passphrase does not open the key."""
 
 
 class KeyPermissionError(KeyringError):
-    """A key file or keyring lies open to others, so it cannot be relied on."""
+    """Other users can read or change a key file or keyring."""
 
 
 class VersionMismatchWarning(UserWarning):
-    """A package differs from the version that an object was sealed with."""
+    """A package has another version than when the object was sealed."""
 
 
 class MainModuleWarning(UserWarning):
-    """What is sealed loads only where `__main__` defines what this `__main__` does."""
+    """The sealed object loads only where `__main__` defines the same names."""
 
 
 class BareLoadWarning(UserWarning):
-    """Something is unpickled that did not come through a seal."""
+    """An unsealed pickle was loaded; `watch("warn")` gives it."""

@@ -36,7 +36,18 @@ Path = str | os.PathLike[str]
 
 
 class Audit:
-    """The findings of an audit, one after the other: iterate over it once, or take its report."""
+    """A running audit, which `audit` returns: an iterator of findings.
+
+    Files are examined while you iterate, so each finding is there at once. It can be iterated over
+    once; `report` collects all findings, those already seen included.
+
+    Examples
+    --------
+    >>> pickleseal.signed_dump([1, 2, 3], "numbers.pkl")
+    >>> for finding in pickleseal.audit("numbers.pkl"):
+    ...     print(finding.path, finding.verdict)
+    numbers.pkl sealed
+    """
 
     def __init__(
         self,
@@ -73,11 +84,11 @@ class Audit:
         return f"<Audit of {', '.join(self._roots)}: iterate over it, or call report()>"
 
     def files(self) -> Iterator[Found]:
-        """Walk through all that is audited once more, and look at nothing: to count it."""
+        """Yield the files that are audited, without examining them: to count them."""
         return self._chosen.files(self._roots)
 
     def report(self) -> Report:
-        """Audit what is left, and give a report of all of it."""
+        """Audit the remaining files; return a `Report` of all of them."""
         for _ in self:
             pass
         ring = self._ring
@@ -140,41 +151,80 @@ def audit(
     known: Sequence[str] = (),
     deep: bool = False,
 ) -> Audit:
-    """Tell of each file at or below some paths what lies there, who sealed it, whether it is whole.
+    """Check every file at or below some paths: what it is, who sealed it, whether it is intact.
 
-    Nothing is unpickled, and no link below a folder is followed. Each file has a finding, with a
-    verdict and a reason. Folders of version control, environments, installed packages and caches
-    are passed over where none of the paths is one or lies in one; the report counts their files.
+    Nothing is unpickled, and links below a folder are not followed. Each file has one `Finding`,
+    with a verdict and a reason.
 
-    paths: a path, or several: files and folders.
-    keyring: a Keyring or the path of a keyring's directory. Default: as for `signed_load`; where
-        there is none, what is sealed is told as sealed by an unknown key.
-    context: what sealed files must be sealed for: a name, or a beginning and `*` ("fraud/*"); or a
-        mapping from globs for paths to such. Default: anything.
-    include: globs; only files that one of them fits are looked at. Default: all. A glob without
-        `/` is held against the last part of a path, one with `/` against the whole path, from the
-        current folder; `*` stands for `/` too.
-    exclude: globs; files and folders that one of them fits are not. Default: none.
-    imports: walk through the pickles of sealed files too, and tell what they would import.
-        Default False: those of unsealed files alone.
-    digests: give unsealed artifacts their SHA-256 too, as a list of artifacts needs it. Default
-        False.
-    baseline: the path of a sealed list that an audit wrote before; each finding then tells what
-        changed. Default: none.
-    baseline_context: what that list must have been sealed for. Default: nothing.
-    baseline_sha256: the SHA-256 that its file must have (64 hexadecimal digits), so that no older
-        list can stand in for it. Default: any.
-    pins: the file in which loads remember the newest serial of each context, so that what is older
-        is told. Default: what PICKLESEAL_PINS names, else none.
-    known: modules whose names count as data where they are on no list, such as "mycompany.models";
-        those of their submodules too. What reaches beyond data stays so, and no module of Python
-        itself can be named. Default: none.
-    deep: look for pickles at any offset of whole files. Default False: of the first 64 MiB of each.
+    Parameters
+    ----------
+    paths : path-like or iterable of path-like
+        Files and folders.
+    keyring : Keyring or path-like, optional
+        A keyring, or the path of its directory. Default: as for `signed_load`. Without any keyring,
+        sealed files count as sealed by an unknown key.
+    context : str or mapping of str to str, optional
+        What sealed files must be sealed for: a context, or a prefix and ``*`` ("fraud/*"); or a
+        mapping from globs for paths to such contexts. Default: any context.
+    include : sequence of str, default ()
+        Globs; only files that match one are examined. Default: all. A glob without ``/`` is matched
+        against the last part of a path, one with ``/`` against the whole path from the current
+        folder; ``*`` matches ``/`` too.
+    exclude : sequence of str, default ()
+        Globs; files and folders that match one are not examined.
+    imports : bool, default False
+        Whether to follow the pickles of sealed files too and list what they would import. Those of
+        unsealed files are always followed.
+    digests : bool, default False
+        Whether to compute the SHA-256 of unsealed artifacts too, as an inventory needs it.
+    baseline : path-like, optional
+        A sealed inventory that an earlier audit wrote. Each finding then says what changed.
+    baseline_context : str, optional
+        Context that the inventory must be sealed for. Default: none.
+    baseline_sha256 : str, optional
+        SHA-256 of the inventory's file, 64 hexadecimal digits, so that an older inventory cannot
+        replace it. Default: not checked.
+    pins : path-like, optional
+        File in which loads remember the newest serial of each context, to find files that are
+        older. Default: the path in ``PICKLESEAL_PINS``, else none.
+    known : sequence of str, default ()
+        Modules whose names count as data where no list has them, such as "mycompany.models"; their
+        submodules too. What reaches beyond data stays so, and no module of Python can be named.
+    deep : bool, default False
+        Whether to search all of each file for pickles at any offset, and not its first 64 MiB.
 
-    Returns an Audit, an iterator of findings whose `report()` gives all of them at once. Raises
-    FileNotFoundError for a path that is not there, KeyringError for a keyring that cannot be used,
-    PinsError for a file of pins that cannot be, MetadataError for what is no context, ValueError
-    for a known module that can be none, a SealError for a baseline that is not genuine.
+    Returns
+    -------
+    Audit
+        An iterator of findings. Its `report` method returns all of them at once.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a path does not exist.
+    KeyringError
+        If the keyring cannot be used.
+    PinsError
+        If the file of pins cannot be used.
+    MetadataError
+        If a context is not valid.
+    ValueError
+        If a known module is not one.
+    SealError
+        If the baseline is not genuine.
+
+    Notes
+    -----
+    What is wrong with a file is a finding and is never raised. Version control, virtual
+    environments, installed packages and caches are passed over unless a path is one or lies in one;
+    the report counts their files.
+
+    Examples
+    --------
+    >>> pickleseal.signed_dump([1, 2, 3], "numbers.pkl", context="demo")
+    >>> report = pickleseal.audit("numbers.pkl", context="demo").report()
+    >>> report.findings[0].verdict.value, report.level.label
+    ('sealed', 'none')
     """
     roots = (paths,) if isinstance(paths, str | os.PathLike) else tuple(paths)
     names = tuple(os.fspath(root) for root in roots)

@@ -1,4 +1,4 @@
-"""What an audit says of one path: a verdict, how grave it is, and what to do next."""
+"""The finding of an audit for one path: a verdict, its level, and what to do."""
 
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
@@ -8,60 +8,60 @@ from pickleseal.scanner.grade import Contents, Grade
 
 
 class Level(IntEnum):
-    """How grave a finding is; a larger number is graver."""
+    """How severe a finding is; a larger number is more severe."""
 
     NONE = 0
     """Nothing to do."""
     NOTE = 1
     """Worth knowing."""
     WARNING = 2
-    """Nobody vouches for it."""
+    """Unsealed, or needs a decision."""
     ERROR = 3
-    """It is refused by every load, or reaches beyond data."""
+    """Every load refuses it, or it imports more than data classes."""
 
     @property
     def label(self) -> str:
-        """Give its name as people and SARIF write it."""
+        """The name in lower case, as SARIF writes it."""
         return self.name.lower()
 
 
 class Verdict(StrEnum):
-    """What lies at a path. Each file has exactly one."""
+    """What an audit found at a path. Each file has exactly one."""
 
     SEALED = "sealed"
-    """Whole, by the ring's primary key."""
+    """Intact, sealed by the keyring's primary key."""
     SEALED_ACTIVE = "sealed, other key"
-    """Whole, by another active key."""
+    """Intact, sealed by another active key."""
     SEALED_RETIRED = "sealed, retired key"
-    """Whole, by a retired key."""
+    """Intact, sealed by a retired key."""
     REVOKED = "revoked key"
     UNKNOWN_KEY = "unknown key"
     BAD_HEAD = "bad seal, head"
     """The head was changed after sealing, or made without the key."""
     BAD_BODY = "bad seal, body"
-    """The head is genuine, the body is not what was sealed."""
+    """The head is genuine, the body was changed."""
     MALFORMED = "malformed"
-    """It begins as an envelope and does not follow the format, or is cut off."""
+    """It begins like an envelope but breaks the format or is truncated."""
     WRONG_CONTEXT = "wrong context"
     EXPIRED = "expired"
     ROLLED_BACK = "rolled back"
-    """A newer one of its context was loaded before: it lies below a pin."""
+    """Below a pin: a newer file of its context was loaded before."""
     UNSEALED = "unsealed"
-    """A pickle, joblib or array file or a container of some, that nobody vouches for."""
+    """An unsealed pickle, joblib file or object array, in any container or compression."""
     LEFTOVER = "leftover"
-    """Left from a dump that was cut off."""
+    """A temporary file of an interrupted dump."""
     UNREADABLE = "unreadable"
-    """It could not be looked at: no permission, no regular file, gone meanwhile."""
+    """It could not be read: no permission, not a regular file, gone meanwhile."""
     SKIPPED = "skipped"
-    """A link, or excluded: not looked at, on purpose."""
+    """Not examined on purpose: a link, or excluded."""
     MISSING = "missing"
-    """The baseline lists it, and it is not there."""
+    """Listed in the baseline, but not there."""
     NO_PICKLE = "no pickle found"
-    """Read, and no pickle was found in any form that is looked for."""
+    """Read, and no pickle was found in any form that is searched for."""
 
 
 class Change(StrEnum):
-    """How a file differs from what a baseline says of its path."""
+    """How a file differs from the baseline."""
 
     NEW = "new"
     CHANGED = "changed"
@@ -71,13 +71,33 @@ class Change(StrEnum):
 
 
 class Finding(NamedTuple):
-    """What an audit says of one path.
+    """The result of an audit for one path.
 
-    `reason` says what is wrong and `advice` what to do next, each a sentence or empty. `envelopes`
-    tells what each envelope of the file says of itself and how much of that is vouched for.
-    `contents` is what an unsealed file holds (of a sealed one: where that was asked for). `digest`
-    names the content: `ps<suite>:…` of an envelope, `sha256:…` of another artifact where a list was
-    asked for. `size` is in bytes. `change` and `moved_from` are told where there is a baseline.
+    Attributes
+    ----------
+    path : str
+        The path.
+    verdict : Verdict
+        What is there.
+    level : Level
+        How severe it is.
+    reason : str
+        What is wrong: a sentence, or empty.
+    advice : str
+        What to do about it: a sentence, or empty.
+    size : int or None
+        Size in bytes.
+    envelopes : tuple of Inspection
+        Each sealed object in the file: what it says about itself, and how much of it is verified.
+    contents : Contents or None
+        What an unsealed file contains; with ``imports=True`` also for a sealed one.
+    digest : str or None
+        Digest of the content: ``ps<suite>:…`` for a sealed file, ``sha256:…`` for an unsealed
+        artifact if digests were asked for.
+    change : Change or None
+        Difference from the baseline, if there is one.
+    moved_from : str or None
+        Path under which the baseline lists a file that moved.
     """
 
     path: str
@@ -111,11 +131,11 @@ class Finding(NamedTuple):
 
     @property
     def envelope(self) -> Inspection | None:
-        """The first envelope of the file, if it has one."""
+        """The first envelope in the file, or None."""
         return self.envelopes[0] if self.envelopes else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all that is known as plain dicts and lists, ready for JSON."""
+        """Return the finding as plain dicts and lists, ready for JSON."""
         fields: dict[str, Any] = {
             "path": self.path,
             "verdict": self.verdict.value,

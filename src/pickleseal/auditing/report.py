@@ -1,4 +1,4 @@
-"""A report: the findings of one audit, what it looked at, when, and with which ring."""
+"""The report of an audit: its findings, what was audited, when, and with which keyring."""
 
 import math
 from collections import Counter
@@ -24,7 +24,7 @@ _LEAST: Mapping[str, float] = {
 
 
 class Ring(NamedTuple):
-    """The keyring that seals were held against: its name, the id of its primary, its epoch."""
+    """The keyring that seals were checked against: its name, its primary key's id, its epoch."""
 
     name: str
     primary: str | None
@@ -32,15 +32,34 @@ class Ring(NamedTuple):
 
 
 class Report(NamedTuple):
-    """All that an audit found, in the order it was found.
+    """The result of an audit. It shows itself as a table in a notebook.
 
-    `roots` are the paths that were audited, `started` is in Unix seconds and `seconds` is how long
-    it took; `version` is pickleseal's. `ring` is None where there was no key to judge seals with.
-    `baseline` is the path of the list that it was compared with, and `baseline_created` when that
-    was made, in Unix seconds. `settings` is the path of the file that had a say in all this.
-    `left_out` has the folders of other programs that were passed over, such as environments:
-    `left_out.files` is the number of files in them, `left_out.folders` that in each, by its path.
-    `known` are the modules whose names count as known.
+    Attributes
+    ----------
+    findings : tuple of Finding
+        All findings, in the order of the walk.
+    roots : tuple of str
+        Paths that were audited.
+    started : int
+        Start, in Unix seconds.
+    seconds : float
+        Duration, in seconds.
+    version : str
+        Version of pickleseal.
+    ring : Ring or None
+        Keyring that seals were checked against, with `name`, `primary` and `epoch`. None if there
+        was none.
+    baseline : str or None
+        Path of the inventory it was compared with.
+    baseline_created : int or None
+        When that inventory was made, in Unix seconds.
+    settings : str or None
+        Path of the settings file that applied.
+    left_out : LeftOut
+        Folders of other programs that were passed over, such as virtual environments. `files` is
+        the number of files in them, `folders` maps each folder's path to its number.
+    known : tuple of str
+        Modules whose names count as known.
     """
 
     findings: tuple[Finding, ...]
@@ -57,18 +76,18 @@ class Report(NamedTuple):
 
     @property
     def verdicts(self) -> Mapping[Verdict, int]:
-        """How many paths have each verdict, the most frequent first."""
+        """Number of findings for each verdict, most frequent first."""
         return dict(Counter(finding.verdict for finding in self.findings).most_common())
 
     @property
     def levels(self) -> Mapping[Level, int]:
-        """How many findings there are of each level, the gravest first, all four listed."""
+        """Number of findings for each of the four levels, most severe first."""
         counts = Counter(finding.level for finding in self.findings)
         return {level: counts[level] for level in sorted(Level, reverse=True)}
 
     @property
     def level(self) -> Level:
-        """The gravest level of all findings."""
+        """The most severe level of all findings."""
         return max((finding.level for finding in self.findings), default=Level.NONE)
 
     def failing(self, fail_on: str) -> tuple[Finding, ...]:
@@ -84,14 +103,14 @@ class Report(NamedTuple):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all of it as plain dicts and lists, ready for JSON."""
+        """Return the report as plain dicts and lists, ready for JSON."""
         return {
             **self.heading(),
             "findings": [finding.to_dict() for finding in self.findings],
         }
 
     def heading(self) -> dict[str, Any]:
-        """Give all but the findings, with their counts, as plain dicts and lists."""
+        """Return everything but the findings, with their counts, as plain dicts and lists."""
         return {
             "pickleseal": self.version,
             "roots": list(self.roots),
@@ -118,13 +137,13 @@ class Report(NamedTuple):
         return f"<Report of {', '.join(self.roots)}: {levels}, {fine}{left_out}>"
 
     def _repr_html_(self) -> str:
-        """Show it in a notebook: what is worth knowing, the gravest first."""
+        """Return HTML for a notebook: all findings above level NONE, most severe first."""
         from pickleseal.auditing.notebook import notebook  # noqa: PLC0415 - for notebooks alone
 
         return notebook(self.findings, self.roots, self.started, self.left_out.files)
 
     def to_pandas(self) -> "pd.DataFrame":
-        """Give a pandas DataFrame with a row for each finding. Raises ImportError without it."""
+        """Return a pandas DataFrame with a row for each finding; needs pandas."""
         import pandas as pd  # noqa: PLC0415 - for those who have it
 
         frame = pd.DataFrame([_row(finding) for finding in self.findings], columns=_COLUMNS)

@@ -1,7 +1,7 @@
-"""Watching for unpickling that no seal vouches for: the only place with an audit hook.
+"""Watch for unpickling without a seal: the only audit hook.
 
-Python raises the audit event `pickle.find_class` for each name that a pickle asks for, from
-whichever library the call comes. What `pickling.restore` stands behind is sealed; the rest is told.
+Python raises the audit event `pickle.find_class` for each name that a pickle asks for, whichever
+library unpickles it. Loads below `pickling.load.restore` are sealed; all others are reported.
 """
 
 import contextlib
@@ -27,22 +27,38 @@ _UNPICKLERS = (
     "pandas.io.pickle",
     "torch.serialization",
 )
-"""Modules whose frames lie between an unpickler and the code that wants something loaded."""
+"""Modules whose frames come between an unpickler and the code that called it."""
 
 
 class Sighting(NamedTuple):
-    """A name that a pickle without a seal asked for, and the code that had it unpickled."""
+    """A name that an unsealed pickle asked for, and the code that unpickled it.
+
+    Attributes
+    ----------
+    module : str
+        Module of the name, as the pickle spells it.
+    name : str
+        Name within that module.
+    caller : str
+        Module that had it unpickled, such as "app.models"; `ignore` is matched against it. Empty
+        where a thread unpickles without any Python code.
+    file : str
+        File of the caller's code.
+    line : int
+        Line in that file.
+    function : str
+        Qualified name of the calling function.
+    thread : str
+        Name of the thread.
+    """
 
     module: str
-    """The module of what is asked for, as the pickle spells it."""
     name: str
     caller: str
-    """The module that had it unpickled, such as "app.models": what `ignore` is held against."""
     file: str
     line: int
     function: str
     thread: str
-    """The name of the thread."""
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}, in {self.function} of {self.caller}"
@@ -53,14 +69,25 @@ Report = Callable[[Sighting], object]
 
 
 class Watch:
-    """A watch that is kept until `stop()`, or to the end of a `with` block. `watch` makes one."""
+    """A running watch, which `watch` returns.
+
+    It ends with `stop()` or at the end of a `with` block, and covers the whole process, not only
+    the thread of the block.
+
+    Examples
+    --------
+    >>> import pickle
+    >>> with pickleseal.watch(lambda sighting: print(sighting.name)):
+    ...     _ = pickle.loads(pickle.dumps(pickleseal.Suite))
+    Suite
+    """
 
     def __init__(self, report: Report, ignored: tuple[str, ...]) -> None:
         self._report = report
         self._ignored = ignored
 
     def stop(self) -> None:
-        """Report nothing from now on. A watch that was stopped stays so."""
+        """Stop reporting. A stopped watch cannot be started again."""
         with contextlib.suppress(ValueError):
             _watches.remove(self)
 
@@ -83,16 +110,48 @@ class Watch:
 def watch(
     report: Report | Literal["log", "warn", "raise"] = "log", *, ignore: Iterable[str] = ()
 ) -> Watch:
-    """Report each name that any pickle without a seal asks for in this process, from now on.
+    """Report each name that an unsealed pickle asks for in this process, from now on.
 
-    `report`: "log" for a warning in the log "pickleseal"; "warn" for a BareLoadWarning, by the
-    usual filters once for each line of code; "raise" to stop the unpickling by a BareLoadError
-    before it looks the name up; or a function that is called with each Sighting, in the thread
-    that unpickles. What the function raises stops the unpickling too. `ignore`: modules, each with
-    all below it, whose own calls are let pass; none by default.
+    Parameters
+    ----------
+    report : {"log", "warn", "raise"} or callable, default "log"
+        What to do with a `Sighting`. "log" writes a warning to the logger "pickleseal", once for
+        each name and line of code. "warn" gives a `BareLoadWarning`, which the usual filters show
+        once for each line. "raise" raises `BareLoadError` before the name is looked up, which stops
+        the load. A function is called with each `Sighting`, in the thread that unpickles; what it
+        raises stops the load too.
+    ignore : iterable of str, default ()
+        Modules whose own loads are not reported, each with all modules below it.
 
-    Returns the Watch, which can be stopped. Raises ValueError for another text as `report`,
-    TypeError for one text as `ignore`, and what an audit hook that refuses hooks raises.
+    Returns
+    -------
+    Watch
+        The watch. Call its `stop` method, or use it in a `with` statement, to end it.
+
+    Raises
+    ------
+    ValueError
+        If `report` is another string.
+    TypeError
+        If `ignore` is a single string.
+
+    Notes
+    -----
+    Python's audit event ``pickle.find_class`` brings the names, whichever library unpickles. An
+    audit hook cannot be removed, so the first call installs one for the life of the process; if
+    another hook refuses it, that hook's error is raised.
+
+    A pickle is judged by the names it asks for: plain data before a name is already unpickled.
+
+    Examples
+    --------
+    >>> import pickle
+    >>> pickled = pickle.dumps(pickleseal.Suite)
+    >>> with pickleseal.watch("raise"):
+    ...     pickle.loads(pickled)
+    Traceback (most recent call last):
+    ...
+    pickleseal.errors.BareLoadError: ...pickleseal.keys.suite.Suite is unpickled without a seal
     """
     if isinstance(ignore, str):
         raise TypeError("ignore takes a list of modules, not one text")
@@ -109,8 +168,8 @@ def watch(
     return kept
 
 
-# Python offers no way to remove an audit hook. So there is one for the process, which must know by
-# itself whether anybody watches: hence a list that belongs to the module, and not to a caller.
+# Python cannot remove an audit hook. So there is one for the process, and the list that tells it
+# whether anybody watches belongs to the module.
 _watches: list[Watch] = []
 _installing = threading.RLock()
 _MOST_KEPT = 10_000
@@ -118,7 +177,7 @@ _MOST_KEPT = 10_000
 
 @functools.cache
 def _install() -> None:
-    """Install the hook, at the first call only."""
+    """Install the hook; only the first call does."""
     # Where a hook refuses further ones, sys.addaudithook does nothing and does not say so. The
     # event that it raises, raised here, says it.
     sys.audit("sys.addaudithook")
@@ -134,16 +193,16 @@ def _hook(event: str, arguments: tuple[str, str]) -> None:
 
 
 def _tell(sighting: Sighting) -> None:
-    """Have each watch report, in the order of their making, whatever one of them raises."""
+    """Call each watch in the order of creation, even if one of them raises."""
     with contextlib.ExitStack() as reports:
         for kept in reversed(tuple(_watches)):
             reports.callback(kept._tell, sighting)  # noqa: SLF001 - of the same room
 
 
 def _seen(module: str, name: str) -> Sighting | None:
-    """Tell who had a name unpickled; None if a seal stands behind it, or a report asks for it.
+    """Return who had a name unpickled; None for a sealed load, or for one by a report itself.
 
-    The frames tell: a flag would have to be kept for each thread, task and greenlet.
+    It looks at the frames: a flag would have to be kept for each thread, task and greenlet.
     """
     sealed, reporting = restore.__code__, _tell.__code__
     caller = None
@@ -175,7 +234,7 @@ def _sighting(module: str, name: str, frame: FrameType | None) -> Sighting:
 
 
 def _unpickles(frame: FrameType) -> bool:
-    """Tell whether a frame is part of an unpickler, and so not what had it run."""
+    """Return whether a frame belongs to an unpickler and not to its caller."""
     # A class of the caller's own may have a find_class; its line says nothing about who loads.
     return frame.f_code.co_name == "find_class" or _below(_module(frame), _UNPICKLERS)
 

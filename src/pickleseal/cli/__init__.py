@@ -1,4 +1,4 @@
-"""The command `pickleseal`: it calls the library and shows what comes of it, no more."""
+"""The command `pickleseal`: it calls the library and prints the result."""
 
 import io
 import os
@@ -20,27 +20,27 @@ from pickleseal.cli.output import (
 )
 
 _COMMANDS = {
-    "adopt": ("adopt", "adopt", "Seal pickles and joblib files that exist already, as they are."),
-    "audit": ("audit", "audit", "Give a verdict on every file here."),
-    "demo": ("demo", "demo", "See it all at work: seal, load, refuse."),
+    "adopt": ("adopt", "adopt", "Seal existing pickle and joblib files without unpickling them."),
+    "audit": ("audit", "audit", "Check every file under PATH."),
+    "demo": ("demo", "demo", "Seal, load and refuse real files, step by step."),
     "extract": (
         "extract",
         "extract",
-        "Write the plain pickles and joblib files that are in envelopes.",
+        "Write plain pickle or joblib files from sealed ones.",
     ),
     "find-loads": (
         "find_loads",
         "find_loads",
-        "List the places in Python source that load and save plain pickles.",
+        "List the lines of Python source that load or save plain pickles.",
     ),
-    "inspect": ("inspect", "inspect", "Tell who sealed a file, when and for what."),
-    "keygen": ("keygen", "keygen", "Make a key, and the keyring if there is none."),
-    "keys": ("keys", "keys", "Manage the keys of a keyring."),
-    "pins": ("pins", "pins", "Show and forget the newest serials that were loaded."),
+    "inspect": ("inspect", "inspect", "Show who sealed a file, when and for what."),
+    "keygen": ("keygen", "keygen", "Make a key, and a keyring if there is none."),
+    "keys": ("keys", "keys", "List, rotate, revoke, protect and share keys."),
+    "pins": ("pins", "pins", "List and forget the newest serials that were loaded."),
     "reseal": ("reseal", "reseal", "Seal files again under the primary key."),
-    "verify": ("verify", "verify", "Check that the seals of files hold."),
+    "verify": ("verify", "verify", "Check the seals of files."),
 }
-"""Each command's room below this one, its name there, and the first line of its help."""
+"""For each command: its module, its name there, and the first line of its help."""
 
 
 @click.group(
@@ -52,26 +52,24 @@ _COMMANDS = {
 def cli() -> None:
     """Load only the pickles that you wrote yourself.
 
-    Make a key once with `pickleseal keygen`. Seal and load in Python, with signed_dump and
-    signed_load. Check files here.
+    Make a key once with `pickleseal keygen`. Save and load in Python with signed_dump and
+    signed_load. To see it work, run `pickleseal demo`.
 
     \b
-    Exit codes, of every command:
-      0  fine
-      1  a check failed: a file was refused
-      2  it could not run: no key, no such file, wrong usage
-      130  it was interrupted
-      143  it was told to end (SIGTERM)
-
-    To see all of it at work, run `pickleseal demo`.
+    Exit codes of every command:
+      0    fine
+      1    a check failed: a file was refused
+      2    could not run: no key, no such file, wrong usage
+      130  interrupted (Ctrl-C)
+      143  terminated (SIGTERM)
     """
 
 
 def main() -> NoReturn:
-    """Run the command with the process's arguments, and exit with its code."""
+    """Run the command with the process's arguments and exit with its code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a mark that cannot be shown is no failure
+            stream.reconfigure(errors="replace")  # an unprintable character must not fail a command
     _clean_up_when_terminated()
     try:
         code = cli.main(standalone_mode=False)
@@ -86,21 +84,21 @@ def main() -> NoReturn:
         click.echo("error: not enough memory", err=True)
         code = COULD_NOT_RUN
     except OSError as error:
-        # Nothing more can be written, not at exit either.
+        # Nothing more can be written, not even at exit.
         if not isinstance(error, BrokenPipeError):
-            click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+            click.echo(f"error: cannot write the output: {error.strerror}", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = COULD_NOT_RUN
     sys.exit(code)
 
 
 def _clean_up_when_terminated() -> None:
-    """Let SIGTERM end the command as Ctrl-C does: what was begun to be written is removed."""
+    """Handle SIGTERM like Ctrl-C, so that unfinished files are removed."""
     if os.name != "posix" or threading.current_thread() is not threading.main_thread():
         return
 
     def end(number: int, _: FrameType | None) -> NoReturn:
-        # `timeout` sends a second one at once, which would end the cleaning.
+        # `timeout` sends a second one at once, which would interrupt the cleanup.
         signal.signal(number, signal.SIG_IGN)
         sys.exit(TERMINATED)
 

@@ -96,13 +96,14 @@ def adopt(
     keyring: str | None,
     as_json: bool,
 ) -> int:
-    """Seal pickles and joblib files that exist already, as they are.
+    """Seal existing pickle and joblib files without unpickling them.
 
     To seal a file is to say that you made it: never adopt what somebody sent you. Nothing is
     unpickled. First the files are scanned; you see what they would import, and are asked. A file
-    that reaches beyond data, or may, is refused unless you name it with --accept. Folders of version
-    control, environments and caches are skipped. An envelope replaces its file atomically, and the
-    file is kept beside it as NAME.unsealed. You can stop it at any time, and run it again to go on.
+    that reaches beyond data, or may, is refused unless you name it with --accept. Folders of
+    version control, environments and caches are skipped. An envelope replaces its file atomically,
+    and the file is kept beside it as NAME.unsealed. You can stop it at any time, and run it again
+    to go on.
 
     The exit code is 0 if all is sealed, 1 if a file was refused, 2 if one could not be read or
     written, or nobody said yes.

@@ -155,7 +155,7 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 )
 @using
 def audit(**options: Any) -> int:  # noqa: ANN401 - click's own
-    """Give a verdict on every file here.
+    """Check every file under PATH.
 
     Who sealed it, with which key of yours, whether it is whole; and of what is not sealed, what it
     would import. Nothing is unpickled. PATHs are files and folders; without one, those that a

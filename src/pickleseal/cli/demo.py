@@ -1,4 +1,4 @@
-"""`pickleseal demo`: the whole story on real data, with refusals and the proof that nothing ran."""
+"""`pickleseal demo`: seal, load and refuse real files, and prove that nothing ran."""
 
 import json
 import os
@@ -45,7 +45,7 @@ LIST_CONTEXT = "cancer/list"
 
 SERIAL = 7
 
-# Both run in interpreters of their own: argv is a folder and a keyring's directory, or "".
+# Each runs in its own interpreter; argv is a folder and a keyring's directory, or "".
 _LOAD = """
 import json, os, sys
 from pathlib import Path
@@ -75,7 +75,7 @@ for file in sorted(folder.glob("attack-*.pkl")):
         refusals[file.name] = [type(error).__name__, str(error.args[0])]
 before = len(unpickled), (folder / "mark").exists()
 with open(folder / "attack-2.pkl", "rb") as file:
-    pickle.load(file)  # what everybody does without pickleseal: the mark is harmless
+    pickle.load(file)  # as without pickleseal; the mark is harmless
 after = len(unpickled), (folder / "mark").exists()
 print(json.dumps({"refusals": refusals, "before": before, "after": after}))
 """
@@ -93,7 +93,7 @@ print("null")
 
 
 class Attack(NamedTuple):
-    """A file that must not load: what it is, what refuses it, and what an audit calls it."""
+    """A file that must not load: its title, the error that refuses it, its verdict in an audit."""
 
     title: str
     error: str
@@ -105,12 +105,12 @@ class Attack(NamedTuple):
 @common
 @guarded
 def demo(*, keyring: str | None, as_json: bool) -> int:
-    """See it all at work: seal, load, refuse.
+    """Seal, load and refuse real files, step by step.
 
-    A K-nearest-neighbours model of scikit-learn's breast cancer data is sealed with your key and
-    loaded by a second Python. Then five files that are not what they should be are refused, an
-    audit tells what each of them is, and files that exist already are adopted.
-    All files lie in a temporary folder; the exit code is 0 where all went as promised.
+    A nearest-neighbours model of scikit-learn's breast cancer data is sealed with your key and
+    loaded by a second Python. Then five bad files are refused, an audit names what is wrong with
+    each, and an existing joblib file is adopted.
+    All files are in a temporary folder. The exit code is 0 if everything went as promised.
 
     \b
     Examples:
@@ -130,7 +130,7 @@ def demo(*, keyring: str | None, as_json: bool) -> int:
 
 
 def _tell(story: "_Story", folder: Path, ring: Keyring, directory: str) -> dict[str, Any]:
-    story.chapter("1", "Fit a model, and seal it with your key")
+    story.chapter("1", "Fit a model and seal it with your key")
     model, tree, accuracy = _fit()
     path = folder / "cancer.pkl"
     signed_dump(
@@ -142,7 +142,7 @@ def _tell(story: "_Story", folder: Path, ring: Keyring, directory: str) -> dict[
         info={"accuracy": round(accuracy, 4)},
     )
     story.say(f'signed_dump(model, "cancer.pkl", context="{CONTEXT}", serial={SERIAL})')
-    story.fact("accuracy", f"{accuracy:.4f} on data that it has not seen")
+    story.fact("accuracy", f"{accuracy:.4f} on unseen data")
     story.fact("size", f"{path.stat().st_size:,} bytes")
 
     story.chapter("2", "Look at the file without loading it")
@@ -154,16 +154,16 @@ def _tell(story: "_Story", folder: Path, ring: Keyring, directory: str) -> dict[
     story.say(f"pickleseal audit {folder.name}/ --inventory the.list")
     listed = folder.parent / "the.list"
     _write_list(folder, listed, ring)
-    story.fact("the.list", "what lies here now, sealed, for an audit to compare with later")
+    story.fact("the.list", "a sealed inventory, to compare with in step 6")
 
-    story.chapter("3", "Load it in a second Python, which was not there when it was sealed")
+    story.chapter("3", "Load it in a second, fresh Python")
     story.say(f'signed_load("cancer.pkl", context="{CONTEXT}", min_serial={SERIAL})')
     loaded = _run(_LOAD, folder, directory)
     same = loaded["accuracy"] == accuracy
     story.fact("process", str(loaded["pid"]))
     story.verdict(same, f"accuracy {loaded['accuracy']:.4f}, the same as before")
 
-    story.chapter("4", "Put other files in its place")
+    story.chapter("4", "Try to load five bad files in its place")
     attacks = _attacks(folder, model, tree, ring)
     for number, attack in enumerate(attacks, 1):
         attack.write(folder / f"attack-{number}.pkl")
@@ -178,13 +178,13 @@ def _tell(story: "_Story", folder: Path, ring: Keyring, directory: str) -> dict[
         story.aside(message)
         same = same and refused
 
-    story.chapter("5", "The proof that nothing ran")
+    story.chapter("5", "Check that nothing ran")
     events, mark = result["before"]
     quiet = not events and not mark
-    story.verdict(quiet, f"names looked up by an unpickler while all five were refused: {events}")
-    story.verdict(not mark, "the mark that the malicious pickle makes: not there")
+    story.verdict(quiet, f"names looked up by an unpickler during the five refusals: {events}")
+    story.verdict(not mark, "the folder that the malicious pickle makes: not there")
     events, mark = result["after"]
-    story.verdict(bool(events and mark), "and when plain pickle.load takes the same file: there")
+    story.verdict(bool(events and mark), "after plain pickle.load of the same file: there")
 
     proven = quiet and bool(events and mark)
     (folder / "mark").rmdir()
@@ -209,9 +209,9 @@ def _tell(story: "_Story", folder: Path, ring: Keyring, directory: str) -> dict[
 def _audit(
     story: "_Story", path: Path, attacks: list[Attack], ring: Keyring, listed: Path
 ) -> tuple[dict[str, str], bool]:
-    """Audit the folder against the list; return what each file is, and whether that is right."""
+    """Audit the folder against the list; return each file's verdict, and whether all are right."""
     folder, older = path.parent, path.with_name(f"attack-{len(attacks)}.pkl")
-    story.chapter("6", "Put last year's model in the place of the newest, and audit the folder")
+    story.chapter("6", "Replace the newest model by last year's, and audit the folder")
     story.say(f"mv {older.name} {path.name}")
     os.replace(older, path)
     story.say(f"pickleseal audit {folder.name}/ --context {CONTEXT} --baseline {listed.name}")
@@ -223,8 +223,8 @@ def _audit(
     expected = {f"attack-{n}.pkl": attack.told.value for n, attack in enumerate(attacks, 1)}
     expected[path.name] = expected.pop(older.name)
     good = told == expected
-    story.verdict(good, "one verdict for each file, and not one of them unpickled")
-    story.aside("last year's model is sealed by your key, too: only the list tells it apart")
+    story.verdict(good, "one verdict for each file, and none was unpickled")
+    story.aside("last year's model has your seal too: only the inventory shows that it is older")
     return told, good
 
 
@@ -233,8 +233,8 @@ def _told(finding: Finding) -> str:
 
 
 def _adopt(story: "_Story", folder: Path, model: Any, ring: Keyring) -> bool:  # noqa: ANN401
-    """Seal files that others' tools wrote, and load one; tell whether all went as it should."""
-    story.chapter("7", "Adopt what you saved before, without unpickling it")
+    """Adopt files that other tools wrote and load one; return whether all went as promised."""
+    story.chapter("7", "Adopt an existing joblib file without unpickling it")
     folder.mkdir()
     _run(_SAVE_AS_BEFORE, folder, "")
     (folder / "armed.pkl").write_bytes(_armed(folder / "mark"))
@@ -245,11 +245,11 @@ def _adopt(story: "_Story", folder: Path, model: Any, ring: Keyring) -> bool:  #
         for one in adopt_all(found, keyring=ring, place=Place(), context="cancer/old")
     }
     good = done == {"armed.pkl": Outcome.REFUSED, "knn.joblib": Outcome.ADOPTED}
-    story.verdict(good, "knn.joblib is sealed as it was; armed.pkl reaches beyond data: refused")
+    story.verdict(good, "knn.joblib is sealed as it was; armed.pkl imports more than data: refused")
     story.say('signed_load("old/knn.joblib", context="cancer/old")')
     again = signed_load(folder / "knn.joblib", keyring=ring, context="cancer/old")
     same = type(again) is type(model)
-    story.verdict(same, "unpacked and loaded through joblib, from memory that was verified")
+    story.verdict(same, "loaded through joblib, from verified memory")
     return good and same
 
 
@@ -311,19 +311,17 @@ def _attacks(folder: Path, model: object, tree: object, ring: Keyring) -> list[A
             Verdict.WRONG_CONTEXT,
             seal_for_another_place,
         ),
-        Attack(
-            "last year's model of yours put back", "RollbackError", Change.OLDER, seal_as_of_old
-        ),
+        Attack("your model of last year put back", "RollbackError", Change.OLDER, seal_as_of_old),
     ]
 
 
 def _armed(mark: Path) -> bytes:
-    """Give a pickle that makes a folder, os.mkdir(mark), as protocol 0 spells it."""
+    """Return a protocol 0 pickle that calls os.mkdir(mark)."""
     return b"cos\nmkdir\n(V" + str(mark).encode("raw_unicode_escape") + b"\ntR."
 
 
 def _run(code: str, folder: Path, directory: str) -> dict[str, Any]:
-    done = subprocess.run(  # noqa: S603 - our own text, in this same Python
+    done = subprocess.run(  # noqa: S603 - our own code, in this Python
         [sys.executable, "-P", "-c", code, str(folder), directory],
         capture_output=True,
         text=True,
@@ -337,7 +335,7 @@ def _run(code: str, folder: Path, directory: str) -> dict[str, Any]:
 
 
 class _Story:
-    """The demo on a terminal; a quiet one says nothing."""
+    """What the demo prints; nothing if quiet."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -352,7 +350,7 @@ class _Story:
     def fact(self, name: str, text: str) -> None:
         self._line((f"    {name:<10}", "dim"), (shown(text), ""))
 
-    def verdict(self, good: bool, text: str) -> None:  # noqa: FBT001 - what it says
+    def verdict(self, good: bool, text: str) -> None:  # noqa: FBT001 - reads well here
         mark = ("    ✓ ", "bold green") if good else ("    ✗ ", "bold red")
         self._line(mark, (shown(text), "green" if good else "red"))
 
@@ -368,7 +366,7 @@ class _Story:
         if good:
             self._line(("All as promised: your model loads, and nothing else does.", "bold green"))
         else:
-            self._line(("Something did not go as promised: see above.", "bold red"))
+            self._line(("Something went wrong: see above.", "bold red"))
 
     def _line(self, *parts: tuple[str, str]) -> None:
         if not self._quiet:

@@ -49,7 +49,7 @@ def extract(
     keyring: str | None,
     as_json: bool,
 ) -> int:
-    """Write the plain pickles and joblib files that are in envelopes.
+    """Write plain pickle or joblib files from sealed ones.
 
     Each seal is checked first, and nothing is unpickled. A plain file has no seal: use it at once,
     and keep it where nobody else can write. No file is overwritten. You can stop it at any time,

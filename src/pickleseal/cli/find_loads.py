@@ -1,4 +1,4 @@
-"""`pickleseal find-loads`: list the places in Python source that load and save plain pickles."""
+"""`pickleseal find-loads`: list the lines of source that load or save plain pickles."""
 
 import os
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ class _Looked(NamedTuple):
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, errors too.")
 @guarded
 def find_loads(paths: tuple[str, ...], *, loads_only: bool, as_json: bool) -> int:
-    """List the places in Python source that load and save plain pickles.
+    """List the lines of Python source that load or save plain pickles.
 
     For each call it shows the line that should replace it. Nothing is run: the functions of pickle,
     joblib, pandas, cloudpickle, dill, torch, numpy and shelve are found by their imports, and so is

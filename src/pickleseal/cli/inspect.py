@@ -24,18 +24,18 @@ _STYLES = {
 
 @click.command()
 @click.argument("path")
-@click.option("--header-only", is_flag=True, help="Do not read the body: for huge files.")
+@click.option("--header-only", is_flag=True, help="Don't read the body, for huge files.")
 @common
 @guarded
 def inspect(path: str, *, header_only: bool, keyring: str | None, as_json: bool) -> int:
-    """Tell who sealed a file, when and for what.
+    """Show who sealed a file, when and for what.
 
-    Nothing is unpickled. The versions, names and sizes in it are told too.
-    The status says how much of that is vouched for: "whole", every byte; "header", what the
-    file says of itself, but not its body; "unverified", nothing, such as without the key.
+    Nothing is unpickled. Versions, names and sizes are shown too.
+    The status says how much of it is verified: "whole" is every byte; "header" is what the file
+    says about itself, but not its body; "unverified" is nothing, for example without the key.
 
-    The exit code is 0 where all that was asked for is vouched for, 1 where it is not, 2 where that
-    cannot be told: there is no key, or the keyring cannot be used.
+    The exit code is 0 if everything asked for is verified, 1 if it is not, and 2 if it can't be
+    checked: there is no key, or the keyring can't be used.
 
     \b
     Examples:

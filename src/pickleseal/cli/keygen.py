@@ -67,7 +67,7 @@ def keygen(
     keyring: str | None,
     as_json: bool,
 ) -> int:
-    """Make a key, and the keyring if there is none.
+    """Make a key, and a keyring if there is none.
 
     The first key of a ring is its primary: it seals. If there is a primary, no key is made: see
     `keys rotate`. With --add a further key is made, and the primary stays as it is. The key is

@@ -59,7 +59,7 @@ _STYLES = {State.ACTIVE: "green", State.RETIRED: "yellow", State.REVOKED: "red"}
     },
 )
 def keys() -> None:
-    """Manage the keys of a keyring.
+    """List, rotate, revoke, protect and share keys.
 
     The primary key seals files. Active and retired keys open files; revoked keys do neither. A
     KEY_ID may be shortened as long as it names one key.

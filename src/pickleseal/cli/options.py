@@ -17,7 +17,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # The base class is generic in new versions of click alone.
 class Day(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """A day, `YYYY-MM-DD`: the Unix seconds at which it begins in UTC."""
+    """A day, `YYYY-MM-DD`, as the Unix time at which it begins in UTC."""
 
     name = "day"
 
@@ -27,18 +27,18 @@ class Day(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> int:
-        """Give the Unix seconds of a day."""
+        """Return the Unix time at which the day begins."""
         if isinstance(value, int):
             return value
         try:
             day = datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC)
         except ValueError:
-            self.fail(f"'{value}' is no day: write it as 2027-01-31", param, ctx)
+            self.fail(f"'{value}' is not a day: write it as 2027-01-31", param, ctx)
         return int(day.timestamp())
 
 
 class PathType(click.Path):
-    """A path, which is no key line."""
+    """A path; a key line is refused."""
 
     def convert(
         self,
@@ -59,14 +59,14 @@ def not_empty(
     param: click.Parameter,  # noqa: ARG001 - click's own
     value: str | None,
 ) -> str | None:
-    """Give the path that an option has, and refuse one that a variable left empty."""
+    """Return an option's path; raise BadParameter if it is empty, as from an unset variable."""
     if value == "":
         raise click.BadParameter("it is empty: is a variable not set?")
     return value
 
 
 _with_json = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document, errors too."
+    "--json", "as_json", is_flag=True, help="Print one JSON document, also for errors."
 )
 
 
@@ -80,37 +80,37 @@ def _with_keyring(command: _Function, *, default: str) -> _Function:
 
 
 def using(command: _Function) -> _Function:
-    """Give a command that uses a ring --keyring."""
-    return _with_keyring(command, default="what PICKLESEAL_KEYRING or PICKLESEAL_KEY name")
+    """Add --keyring to a command that uses a keyring."""
+    return _with_keyring(command, default="PICKLESEAL_KEYRING or PICKLESEAL_KEY")
 
 
 def common(command: _Function) -> _Function:
-    """Give a command that uses a ring --keyring and --json."""
+    """Add --keyring and --json to a command that uses a keyring."""
     return using(_with_json(command))
 
 
 def changing(command: _Function) -> _Function:
-    """Give a command that needs a ring's directory --keyring and --json."""
-    return _with_keyring(_with_json(command), default="the one that PICKLESEAL_KEYRING names")
+    """Add --keyring and --json to a command that needs a keyring's directory."""
+    return _with_keyring(_with_json(command), default="PICKLESEAL_KEYRING")
 
 
 def limits(command: _Function) -> _Function:
-    """Give a command --context and --sign-until."""
+    """Add --context and --sign-until to a command."""
     with_until = click.option(
         "--sign-until",
         type=Day(),
         metavar="DAY",
-        help="Let it seal until this day, such as 2027-01-31 (UTC), and only open after it.",
+        help="Last day on which the key seals, such as 2027-01-31 (UTC). Later it only opens.",
     )
     with_context = click.option(
         "--context",
         "contexts",
         multiple=True,
         metavar="TEXT",
-        help="Bind it to a context, or to all that begin with TEXT, as in 'fraud/*'. It then"
-        " stands for nothing else. May be given several times.",
+        help="Bind the key to a context, or to all that match a prefix, as 'fraud/*'. It is refused"
+        " for all others. Can be given several times.",
     )
     return with_context(with_until(command))
 
 
-note = click.option("--note", default="", metavar="TEXT", help="A note to yourself.")
+note = click.option("--note", default="", metavar="TEXT", help="A note for yourself.")

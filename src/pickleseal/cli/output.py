@@ -1,4 +1,4 @@
-"""What the commands print, and the exit codes: findings to stdout, the rest to stderr."""
+"""Output and exit codes of the commands: findings go to stdout, everything else to stderr."""
 
 import functools
 import json
@@ -31,16 +31,16 @@ _Command = TypeVar("_Command", bound=Callable[..., int])
 
 
 def console(*, stderr: bool = False) -> "Console":
-    """Give the terminal: coloured where it is one and NO_COLOR is not set."""
-    from rich.console import Console  # noqa: PLC0415 - only where something is shown
+    """Return a rich console; it colours only on a terminal without NO_COLOR."""
+    from rich.console import Console  # noqa: PLC0415 - only needed on a terminal
 
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def write_out(text: str) -> None:
-    """Write text to stdout, all of it, or raise OSError.
+    """Write all of a text to stdout, or raise OSError.
 
-    Python's own stdout loses the rest where a disk takes a part of a long text and is then full.
+    Python's own stdout loses the rest if a disk gets full in the middle of a long text.
     """
     stream = sys.stdout
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
@@ -52,19 +52,19 @@ def write_out(text: str) -> None:
     while left:
         count = raw.write(left)
         if count is None:
-            raise BlockingIOError("the stream does not wait for its reader: make it blocking")
+            raise BlockingIOError("stdout is in non-blocking mode: make it blocking")
         left = left[count:]
 
 
 def print_json(value: object) -> None:
-    """Print one JSON document without secrets, in ASCII: nothing in it can act on a terminal."""
+    """Print one JSON document without secrets, in ASCII, so that it can't control a terminal."""
     write_out(json.dumps(without_secrets(value), indent=2) + "\n")
 
 
 def print_rows(rows: Iterable[tuple[str, str]], *, styles: dict[str, str] | None = None) -> None:
-    """Print names and texts side by side; `styles` colours the texts of some names.
+    """Print names and texts in two columns; `styles` colours the texts of some names.
 
-    Texts are folded on a terminal alone: elsewhere a path stays in one piece.
+    Texts are wrapped only on a terminal, so that a path stays in one piece elsewhere.
     """
     listed = list(rows)
     width = max((len(name) for name, _ in listed), default=0)
@@ -81,11 +81,11 @@ def print_rows(rows: Iterable[tuple[str, str]], *, styles: dict[str, str] | None
 
 
 Line = list[tuple[str, str]]
-"""Texts that stand side by side, each with its style; "" for none."""
+"""The parts of a line, each with its style; "" for none."""
 
 
 def print_lines(lines: Iterable[Line], *, stderr: bool = False) -> None:
-    """Print lines: on a terminal coloured, and folded at their indent; elsewhere as they are."""
+    """Print lines: coloured and wrapped at their indent on a terminal, elsewhere as they are."""
     stream = sys.stderr if stderr else sys.stdout
     if stream is None:
         return
@@ -106,7 +106,7 @@ def print_lines(lines: Iterable[Line], *, stderr: bool = False) -> None:
 
 
 def _fold(terminal: "Console", before: "Text", text: "Text") -> None:
-    """Print a text behind another, folded to where it begins, without blanks at the ends."""
+    """Print `text` after `before`, wrapped to where it begins, without trailing blanks."""
     for part in text.wrap(terminal, max(terminal.width - before.cell_len, 1)):
         line = before + part
         line.rstrip()
@@ -114,18 +114,18 @@ def _fold(terminal: "Console", before: "Text", text: "Text") -> None:
         before = before.blank_copy(" " * before.cell_len)
 
 
-def _is_terminal(stream: Any) -> bool:  # noqa: ANN401 - what sys has, None too
-    """Tell whether rich is of use, which takes as long to import as a thousand files to verify."""
+def _is_terminal(stream: Any) -> bool:  # noqa: ANN401 - sys.stdout may be None
+    """Return whether rich is needed: importing it takes as long as verifying a thousand files."""
     return stream is not None and (stream.isatty() or "FORCE_COLOR" in os.environ)
 
 
 def counted(count: int, noun: str) -> str:
-    """Give a count and its noun."""
+    """Return a count with its noun."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def left_out_lines(left_out: "LeftOut") -> list[Line]:
-    """Return the line that says how many files a walk passed over, if it did."""
+    """Return a line that says how many files a walk left out, if any."""
     if not left_out.folders:
         return []
     named = [shown(path) for path in list(left_out.folders)[:_FOLDERS_NAMED]]
@@ -136,22 +136,22 @@ def left_out_lines(left_out: "LeftOut") -> list[Line]:
 
 
 def kind_of(error: BaseException) -> str:
-    """Give the kind of an error in words: BadSealError is a "bad seal"."""
+    """Return the kind of an error in words, such as "bad seal" for BadSealError."""
     words = re.findall("[A-Z][a-z]+", type(error).__name__.removesuffix("Error"))
     return " ".join(words).lower()
 
 
 def describe(error: BaseException) -> dict[str, str]:
-    """Give an error as it stands in JSON."""
+    """Return an error as JSON output has it."""
     return {"kind": type(error).__name__, "message": shown(_text(error))}
 
 
 def show_click_error(error: click.ClickException, *, as_json: bool) -> None:
-    """Print an error of click's with nothing in it that a terminal could act on."""
+    """Print an error of click's with control characters escaped."""
     if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # from click 8.2
         error.show()
         return
-    # What was typed is in the message; click adds lists to it, on lines of their own.
+    # The message contains what was typed; click adds lists on lines of their own.
     text = error.format_message()
     if error.message:
         text = text.replace(error.message, shown(error.message))
@@ -162,12 +162,12 @@ def show_click_error(error: click.ClickException, *, as_json: bool) -> None:
         click.UsageError(text, getattr(error, "ctx", None)).show()
 
 
-class CouldNotRun(Exception):  # noqa: N818 - it says what came of a command
-    """A command could not do what it was asked for, and nothing was found out."""
+class CouldNotRun(Exception):  # noqa: N818 - the outcome of a command
+    """A command could not run, and checked nothing."""
 
 
 def check_no_folder(path: str) -> None:
-    """Return if a path, of which one file was meant, is no folder."""
+    """Raise CouldNotRun if `path` is a folder where one file is expected."""
     if os.path.isdir(path):
         audit = (
             f"pickleseal audit {shlex.quote(path)}" if path.isprintable() else "pickleseal audit"
@@ -176,9 +176,9 @@ def check_no_folder(path: str) -> None:
 
 
 def guarded(command: _Command) -> _Command:
-    """Turn the errors of a command into a message and an exit code; no traceback for mistakes.
+    """Turn a command's errors into a message and an exit code, without a traceback.
 
-    The command takes `as_json` among its keywords, and returns its exit code.
+    The command takes `as_json` as a keyword and returns its exit code.
     """
 
     @functools.wraps(command)

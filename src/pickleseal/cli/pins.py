@@ -1,4 +1,4 @@
-"""`pickleseal pins`: what loads remember of each context, and how to make them forget."""
+"""`pickleseal pins`: list and forget the serials that loads remember."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,14 +22,14 @@ from pickleseal.persistence.pin_file import PinFile, find_pins
 
 def _with_file(command: Callable[..., Any]) -> Callable[..., Any]:
     with_json = click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON document, errors too."
+        "--json", "as_json", is_flag=True, help="Print one JSON document, also for errors."
     )
     with_file = click.option(
         "--pins",
         "file",
         metavar="FILE",
         type=PathType(dir_okay=False),
-        help="The file of pins. Default: what PICKLESEAL_PINS names.",
+        help="The file of pins. Default: the path in PICKLESEAL_PINS.",
     )
     return with_file(with_json(command))
 
@@ -37,18 +37,18 @@ def _with_file(command: Callable[..., Any]) -> Callable[..., Any]:
 def _file(given: str | None) -> PinFile:
     found = find_pins(given)
     if found is None:
-        raise CouldNotRun("there is no file of pins: name it with --pins or PICKLESEAL_PINS")
+        raise CouldNotRun("no file of pins: name it with --pins or PICKLESEAL_PINS")
     if not found.path.exists():
-        raise CouldNotRun(f"{found.path}: there is no such file: no load has made it yet")
+        raise CouldNotRun(f"{found.path}: no such file: no load has made it yet")
     return found
 
 
 @click.group()
 def pins() -> None:
-    """Show and forget the newest serials that were loaded.
+    """List and forget the newest serials that were loaded.
 
-    A load that was given pins, by pins= or PICKLESEAL_PINS, remembers for each context the highest
-    serial that it loaded and its content, and refuses an older one.
+    With pins= or PICKLESEAL_PINS, a load remembers the highest serial of each context and its
+    content, and refuses older files.
     """
 
 
@@ -56,7 +56,7 @@ def pins() -> None:
 @_with_file
 @guarded
 def list_pins(*, file: str | None, as_json: bool) -> int:
-    """List the pins: each context with its serial and content.
+    """List each context with its serial and content.
 
     \b
     Example:
@@ -79,10 +79,10 @@ def list_pins(*, file: str | None, as_json: bool) -> int:
 @_with_file
 @guarded
 def forget(contexts: tuple[str, ...], *, everything: bool, file: str | None, as_json: bool) -> int:
-    """Forget the pins of contexts, to load lower serials.
+    """Forget the pins of contexts, so that lower serials load again.
 
-    It is needed where a file was sealed with too high a serial by mistake, and where an older
-    version is to be put back on purpose. The exit code is 1 where a context has no pin.
+    Use it after a file was sealed with too high a serial, or to go back to an older version on
+    purpose. The exit code is 1 if a context has no pin.
 
     \b
     Example:
@@ -91,7 +91,7 @@ def forget(contexts: tuple[str, ...], *, everything: bool, file: str | None, as_
     if everything == bool(contexts):
         raise click.UsageError("name contexts, or give --all")
     found = _file(file)
-    held = found.read()  # before a lock is laid beside what may be no file of pins
+    held = found.read()  # before a lock is made next to what may not be a file of pins
     wanted = list(held) if everything else [normalize_context(c) for c in contexts]
     gone = found.forget(wanted)
     missing = [context for context in wanted if context not in gone]
@@ -101,5 +101,5 @@ def forget(contexts: tuple[str, ...], *, everything: bool, file: str | None, as_
         for context in gone:
             click.echo(f"forgot {shown(context)}")
         for context in missing:
-            click.echo(f"there is no pin of {shown(context)}", err=True)
+            click.echo(f"no pin for {shown(context)}", err=True)
     return CHECK_FAILED if missing else FINE

@@ -1,4 +1,4 @@
-"""A bar for long work, on a terminal only."""
+"""A progress bar for long work, on a terminal only."""
 
 import sys
 import time
@@ -10,22 +10,22 @@ from pickleseal.cli.output import console
 _Item = TypeVar("_Item")
 
 _PATIENCE = 0.5
-"""Seconds of work without a bar, which would only flash up for less."""
+"""Seconds before the bar appears, so that it does not flash for short work."""
 
 
 def tracked(items: Iterable[_Item], title: str, total: Callable[[], int]) -> Iterator[_Item]:
-    """Give items, and show how far it has come of the number that `total` counts."""
-    # Without rich, which takes as long to import as a thousand files to verify.
+    """Yield the items and show progress towards the number that `total` returns."""
+    # Importing rich takes as long as verifying a thousand files.
     if sys.stderr is None or not sys.stderr.isatty():
         yield from items
         return
     terminal = console(stderr=True)
-    if not terminal.is_terminal:  # TERM may say that this one cannot draw
+    if not terminal.is_terminal:  # TERM may name a terminal that cannot draw
         yield from items
         return
-    from rich.progress import track  # noqa: PLC0415 - only where one is shown
+    from rich.progress import track  # noqa: PLC0415 - only when it is shown
 
-    # A passphrase is asked for while the first is worked on, and a bar would hide the question.
+    # A passphrase may be asked for during the first item, and a bar would hide the prompt.
     work = iter(items)
     begun = None
     for done, item in enumerate(work, 1):

@@ -1,6 +1,6 @@
-"""Settings of the audit in a pyproject.toml, `[tool.pickleseal.audit]`: no load ever reads them.
+"""Settings of the audit in a pyproject.toml, `[tool.pickleseal.audit]`; no load reads them.
 
-They name no keyring: what lies beside the files must not say whose seal is good.
+They can't name a keyring: files next to the models must not decide whose seal is good.
 """
 
 import os
@@ -12,7 +12,7 @@ from pickleseal.cli.output import CouldNotRun
 
 
 class Settings(NamedTuple):
-    """What a pyproject.toml asks of an audit; `file` is its path, None where there is none."""
+    """The settings of an audit; `file` is the path of the pyproject.toml, or None."""
 
     file: str | None = None
     paths: tuple[str, ...] = ()
@@ -26,26 +26,26 @@ class Settings(NamedTuple):
 
 
 def read_settings() -> Settings:
-    """Read the settings of the pyproject.toml in the current folder, and of none above it.
+    """Read the settings from the pyproject.toml in the current folder, not from one above it.
 
-    Raises CouldNotRun for what it cannot mean.
+    Raise CouldNotRun if a setting is not valid.
     """
     file = os.path.abspath("pyproject.toml")
     if not os.path.isfile(file):
         return Settings()
-    import tomllib  # noqa: PLC0415 - only where there is something to read
+    import tomllib  # noqa: PLC0415 - only when there is a file to read
 
     try:
         with open(file, "rb") as opened:
             found: object = tomllib.load(opened)
     except (OSError, ValueError, RecursionError) as error:
-        raise CouldNotRun(f"{file} cannot be read: {error}") from None
+        raise CouldNotRun(f"{file}: cannot read it: {error}") from None
     for name in ("tool", "pickleseal", "audit"):
         found = found.get(name) if isinstance(found, dict) else None
     if found is None:
         return Settings()
     if not isinstance(found, dict):
-        raise _bad(file, "it is no table")
+        raise _bad(file, "it must be a table")
     return _parsed(file, found)
 
 
@@ -54,21 +54,21 @@ def _parsed(file: str, section: dict[str, Any]) -> Settings:
     unknown = fields.keys() - (set(Settings._fields) - {"file"})
     if unknown:
         known = ", ".join(name.replace("_", "-") for name in Settings._fields[1:])
-        raise _bad(file, f"it has no '{min(unknown)}'; there are: {known}")
+        raise _bad(file, f"unknown setting '{min(unknown)}'; known: {known}")
     for name in ("paths", "include", "exclude", "known"):
         value = fields.get(name, [])
         if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
-            raise _bad(file, f"'{name}' is a list of texts")
+            raise _bad(file, f"'{name}' must be a list of strings")
         fields[name] = tuple(value)
     context = fields.get("context")
     if not isinstance(context, str | None) and not _is_table_of_texts(context):
-        raise _bad(file, "'context' is a text, or a table from globs for paths to texts")
+        raise _bad(file, "'context' must be a string, or a table from globs for paths to strings")
     if not isinstance(fields.get("imports", False), bool):
-        raise _bad(file, "'imports' is true or false")
+        raise _bad(file, "'imports' must be true or false")
     if not isinstance(fields.get("baseline"), str | None):
-        raise _bad(file, "'baseline' is the path of a list")
+        raise _bad(file, "'baseline' must be the path of an inventory")
     if fields.get("fail_on", "warning") not in FAIL_ON:
-        raise _bad(file, f"'fail-on' is one of {', '.join(FAIL_ON)}")
+        raise _bad(file, f"'fail-on' must be one of {', '.join(FAIL_ON)}")
     return Settings(file=file, **fields)
 
 

@@ -1,4 +1,4 @@
-"""`pickleseal verify`: check that the seals of files hold."""
+"""`pickleseal verify`: check the seals of files."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ _CHECKED = (Outcome.WHOLE, Outcome.REFUSED, Outcome.FAILED)
 def verify(
     paths: tuple[str, ...], context: str | None, *, keyring: str | None, as_json: bool
 ) -> int:
-    """Check that the seals of files hold.
+    """Check the seals of files.
 
     Every byte is checked, and nothing is unpickled. Folders are searched, except those of version
     control, environments and caches: an unsealed pickle there is refused, and other files need no

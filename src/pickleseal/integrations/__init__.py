@@ -1,1 +1,1 @@
-"""pickleseal in other tools: a module for each."""
+"""Integrations with other tools: a module for each."""

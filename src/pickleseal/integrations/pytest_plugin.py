@@ -1,7 +1,7 @@
-"""A pytest plugin: the audit of saved artifacts as tests, for those who ask for it.
+"""A pytest plugin that runs the audit of saved artifacts as tests.
 
-pytest loads it wherever pickleseal is installed. So it imports nothing that it may not need, and
-does nothing without `--pickleseal-audit` or the setting `pickleseal_audit`.
+pytest loads it wherever pickleseal is installed. So it imports only what it always needs, and does
+nothing without `--pickleseal-audit` or the setting `pickleseal_audit`.
 """
 
 import os
@@ -14,7 +14,7 @@ _INPUT = "pickleseal_audit"
 
 
 class Told(NamedTuple):
-    """What a test says of one file. All texts are printable."""
+    """The result of one test. All texts are printable."""
 
     name: str
     text: str
@@ -22,14 +22,14 @@ class Told(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one audit has to say: the files that are worth a note or more, and a summary."""
+    """The results of one audit: files at level note or above, and a summary."""
 
     files: tuple[Told, ...]
     summary: Told
 
 
 class _Node(Protocol):
-    """A worker of pytest-xdist, as its controller sees it."""
+    """A pytest-xdist worker, as the controller sees it."""
 
     config: pytest.Config
     workerinput: dict[str, Any]
@@ -46,30 +46,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="PATH",
-        help="audit the files at or below PATH, in place of what pickleseal_audit names; may be"
-        " given several times",
+        help="audit the files at or below PATH instead of those in pickleseal_audit; can"
+        " be given several times",
     )
     parser.addini("pickleseal_audit", "files and folders to audit", type="paths", default=[])
-    parser.addini("pickleseal_keyring", "the keyring's directory; default: what is set up")
+    parser.addini("pickleseal_keyring", "the keyring's directory; default: as for a load")
     parser.addini(
         "pickleseal_known", "modules whose names count as known", type="linelist", default=[]
     )
     parser.addini(
         "pickleseal_fail_on",
-        "what a test fails on: error, unknown, warning or note; default: warning",
+        "lowest level that fails: error, unknown, warning or note; default: warning",
         default="warning",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known, so that `-m pickleseal` runs the audit alone."""
+    """Register the marker, so that `-m pickleseal` runs the audit alone."""
     if _paths(config):
         config.addinivalue_line("markers", "pickleseal: the audit of saved artifacts")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Audit once: here, or in the controller for all the workers of pytest-xdist."""
+    """Audit once: here, or in the controller for all pytest-xdist workers."""
     config = session.config
     paths = _paths(config)
     if not paths:
@@ -80,7 +80,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: _Node) -> None:
-    """Hand a worker of pytest-xdist what was found: all must have the same tests."""
+    """Send the results to a pytest-xdist worker: all must collect the same tests."""
     if _OUTCOME in node.config.stash:
         files, summary = node.config.stash[_OUTCOME]
         node.workerinput[_INPUT] = [list(told) for told in (*files, summary)]
@@ -90,19 +90,19 @@ def pytest_configure_node(node: _Node) -> None:
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Add a test for each file that is worth a note or more, and one for the audit as a whole."""
+    """Add a test for each file at level note or above, and one for the whole audit."""
     if _OUTCOME in config.stash:
         group: Audit = Audit.from_parent(session, name="pickleseal", nodeid="pickleseal")
         group.outcome = config.stash[_OUTCOME]
         report = group.ihook.pytest_make_collect_report(collector=group)
-        group.ihook.pytest_collectreport(report=report)  # so that pytest counts them
+        group.ihook.pytest_collectreport(report=report)  # so that pytest counts the tests
         items.extend(report.result)
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say in a line what was audited."""
+    """Write one line about the audit."""
     if _OUTCOME in config.stash:
         terminalreporter.write_line(f"pickleseal: {config.stash[_OUTCOME].summary.text}")
 
@@ -113,7 +113,7 @@ class Audit(pytest.Collector):
     outcome: Outcome
 
     def collect(self) -> Iterator[pytest.Item]:
-        """Give a test for each file that is worth a note, and one for the audit as a whole."""
+        """Yield a test for each file at level note or above, and one for the whole audit."""
         for told in (*self.outcome.files, self.outcome.summary):
             test: AuditTest = AuditTest.from_parent(self, name=told.name)
             test.told = told
@@ -122,12 +122,12 @@ class Audit(pytest.Collector):
 
 
 class AuditTest(pytest.Item):
-    """What the audit says of one file."""
+    """The audit's result for one file."""
 
     told: Told
 
     def runtest(self) -> None:
-        """Fail where the finding is grave enough."""
+        """Fail if the finding reaches the level that fails."""
         if self.told.fails:
             pytest.fail(self.told.text, pytrace=False)
 
@@ -136,11 +136,11 @@ class AuditTest(pytest.Item):
         excinfo: pytest.ExceptionInfo[BaseException],
         style: Any = None,  # noqa: ANN401, ARG002 - pytest's own
     ) -> str:
-        """Give the text alone: there is no line of code to look at."""
+        """Return only the text: there is no line of code to show."""
         return str(excinfo.value)
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
-        """Give what stands over a failure."""
+        """Return the heading of a failure."""
         return self.path, None, f"pickleseal audit: {self.told.name}"
 
 
@@ -156,7 +156,7 @@ def _taken(handed: list[list[Any]]) -> Outcome:
 
 
 def _audited(config: pytest.Config, paths: list[str]) -> Outcome:
-    # Only now: whoever did not ask for an audit does not pay for it.
+    # Imported late: runs without an audit do not pay for it.
     import pickleseal  # noqa: PLC0415
     from pickleseal.auditing.findings import Level  # noqa: PLC0415
     from pickleseal.auditing.report import FAIL_ON  # noqa: PLC0415
@@ -165,7 +165,7 @@ def _audited(config: pytest.Config, paths: list[str]) -> Outcome:
     fail_on = config.getini("pickleseal_fail_on")
     choices = [choice for choice in FAIL_ON if choice != "never"]
     if fail_on not in choices:
-        raise pytest.UsageError(f"pickleseal_fail_on is one of {', '.join(choices)}")
+        raise pytest.UsageError(f"pickleseal_fail_on must be one of {', '.join(choices)}")
     known = config.getini("pickleseal_known")
     try:
         report = pickleseal.audit(paths, keyring=_keyring(config), known=known).report()
@@ -182,12 +182,12 @@ def _audited(config: pytest.Config, paths: list[str]) -> Outcome:
     )
     counts = [f"{count:,} {verdict.value}" for verdict, count in report.verdicts.items()]
     if report.left_out.files:
-        counts.append(f"{report.left_out.files:,} in folders of other programs left out")
+        counts.append(f"{report.left_out.files:,} left out in folders of other programs")
     where = " and ".join(_name(config, path) for path in paths)
     summary = Told(
         "summary",
-        f"audited {where}: {', '.join(counts) or 'there is no file'}",
-        # Nothing at all is rather a wrong path than a clean folder.
+        f"audited {where}: {', '.join(counts) or 'no file'}",
+        # No file at all is more likely a wrong path than a clean folder.
         fails=not report.findings,
     )
     return Outcome(tuple(files), summary)
@@ -208,7 +208,7 @@ def _told(config: pytest.Config, finding: Any, *, fails: bool) -> Told:  # noqa:
 
 
 def _name(config: pytest.Config, path: str) -> str:
-    """Give a path as it is shown: printable, and relative to the project where it lies in it."""
+    """Return a printable path, relative to the project if it is inside."""
     from pickleseal.errors import shown  # noqa: PLC0415 - as above
 
     root = os.fspath(config.rootpath)

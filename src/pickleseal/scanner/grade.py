@@ -22,7 +22,7 @@ class Grade(IntEnum):
 
     @property
     def label(self) -> str:
-        """Give its name as people read it."""
+        """The grade as people read it."""
         return _GRADES[self]
 
 
@@ -37,7 +37,16 @@ _GRADES = {
 class GradedName(NamedTuple):
     """A name that unpickling would look up, and its grade.
 
-    `known` is true where the name is on no list and the audit was told that its module is known.
+    Attributes
+    ----------
+    module : str
+        The module, as the unpickler would import it.
+    name : str
+        The name in it, with dots where it is reached through another one.
+    grade : Grade
+        What the name reaches for.
+    known : bool
+        True if the name is on no list and the audit was told that its module is known.
     """
 
     module: str
@@ -50,12 +59,21 @@ class GradedName(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What an artifact holds, told from its bytes alone: nothing of it was unpickled.
+    """The contents of an artifact, read from its bytes alone without unpickling them.
 
-    `kind` says what it is from the outside in, such as "pickle, protocol 4", "joblib, zlib" or
-    "zip > pickle, protocol 2". `pickles` is the number of pickles that were walked through.
-    `names` are without repeats, the gravest first; `reasons` say what else the grade rests on:
-    one sentence each, without a full stop.
+    Attributes
+    ----------
+    kind : str
+        What it is, from the outside in, such as "pickle, protocol 4", "joblib, zlib" or
+        "zip > pickle, protocol 2".
+    grade : Grade
+        The gravest grade of its pickles.
+    pickles : int
+        Number of pickles that were followed.
+    names : tuple of GradedName
+        The names that they would look up, each once, the gravest first.
+    reasons : tuple of str
+        What else the grade rests on, a sentence each without a full stop.
     """
 
     kind: str
