@@ -20,11 +20,11 @@ CHUNK_SIZE = 4 << 20
 DEFAULT_LEVEL = 3
 
 _LEVELS = range(1, 23)
-# A frame that zstd's own tools skip: the segment as a whole is a file that they can read.
+# A frame that zstd's own tools skip, so that a segment is a file that they can read.
 _SKIPPED = struct.Struct("<II")
 _SKIPPED_MAGIC = 0x184D2A50
 _SIZE = 4
-# A frame holds one chunk, and so needs no larger window: memory is bounded by it.
+# A frame holds one chunk, so it needs no larger window; this bounds memory.
 _WINDOW_LOG = 22
 _OTHERS = ("zlib", "gzip", "gz", "bz2", "lzma", "xz", "lz4")
 

@@ -36,7 +36,7 @@ def _domains(suite: Suite) -> dict[str, _Hash]:
     return domains
 
 
-# By the suite's number: an enum as a key is hashed in Python, and takes longer than the rest.
+# Keyed by the suite's number: hashing an enum member takes longer than the rest.
 _DOMAINS: tuple[dict[str, _Hash], ...] = ({}, _domains(Suite.SHA256), _domains(Suite.BLAKE3))
 
 

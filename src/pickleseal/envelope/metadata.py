@@ -138,11 +138,11 @@ class Metadata(NamedTuple):
     def encode(self) -> bytes:
         """Return the canonical JSON. Raise MetadataError if a field does not fit the format."""
         if self.info is not None or self.external is not None:
-            return _encode(self)  # what equals another may be of another kind further in
+            return _encode(self)  # equal values may differ in type further in, as 1 and True
         try:
             versions = None if self.versions is None else tuple(self.versions.items())
             return _encoded(versions, *self[:_VERSIONS], *self[_VERSIONS + 1 :])
-        except (TypeError, AttributeError):  # it cannot be a key, and must be refused
+        except (TypeError, AttributeError):  # unhashable, and so refused
             return _encode(self)
 
     @classmethod
@@ -164,7 +164,7 @@ _VERSIONS = Metadata._fields.index("versions")
 def _encode(metadata: Metadata) -> bytes:
     fields = _to_fields(metadata)
     if metadata.info is not None and not isinstance(metadata.info, Mapping):
-        raise MetadataError("info: it must be a dict")  # as its caller calls it
+        raise MetadataError("info: it must be a dict")  # the caller's word for an object
     fault = _schema_fault(fields)
     if fault:
         raise MetadataError(fault)
@@ -191,7 +191,7 @@ def decode_shared(data: bytes) -> Metadata:
         fields = parse_json(data.decode())
         canonical = isinstance(fields, dict) and _dump(fields).encode() == data
     except (ValueError, RecursionError):
-        # ValueError: no UTF-8, no JSON, a number past the bounds, a lone surrogate.
+        # ValueError: not UTF-8, not JSON, a number out of bounds, a lone surrogate.
         canonical = False
     if not canonical:
         raise MalformedError("the metadata are not canonical JSON")

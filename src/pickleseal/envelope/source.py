@@ -347,10 +347,10 @@ class StreamSource:
             self._readinto = None
             return None
         finally:
-            with suppress(BufferError):  # it keeps the memory, of which we keep nothing
+            with suppress(BufferError):  # the file object keeps the buffer; the data is copied out
                 lent.release()
         self._asked = True
-        # None: a stream that does not wait has nothing yet.
+        # None: a non-blocking stream has no data yet.
         if count is None:
             raise _not_blocking()
         if count < 0:

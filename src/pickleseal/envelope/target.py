@@ -34,12 +34,12 @@ def join_envelope(
     size = sum(map(len, pieces))
     if len(segments) == 1:
         return b"".join([head, *pieces, finish(hashing.leaf_digests(suite, pieces, size))])
-    # A copy of the buffers is hashed, and given: another thread may change them meanwhile.
+    # Hash the copy, not the buffers: another thread may change them meanwhile.
     data = b"".join([head, *pieces, bytes(layout.TAG_SIZE)])
     body = memoryview(data)[len(head) : len(head) + size]
     tag = finish(hashing.leaf_digests(suite, [body], size))
-    # A BytesIO copies neither the bytes that it alone holds, nor those that it gives at the end.
-    # It has no view on it when the hash fails: see _Sink in pickling.
+    # BytesIO copies neither the bytes that it alone refers to, nor the value it returns.
+    # No view of it is left if hashing fails: see _Sink in pickling.
     file = io.BytesIO(data)
     del body, data
     file.seek(-layout.TAG_SIZE, io.SEEK_END)
@@ -131,7 +131,7 @@ def _write_file(
     size = sum(len(piece) for piece in _padded(segments))
     if size < threads.MIN_ITEMS * hashing.LEAF_SIZE or not _PARALLEL:
         os.lseek(descriptor, start, os.SEEK_SET)
-        if size <= hashing.LEAF_SIZE:  # one call to the system
+        if size <= hashing.LEAF_SIZE:  # one system call
             write_all(descriptor, join_envelope(head, segments, finish, suite))
         else:
             for chunk in _chunks(head, segments, finish, suite):
@@ -151,8 +151,8 @@ def _write_file(
 
 def _put_all(file: Any, put: Callable[[Any], Any], data: bytes) -> None:  # noqa: ANN401
     count = put(data)
-    # Only an unbuffered file may take less than it was given. Those of tempfile hand on what
-    # the file in them says, and of any other object the answer may mean anything.
+    # Only an unbuffered file may write less than it was given. Those of tempfile return the count
+    # of the file they wrap; the return value of any other object may mean anything.
     if not isinstance(file, io.RawIOBase) and type(file).__module__ != "tempfile":
         return
     view = memoryview(data)

@@ -57,7 +57,7 @@ def read_inventory(
     """
     with open_source(path) as opened, reader.naming(opened.name):
         payload = reader.read(
-            opened if sha256 is None else _vouched_for(opened, sha256),
+            opened if sha256 is None else _with_sha256(opened, sha256),
             lambda: keyring,
             check=lambda head: policy.check_head(
                 head.metadata, now=time.time(), context=head.metadata.context
@@ -72,7 +72,7 @@ def read_inventory(
     return Read(inventory, payload.head.key.id, payload.head.metadata.context)
 
 
-def _vouched_for(source: Source, sha256: str) -> MemorySource:
+def _with_sha256(source: Source, sha256: str) -> MemorySource:
     """Read a whole envelope. Raise BadSealError if it does not have the given SHA-256."""
     start = source.pull(layout.FIXED_SIZE)
     total = layout.parse_fixed(start).total_size
