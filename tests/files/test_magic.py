@@ -17,6 +17,7 @@ from pickleseal import (
     verify,
 )
 from pickleseal.auditing.findings import Level, Verdict
+from pickleseal.scanner.grade import Grade
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 12345\n"
 
@@ -53,8 +54,13 @@ def test_a_stand_in_is_called_what_it_is_with_what_to_do(
     with pytest.raises(AdoptionError) as not_adopted:
         adopt_bytes(data, keyring=ring)
     (finding,) = audit(path, keyring=ring)
-    assert finding.verdict is Verdict.NO_PICKLE
-    assert finding.level is Level.NOTE
+    if data:
+        assert finding.contents is not None
+        assert finding.contents.grade is Grade.CANNOT_TELL
+        assert finding.level is Level.WARNING
+    else:
+        assert finding.verdict is Verdict.NO_PICKLE
+        assert finding.level is Level.NOTE
     for text in (*refusals, str(not_adopted.value), f"{finding.reason}; {finding.advice}"):
         assert called in text or "nothing to read" in text
         assert advice in text
@@ -65,14 +71,14 @@ def test_the_audit_goes_by_the_name(name: str, tmp_path: Path, ring: Keyring) ->
     for place in (tmp_path / name, tmp_path / "data.csv"):
         place.write_bytes(POINTER)
     levels = {Path(f.path).name: f.level for f in audit(tmp_path, keyring=ring)}
-    assert levels == {name: Level.NOTE, "data.csv": Level.NONE}
+    assert levels == {name: Level.WARNING, "data.csv": Level.NONE}
 
 
-def test_a_folder_of_stand_ins_is_no_reason_for_an_audit_to_fail(
+def test_an_audit_of_pointers_says_how_to_fetch_the_files(
     tmp_path: Path, ring_directory: Path
 ) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "model.pkl").write_bytes(POINTER)
     done = run("audit", tmp_path / "models", "--keyring", ring_directory)
-    assert done.returncode == 0
+    assert done.returncode == 1
     assert "git lfs pull" in done.stdout

@@ -276,10 +276,11 @@ def _modules(known: Sequence[str]) -> tuple[str, ...]:
     for module in known:
         parts = module.split(".")
         if not all(part.isidentifier() for part in parts):
-            raise ValueError(f"known takes modules as import names them, not {module!r}")
+            raise ValueError(f"known takes modules as import names them, not {shown(repr(module))}")
         if parts[0] in sys.stdlib_module_names:
             raise ValueError(
-                f"known takes modules of your own: {module!r} is Python's, and can run anything"
+                f"known takes modules of your own: {shown(repr(module))} is Python's, and can run"
+                " anything"
             )
     return tuple(known)
 

@@ -29,7 +29,7 @@ from pickleseal.errors import (
     UnknownKeyError,
 )
 from pickleseal.files.globs import Globs
-from pickleseal.files.magic import beginning_of
+from pickleseal.files.magic import EMPTY, beginning_of
 from pickleseal.files.regular import RegularFile
 from pickleseal.files.walk import BACKUP_SUFFIX, Found, Skip
 from pickleseal.keys.keyring import Keyring, way_to_bring
@@ -346,11 +346,9 @@ def _without_pickle(file: RegularFile, wants: Wants) -> Finding:
     )
 
     start = file.read(0, layout.FIXED_SIZE)
-    found = beginning_of(start)
     level, reason, advice = Level.NONE, "", ""
-    if found is not None and found.stands_in and is_named_like_pickle(file.path):
-        level, advice = Level.NOTE, found.advice
-        reason = f"named like a pickle, and {found.clause}: no load takes it"
+    if not start and is_named_like_pickle(file.path):
+        level, reason, advice = Level.NOTE, f"named like a pickle, and {EMPTY.clause}", EMPTY.advice
     elif (closed := unopened(start)) is not None:
         level, reason, advice = Level.NOTE, f"it is {closed}, which is not opened here", _UNPACK
     elif file.size > SEARCHED and not wants.deep:
@@ -368,7 +366,7 @@ def examine_unsealed(file: RegularFile, wants: Wants) -> Finding:
         Verdict.UNSEALED,
         grade_of(Level.WARNING, contents),
         f"{contents.kind}: nobody vouches for it; {_judgement_of(contents)}",
-        _advice_on(contents, file.path),
+        _advice_on(contents, file),
         size=file.size,
         contents=contents,
         digest=of_file(file.sha256()) if wants.digests else None,
@@ -389,9 +387,14 @@ def _holds_sealed(contents: Contents) -> bool:
     return contents.grade is Grade.UNKNOWN and not unknown
 
 
-def _advice_on(contents: Contents, path: str) -> str:
+def _advice_on(contents: Contents, file: RegularFile) -> str:
+    path = file.path
     if path.endswith(BACKUP_SUFFIX) and os.path.exists(path.removesuffix(BACKUP_SUFFIX)):
         return "it is what a file was before it was adopted: delete it, when all works"
+    if not contents.pickles:
+        found = beginning_of(file.read(0, layout.FIXED_SIZE))
+        if found is not None and found.stands_in:
+            return found.advice
     if contents.grade in _UNSEALED:
         return _UNSEALED[contents.grade]
     if _holds_sealed(contents):

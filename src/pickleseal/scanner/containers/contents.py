@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from pickleseal.envelope import layout
 from pickleseal.errors import PolicyError, shown
+from pickleseal.files.magic import beginning_of
 from pickleseal.scanner.containers import (
     archives,
     arrays,
@@ -45,14 +46,12 @@ _PACKED_ENDINGS = frozenset(("gz", "bz2", "xz", "lzma", "zst", "zstd", "lz4", "z
 _TEXT = bytes(byte for byte in range(256) if byte >= 32 or byte in b"\t\n\f\r")
 _JOBLIB_LAYERS = frozenset(("zlib", "gzip", "bz2", "lzma", "xz", "lz4"))
 _OTHERS = (
-    (b"version https://git-lfs", "is a pointer of Git LFS, and not the file itself"),
-    (b"<!doctype html", "is an HTML page"), (b"<html", "is an HTML page"),
     (b"\x89PNG", "is a picture"), (b"\xff\xd8\xff", "is a picture"), (b"GIF8", "is a picture"),
     (b"%PDF", "is a PDF file"), (b"\x7fELF", "is a program"), (b"\x89HDF", "is an HDF5 file"),
     (b"PAR1", "is a Parquet file"), (b"ARROW1", "is an Arrow file"), (b"GGUF", "is a GGUF file"),
     (b"SQLite format 3", "is an SQLite database"),
 )  # fmt: skip
-"""What is named like a pickle at times, by how it begins in lower case or as it is."""
+"""Other files that are named like a pickle at times, by how they begin."""
 _CLOSED = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"), (b"Rar!\x1a\x07", "a RAR archive"),
     (b"MSCF", "a cabinet"), (b"xar!", "a xar archive"), (b"\x1f\x9d", "a file of compress (.Z)"),
@@ -125,7 +124,7 @@ class _Looking:
         """Look at bytes that are called `name`; tell whether they are or hold a pickle."""
         start = view.read(0, _START)
         ending = _ending(name)
-        likely = ending in _ENDINGS
+        likely = is_named_like_pickle(name)
         if not start:
             if likely and isinstance(view, layers.Expanded) and view.fault:
                 self._miss(place, view.fault)
@@ -381,8 +380,11 @@ def _what_it_is(start: bytes) -> str:
     if closed is not None:
         return f"is {closed}, which is not opened here"
     for magic, what in _OTHERS:
-        if start.startswith(magic) or start[: len(magic)].lower() == magic:
+        if start.startswith(magic):
             return what
+    stand_in = beginning_of(start)
+    if stand_in is not None and stand_in.stands_in:
+        return stand_in.clause.removeprefix("it ")
     return "is a text" if _is_text(start) else "cannot be followed"
 
 
