@@ -90,6 +90,18 @@ def test_each_key_of_a_ring_has_its_verdict(models: Path, ring_directory: Path) 
     }
 
 
+def test_a_rotation_while_an_audit_is_at_work_is_seen(tmp_path: Path, ring_directory: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    for name in ("a.pkl", "b.pkl"):
+        signed_dump(1, models / name, keyring=ring_directory)
+    findings = audit([models], keyring=ring_directory)
+    first = next(findings)
+    changes.rotate(ring_directory, now=0)
+    signed_dump(2, models / "b.pkl", keyring=ring_directory)
+    assert [first.verdict, *(one.verdict for one in findings)] == [Verdict.SEALED, Verdict.SEALED]
+
+
 @pytest.mark.parametrize("size", [10, 3_000_000])
 def test_it_is_told_whether_the_head_or_the_body_was_changed(
     models: Path, ring: Keyring, size: int

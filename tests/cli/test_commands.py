@@ -499,3 +499,22 @@ def test_the_list_of_commands_says_what_each_says_of_itself(group: LazyGroup) ->
         assert command is not None
         said = re.escape(command.get_short_help_str(200))
         assert re.search(rf"^  {name} +{said}$", listed, re.MULTILINE)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a POSIX shell is used")
+@pytest.mark.parametrize("command", ["--help", "keys list", "verify", "inspect --json"])
+def test_output_that_nobody_reads_is_no_failed_check(command: str, model: Path, ring: Path) -> None:
+    words = [
+        *command.split(),
+        *([str(model)] if command.split(maxsplit=1)[0] in ("verify", "inspect") else []),
+    ]
+    line = shlex.join([sys.executable, "-m", "pickleseal", *words])
+    done = subprocess.run(
+        ["bash", "-c", f"{line} | true; exit ${{PIPESTATUS[0]}}"],
+        env={**os.environ, "PICKLESEAL_KEYRING": str(ring)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 2)  # 0: the pipe took all before its reader was gone
+    assert "Traceback" not in done.stderr

@@ -36,6 +36,22 @@ def test_a_file_that_grows_is_read_up_to_its_size_at_opening(size: int, tmp_path
         assert file.sha256() == hashlib.sha256(data).hexdigest()
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/meminfo"), reason="Linux alone has it")
+def test_a_file_without_a_size_is_read_as_empty() -> None:
+    with RegularFile("/proc/meminfo", follow=True) as file:
+        assert (file.size, file.read(0, 100), bytes(file.whole())) == (0, b"", b"")
+
+
+def test_a_file_that_grows_while_it_is_audited_ends(tmp_path: Path) -> None:
+    path = tmp_path / "log.pkl"
+    path.write_bytes(b"]" * (1 << 20))
+    with RegularFile(str(path), follow=True) as file:
+        with path.open("ab") as more:
+            more.write(b"]" * (1 << 20))
+        assert file.read(file.size - 10, 100) == b"]" * 10
+        assert file.read(file.size, 100) == b""
+
+
 def test_a_file_that_shrinks_gives_what_is_left(tmp_path: Path) -> None:
     data = os.urandom(3 << 20)
     (tmp_path / "it").write_bytes(data)

@@ -10,6 +10,8 @@ import pytest
 from command import as_json, run
 
 import pickleseal
+from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+from pickleseal.files.walk import Folder, files_below
 
 
 @pytest.fixture
@@ -137,3 +139,20 @@ def test_what_is_adopted_in_a_folder_of_others_was_named(
     packages = project / "runtime" / "lib" / "site-packages"
     told = as_json(run("adopt", packages, "--dry-run", "--json", "--keyring", ring_directory))
     assert [one["outcome"] for one in told["files"]] == ["ready"]
+
+
+def test_a_temporary_file_that_is_gone_by_now_is_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / f"{TEMPORARY_PREFIX}0{TEMPORARY_SUFFIX}"
+    for path in (temporary, tmp_path / "a.pkl"):
+        path.write_bytes(b"x")
+    real = Folder.entries
+
+    def entries(folder: Folder) -> "list[os.DirEntry[str]]":
+        listed = real(folder)
+        temporary.unlink()
+        return listed
+
+    monkeypatch.setattr(Folder, "entries", entries)
+    assert [found.path for found in files_below([str(tmp_path)])] == [str(tmp_path / "a.pkl")]

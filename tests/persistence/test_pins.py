@@ -73,6 +73,30 @@ def test_pins_are_read_once_a_load_and_again_to_write_them(
     assert len(reads) == 4
 
 
+def test_a_newer_dump_and_load_meanwhile_are_no_rollback(
+    ring: Keyring, pins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.pkl"
+
+    def dump_and_load(serial: int) -> object:
+        signed_dump(serial, path, keyring=ring, context=CONTEXT, serial=serial)
+        return signed_load(path, keyring=ring, context=CONTEXT, pins=pins)
+
+    dump_and_load(1)
+    real = PinFile.read
+    opened: list[int] = []
+
+    def read(self: PinFile) -> Any:
+        remembered = real(self)
+        if not opened:
+            opened.append(1)
+            assert dump_and_load(2) == 2  # after the pins were read, before the file is opened
+        return remembered
+
+    monkeypatch.setattr(PinFile, "read", read)
+    assert signed_load(path, keyring=ring, context=CONTEXT, pins=pins) == 2
+
+
 @pytest.mark.parametrize("wrong", [True, 5, b"pins.json"])
 def test_pins_are_the_path_of_a_file(wrong: Any, ring: Keyring) -> None:
     with pytest.raises(TypeError, match=f"the path of a file, not {type(wrong).__name__}"):

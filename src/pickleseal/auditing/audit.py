@@ -261,6 +261,7 @@ def audit(
         remembered,
         pin_file,
         _modules(known),
+        lambda: _ring(keyring),
         deep,
         Pool(),
     )

@@ -7,7 +7,7 @@ format.md, "Reading"). What is no envelope is looked at by its content. Nothing 
 import os
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -51,8 +51,8 @@ class Wants(NamedTuple):
     file must be sealed for, a name or a beginning and `*`; the first that fits counts.
     `imports`: walk through the pickles of sealed files too. `digests`: hash what is unsealed.
     `pins`: for each context what loads remember of it; `pin_file` is where they do.
-    `known`: modules whose names count as known. `deep`: look for pickles at any offset of all of a
-    file. `pool`: what all files together may cost.
+    `known`: modules whose names count as known. `find_ring`: looks the ring up again. `deep`:
+    look for pickles at any offset of all of a file. `pool`: what all files together may cost.
     """
 
     ring: Keyring | None
@@ -62,6 +62,7 @@ class Wants(NamedTuple):
     pins: Mapping[str, pin_rules.Pin] = MappingProxyType({})
     pin_file: PinFile | None = None
     known: tuple[str, ...] = ()
+    find_ring: Callable[[], Keyring | None] = lambda: None
     deep: bool = False
     pool: Pool | None = None
 
@@ -213,10 +214,16 @@ def _judge(file: RegularFile, offset: int, wants: Wants) -> _Judged:
         reason = f"sealed by key {fixed.key_id.hex()}, and there is no keyring to check it with"
         facts = inspection.claims(claimed, file.path, reason)
         return _Judged(Verdict.UNKNOWN_KEY, reason, facts, end)
+    ring = wants.ring
     try:
-        head = claimed.authenticate(wants.ring)
+        try:
+            head = claimed.authenticate(ring)
+        except UnknownKeyError:
+            # The ring may have got the key since the audit began, as a load would see.
+            ring = wants.find_ring() or ring
+            head = claimed.authenticate(ring)
     except UnknownKeyError:
-        reason = f"sealed by key {fixed.key_id.hex()}, which {wants.ring.name} does not have"
+        reason = f"sealed by key {fixed.key_id.hex()}, which {ring.name} does not have"
         facts = inspection.claims(claimed, file.path, reason)
         return _Judged(Verdict.UNKNOWN_KEY, reason, facts, end)
     except SealError as error:
@@ -225,7 +232,7 @@ def _judge(file: RegularFile, offset: int, wants: Wants) -> _Judged:
     judged = _judge_opened(file, source, head, wants, end)
     if judged.verdict is not Verdict.SEALED:
         return judged
-    return judged._replace(verdict=_by_which_key(wants.ring, head.key.id))
+    return judged._replace(verdict=_by_which_key(ring, head.key.id))
 
 
 def _judge_opened(

@@ -13,6 +13,7 @@ import click
 from pickleseal import __version__
 from pickleseal.cli.lazy import LazyGroup
 from pickleseal.cli.output import (
+    CHECK_FAILED,
     COULD_NOT_RUN,
     INTERRUPTED,
     TERMINATED,
@@ -83,6 +84,10 @@ def main() -> NoReturn:
     except MemoryError:  # while a command was imported
         click.echo("error: not enough memory", err=True)
         code = COULD_NOT_RUN
+    except SystemExit as ended:
+        # Commands return their codes. click itself exits, with 1, where nobody reads the output any
+        # more, as after `| head`; and 1 is for checks.
+        code = COULD_NOT_RUN if ended.code == CHECK_FAILED else ended.code
     except OSError as error:
         # Nothing more can be written, not even at exit.
         if not isinstance(error, BrokenPipeError):

@@ -43,10 +43,13 @@ class RegularFile:
         os.close(self.descriptor)
 
     def read(self, offset: int, size: int, /) -> bytes:
-        """Return the bytes at an offset, fewer than `size` only where the file ends."""
+        """Return the bytes at an offset, fewer than `size` only where the file ended when opened.
+
+        What a file has grown by since is not read: one that grows all the time would have no end.
+        """
         if offset + size <= len(self._start):
             return self._start[offset : offset + size]
-        return self._at(offset, size)
+        return self._at(offset, min(size, self.size - offset))
 
     def whole(self) -> memoryview:
         """Return its bytes in private memory, up to `size`; fewer if it was cut off meanwhile."""

@@ -223,9 +223,25 @@ class _Walk:
                 yield Found(path, entry_real, Skip.EXCLUDED)
             elif entry.is_dir(follow_symlinks=False):
                 inner.append((path, entry_real))
-            else:
+            elif not _is_finished_temporary(entry):
                 yield Found(path, entry_real, *_fault(entry), folder)
         return inner
+
+
+def _is_temporary(name: str) -> bool:
+    return name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)
+
+
+def _is_finished_temporary(entry: "os.DirEntry[str]") -> bool:
+    """Return whether an entry was the temporary file of a dump that is done by now."""
+    if _is_temporary(entry.name):
+        try:
+            entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            pass
+    return False
 
 
 def _fault(entry: "os.DirEntry[str]") -> tuple[Skip | None, str]:
@@ -237,6 +253,6 @@ def _fault(entry: "os.DirEntry[str]") -> tuple[Skip | None, str]:
         return Skip.LINK, ""
     if not stat.S_ISREG(mode):
         return Skip.SPECIAL, ""
-    if entry.name.startswith(TEMPORARY_PREFIX) and entry.name.endswith(TEMPORARY_SUFFIX):
+    if _is_temporary(entry.name):
         return Skip.LEFTOVER, ""
     return None, ""

@@ -140,6 +140,9 @@ def signed_load(
         on_mismatch=on_mismatch,
         max_bytes=max_bytes,
     )
+    # Before the file is opened: what a newer dump and load remember meanwhile is not held against
+    # the older file that was there.
+    policy.pin()
     with open_source(file) as source, reader.naming(source.name):
         payload = _verified(source, policy, keyring, max_bytes)
     with reader.naming(source.name):
