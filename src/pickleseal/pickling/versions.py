@@ -17,6 +17,14 @@ _KNOWN = {"sklearn": "scikit-learn"}
 _SITE_FOLDERS = frozenset(("site-packages", "dist-packages"))
 
 
+# Modules of the standard library up to 3.11 or 3.12: PEP 594, PEP 632, and "What's New" of 3.12.
+_REMOVED = frozenset((
+    "aifc", "asynchat", "asyncore", "audioop", "cgi", "cgitb", "chunk", "crypt", "distutils",
+    "imghdr", "imp", "lib2to3", "mailcap", "msilib", "nis", "nntplib", "ossaudiodev", "pipes",
+    "smtpd", "sndhdr", "spwd", "sunau", "telnetlib", "uu", "xdrlib",
+))  # fmt: skip
+
+
 def versions_of(modules: Iterable[str]) -> dict[str, str]:
     """Return the versions of Python and of the distributions that top-level modules come from.
 
@@ -58,7 +66,7 @@ def compared(module: str, sealed: Mapping[str, str]) -> str:
 
 def _package_of(module: str, sealed: Mapping[str, str]) -> str:
     """Return the distribution of a top-level module, loaded or not; its own name if unknown."""
-    if module in sys.stdlib_module_names:
+    if module in sys.stdlib_module_names or module in _REMOVED:
         return PYTHON
     name = _KNOWN.get(module, module)
     return name if name in sealed or _version(name) else _listed_owner(module) or name
