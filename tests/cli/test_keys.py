@@ -426,6 +426,9 @@ def test_what_cannot_be_imported_is_refused_and_leaves_nothing(ring: Path, tmp_p
         assert done.returncode == 2, arguments
         assert line.split(".")[2] not in done.stdout + done.stderr
         assert not target.exists() or not list(target.glob("*.key"))
+    for name in ("none", "empty", "cut"):
+        done = run("keys", "import", tmp_path / name, "--keyring", target)
+        assert str(tmp_path / name) in done.stderr
 
 
 # --- reseal ----------------------------------------------------------------------------------

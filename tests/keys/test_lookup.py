@@ -93,6 +93,25 @@ def test_what_names_no_folder_is_told_and_is_not_the_current_folder(
         open_keyring(directory)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the user's own directory is elsewhere")
+def test_an_own_ring_without_its_index_is_damaged_and_not_missing(
+    rings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "own"))
+    (rings[2] / INDEX).unlink()
+    for to_open in (True, False):
+        with pytest.raises(KeyringError) as caught:
+            find_keyring(to_open=to_open)
+        assert not isinstance(caught.value, NoKeyError)
+        assert str(rings[2] / INDEX) in str(caught.value)
+
+
+def test_a_file_given_as_a_keyring_is_refused_by_its_own_name(ring_directory: Path) -> None:
+    with pytest.raises(KeyringError) as caught:
+        find_keyring(ring_directory / INDEX)
+    assert str(caught.value).startswith(f"{ring_directory / INDEX} is not a directory")
+
+
 def test_a_missing_key_file_is_told_with_the_ring_to_mend(ring_directory: Path) -> None:
     (file,) = ring_directory.glob("*.key")
     file.unlink()

@@ -217,7 +217,6 @@ def import_(
         lines = [changes.kms_line(aws_kms, SUITES[suite])]
     else:
         lines = _read_lines(file or "-")
-        check_foreign(lines)
     directory = keyring_directory(keyring)
     made, known = changes.import_keys(
         directory,
@@ -278,8 +277,13 @@ def _read_lines(file: str) -> list[KeyLine]:
             " this machine is shared"
         )
     lines = _into_lines(file)
+    name = "the standard input" if file == "-" else shown(file)
     if not lines:
-        raise KeyringError(f"there is no key line in {shown(file)}")
+        raise KeyringError(f"there is no key line in {name}")
+    try:
+        check_foreign(lines)
+    except KeyringError as error:
+        raise KeyringError(f"{name}: {error}") from None
     return lines
 
 

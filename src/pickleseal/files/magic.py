@@ -26,9 +26,9 @@ class Beginning(NamedTuple):
         return f"it {'is' if self.sure else 'looks like'} {self.what}"
 
 
-_ADOPT = "if you wrote it yourself, seal it as it is with: pickleseal adopt"
+_ADOPT = "if you wrote it yourself, seal it as it is with: pickleseal adopt FILE"
 _UNPACK = "if it is sealed inside, decompress it first"
-_EITHER = f"{_UNPACK}. If not, and you wrote it yourself, seal it as it is with: pickleseal adopt"
+_EITHER = f"{_UNPACK}. If not, and {_ADOPT.removeprefix('if ')}"
 _AGAIN = "an error message may have been saved in its place: download the file again"
 _PLAIN = Beginning("a plain, unsealed pickle", _ADOPT, adoptable=True)
 

@@ -209,9 +209,9 @@ class Keyring:
             because = f" ({shown(entry.reason)})" if entry.reason else ""
             raise RevokedKeyError(
                 f"sealed by key {entry.id}, which {self.name} lists as revoked{because}: whoever"
-                " has that key may have made this file. Make the object anew and seal it, or, if"
-                " an inventory from before tells that the file is yours, readmit it with"
-                " pickleseal reseal --only-digests"
+                " has that key may have made this file. Make the object again and seal it. If an"
+                " inventory from before lists the file, you can instead readmit it with"
+                " pickleseal reseal --only-digests INVENTORY FILE"
             )
         if entry.suite is not suite:
             raise MalformedError(
@@ -272,7 +272,7 @@ def way_to_bring(key_id: str, option: str | None) -> str:
         else f"`pickleseal keys import key.txt{option}` here"
     )
     return (
-        "bring the key that sealed it, for a new one does not open it: run"
+        "bring the key that sealed the file, since a new one does not open it: run"
         f" `pickleseal keys export {key_id} -o key.txt` where that key is, and {here}"
     )
 

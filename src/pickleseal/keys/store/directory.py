@@ -236,7 +236,7 @@ def read_line(folder: Path, key_id: str, *, group_read: bool | None = None) -> K
         ) from None
     except OSError as error:
         raise KeyringError(
-            f"the key file {_name(folder, key_id)} cannot be read: {error}"
+            f"the key file {_name(folder, key_id)} cannot be read: {error.strerror}"
         ) from None
 
 
@@ -257,11 +257,15 @@ def read_roster(folder: Path, *, to_open: bool = False) -> Roster:
     try:
         data = permissions.read_guarded(path, secret=False, group_read=True, limit=_MAX_INDEX)
     except FileNotFoundError:
-        if _has_key_files(folder):
+        if has_key_files(folder):
             raise _lost_index(folder) from None
         raise no_ring(folder, to_open=to_open) from None
+    except NotADirectoryError:
+        raise KeyringError(
+            f"{shown(str(folder))} is not a directory: name the directory that contains {INDEX}"
+        ) from None
     except OSError as error:
-        raise KeyringError(f"{shown(str(path))} cannot be read: {error}") from None
+        raise KeyringError(f"{shown(str(path))} cannot be read: {error.strerror}") from None
     try:
         return Roster.decode(data)
     except ValueError as error:
@@ -282,17 +286,20 @@ def no_ring(folder: Path, *, to_open: bool = False) -> KeyringError:
     return KeyringError(f"there is no keyring in {shown(str(folder))}: {way}")
 
 
-def _has_key_files(folder: Path) -> bool:
+def has_key_files(folder: Path) -> bool:
+    """Return whether there are key files in a directory; without keyring.json they are unusable."""
     with suppress(OSError):
         return any(name.endswith(KEY_SUFFIX) for name in os.listdir(folder))
     return False
 
 
 def _lost_index(folder: Path) -> KeyringError:
+    option = f" --keyring {permissions.quoted(folder)}"
     return KeyringError(
         f"{shown(str(folder / INDEX))} is missing, but there are key files: restore the newest"
-        " backup of it. If there is none, move the key files elsewhere, make a new ring, and import"
-        " them with pickleseal keys import --retired"
+        " backup of it. If there is none, move the key files elsewhere, make a new key with"
+        f" pickleseal keygen{option}, and import each one that was not revoked with pickleseal"
+        f" keys import FILE --retired{option}"
     )
 
 
@@ -389,7 +396,7 @@ def changing(
     permissions.check_folders(folder)
     with locked(folder / LOCK):
         is_new = create and not os.path.lexists(folder / INDEX)
-        if is_new and _has_key_files(folder):
+        if is_new and has_key_files(folder):
             raise _lost_index(folder)
         if is_new:
             files = None

@@ -13,7 +13,7 @@ from pickleseal.errors import KeyringError, NoKeyError, shown
 from pickleseal.keys.key import Key, KeyLine
 from pickleseal.keys.keyring import Keyring, way_to_bring
 from pickleseal.keys.store import variables
-from pickleseal.keys.store.directory import INDEX, checked_path, read_keyring
+from pickleseal.keys.store.directory import INDEX, checked_path, has_key_files, read_keyring
 from pickleseal.keys.store.lines import Opener, check_foreign
 
 Ring = Keyring | str | os.PathLike[str] | None
@@ -57,14 +57,18 @@ def find_keyring(given: Ring = None, *, to_open: bool = False) -> Keyring:
     try:
         os.lstat(os.path.join(own, INDEX))
     except (FileNotFoundError, NotADirectoryError):
-        pass
+        is_set_up = has_key_files(Path(own))
     except OSError as error:
-        raise KeyringError(f"your own keyring in {shown(own)} cannot be read: {error}") from None
+        raise KeyringError(
+            f"your own keyring in {shown(own)} cannot be read: {error.strerror}"
+        ) from None
     else:
+        is_set_up = True
+    if is_set_up:
         return _kept_directory(own, to_open=to_open)
     if to_open:
         raise NoKeyError(
-            f"there is no key here: {way_to_bring('--all', '')}; or name the keyring's directory"
+            f"there is no keyring: {way_to_bring('--all', '')}; or name the keyring's directory"
             f" with keyring= or {variables.KEYRING}"
         )
     raise NoKeyError(
