@@ -13,7 +13,7 @@ from pickleseal.scanner.containers.views import Bytes, Memory
 from pickleseal.scanner.machine.cursor import Cursor
 from pickleseal.scanner.machine.trace import Trace, trace
 
-_NOT_ONE = "load it where you trust it, with what wrote it, and write it with signed_dump"
+_NOT_ONE = "load it where you trust it, with the tool that wrote it, and save it with signed_dump"
 _COMPANIONS = frozenset(("NDArrayWrapper", "ZNDArrayWrapper"))
 _LAST_OLD_PROTOCOL = 3
 _MOST_COUNTED = 1000
@@ -111,7 +111,7 @@ def _check_end(
 ) -> None:
     """Raise AdoptionError unless a walk ended at the last byte."""
     if walk.fault is not None:
-        raise AdoptionError(f"it is no pickle, or cannot be followed to its end: {walk.fault}")
+        raise AdoptionError(f"it is not a pickle, or not a whole one: {walk.fault}")
     end, count = cursor.position, 1
     while cursor.fill(1):
         if not next_walk().ended:
@@ -121,9 +121,9 @@ def _check_end(
             raise AdoptionError(f"{spare} {what} its end, and no load would take them")
         count += 1
         if count > _MOST_COUNTED:
-            raise AdoptionError(f"it holds over {_MOST_COUNTED} pickles: {_NOT_ONE}")
+            raise AdoptionError(f"it contains over {_MOST_COUNTED} pickles: {_NOT_ONE}")
     if count > 1:
-        raise AdoptionError(f"it holds {count} pickles, one behind the other: {_NOT_ONE}")
+        raise AdoptionError(f"it contains {count} pickles, one after the other: {_NOT_ONE}")
 
 
 def _names_of_pickle(raw: memoryview, walk: Trace) -> frozenset[tuple[str, str]] | None:

@@ -58,35 +58,35 @@ class Words(NamedTuple):
 
 _CLOUD = ('pickler="cloudpickle"',)
 _DILL = (
-    'write it anew with signed_dump(..., pickler="cloudpickle"), which takes lambdas and what'
-    " __main__ defines, and load that with signed_load"
+    'save it again with signed_dump(..., pickler="cloudpickle"), which also saves lambdas and'
+    " definitions in __main__, and load it with signed_load"
 )
 _DILL_ENDS = ("", "s", "_session", "_module")
 _TORCH = (
-    "give it weights_only=True; or seal the bytes of the file, signed_dump(data, path), and load"
-    " torch.load(io.BytesIO(signed_load(path)))"
+    "pass weights_only=True, or seal the file's bytes with signed_dump(data, path) and load them"
+    " with torch.load(io.BytesIO(signed_load(path)))"
 )
 _NUMPY = (
-    "leave allow_pickle out: arrays of numbers need none; what is an array of objects, write anew"
-    " with signed_dump and load with signed_load"
+    "leave out allow_pickle: arrays of numbers do not need it; save arrays of objects again with"
+    " signed_dump, and load them with signed_load"
 )
 _SHELF = (
-    "a shelf unpickles each value that is looked up: keep what signed_dumps gives in a dbm, and"
+    "a shelf unpickles each value that is looked up: store the bytes of signed_dumps in a dbm, and"
     " load each value with signed_loads"
 )
 _OLD_FRAMES = (
-    "read_pickle maps names of older pandas versions to those of today, signed_load does not: what"
-    " an older pandas wrote, load with read_pickle once and write anew with signed_dump"
+    "read_pickle also finds the names of an older pandas, and signed_load does not: load such a"
+    " file with read_pickle once, and save it with signed_dump"
 )
 _UNPICKLER = (
-    "signed_load(file) takes the place of its load(); signed_load has allow= where find_class"
-    " was to limit names"
+    "signed_load(file) replaces its load(), and allow= of signed_load replaces a find_class that"
+    " limits names"
 )
-_PICKLER = "signed_dump(obj, file) takes the place of its dump(obj)"
+_PICKLER = "signed_dump(obj, file) replaces its dump(obj)"
 _MEMORY = (
-    "joblib.Memory unpickles what lies in its cache folder, and pickleseal does not seal that yet:"
-    " keep the folder where nobody else can write; results that go elsewhere, write with"
-    " signed_dump and load with signed_load"
+    "joblib.Memory unpickles its cache folder, which pickleseal does not seal yet: keep the folder"
+    " where nobody else can write; save results that leave it with signed_dump, and load them with"
+    " signed_load"
 )
 
 PICKLES: Mapping[str, Rule | Words] = {
