@@ -205,6 +205,11 @@ def _audit(
         raise click.UsageError(
             "name a PATH, or set paths under [tool.pickleseal.audit] in pyproject.toml"
         )
+    baseline = baseline or settings.baseline
+    if baseline is None and (baseline_context is not None or baseline_sha256 is not None):
+        raise click.UsageError("--baseline-context and --baseline-sha256 go with --baseline")
+    if inventory is None and inventory_context is not None:
+        raise click.UsageError("--inventory-context goes with --inventory")
     files = [file for _, file in outputs] + ([] if page is None else [page])
     _check_outputs(files, inventory, roots)
     list_ring = _ring_for_list(keyring, inventory_context) if inventory else None
@@ -217,7 +222,7 @@ def _audit(
             exclude=exclude + settings.exclude,
             imports=imports or settings.imports,
             digests=inventory is not None,
-            baseline=baseline or settings.baseline,
+            baseline=baseline,
             baseline_context=baseline_context,
             baseline_sha256=baseline_sha256,
             pins=pins,
