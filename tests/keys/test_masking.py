@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -14,10 +15,14 @@ from hypothesis import strategies as st
 
 import pickleseal
 from pickleseal import (
+    Key,
+    Keyring,
     KeyringError,
+    MetadataError,
     PinsError,
     TargetError,
     signed_dump,
+    signed_dumps,
 )
 from pickleseal.errors import (
     check_path,
@@ -313,6 +318,16 @@ def python(code: str, env: dict[str, str], cwd: Path) -> tuple[str, str]:
     )
     assert done.returncode == 0, masked(done.stderr[-3000:])
     return done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("text", FORMS.values(), ids=FORMS)
+def test_a_line_is_sealed_into_no_file_as_a_fact_about_it(text: str) -> None:
+    ring = Keyring(Key.generate())
+    facts: list[dict[str, Any]] = [{"context": text}, {"info": {"run": [{"key": text}]}}]
+    for fact in facts:
+        with pytest.raises(MetadataError) as caught:
+            signed_dumps(1, keyring=ring, **fact)
+        assert not leaks(str(caught.value))
 
 
 def test_no_parameter_of_the_library_shows_a_line(project: dict[str, str], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from pickleseal.envelope import digests
-from pickleseal.errors import MalformedError, MetadataError
+from pickleseal.errors import MalformedError, MetadataError, holds_key_line
 from pickleseal.files.strict_json import parse_json
 from pickleseal.keys.context import CONTROL, context_fault
 
@@ -168,7 +168,10 @@ def _encode(metadata: Metadata) -> bytes:
     fault = _schema_fault(fields)
     if fault:
         raise MetadataError(fault)
-    data = _dump(fields).encode()
+    text = _dump(fields)
+    if metadata.info is not None and holds_key_line(text):
+        raise MetadataError("info cannot contain a key line: a sealed file is not encrypted")
+    data = text.encode()
     if len(data) > MAX_SIZE:
         raise MetadataError(
             f"the metadata would take {len(data)} bytes, and an envelope has room for"

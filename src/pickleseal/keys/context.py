@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from pickleseal.errors import MetadataError
+from pickleseal.errors import MetadataError, holds_key_line
 
 MAX_CONTEXT_SIZE = 255
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -13,8 +13,8 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 def normalize_context(context: str) -> str:
     """Return a context in Unicode's form NFC, as it is sealed and compared.
 
-    Raise TypeError for anything but text, MetadataError where it is empty, longer than
-    255 bytes of UTF-8, or holds control characters.
+    Raise TypeError for anything but text, MetadataError if it is empty, longer than 255 bytes of
+    UTF-8, or contains control characters or a key line.
     """
     if not isinstance(context, str):
         raise TypeError(f"context must be a str, not {type(context).__name__}")
@@ -22,6 +22,8 @@ def normalize_context(context: str) -> str:
     fault = context_fault(normal)
     if fault:
         raise MetadataError(fault)
+    if holds_key_line(normal):
+        raise MetadataError("a context cannot contain a key line: contexts are not secret")
     return normal
 
 
