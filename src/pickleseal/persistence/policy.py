@@ -25,8 +25,8 @@ def check_context(sealed: str | None, expected: str | None) -> None:
         return
     if expected is None:
         raise ContextError(
-            f"sealed for the context '{shown(sealed or '')}', and the load names none. If that"
-            " is what should stand here, name it: context= in Python, --context of a command"
+            f"sealed for the context '{shown(sealed or '')}', and the load names none. If it is"
+            " the right file, name its context: context= in Python, --context of a command"
         )
     if sealed is None:
         raise ContextError(f"sealed without a context, and the load asks for '{shown(expected)}'")
