@@ -318,6 +318,17 @@ def test_a_passphrase_is_asked_for_on_a_terminal_and_not_shown(ring: Path, model
     assert done.stdout.count("Passphrase of key") == 1
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")
+@pytest.mark.parametrize(("no_colour", "is_red"), [("1", False), ("", True)])
+def test_an_error_is_red_on_terminals_that_want_colour(
+    no_colour: str, ring: Path, monkeypatch: pytest.MonkeyPatch, *, is_red: bool
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_colour)
+    told = talk([], "keys", "export", "--keyring", ring).stdout
+    assert "error:" in told
+    assert ("\x1b[31m" in told) is is_red
+
+
 # --- handing over ----------------------------------------------------------------------------
 
 
@@ -498,6 +509,30 @@ def test_commands_that_change_a_ring_do_not_change_another_than_loads_use(
         assert "PICKLESEAL_KEY" in done.stderr
     assert run("keygen", "--keyring", "", env=env, cwd=tmp_path).returncode == 2
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")
+@pytest.mark.parametrize("command", ["verify", "reseal"])
+def test_an_interrupt_before_the_first_file_claims_nothing(
+    command: str, models: Path, ring: Path, tmp_path: Path
+) -> None:
+    import signal
+
+    passphrase = {"PICKLESEAL_NEW_PASSPHRASE": "correct horse"}
+    assert run("keys", "protect", "--keyring", ring, env=passphrase).returncode == 0
+    script = tmp_path / "fetch"
+    script.write_text("#!/bin/sh\nkill -INT $PPID\nsleep 5\n")
+    script.chmod(0o700)
+    done = subprocess.run(
+        [sys.executable, "-m", "pickleseal", command, str(models), "--keyring", str(ring)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PICKLESEAL_PASSPHRASE_COMMAND": str(script)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert done.returncode == 130, done.stderr
+    assert "nothing" not in done.stdout + done.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")

@@ -81,7 +81,9 @@ class Run:
             )
         else:
             print_lines(lines)
-            print_lines([*summary, *left_out_lines(self.batch.left_out)], stderr=True)
+            # An interrupt before the first result does not mean that there is nothing to do.
+            told = [] if self.interrupted and (idle or not results) else summary
+            print_lines([*told, *left_out_lines(self.batch.left_out)], stderr=True)
         if self.interrupted:
             click.echo("stopped: run it again, and it goes on", err=True)
             return INTERRUPTED

@@ -191,9 +191,9 @@ def guarded(command: _Command) -> _Command:
             if as_json:
                 print_json({"error": describe(error)})
             else:
-                click.echo(
-                    f"{click.style('error:', fg='red', bold=True)} {shown(_text(error))}", err=True
-                )
+                colour = None if os.environ.get("NO_COLOR") else "red"
+                start = click.style("error:", fg=colour, bold=True)
+                click.echo(f"{start} {shown(_text(error))}", err=True)
             return CHECK_FAILED if isinstance(error, SealError) else COULD_NOT_RUN
 
     return guard  # type: ignore[return-value]
