@@ -272,7 +272,7 @@ def way_to_bring(key_id: str, option: str | None) -> str:
         else f"`pickleseal keys import key.txt{option}` here"
     )
     return (
-        "bring the key that sealed the file, since a new one does not open it: run"
+        "bring the key that sealed it, since a new one does not open it: run"
         f" `pickleseal keys export {key_id} -o key.txt` where that key is, and {here}"
     )
 

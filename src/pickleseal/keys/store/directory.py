@@ -278,12 +278,12 @@ def no_ring(folder: Path, *, to_open: bool = False) -> KeyringError:
     """Return the error for a directory without a keyring."""
     option = f" --keyring {permissions.quoted(folder)}"
     way = (
-        way_to_bring("--all", option)
+        f". To open a sealed file, {way_to_bring('--all', option)}"
         if to_open
-        else f"make one with pickleseal keygen{option}, or import existing keys with"
+        else f": make one with pickleseal keygen{option}, or import existing keys with"
         f" pickleseal keys import key.txt{option}"
     )
-    return KeyringError(f"there is no keyring in {shown(str(folder))}: {way}")
+    return KeyringError(f"there is no keyring in {shown(str(folder))}{way}")
 
 
 def has_key_files(folder: Path) -> bool:

@@ -68,8 +68,8 @@ def find_keyring(given: Ring = None, *, to_open: bool = False) -> Keyring:
         return _kept_directory(own, to_open=to_open)
     if to_open:
         raise NoKeyError(
-            f"there is no keyring: {way_to_bring('--all', '')}; or name the keyring's directory"
-            f" with keyring= or {variables.KEYRING}"
+            f"there is no keyring. To open a sealed file, {way_to_bring('--all', '')}; or name the"
+            f" keyring's directory with keyring= or {variables.KEYRING}"
         )
     raise NoKeyError(
         "there is no key yet. Make one with: pickleseal keygen (or name a keyring's directory"
