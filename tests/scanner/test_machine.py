@@ -682,6 +682,17 @@ _NONE = b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff"
 _RECONSTRUCTED = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\0tVb\ntR"
 _OBJECT = _dtype(b"O8", _NONE + b"K\x3f")
 _FIELD = b"N(Va\nt}Va\n(%bK%bts"
+_RECORD = _dtype(b"V8", _FIELD % (_OBJECT, b"\0") + b"K\x08K\1K\x1b")
+
+
+def _array(shape: bytes, items: bytes) -> bytes:
+    return _RECONSTRUCTED + b"(K\1" + shape + _RECORD + b"I00\n(" + items + b"ltb"
+
+
+def _scalar(array: bytes) -> bytes:
+    return b"cnumpy.core.multiarray\nscalar\n(" + _RECORD + array + b"tR"
+
+
 WILD = {
     "objects that are said to be none": _dtype(b"O8", _NONE + b"K\0"),
     "numbers that are said to be objects": _dtype(b"f8", _NONE + b"K\x3f"),
@@ -690,7 +701,15 @@ WILD = {
     "another size": _dtype(b"S3", b"NNNK\4K\1K\0"),
     "an array that is longer than its list": _RECONSTRUCTED
     + b"(K\1K\2\x85" + _OBJECT + b"I00\n(NltbN",
+    "a scalar of an array without items": _scalar(_array(b"K\0\x85", b"")),
+    "a scalar of two items": _scalar(_array(b"K\2\x85", b"K\0\x85K\0\x85")),
+    "a scalar of an array without a state": _scalar(_RECONSTRUCTED),
+    "a scalar of nothing": _scalar(b""),
 }  # fmt: skip
+
+
+def test_a_scalar_of_one_record_of_objects_is_data() -> None:
+    assert walk(_scalar(_array(b")", b"K\0\x85")) + b".")[0].beyond == ()
 
 
 @pytest.mark.parametrize("way", WILD)
@@ -701,7 +720,7 @@ def test_what_numpy_would_follow_blindly_reaches_beyond(way: str) -> None:
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("kind", DTYPES, ids=str)
 def test_what_numpy_writes_of_a_dtype_does_not(kind: Any, protocol: int) -> None:
-    for thing in (np.dtype(kind), np.zeros((2, 3), kind), np.zeros(0, kind)):
+    for thing in (np.dtype(kind), np.zeros((2, 3), kind), np.zeros(0, kind), np.zeros(1, kind)[0]):
         found, _ = walk(pickle.dumps(thing, protocol))
         assert found.ended
         assert found.beyond == ()

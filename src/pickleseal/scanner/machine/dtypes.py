@@ -1,8 +1,9 @@
 """NumPy's dtypes and arrays in a pickle, in the exact forms in which NumPy writes them.
 
-`dtype.__setstate__` and `ndarray.__setstate__` believe what they are given. A dtype of objects
-that is said to hold none, a field outside of its record, or an array that is longer than its list
-makes NumPy follow wild pointers. So whatever NumPy would not have written itself is told of.
+`dtype.__setstate__`, `ndarray.__setstate__` and `scalar` believe what they are given. A dtype of
+objects that is said to hold none, a field outside of its record, an array that is longer than its
+list, or a scalar of an array without items makes NumPy follow wild pointers. So whatever NumPy
+would not have written itself is told of.
 """
 
 import math
@@ -12,8 +13,11 @@ from itertools import pairwise
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.record import Record
 from pickleseal.scanner.machine.values import (
+    BYTES,
+    CODED_TEXT,
     FORGOTTEN,
     LIST,
+    LONG_TEXT,
     MAX_SIZE,
     TUPLE,
     Args,
@@ -21,6 +25,7 @@ from pickleseal.scanner.machine.values import (
     Dtype,
     Global,
     List,
+    Result,
     is_data,
 )
 
@@ -132,13 +137,31 @@ def _is_record(target: Dtype, fields: object) -> bool:
     return flags in (inherited, inherited | _HAS_FIELDS) and not (target.has_object and overlap)
 
 
-def check_array_state(record: Record, state: object) -> None:
-    """Tell where the state of an array holds objects that its list does not have."""
+def set_array_state(record: Record, target: Result, state: object) -> None:
+    """Note the length of an array, and objects in its state that its list does not have."""
+    target.length = None
     if type(state) is not tuple:
         return
     for at, item in enumerate(state):
         if type(item) is Dtype and item.has_object is not False and 1 <= at <= len(state) - 3:
+            target.length = size_of(state[at - 1], 1)
             _check_objects(record, item, state[at - 1], state[at + 2])
+
+
+def scalar(record: Record, function: Global, args: Args) -> object:
+    """Return a NumPy scalar; note one of objects that NumPy would read from no array, or a void."""
+    of, data = args if args is not None and len(args) == 2 else (None, None)
+    plain = type(of) is Dtype and of.has_object is False
+    if not plain and not (_is_bytes(data) or (type(data) is Result and data.length == 1)):
+        record.note("it makes a NumPy scalar of objects that it does not give")
+    return Result(function)
+
+
+def _is_bytes(value: object) -> bool:
+    """Return whether a value is bytes: Python 2 wrote them as a text, old protocols encode one."""
+    if type(value) is Result:
+        return value.of.path == "_codecs.encode"
+    return type(value) is str or value in (BYTES, LONG_TEXT, CODED_TEXT)
 
 
 def _check_objects(record: Record, of: Dtype, shape: object, data: object) -> None:

@@ -222,6 +222,8 @@ _SPECIAL: dict[tuple[str, str], Special] = {
     ("dill._dill", "_create_array"): _array_by_dill,
     ("copyreg", "add_extension"): _add_extension,
     ("numpy", "dtype"): dtypes.dtype,
+    ("numpy.core.multiarray", "scalar"): dtypes.scalar,
+    ("numpy._core.multiarray", "scalar"): dtypes.scalar,
     ("numpy._core._internal", "_convert_to_stringdtype_kwargs"): dtypes.string_dtype,
     ("numpy.core", "_ufunc_reconstruct"): _importer,
     ("numpy._core", "_ufunc_reconstruct"): _importer,

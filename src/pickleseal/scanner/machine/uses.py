@@ -4,7 +4,7 @@ from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Sequence
 
 from pickleseal.errors import shown
-from pickleseal.scanner.machine.dtypes import check_array_state, set_dtype_state
+from pickleseal.scanner.machine.dtypes import set_array_state, set_dtype_state
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.record import Record
 from pickleseal.scanner.machine.values import (
@@ -128,7 +128,7 @@ def set_state(record: Record, target: object, state: object) -> None:
     if type(target) is Result:
         target.of.uses |= BUILT
         record.note_done(target, SETTLED, "it sets the state of an object once more")
-        check_array_state(record, state)
+        set_array_state(record, target, state)
     elif target is ARRAY:
         record.note("it sets the state of an array that joblib.load read")
     elif type(target) is Wrapper:

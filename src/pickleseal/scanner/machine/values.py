@@ -96,13 +96,17 @@ ITEMS, KEYS, SETTLED = 1, 2, 4
 
 
 class Result:
-    """What calling a global gave, or what was made of it; `done` is what was done to it since."""
+    """What calling a global gave, or what was made of it; `done` is what was done to it since.
 
-    __slots__ = ("done", "of")
+    `length`: of an array whose state was set, in items; None: unknown, or no array.
+    """
+
+    __slots__ = ("done", "length", "of")
 
     def __init__(self, of: Global, done: int = 0) -> None:
         self.of = of
         self.done = done
+        self.length: int | None = None
 
 
 class List:
