@@ -708,6 +708,16 @@ WILD = {
 }  # fmt: skip
 
 
+def test_a_record_as_the_state_of_what_acts_on_keys_reaches_beyond() -> None:
+    # A record has fields as a dict has keys, and its list may hold the text that statsmodels seeks.
+    record = _scalar(_array(b")", b"Vrestore_model_spec\n\x85"))
+    model = b"cstatsmodels.base.data\nModelData\n)\x81"
+    assert walk(model + record + b"b.")[0].beyond != ()
+    assert walk(model + record + b"}\x86b.")[0].beyond != ()
+    assert walk(model + b"}Vframe\n" + record + b"sb.")[0].beyond == ()
+    assert walk(b"csklearn.base\nBaseEstimator\n)\x81" + record + b"b.")[0].beyond == ()
+
+
 def test_a_scalar_of_one_record_of_objects_is_data() -> None:
     assert walk(_scalar(_array(b")", b"K\0\x85")) + b".")[0].beyond == ()
 

@@ -123,8 +123,11 @@ def set_state(record: Record, target: object, state: object) -> None:
     for part in (attributes, slots):
         # A dict whose items are its attributes is its own state: its keys have been looked at.
         is_own = part is target and type(part) is Result and part.of.name in _OPEN_DICTS
-        if part is not None and not is_own:
-            look_at_attributes(record, part)
+        if part is None or is_own:
+            continue
+        look_at_attributes(record, part)
+        if type(part) is Result and type(target) is Result and _acts_on_keys(target.of):
+            record.note(f"it gives {shown(target.of.path)} a state whose keys it does not spell")
     if type(target) is Result:
         target.of.uses |= BUILT
         record.note_done(target, SETTLED, "it sets the state of an object once more")
@@ -137,6 +140,11 @@ def set_state(record: Record, target: object, state: object) -> None:
         target.fields = state.fields if exact and type(state) is Dict else None
         if type(state) is Dict and state.others:
             record.note("it sets other attributes of joblib's wrapper than joblib does")
+
+
+def _acts_on_keys(of: Global) -> bool:
+    """Return whether a class evaluates a formula in its state, where that has a certain key."""
+    return of.module.partition(".")[0] == "statsmodels"
 
 
 def _is_filled(state: object) -> bool:
