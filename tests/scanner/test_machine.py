@@ -708,6 +708,19 @@ WILD = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(("count", "fits"), [(b"K\1", True), (b"K\2", False)])
+def test_the_list_of_an_array_counts_though_its_dtype_stands_too_far_back(
+    monkeypatch: pytest.MonkeyPatch, count: bytes, *, fits: bool
+) -> None:
+    monkeypatch.setattr(memo, "MAX_TEXT", 0)
+    far = 10 * stack.RECENT
+    start = b"\x80\4" + b"Vtext\n\x940" * far + _OBJECT + b"\x940" + b"K\1\x940" * far
+    array = _RECONSTRUCTED + b"(K\1" + count + b"\x85j" + far.to_bytes(4, "little")
+    found, _ = walk(start + array + b"I00\n(Nltb.")
+    assert found.ended
+    assert (found.beyond == ()) is fits
+
+
 def test_a_record_as_the_state_of_what_acts_on_keys_reaches_beyond() -> None:
     # A record has fields as a dict has keys, and its list may hold the text that statsmodels seeks.
     record = _scalar(_array(b")", b"Vrestore_model_spec\n\x85"))

@@ -142,10 +142,14 @@ def set_array_state(record: Record, target: Result, state: object) -> None:
     target.length = None
     if type(state) is not tuple:
         return
-    for at, item in enumerate(state):
-        if type(item) is Dtype and item.has_object is not False and 1 <= at <= len(state) - 3:
-            target.length = size_of(state[at - 1], 1)
-            _check_objects(record, item, state[at - 1], state[at + 2])
+    for at in range(1, len(state) - 2):
+        shape, item, order, data = state[at - 1 : at + 3]
+        if type(item) is Dtype and item.has_object is not False:
+            target.length = size_of(shape, 1)
+            _check_objects(record, item, shape, data)
+        elif item is FORGOTTEN and type(order) in (bool, int):
+            target.length = size_of(shape, 1)
+            _check_list(record, shape, data)
 
 
 def scalar(record: Record, function: Global, args: Args) -> object:
@@ -171,12 +175,20 @@ def _check_objects(record: Record, of: Dtype, shape: object, data: object) -> No
     if data in (LIST, FORGOTTEN) or length is None:
         raise Fault("the length of an array of objects cannot be told", limited=True)
     if type(data) is List and of.has_object:
-        if data.size != length:
-            record.note("it makes an array of objects that is not as long as their list")
+        _check_list(record, shape, data)
     elif is_data(data) and of.has_object:
         raise Fault("it gives an array of objects something else than a list")
     else:
         record.note(_UNLIKE_NUMPY)
+
+
+def _check_list(record: Record, shape: object, data: object) -> None:
+    """Note an array of a dtype that may be of objects, and is not as long as their list."""
+    length = size_of(shape, 1)
+    if length is not None and data is LIST:
+        raise Fault("the length of an array of objects cannot be told", limited=True)
+    if length is not None and type(data) is List and data.size != length:
+        record.note("it makes an array of objects that is not as long as their list")
 
 
 def size_of(shape: object, item_size: int | None) -> int | None:
