@@ -590,3 +590,10 @@ def test_all_of_a_large_file_is_searched_on_request(models: Path, ring: Keyring)
     assert plain.verdict is Verdict.NO_PICKLE
     assert "--deep" in plain.reason
     assert found(models, keyring=ring, deep=True)["large"].level is Level.ERROR
+
+
+def test_a_single_string_of_globs_leaves_no_file_out_in_silence(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="include takes a list of globs"):
+        audit(tmp_path, include="*.pkl")
+    with pytest.raises(TypeError, match="exclude takes a list of globs"):
+        audit(tmp_path, exclude="*.pkl")

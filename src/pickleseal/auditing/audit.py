@@ -208,6 +208,8 @@ def audit(
         If the file of pins cannot be used.
     MetadataError
         If a context is not valid.
+    TypeError
+        If `include`, `exclude` or `known` is a single string.
     ValueError
         If a known module is not one.
     SealError
@@ -231,6 +233,9 @@ def audit(
     for name in names:
         check_path(name)
         os.lstat(name)
+    for option, globs in (("include", include), ("exclude", exclude)):
+        if isinstance(globs, str):  # each of its characters would be a glob, "*" for all files
+            raise TypeError(f"{option} takes a list of globs, not a single string")
     ring = _ring(keyring)
     listed = None
     if baseline is not None:
@@ -247,9 +252,9 @@ def audit(
             " folder in which the list was written, or name the same paths"
         )
     here = os.getcwd()
-    globs = {"*": context} if isinstance(context, str) else dict(context or {})
+    by_glob = {"*": context} if isinstance(context, str) else dict(context or {})
     contexts = tuple(
-        (Globs.of([glob], here), normalize_context(wanted)) for glob, wanted in globs.items()
+        (Globs.of([glob], here), normalize_context(wanted)) for glob, wanted in by_glob.items()
     )
     pin_file = find_pins(pins)
     remembered = {} if pin_file is None else pin_file.read()
