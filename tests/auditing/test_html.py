@@ -120,7 +120,7 @@ def unsealed(path: str, grade: Grade = Grade.DATA, size: int = 20_000) -> Findin
 
 
 def retired(path: str) -> Finding:
-    advice = f"seal it with the primary key: pickleseal reseal {path}"
+    advice = f"reseal with the primary key: pickleseal reseal {path}"
     found = sealed(path)
     return found._replace(verdict=Verdict.SEALED_RETIRED, level=Level.NOTE, advice=advice)
 
@@ -255,7 +255,7 @@ def test_nothing_in_the_page_points_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("findings", "sentence"),
     [
-        ((), "There was nothing to look at."),
+        ((), "No files to audit."),
         ((sealed("a"),), "None of 1 file needs attention."),
         ((sealed("a"), retired("b")), "None of 2 files needs attention."),
         ((sealed("a"), claimed("b")), "1 of 2 files needs attention."),

@@ -337,7 +337,7 @@ def test_of_more_findings_than_github_takes_the_gravest_are_kept_and_it_is_said(
     assert [result["level"] for result in run["results"][:4]] == ["error"] * 3 + ["note"]
     (said,) = run["invocations"][0]["toolExecutionNotifications"]
     assert said["descriptor"]["id"] == "pickleseal/cut"
-    assert said["message"]["text"].startswith("3 ")
+    assert said["message"]["text"].startswith("The 3 ")
 
 
 def test_as_many_findings_as_github_takes_are_all_told_and_nothing_is_said(

@@ -205,10 +205,10 @@ def test_each_file_has_its_advice_and_what_says_more_stands_there_alone(
         (models / name).write_bytes(pickle.dumps([1]))
     (models / "many.pkl").write_bytes(pickle.dumps([1]) * 2)
     text = run("audit", models, "--keyring", ring).stdout
-    assert "nobody vouches for it" not in text  # what they are stands behind each of them
-    assert text.index("b.pkl") < text.index("→ if you made it, seal it as it is: pickleseal adopt")
+    assert "imports only" not in text  # what they are stands behind each of them
+    assert text.index("b.pkl") < text.index("→ if it is yours, seal it: pickleseal adopt")
     many = text[text.index("unsealed, data only  1 file") :]
-    assert many.index("many.pkl") < many.index("→ if you made it, load it where you trust it")
+    assert many.index("many.pkl") < many.index("→ if it is yours, load it where you trust it")
 
 
 # --- lists -----------------------------------------------------------------------------------

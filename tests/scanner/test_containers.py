@@ -413,7 +413,7 @@ def test_a_compressed_pickle_is_seen(packer: str) -> None:
     assert (contents.grade, contents.reasons) == (Grade.DATA, ())
 
 
-NOT_CHECKED = "it is a sealed file that something else packed, and its seal was not checked"
+NOT_CHECKED = "a sealed file inside a container: its seal was not checked"
 SEALED = signed_dumps([1], keyring=Keyring(Key.generate(Suite.BLAKE3)))
 
 

@@ -32,7 +32,7 @@ from pickleseal.scanner.machine.cursor import LINE_KEPT, Cursor, EndOfInput
 from pickleseal.scanner.machine.trace import Trace, Use, trace
 
 TRUTH = Path(__file__).parents[1].joinpath("unpickling_truth.py")
-MISFIT = "its frames"
+MISFIT = "its opcodes cross frame boundaries"
 COMPUTED = ("it looks up a name", "it looks up extension code", MISFIT)
 
 

@@ -299,7 +299,7 @@ def _check_context(sealed: str | None, wanted: str | None) -> None:
             for one in (sealed, wanted)
         )
         raise ContextError(
-            f"the list is sealed for {what}, and the audit names {names}. If it is the list that"
+            f"the list is sealed for {what}, but the audit expects {names}. If it is the list that"
             " you mean, name that: baseline_context= in Python, --baseline-context of the command"
         )
 

@@ -70,8 +70,8 @@ def compare(
             items[0].path,
             Verdict.SKIPPED,
             Level.WARNING,
-            "the baseline lists it, and it lies in a folder that was passed over",
-            "name that folder, too",
+            "listed in the baseline, but in a folder that was left out",
+            "name that folder too",
         )
     yield from _settle(strangers, missing)
     for items in missing.values():
@@ -79,8 +79,8 @@ def compare(
             items[0].path,
             Verdict.MISSING,
             Level.WARNING,
-            "the baseline lists it, and it is not there",
-            "put it back, or make a new list with --inventory",
+            "listed in the baseline, but missing",
+            "restore it, or make a new list with --inventory",
             digest=items[0].digest,
             change=Change.MISSING,
         )
@@ -126,13 +126,13 @@ def _compared(finding: Finding, items: Items, before: Items) -> Finding:
         return finding
     older = _older(items, before)
     if older:
-        advice = "put the newer one back, and find out who replaced it"
+        advice = "restore the newer file, and find out who replaced it"
         changed = finding._replace(change=Change.OLDER, advice=finding.advice or advice)
         return _at_least(changed, Level.ERROR, older)
     changed = finding._replace(change=Change.CHANGED)
     if [item.context for item in items] != [item.context for item in before]:
-        return _at_least(changed, Level.WARNING, "it is not sealed for what the baseline says")
-    return _at_least(changed, Level.NOTE, "it is not the one that the baseline lists")
+        return _at_least(changed, Level.WARNING, "its context is not the one in the baseline")
+    return _at_least(changed, Level.NOTE, "changed since the baseline")
 
 
 def _older(items: Items, before: Items) -> str | None:
@@ -140,11 +140,11 @@ def _older(items: Items, before: Items) -> str | None:
     serial, listed_serial = _largest(items, "serial"), _largest(before, "serial")
     if serial is not None and listed_serial is not None and serial != listed_serial:
         if serial < listed_serial:
-            return f"its serial is {serial}, and the baseline lists {listed_serial}"
+            return f"its serial is {serial}, but the baseline lists {listed_serial}"
         return None
     created, listed_created = _largest(items, "created"), _largest(before, "created")
     if created is not None and listed_created is not None and created < listed_created:
-        return "it was sealed before the one that the baseline lists"
+        return "sealed before the file that the baseline lists"
     return None
 
 

@@ -105,7 +105,7 @@ def _examined(found: Found, wants: Wants) -> Finding:
     except OSError as error:
         return _unreadable(found.path, f"{Skip.UNREADABLE.value}: {error.strerror or error}")
     except MemoryError:
-        return _unreadable(found.path, "there is no memory to look at it")
+        return _unreadable(found.path, "not enough memory to examine it")
 
 
 def grade_of(level: Level, contents: Contents) -> Level:
@@ -116,8 +116,8 @@ def grade_of(level: Level, contents: Contents) -> Level:
 _SKIPS = {
     Skip.LINK: (Verdict.SKIPPED, Level.NOTE, ""),
     Skip.SPECIAL: (Verdict.UNREADABLE, Level.NOTE, ""),
-    Skip.LEFTOVER: (Verdict.LEFTOVER, Level.NOTE, "delete it, if no dump is at work"),
-    Skip.MOVED: (Verdict.UNREADABLE, Level.WARNING, "audit again, and find out who changes links"),
+    Skip.LEFTOVER: (Verdict.LEFTOVER, Level.NOTE, "delete it if no dump is running"),
+    Skip.MOVED: (Verdict.UNREADABLE, Level.WARNING, "audit again, and check who changes links"),
     Skip.UNREADABLE: (Verdict.UNREADABLE, Level.WARNING, "audit as a user who may read it"),
     Skip.EXCLUDED: (Verdict.SKIPPED, Level.NONE, ""),
 }
@@ -163,7 +163,7 @@ def _sealed(file: RegularFile, wants: Wants) -> Finding:
     worst = max(judged, key=lambda one: _SEALED[one.verdict][0])
     reason, count = worst.reason, sum(not one.stray for one in judged)
     if not reason:
-        reason = f"{count} objects, one behind the other: a load by path refuses it"
+        reason = f"{count} objects in sequence: a load by path refuses it"
     elif count > 1 and not worst.stray:
         reason = f"object {judged.index(worst) + 1} of {count}: {reason}"
     contents = max((one.contents for one in judged if one.contents), default=None, key=_grade_in)
@@ -211,7 +211,7 @@ def _judge(file: RegularFile, offset: int, wants: Wants) -> _Judged:
     fixed = claimed.fixed
     end = offset + fixed.total_size
     if wants.ring is None:
-        reason = f"sealed by key {fixed.key_id.hex()}, and there is no keyring to check it with"
+        reason = f"sealed by key {fixed.key_id.hex()}; no keyring to check it with"
         facts = inspection.claims(claimed, file.path, reason)
         return _Judged(Verdict.UNKNOWN_KEY, reason, facts, end)
     ring = wants.ring
@@ -273,7 +273,7 @@ def _judge_opened(
     if refusal is not None:
         verdict = _verdict_of(refusal, Verdict.BAD_BODY)
         return _Judged(verdict, str(refusal), facts, end, contents)
-    reason = "it is an inventory, and no load takes it" * (metadata.content == CONTENT)
+    reason = "an inventory: loads refuse it" * (metadata.content == CONTENT)
     return _Judged(Verdict.SEALED, reason, facts, end, contents)
 
 
@@ -302,15 +302,15 @@ _ERRORS: tuple[tuple[type[SealError], Verdict], ...] = (
 _SEALED: dict[Verdict, tuple[Level, str]] = {
     Verdict.SEALED: (Level.NONE, ""),
     Verdict.SEALED_ACTIVE: (Level.NONE, ""),
-    Verdict.SEALED_RETIRED: (Level.NOTE, "seal it with the primary key: pickleseal reseal {path}"),
-    Verdict.EXPIRED: (Level.WARNING, "make it anew, or delete it: no load takes it"),
+    Verdict.SEALED_RETIRED: (Level.NOTE, "reseal with the primary key: pickleseal reseal {path}"),
+    Verdict.EXPIRED: (Level.WARNING, "recreate or delete it: loads refuse it"),
     Verdict.ROLLED_BACK: (
         Level.ERROR,
-        "put the newest one back; if this one is meant: pickleseal pins forget",
+        "restore the newest file; if you want this one: pickleseal pins forget",
     ),
     Verdict.WRONG_CONTEXT: (
         Level.ERROR,
-        "see what it was sealed for, and put the right file here: pickleseal inspect {path}",
+        "check what it was sealed for, and put the right file here: pickleseal inspect {path}",
     ),
     Verdict.UNKNOWN_KEY: (
         Level.ERROR,
@@ -318,11 +318,11 @@ _SEALED: dict[Verdict, tuple[Level, str]] = {
     ),
     Verdict.REVOKED: (
         Level.ERROR,
-        "make it anew, or readmit it with pickleseal reseal --only-digests",
+        "recreate it, or readmit it with pickleseal reseal --only-digests",
     ),
-    Verdict.MALFORMED: (Level.ERROR, "put a whole copy in its place: this one is damaged"),
-    Verdict.BAD_BODY: (Level.ERROR, "put a whole copy in its place, and find out who changed it"),
-    Verdict.BAD_HEAD: (Level.ERROR, "put a whole copy in its place, and find out who changed it"),
+    Verdict.MALFORMED: (Level.ERROR, "restore an intact copy: this one is damaged"),
+    Verdict.BAD_BODY: (Level.ERROR, "restore an intact copy, and find out who changed this one"),
+    Verdict.BAD_HEAD: (Level.ERROR, "restore an intact copy, and find out who changed this one"),
 }
 """Of each verdict on what begins as an envelope: its level, and what to do."""
 
@@ -341,7 +341,7 @@ def _look(data: Bytes, wants: Wants, name: str = "") -> Contents | None:
     except (OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - one file's trouble must not end a whole audit
-        reason = f"pickleseal itself failed at it, please report this: {error!r}"
+        reason = f"pickleseal failed on this file, please report it: {error!r}"
         return Contents("not known", Grade.CANNOT_TELL, 0, (), (reason,))
 
 
@@ -355,11 +355,11 @@ def _without_pickle(file: RegularFile, wants: Wants) -> Finding:
     start = file.read(0, layout.FIXED_SIZE)
     level, reason, advice = Level.NONE, "", ""
     if not start and is_named_like_pickle(file.path):
-        level, reason, advice = Level.NOTE, f"named like a pickle, and {EMPTY.clause}", EMPTY.advice
+        level, reason, advice = Level.NOTE, f"named like a pickle, but {EMPTY.clause}", EMPTY.advice
     elif (closed := unopened(start)) is not None:
-        level, reason, advice = Level.NOTE, f"it is {closed}, which is not opened here", _UNPACK
+        level, reason, advice = Level.NOTE, f"{closed}, which is not opened", _UNPACK
     elif file.size > SEARCHED and not wants.deep:
-        reason = f"behind its first {SEARCHED >> 20} MiB, none was looked for: --deep does that"
+        reason = f"only its first {SEARCHED >> 20} MiB were searched: --deep searches all"
     return Finding(file.path, Verdict.NO_PICKLE, level, reason, advice, size=file.size)
 
 
@@ -372,7 +372,7 @@ def examine_unsealed(file: RegularFile, wants: Wants) -> Finding:
         file.path,
         Verdict.UNSEALED,
         grade_of(Level.WARNING, contents),
-        f"{contents.kind}: nobody vouches for it; {_judgement_of(contents)}",
+        f"{contents.kind}: unsealed; {_judgement_of(contents)}",
         _advice_on(contents, file),
         size=file.size,
         contents=contents,
@@ -384,7 +384,7 @@ def _judgement_of(contents: Contents) -> str:
     if _holds_sealed(contents):
         return contents.reasons[0]
     rests = [n for n in contents.names if n.known] if contents.grade is Grade.DATA else []
-    told = f", and what the audit was told that it knows{_listed(rests)}" if rests else ""
+    told = f", and names in modules listed as known{_listed(rests)}" if rests else ""
     return f"{_GRADES[contents.grade]}{told or _because(contents)}"
 
 
@@ -397,7 +397,7 @@ def _holds_sealed(contents: Contents) -> bool:
 def _advice_on(contents: Contents, file: RegularFile) -> str:
     path = file.path
     if path.endswith(BACKUP_SUFFIX) and os.path.exists(path.removesuffix(BACKUP_SUFFIX)):
-        return "it is what a file was before it was adopted: delete it, when all works"
+        return "backup of an adopted file: delete it once everything works"
     if not contents.pickles:
         found = beginning_of(file.read(0, layout.FIXED_SIZE))
         if found is not None and found.stands_in:
@@ -424,20 +424,18 @@ def _listed(names: Sequence[GradedName], reasons: Sequence[str] = ()) -> str:
 
 _NAMES_TOLD = 3
 _GRADES = {
-    Grade.DATA: "it names nothing but what builds data and models",
-    Grade.UNKNOWN: "it names what is not known to build data",
-    Grade.CANNOT_TELL: "what it does cannot be told",
-    Grade.BEYOND: "it reaches beyond data",
+    Grade.DATA: "imports only known data and model classes",
+    Grade.UNKNOWN: "imports unknown names",
+    Grade.CANNOT_TELL: "cannot tell what it does",
+    Grade.BEYOND: "reaches beyond data",
 }
-_SEAL_IT = "if you made it, seal it as it is: pickleseal adopt"
-_DUMP_IT = (
-    "if you made it, load it where you trust it, and write it again with pickleseal.signed_dump"
-)
-_WHOSE = "find out whose code the names are, and name its module with --known if it is yours"
-_UNPACK = "unpack it, and audit what it holds"
-_UNPACK_IT = "unpack it and audit what it holds; signed_dump itself makes files smaller: compress="
+_SEAL_IT = "if it is yours, seal it: pickleseal adopt"
+_DUMP_IT = "if it is yours, load it where you trust it and save it with pickleseal.signed_dump"
+_WHOSE = "check whose code these names are; if they are yours, list their module with --known"
+_UNPACK = "unpack it and audit its contents"
+_UNPACK_IT = "unpack it and audit its contents; signed_dump compresses with compress="
 _NOT_ADOPTED = ("zip", "tar", "numpy object array", "zstd", "deflate")
 _UNSEALED = {
-    Grade.CANNOT_TELL: "do not load it, unless you know who made it and why it is as it is",
-    Grade.BEYOND: "do not load it, unless you know who made it and why it names these",
+    Grade.CANNOT_TELL: "do not load it unless you know who made it and why it has this form",
+    Grade.BEYOND: "do not load it unless you know who made it and why it needs these",
 }

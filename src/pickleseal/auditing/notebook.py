@@ -37,7 +37,7 @@ def notebook(findings: Sequence[Finding], roots: Sequence[str], started: int, le
         else ""
     )
     spare = len(worth) - _NOTEBOOK_ROWS
-    more = f"<p>and {spare:,} more that are worth knowing</p>" if spare > 0 else ""
+    more = f"<p>and {spare:,} more findings</p>" if spare > 0 else ""
     more += f"<p>{left_out:,} in folders of other programs left out</p>" if left_out else ""
     where = text(title(roots))
     return (
@@ -87,7 +87,7 @@ def summary(findings: Sequence[Finding]) -> str:
     total = len(findings)
     grave = sum(finding.level >= Level.WARNING for finding in findings)
     if not total:
-        return "There was nothing to look at."
+        return "No files to audit."
     files = "1 file" if total == 1 else f"{total:,} files"
     if not grave:
         return f"None of {files} needs attention."

@@ -143,7 +143,7 @@ class Inspection(NamedTuple):
 
     def objects_text(self) -> str:
         """Return the sentence on a file with several envelopes."""
-        return f"{len(self.others) + 1} objects, one behind the other: a load by path refuses it"
+        return f"{len(self.others) + 1} objects in sequence: a load by path refuses it"
 
     def _repr_html_(self) -> str:
         """Return an HTML table for notebooks, with every text escaped."""

@@ -61,7 +61,7 @@ def recognized(contents: Contents, known: Sequence[str]) -> Contents:
     if settled and all(name.known or name.grade is Grade.DATA for name in names):
         contents = contents._replace(grade=Grade.DATA)
     more = f" and {len(told) - _TOLD:,} more" if len(told) > _TOLD else ""
-    reason = f"the audit was told that it knows {', '.join(told[:_TOLD])}{more}"
+    reason = f"in modules listed as known: {', '.join(told[:_TOLD])}{more}"
     return contents._replace(names=names, reasons=(*contents.reasons, reason))
 
 
@@ -91,4 +91,4 @@ def _told(ghosts: list[str]) -> list[str]:
 
 
 _GHOSTS = 3
-_OF_GHOSTS = "pickle.load, which is not for this file, would look up"
+_OF_GHOSTS = "not graded: pickle.load, which cannot read this file, would look up"

@@ -275,7 +275,7 @@ _SHORT = 4
 _IMPORTS = {
     Grade.DATA: "imports for data",
     Grade.UNKNOWN: "imports unknown",
-    Grade.CANNOT_TELL: "imports that cannot be told",
+    Grade.CANNOT_TELL: "imports, cannot be told",
     Grade.BEYOND: "imports beyond",
 }
 _ENVELOPES = 20

@@ -49,10 +49,10 @@ class _Rule(NamedTuple):
 
 
 _SIGN_AGAIN = (
-    "If you made it, seal it as it is with `pickleseal adopt FILE`, or load it where you trust it"
-    " and write it again with `pickleseal.signed_dump`."
+    "If it is yours, seal it with `pickleseal adopt FILE`, or load it where you trust it and save"
+    " it with `pickleseal.signed_dump`."
 )
-_PUT_BACK = "Put a whole copy in its place, and find out who changed it. Do not load this one."
+_PUT_BACK = "Restore an intact copy, and find out who changed this one. Do not load it."
 
 # GitHub shows the severity of a rule and not that of a result, so unknown names and what reaches
 # beyond data have rules of their own among what is unsealed.
@@ -60,9 +60,9 @@ _BEYOND = _Rule(
     "pickleseal/unsealed-beyond",
     "UnsealedReachesBeyond",
     "Unsealed pickle that reaches beyond data",
-    "Nobody vouches for this file, and to unpickle it would look up names that run, import, write"
-    " or open.",
-    "Do not load it, unless you know who made it and why it names these.",
+    "This file is not sealed, and unpickling it would look up names that run, import, write or"
+    " open.",
+    "Do not load it unless you know who made it and why it needs these names.",
     Level.ERROR,
     "9.3",
 )
@@ -70,9 +70,9 @@ _UNKNOWN = _Rule(
     "pickleseal/unsealed-unknown",
     "UnsealedUnknownNames",
     "Unsealed pickle with unknown names",
-    "Nobody vouches for this file, and to unpickle it would look up names that are not on the list"
-    " of those that build data and fitted models.",
-    "Find out whose code the names are. If it is yours, name its module with `--known MODULE`."
+    "This file is not sealed, and unpickling it would look up names that are not on the list of"
+    " data and model classes.",
+    "Check whose code the names are. If they are yours, list their module with `--known MODULE`."
     f" {_SIGN_AGAIN}",
     Level.WARNING,
     "6.9",
@@ -80,19 +80,19 @@ _UNKNOWN = _Rule(
 _CANNOT_TELL = _Rule(
     "pickleseal/unsealed-cannot-be-told",
     "UnsealedCannotBeTold",
-    "Unsealed pickle of which it cannot be told what it does",
-    "Nobody vouches for this file, and not every byte of it is accounted for: a reader may do more"
-    " with it than was followed.",
-    "Do not load it, unless you know who made it and why it is as it is.",
+    "Unsealed pickle that cannot be fully followed",
+    "This file is not sealed, and not every byte of it is accounted for: a reader may do more with"
+    " it than the audit followed.",
+    "Do not load it unless you know who made it and why it has this form.",
     Level.WARNING,
     "7.0",
 )
 _SEALED = _Rule(
     "pickleseal/sealed",
     "SealedWorthALook",
-    "Sealed file that is worth a look",
-    "The seal holds, and something about the file is worth knowing.",
-    "Read the reason. Nothing need be done to load it.",
+    "Sealed file with a remark",
+    "The seal is valid; the message says what else is worth knowing.",
+    "Read the message. The file can be loaded.",
     Level.NOTE,
     "1.0",
 )
@@ -103,8 +103,8 @@ _VERDICTS = {
         "pickleseal/retired-key",
         "SealedByRetiredKey",
         "Sealed by a retired key",
-        "The seal holds. Its key opens files and seals no more.",
-        "Seal it with the primary key: `pickleseal reseal FILE`.",
+        "The seal is valid. Its key is retired: it opens files and no longer seals them.",
+        "Reseal it with the primary key: `pickleseal reseal FILE`.",
         Level.NOTE,
         "1.0",
     ),
@@ -112,8 +112,8 @@ _VERDICTS = {
         "pickleseal/revoked-key",
         "SealedByRevokedKey",
         "Sealed by a revoked key",
-        "Whoever got hold of that key may have made this file. No load takes it.",
-        "Make it anew, or readmit what an inventory lists:"
+        "Anyone who has the leaked key could have made this file. Loads refuse it.",
+        "Recreate it, or readmit files that an inventory lists:"
         " `pickleseal reseal --only-digests INVENTORY FILE`.",
         Level.ERROR,
         "8.1",
@@ -122,7 +122,7 @@ _VERDICTS = {
         "pickleseal/unknown-key",
         "SealedByUnknownKey",
         "Sealed by an unknown key",
-        "The keyring does not list the key that this file names. Anybody can make such a file.",
+        "The keyring does not have the key that this file names. Anyone can make such a file.",
         "If the file is yours, bring its key: `pickleseal keys export KEY_ID -o key.txt` where it"
         " is, and `pickleseal keys import key.txt` here. If it is not, do not load it.",
         Level.ERROR,
@@ -132,7 +132,7 @@ _VERDICTS = {
         "pickleseal/bad-head",
         "BadSealOnHead",
         "Changed after sealing, or made without the key",
-        "The tag over the head does not hold. Nothing that the file says of itself is vouched for.",
+        "The tag of the head does not match. Nothing that the file says about itself is verified.",
         _PUT_BACK,
         Level.ERROR,
         "9.1",
@@ -141,7 +141,7 @@ _VERDICTS = {
         "pickleseal/bad-body",
         "BadSealOnBody",
         "Body changed after sealing",
-        "The head is genuine, and the body is not what was sealed.",
+        "The head is genuine; the body was changed.",
         _PUT_BACK,
         Level.ERROR,
         "9.1",
@@ -150,8 +150,8 @@ _VERDICTS = {
         "pickleseal/malformed",
         "MalformedEnvelope",
         "Damaged envelope",
-        "It begins as a sealed file and does not follow the format, or is cut off.",
-        "Put a whole copy in its place.",
+        "It begins like a sealed file but breaks the format or is truncated.",
+        "Restore an intact copy.",
         Level.ERROR,
         "7.1",
     ),
@@ -159,17 +159,17 @@ _VERDICTS = {
         "pickleseal/wrong-context",
         "SealedForAnotherContext",
         "Sealed for another context",
-        "The file is genuine and stands in another one's place.",
-        "See what it was sealed for, with `pickleseal inspect FILE`, and put the right file here.",
+        "The file is genuine but was sealed for another purpose.",
+        "Check what it was sealed for with `pickleseal inspect FILE`, and put the right file here.",
         Level.ERROR,
         "8.1",
     ),
     Verdict.EXPIRED: _Rule(
         "pickleseal/expired",
         "Expired",
-        "Sealed file whose time is over",
-        "The file is genuine, and no load takes it any more.",
-        "Make it anew, or delete it.",
+        "Expired sealed file",
+        "The file is genuine but expired. Loads refuse it.",
+        "Recreate or delete it.",
         Level.WARNING,
         "4.0",
     ),
@@ -177,8 +177,8 @@ _VERDICTS = {
         "pickleseal/rolled-back",
         "RolledBack",
         "Older than what was loaded before",
-        "The file is genuine, and a load of its context has seen a newer one.",
-        "Put the newest one back. If this one is meant: `pickleseal pins forget CONTEXT`.",
+        "The file is genuine, but a newer one of its context was loaded before.",
+        "Restore the newest file. If you want this one: `pickleseal pins forget CONTEXT`.",
         Level.ERROR,
         "8.1",
     ),
@@ -186,9 +186,8 @@ _VERDICTS = {
         "pickleseal/unsealed",
         "Unsealed",
         "Unsealed pickle, data only",
-        "Nobody vouches for this file. It names nothing but what builds data and fitted models, or"
-        " what the audit was told that it knows. Whoever can write to it can put another in its"
-        " place, which runs code where it is unpickled.",
+        "This file is not sealed. It imports only known data and model classes, or names in modules"
+        " listed as known. Anyone who can write to it can replace it with a pickle that runs code.",
         _SIGN_AGAIN,
         Level.WARNING,
         "5.5",
@@ -196,36 +195,36 @@ _VERDICTS = {
     Verdict.LEFTOVER: _Rule(
         "pickleseal/leftover",
         "Leftover",
-        "Left from a dump that was cut off",
-        "No load takes it.",
-        "Delete it, if no dump is at work.",
+        "Temporary file of an interrupted dump",
+        "Loads refuse it.",
+        "Delete it if no dump is running.",
         Level.NOTE,
         "1.0",
     ),
     Verdict.UNREADABLE: _Rule(
         "pickleseal/unreadable",
         "Unreadable",
-        "Could not be looked at",
-        "The audit says nothing of this path, since it could not be read.",
-        "Run the audit as a user who may read it.",
+        "Could not be read",
+        "The audit could not read this path.",
+        "Run the audit as a user with permission to read it.",
         Level.WARNING,
         "4.0",
     ),
     Verdict.SKIPPED: _Rule(
         "pickleseal/skipped",
         "Skipped",
-        "Not looked at, on purpose",
-        "The audit does not follow links, and leaves out what it was told to.",
-        "Name what a link leads to, to have it audited.",
+        "Not examined on purpose",
+        "The audit does not follow links, and leaves out excluded paths.",
+        "To audit the target of a link, name the target.",
         Level.NOTE,
         "1.0",
     ),
     Verdict.MISSING: _Rule(
         "pickleseal/missing",
         "Missing",
-        "Listed in the baseline, and not there",
-        "The baseline lists a file at this path, and there is none.",
-        "Put it back, or make a new list with `pickleseal audit --inventory`.",
+        "Listed in the baseline but missing",
+        "The baseline lists a file at this path, but there is none.",
+        "Restore it, or make a new list with `pickleseal audit --inventory`.",
         Level.WARNING,
         "4.0",
     ),
@@ -233,8 +232,8 @@ _VERDICTS = {
         "pickleseal/no-pickle-found",
         "NoPickleFound",
         "No pickle found",
-        "No pickle was found in this file, in any form that is looked for.",
-        "Read the reason.",
+        "No pickle was found in this file, in any form that the audit searches for.",
+        "Read the message.",
         Level.NOTE,
         "1.0",
     ),
@@ -244,16 +243,16 @@ _CHANGES = {
         "pickleseal/older",
         "ReplacedByAnOlderOne",
         "Replaced by an older one",
-        "The file is genuine, and older than the one that the baseline lists.",
-        "Put the newer one back, and find out who replaced it.",
+        "The file is genuine but older than the one that the baseline lists.",
+        "Restore the newer file, and find out who replaced it.",
         Level.ERROR,
         "8.1",
     ),
     Change.CHANGED: _Rule(
         "pickleseal/changed",
         "Changed",
-        "Not the one that the baseline lists",
-        "The file is genuine, and another than when the baseline was made.",
+        "Changed since the baseline",
+        "The file is genuine but not the one that the baseline lists.",
         "If you expected that, make a new list with `pickleseal audit --inventory`.",
         Level.NOTE,
         "3.0",
@@ -262,7 +261,7 @@ _CHANGES = {
         "pickleseal/new",
         "New",
         "Not in the baseline",
-        "The file is genuine, and the baseline lists none here.",
+        "The file is genuine, but the baseline lists no file at this path.",
         "If you expected that, make a new list with `pickleseal audit --inventory`.",
         Level.NOTE,
         "2.0",
@@ -271,7 +270,7 @@ _CHANGES = {
         "pickleseal/moved",
         "Moved",
         "Listed elsewhere in the baseline",
-        "The file is genuine, and the baseline lists it at another path.",
+        "The file is genuine, but the baseline lists it at another path.",
         "If you expected that, make a new list with `pickleseal audit --inventory`.",
         Level.NOTE,
         "2.0",
@@ -298,7 +297,7 @@ def sarif(report: Report) -> str:
         "tool": {"driver": _driver(report.version)},
         "invocations": [_invocation(report, told, len(worth) - len(told))],
         "originalUriBaseIds": {
-            _ROOT: {"description": {"text": "The folder in which the audit was run."}}
+            _ROOT: {"description": {"text": "The folder in which the audit ran."}}
         },
         "artifacts": _artifacts(told),
         "results": [_result(finding, places[finding.path]) for finding in told],
@@ -318,7 +317,7 @@ def _driver(version: str) -> _Json:
                 "id": _VERDICTS[Verdict.UNREADABLE].id,
                 "shortDescription": {"text": _VERDICTS[Verdict.UNREADABLE].title},
             },
-            {"id": _CUT, "shortDescription": {"text": "More findings than a viewer takes"}},
+            {"id": _CUT, "shortDescription": {"text": "More findings than GitHub accepts"}},
         ],
     }
 
@@ -371,7 +370,7 @@ def _unreadable(finding: Finding) -> _Json:
 
 
 def _cut(count: int) -> _Json:
-    text = f"{count:,} findings are left out, the least grave: GitHub takes {MAX_RESULTS:,}."
+    text = f"The {count:,} least severe findings are left out: GitHub accepts {MAX_RESULTS:,}."
     return {"descriptor": {"id": _CUT}, "level": "warning", "message": {"text": text}}
 
 

@@ -82,7 +82,7 @@ def zip_members(view: View, bounds: Bounds, known: set[Entry]) -> Iterator[Membe
         overlaps += entry.local < end
         end = max(end, entry.local + _LOCAL.size + entry.size)
         if overlaps > _OVERLAPS:
-            yield Member("", trouble="its members overlap")
+            yield Member("", trouble="its zip members overlap")
             return
         if not bounds.member():
             return
@@ -181,7 +181,7 @@ def _member(view: View, entry: Entry, bounds: Bounds) -> Member:
     name = entry.name.decode("utf-8" if entry.flags & 0x800 else "cp437", "replace")
     fixed = view.read(entry.local, _LOCAL.size) if entry.local >= 0 else b""
     if len(fixed) < _LOCAL.size or not fixed.startswith(ZIP_MAGIC):
-        return Member(name, trouble="it is not where the directory of its zip says")
+        return Member(name, trouble="not where the zip's directory says")
     fields = _LOCAL.unpack(fixed)
     flags, method, packed, name_size, extra_size = (fields[i] for i in (3, 4, 8, 10, 11))
     start = entry.local + _LOCAL.size
@@ -195,14 +195,14 @@ def _member(view: View, entry: Entry, bounds: Bounds) -> Member:
     readings = [_unpacked(view, start, *way, bounds) for way in sorted(ways)]
     oddity = trouble = ""
     if local_name != entry.name:
-        oddity = "it has another name in the directory of its zip than before its bytes"
+        oddity = "its names in the zip's directory and its local header differ"
     elif (flags | entry.flags) & 1:
-        oddity = "it is marked as encrypted and is not"
-        trouble = "it is encrypted"
+        oddity = "marked as encrypted, but is not"
+        trouble = "encrypted"
     if None in readings:
-        trouble = "it is packed in a way that is not known here"
+        trouble = "unknown compression method"
     elif any(view.reach(start + size) < start + size for _, size in ways):
-        trouble = "it is longer than its zip"
+        trouble = "longer than the zip"
     return Member(name, tuple(r for r in readings if r is not None), oddity, trouble)
 
 
@@ -248,11 +248,11 @@ def tar_members(view: View, bounds: Bounds) -> Iterator[Member]:
             records = dict(_records(view.read(start, min(told, LONGEST))))
             # Readers differ in what else of a head for all members they apply, and when.
             if kind == b"g" and not _FOR_ONE.isdisjoint(records):
-                yield Member("", trouble="its tar gives all its members one size or name")
+                yield Member("", trouble="a tar header sets one size or name for all members")
             name = records.get(b"path", name)
             size = _decimal(records.get(b"size"))
             if size is None and b"size" in records:
-                yield Member("", trouble="its tar spells a size as no program does")
+                yield Member("", trouble="a tar header spells a size as no program does")
             holes = any(key.startswith(b"GNU.sparse.") for key in records)
         elif kind == b"L":
             name = view.read(start, min(told, _NAME_KEPT)).rstrip(b"\0")
@@ -265,7 +265,7 @@ def tar_members(view: View, bounds: Bounds) -> Iterator[Member]:
                 holes = True
                 start = _behind_map(view, start, more=head[482])
             shown = name[:_NAME_KEPT].decode("utf-8", "replace")
-            trouble = "it has holes" if holes else ""
+            trouble = "sparse member" if holes else ""
             yield Member(shown, (Part(view, start, told, bounds),), trouble=trouble)
             name, size, holes = b"", None, False
         offset = min(start + -(-told // BLOCK) * BLOCK, FAR)

@@ -37,7 +37,7 @@ _ENDINGS = frozenset((
     "pkl", "pickle", "p", "joblib", "sav", "dill", "cloudpickle", "pt", "pth", "npy", "npz",
     "skops",
 ))  # fmt: skip
-_SEAL_NOT_CHECKED = "it is a sealed file that something else packed, and its seal was not checked"
+_SEAL_NOT_CHECKED = "a sealed file inside a container: its seal was not checked"
 SEARCHED = 64 << 20
 """Bytes of a file in which pickles are looked for at any offset."""
 _NAMES_TOLD = 3
@@ -54,9 +54,9 @@ _OTHERS = (
 """Other files that are named like a pickle at times, by how they begin."""
 _CLOSED = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"), (b"Rar!\x1a\x07", "a RAR archive"),
-    (b"MSCF", "a cabinet"), (b"xar!", "a xar archive"), (b"\x1f\x9d", "a file of compress (.Z)"),
-    (b"\x89LZO", "a file of lzop"), (b"LRZI", "a file of lrzip"),
-    (b"\xff\x06\0\0sNaPpY", "a file of snappy"),
+    (b"MSCF", "a cabinet"), (b"xar!", "a xar archive"), (b"\x1f\x9d", "a compress (.Z) file"),
+    (b"\x89LZO", "an lzop file"), (b"LRZI", "an lrzip file"),
+    (b"\xff\x06\0\0sNaPpY", "a snappy file"),
 )  # fmt: skip
 """How archives and packed files begin that are not opened here."""
 
@@ -152,7 +152,7 @@ class _Looking:
             self._kinds[" > ".join((*place.kinds, "sealed file"))] = None
             _tell(self._sealed, place.members + _SEAL_NOT_CHECKED)
         elif likely and not (known or found or _is_nothing(start, ending)):
-            self._miss(place, f"it is named like a pickle, and {_what_it_is(start)}")
+            self._miss(place, f"named like a pickle, but {_what_it_is(start)}")
         return found
 
     def search(self, size: int) -> None:
@@ -162,13 +162,13 @@ class _Looking:
             where = f"byte {hidden.offset}" + "".join(f", in {kind}" for kind in hidden.kinds)
             names = {f"{n.module}.{n.name}" for n in hidden.pickles[0].readings[0].names}
             told = ", ".join(map(shown, sorted(names)[:_NAMES_TOLD]))
-            self._miss(_Place(set()), f"a pickle stands at {where}: it names {told}")
+            self._miss(_Place(set()), f"a pickle at {where} imports {told}")
             self._take(hidden.pickles, (f"at {where}",))
         self._bounds.hit.update(bounds.hit)
 
     def contents(self) -> Contents | None:
         """Return what was come upon, with its grade; None for nothing."""
-        bounds = [f"{clause}, and the rest was not looked at" for clause in self._bounds.hit]
+        bounds = [f"{clause}; the rest was not examined" for clause in self._bounds.hit]
         self._unclear = dict.fromkeys((*bounds, *self._unclear))
         if not (self._traces or self._unclear or self._sealed):
             return None
@@ -183,7 +183,7 @@ class _Looking:
             told = (*self._beyond, *reasons, *self._unclear)
         told = tuple(dict.fromkeys((*told, *self._sealed)))
         if len(told) > _REASONS:
-            told = (*told[:_REASONS], "there is more of such")
+            told = (*told[:_REASONS], "and more")
         return Contents(kind, worst, self._number, names, told)
 
     def _opens(self, place: _Place) -> bool:
@@ -204,7 +204,7 @@ class _Looking:
             return True, False
         except ImportError as error:
             package = (error.name or layer.name).partition(".")[0]
-            self._miss(inside, f"{package} is not there to unpack it: install pickleseal[audit]")
+            self._miss(inside, f"cannot unpack it without {package}: install pickleseal[audit]")
             return True, False
         if holds:
             self._opened = " > ".join(inside.kinds)
@@ -218,7 +218,7 @@ class _Looking:
         if found and inner.behind is not None:
             rest = streams.behind_padding(view, inner.behind)
             if view.read(rest, 1):
-                self._miss(place, f"bytes follow what is packed with {layer.name}")
+                self._miss(place, f"bytes follow the {layer.name} data")
         return True, found
 
     def _members(self, members: Iterable[archives.Member], kind: str, place: _Place) -> bool:
@@ -266,7 +266,7 @@ class _Looking:
                 inside, at = place.inside("numpy object array"), array.start
                 sure = sure or array.of_objects
                 if not array.exact:
-                    self._miss(inside, "NumPy does not write such a header")
+                    self._miss(inside, "a header that NumPy does not write")
             last = self._pickles(view, at, inside, likely=sure)
             if last is None:
                 if array is not None and array.of_objects:
@@ -378,7 +378,7 @@ def _is_nothing(start: bytes, ending: str) -> bool:
 def _what_it_is(start: bytes) -> str:
     closed = unopened(start)
     if closed is not None:
-        return f"is {closed}, which is not opened here"
+        return f"is {closed}, which is not opened"
     for magic, what in _OTHERS:
         if start.startswith(magic):
             return what

@@ -128,7 +128,7 @@ def _readings(view: View, offset: int, bounds: Bounds) -> tuple[tuple[Trace, ...
             break
     else:
         if at < end:
-            clause = "pickle.load would find very many pickles in its arrays"
+            clause = "pickle.load would find too many pickles in its arrays"
             readings[-1] = readings[-1]._replace(fault=clause, limited=True, ended=False)
     return tuple(readings), end if first.ended else max(end, at)
 

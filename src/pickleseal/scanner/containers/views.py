@@ -111,7 +111,7 @@ class Bounds:
         """Count an entry of a zip's directory; false where it is one too many."""
         self._listed -= 1
         if self._listed < 0:
-            self.hit[f"its zips list more than {MAX_LISTED} members"] = None
+            self.hit[f"its zip directories list more than {MAX_LISTED} members"] = None
         return self._listed >= 0
 
     def walked(self, opcodes: int) -> None:
@@ -127,7 +127,7 @@ class Bounds:
     def nest(self, depth: int) -> bool:
         """Tell whether something may be opened that lies `depth` layers deep."""
         if depth > MAX_DEPTH:
-            self.hit[f"its layers lie more than {MAX_DEPTH} deep"] = None
+            self.hit[f"its layers nest more than {MAX_DEPTH} deep"] = None
         return depth <= MAX_DEPTH
 
     def _spend(self, steps: int) -> bool:
@@ -139,9 +139,9 @@ class Bounds:
             self._own -= steps
             return True
         if spare > self._base:
-            self._stop("it takes more steps to look at than a file of its size is allowed")
+            self._stop("it takes more steps than a file of its size may")
         elif spare > self._pool.left:
-            self._stop("it and the files before it take more steps than a run is allowed")
+            self._stop("the run has used all its steps")
         else:
             self._own = 0
             self._base -= spare

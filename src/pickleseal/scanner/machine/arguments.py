@@ -63,7 +63,7 @@ def _extension(width: int) -> Step:
     def read(walk: Walk) -> None:
         code = int.from_bytes(walk.cursor.take(width), "little", signed=width == 4)
         if code <= 0 or walk.record.bare:
-            raise Fault("an extension code stands for nothing")
+            raise Fault("an invalid extension code")
         walk.record.note(f"it looks up extension code {code}")
         walk.record.coded = True
         walk.stack.append(COMPUTED)
@@ -132,7 +132,7 @@ def _long_binput(walk: Walk) -> None:
 def _proto(walk: Walk) -> None:
     protocol = walk.cursor.take(1)[0]
     if protocol > _HIGHEST_PROTOCOL:
-        raise Fault(f"there is no protocol {protocol}")
+        raise Fault(f"unknown protocol {protocol}")
     if walk.protocol not in (0, protocol):
         walk.record.coded = True
     walk.protocol = protocol
@@ -187,7 +187,7 @@ def _get(walk: Walk) -> None:
 def _put(walk: Walk) -> None:
     index = index_line(walk.cursor.line())
     if index < 0:
-        raise Fault("an index of its memo is out of range")
+        raise Fault("a memo index is out of range")
     walk.put(index)
 
 
@@ -200,7 +200,7 @@ def _name_line(walk: Walk) -> bytes:
         line = cursor.data[cursor.at : -1]
         cursor.skip(len(cursor.data) - cursor.at)
     if len(line) > _NAME_KEPT:
-        raise Fault(f"a name takes more than {_NAME_KEPT} bytes", limited=True)
+        raise Fault(f"a name exceeds {_NAME_KEPT} bytes", limited=True)
     return line
 
 
@@ -228,7 +228,7 @@ def unknown(walk: Walk) -> None:
     """Stop at what no unpickler has an opcode for."""
     code = walk.cursor.data[walk.cursor.at - 1]
     walk.cursor.at -= 1
-    raise Fault(f"there is no opcode {code:#04x}")
+    raise Fault(f"unknown opcode {code:#04x}")
 
 
 READERS: dict[str, Step] = {

@@ -113,7 +113,7 @@ class Cursor:
         while found < 0:
             self._drop()
             if self._start > limit:
-                raise Fault(f"a line takes more than {MAX_LINE >> 20} MiB", limited=True)
+                raise Fault(f"a line exceeds {MAX_LINE >> 20} MiB", limited=True)
             if not self.fill(1):
                 raise EndOfInput
             found = self.data.find(b"\n")

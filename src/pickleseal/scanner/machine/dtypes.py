@@ -40,7 +40,7 @@ _FLAGS = {"O": (63,), "?": (0, 8, 64)}
 _INHERITED = 27
 _HAS_FIELDS, _ALIGNED = 16, 128
 
-_UNLIKE_NUMPY = "it gives a dtype a state that NumPy does not write"
+_UNLIKE_NUMPY = "it sets a dtype state that NumPy does not write"
 
 
 def dtype(_: Record, function: Global, args: Args) -> object:
@@ -69,9 +69,9 @@ def string_dtype(_: Record, function: Global, __: Args) -> object:
 def set_dtype_state(record: Record, target: Dtype, state: object) -> None:
     """Set the state of a dtype, or raise Fault where NumPy refuses it."""
     if state is FORGOTTEN:
-        raise Fault("it sets the state of a dtype that stands too far back", limited=True)
+        raise Fault("it sets the state of a dtype that is no longer tracked", limited=True)
     if is_data(state) and (type(state) is not tuple or not 5 <= len(state) <= 9):
-        raise Fault("it gives a dtype a state that is none")
+        raise Fault("it sets an invalid dtype state")
     if not _is_written(target, state):
         record.note(_UNLIKE_NUMPY)
         target.size = target.has_object = None
@@ -173,11 +173,11 @@ def _check_objects(record: Record, of: Dtype, shape: object, data: object) -> No
         return
     length = size_of(shape, 1)
     if data in (LIST, FORGOTTEN) or length is None:
-        raise Fault("the length of an array of objects cannot be told", limited=True)
+        raise Fault("the length of an object array is not known", limited=True)
     if type(data) is List and of.has_object:
         _check_list(record, shape, data)
     elif is_data(data) and of.has_object:
-        raise Fault("it gives an array of objects something else than a list")
+        raise Fault("it fills an object array from something other than a list")
     else:
         record.note(_UNLIKE_NUMPY)
 

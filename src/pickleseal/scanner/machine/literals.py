@@ -27,7 +27,7 @@ def utf8(data: bytes) -> object:
     try:
         return str(data, "utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        raise Fault("its text is no UTF-8") from None
+        raise Fault("a text is not UTF-8") from None
 
 
 def coded(data: bytes) -> object:
@@ -44,7 +44,7 @@ def unicode_line(line: bytes) -> object:
     try:
         text = line.decode("raw-unicode-escape")
     except UnicodeDecodeError:
-        raise Fault("its text breaks off inside an escape") from None
+        raise Fault("a text ends inside an escape") from None
     return text if len(text) <= TEXT_KEPT else LONG_TEXT
 
 
@@ -53,7 +53,7 @@ def quoted_line(line: bytes) -> object:
     if len(line) > LINE_KEPT:
         return LONG_TEXT
     if len(line) < 2 or line[0] != line[-1] or line[0] not in b"'\"":
-        raise Fault("its string is not quoted")
+        raise Fault("a string is not quoted")
     return coded(_ESCAPE.sub(_unescape, line[1:-1]))
 
 
@@ -64,7 +64,7 @@ def _unescape(match: re.Match[bytes]) -> bytes:
     if octal is not None:
         return bytes([int(octal, 8) & 0xFF])
     if other in (b"x", b""):
-        raise Fault("its text breaks off inside an escape")
+        raise Fault("a text ends inside an escape")
     return _ESCAPES.get(other, b"\\" + other)
 
 
@@ -82,7 +82,7 @@ def int_line(line: bytes, *, legacy_octal: bool) -> object:
     except ValueError:
         if legacy_octal and re.fullmatch(rb"\s*[+-]?0[0-7]+", text):
             return _small(int(text, 8))
-    raise Fault("its number is none")
+    raise Fault("an invalid number")
 
 
 def _small(number: int) -> object:
@@ -95,7 +95,7 @@ def float_line(line: bytes) -> object:
         try:
             float(line.split(b"\0", 1)[0])
         except ValueError:
-            raise Fault("its number is none") from None
+            raise Fault("an invalid number") from None
     return NUMBER
 
 
@@ -104,10 +104,10 @@ def index_line(line: bytes) -> int:
     if line.isdigit() and len(line) < 20:
         return int(line)
     if len(line) > LINE_KEPT:
-        raise Fault("an index of its memo takes more than 64 KiB", limited=True)
+        raise Fault("a memo index exceeds 64 KiB", limited=True)
     text = line.split(b"\0", 1)[0]
     try:
         # Read with sixteen for a base, a number of so many digits is a larger one of its own.
         return int(text, 16) if len(text) > _LONG and _DIGITS.match(text) else int(text)
     except ValueError:
-        raise Fault("an index of its memo is no number") from None
+        raise Fault("a memo index is not a number") from None

@@ -59,7 +59,7 @@ class Memo:
         """Give what was put away, or raise Fault."""
         value = self.dense[index] if 0 <= index < len(self.dense) else self.far.get(index, NOTHING)
         if value is NOTHING:
-            raise Fault(f"it asks for entry {index} of its memo, which it never filled")
+            raise Fault(f"it reads memo entry {index}, which was never set")
         return value
 
     def trim(self, recent: int) -> None:

@@ -71,12 +71,12 @@ class Record:
         if len(self.beyond) < MAX_BEYOND:
             self.beyond[clause] = None
         else:
-            self.beyond["it does more of such"] = None
+            self.beyond["and more"] = None
 
     def give(self) -> None:
         """Count what only the reader's caller can give; raise Fault where it gives nothing."""
         if self.bare:
-            raise Fault("it asks for what a reader without options does not have")
+            raise Fault("it needs options that a plain load does not have")
         self.given += 1
 
     def note_done(self, target: Result, what: int, clause: str) -> None:

@@ -36,9 +36,9 @@ def _getattr(record: Record, function: Global, args: Args) -> object:
     if args and len(args) == 2 and name == "_unpickle" and _is_zone(args[0]):
         return args[0]  # it reads the same files as the class does, by a key that is checked
     if type(name) is not str:
-        record.note("it takes an attribute whose name it computes")
+        record.note("it reads an attribute with a computed name")
     elif is_dunder(name):
-        record.note(f"it takes the attribute {shown(name)}")
+        record.note(f"it reads the attribute {shown(name)}")
     return Result(function)
 
 
@@ -55,7 +55,7 @@ def _class_of(record: Record, args: Args) -> Global | None:
     if type(first) is Global:
         return first
     if first is None or type(first) in MADE_THINGS or first is COMPUTED:
-        record.note("it makes an object of what another call gave")
+        record.note("it creates an instance of another call's result")
     return None
 
 
@@ -70,7 +70,7 @@ def _reconstructor(record: Record, function: Global, args: Args) -> object:
     made = _maker(record, function, args)
     for base in (args or ())[1:2]:
         if type(base) is not Global:
-            record.note("it makes an object of what another call gave")
+            record.note("it creates an instance of another call's result")
         elif base.module != "builtins":
             base.uses |= CALLED
     for state in (args or ())[2:]:
@@ -134,7 +134,7 @@ def _expect(
     for arg in args:
         known = arg.path in paths if type(arg) is Global else literals and type(arg) is str
         if not known:
-            record.note(f"it has {shown(function.path)} call something else than numpy does")
+            record.note(f"it has {shown(function.path)} call a function that NumPy does not")
 
 
 def _symbolic(record: Record, function: Global, args: Args) -> object:
@@ -146,7 +146,7 @@ def _symbolic(record: Record, function: Global, args: Args) -> object:
         part for arg in (args or ())[spared:] for part in (arg if type(arg) is tuple else (arg,))
     ]
     if any(type(part) is str or part in (LONG_TEXT, CODED_TEXT) for part in given):
-        record.note(f"it gives {shown(function.path)} a text, which is evaluated")
+        record.note(f"it passes a text to {shown(function.path)}, which evaluates it")
     elif args is None or not all(map(_is_symbolic, given)):
         function.uses |= STATE  # it may hold a text
     return Result(function)
@@ -172,7 +172,7 @@ def _importer(record: Record, function: Global, args: Args) -> object:
     if not texts or type(texts[0]) is not str or (len(texts) > 1 and type(texts[1]) is not str):
         if len(texts) > 1 and type(texts[0]) is str:
             record.look_up(texts[0], "")
-        record.note("it imports what it computes")
+        record.note("it imports a computed name")
         return Result(function)
     record.look_up(texts[0], str(texts[1]) if len(texts) > 1 else "")
     return Result(function)

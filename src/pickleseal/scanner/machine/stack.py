@@ -78,20 +78,20 @@ class Walk:
         if self._buried > 2 * MAX_BURIED:
             self._buried = sum(map(_STAYS.__contains__, map(type, self.stack[:end])))
             if self._buried > MAX_BURIED:
-                raise Fault(f"it has over {MAX_BURIED} objects deep in its stack", limited=True)
+                raise Fault(f"it has over {MAX_BURIED} objects deep on its stack", limited=True)
 
     def note_misfit(self) -> None:
         """Tell that a frame ends where no opcode does, and go on without it."""
         # An unpickler that reads from a file may then leave bytes out, another stop.
-        self.record.note("its frames and its opcodes do not fit, so that readers differ")
+        self.record.note("its opcodes cross frame boundaries, and readers disagree on them")
         self.frame_end = NO_FRAME
         self.misfits += 1
         if self.misfits > MAX_MISFITS:
-            raise Fault("its frames and its opcodes do not fit", limited=True)
+            raise Fault("its opcodes cross frame boundaries", limited=True)
 
     def underflow(self) -> NoReturn:
         """Raise the fault of a stack that has too little on it."""
-        raise Fault("it takes more from its stack than is on it")
+        raise Fault("stack underflow")
 
     def need(self, count: int) -> None:
         """Raise Fault where fewer than `count` stand on the stack above the last mark."""
@@ -106,7 +106,7 @@ class Walk:
     def pop_mark(self) -> list[object]:
         """Take all that stands above the last mark, and the mark."""
         if len(self.marks) == 1:
-            raise Fault("it looks for a mark that it never made")
+            raise Fault("a mark is missing from the stack")
         start = self.marks.pop()
         items = self.stack[start:]
         del self.stack[start:]

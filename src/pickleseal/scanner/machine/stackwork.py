@@ -91,7 +91,7 @@ def _dict(walk: Walk) -> None:
 
 def _frozen_set(walk: Walk) -> None:
     if any(map(is_unhashable, walk.pop_mark())):
-        raise Fault("it makes a set of what cannot be a member of one")
+        raise Fault("it makes a set of unhashable values")
     walk.stack.append(FROZEN_SET)
 
 
@@ -192,7 +192,7 @@ def _newobj(walk: Walk) -> None:
 def _check_class(value: object) -> None:
     """Raise Fault for an object that cannot make others: one of a class without a __new__."""
     if type(value) in (Dtype, Wrapper) or value is ARRAY:
-        raise Fault("it makes an object of what is no class")
+        raise Fault("it creates an instance of a value that is not a class")
 
 
 def _newobj_ex(walk: Walk) -> None:
@@ -228,7 +228,7 @@ def _readonly_buffer(walk: Walk) -> None:
     if value in _BUFFERS or (type(value) is str and not walk.record.bare):
         return  # a text of Python 2 is bytes where the reader's encoding is "bytes"
     if is_data(value) or type(value) is Global:
-        raise Fault("it takes data for a buffer that is none")
+        raise Fault("it uses data as a buffer")
 
 
 _BUFFERS = (BYTES, BUFFER, CODED_TEXT, LONG_TEXT)

@@ -195,7 +195,7 @@ def _run(walk: Walk, working: Sequence[Step | None]) -> object:  # noqa: PLR0915
                 raise EndOfInput from None
         except UnicodeDecodeError:
             cursor.at = start + size - left()
-            raise Fault("its text is no UTF-8") from None
+            raise Fault("a text is not UTF-8") from None
         except EndOfInput:
             if cursor.position + len(cursor.data) - cursor.at > walk.frame_end:
                 walk.note_misfit()

@@ -53,16 +53,16 @@ def look_up(record: Record, module: object, name: object, protocol: int) -> obje
     for part in (module, name):
         data = is_data(part) and type(part) is not str and part not in _TEXTS
         if data or is_object(part) or type(part) is Global:
-            raise Fault("it looks up a name that is no text")
+            raise Fault("it looks up a name that is not text")
     for part in (module, name):
         if part is FORGOTTEN:
-            raise Fault("it looks up a name that stands too far back", limited=True)
+            raise Fault("it looks up a name that is no longer tracked", limited=True)
         if part is LONG_TEXT:
             record.note(f"it looks up a name of more than {TEXT_KEPT} bytes")
         elif part is CODED_TEXT:
-            record.note("it looks up a name whose spelling depends on the reader")
+            record.note("it looks up a name whose spelling depends on the reader's encoding")
         elif type(part) is not str:
-            record.note("it looks up a name that it computes")
+            record.note("it looks up a computed name")
     return COMPUTED
 
 
@@ -85,17 +85,17 @@ def call(record: Record, function: object, args: object, use: int = CALLED) -> o
             return function.special(args if type(args) is tuple else None)
         return Result(function)
     if type(function) is Result:
-        record.note("it calls what another call gave")
+        record.note("it calls the result of another call")
         return COMPUTED
     if function is GIVEN:
-        record.note("it calls what the reader's caller gives for an id")
+        record.note("it calls a persistent object")
         return COMPUTED
     if function is COMPUTED:
-        record.note("it calls what a computed name or an extension code stands for")
+        record.note("it calls a computed name or an extension code")
         return COMPUTED
     if function is FORGOTTEN:
-        raise Fault("it calls what stands too far back", limited=True)
-    raise Fault("it calls what is data")
+        raise Fault("it calls a value that is no longer tracked", limited=True)
+    raise Fault("it calls data")
 
 
 def _look_for_wrapper(record: Record, function: Global, args: tuple[object, ...]) -> None:
@@ -104,7 +104,7 @@ def _look_for_wrapper(record: Record, function: Global, args: tuple[object, ...]
     handed = args[1:] if function.module == "copyreg" else args
     nested = [item for arg in args if type(arg) is tuple for item in arg]
     if not record.wrappers.isdisjoint((*handed, *nested)):
-        record.note(f"it hands joblib's wrapper of an array to {shown(function.path)}")
+        record.note(f"it passes joblib's array wrapper to {shown(function.path)}")
 
 
 def set_state(record: Record, target: object, state: object) -> None:
@@ -114,7 +114,7 @@ def set_state(record: Record, target: object, state: object) -> None:
         set_dtype_state(record, target, state)
         return
     if is_data(target) and _is_filled(state):
-        raise Fault("it sets the state of what has none")
+        raise Fault("it sets the state of a value that has none")
     if type(target) is Global or target is COMPUTED:
         record.note("it sets the state of a class, module or function")
     attributes, slots = state, None
@@ -130,16 +130,16 @@ def set_state(record: Record, target: object, state: object) -> None:
             record.note(f"it gives {shown(target.of.path)} a state whose keys it does not spell")
     if type(target) is Result:
         target.of.uses |= BUILT
-        record.note_done(target, SETTLED, "it sets the state of an object once more")
+        record.note_done(target, SETTLED, "it sets the state of an object twice")
         set_array_state(record, target, state)
     elif target is ARRAY:
-        record.note("it sets the state of an array that joblib.load read")
+        record.note("it sets the state of an array read by joblib.load")
     elif type(target) is Wrapper:
         target.of.uses |= BUILT
         exact = target.fields == {} and type(state) is Dict and not state.others
         target.fields = state.fields if exact and type(state) is Dict else None
         if type(state) is Dict and state.others:
-            record.note("it sets other attributes of joblib's wrapper than joblib does")
+            record.note("it sets attributes of joblib's array wrapper that joblib does not")
 
 
 def _acts_on_keys(of: Global) -> bool:
@@ -157,16 +157,16 @@ def _is_filled(state: object) -> bool:
 def look_at_attributes(record: Record, part: object) -> None:
     """Look at a state, or a half of one: its keys become attributes."""
     if part is FORGOTTEN:
-        raise Fault("it sets a state that stands too far back", limited=True)
+        raise Fault("it sets a state that is no longer tracked", limited=True)
     if type(part) is Dict:
         part.given = True
         _tell_names(record, part.dunders)
         if part.computed:
-            record.note("it sets an attribute whose name it computes")
+            record.note("it sets an attribute with a computed name")
     elif type(part) is Result:
         part.of.uses |= STATE
         if part.of.name in _DICT_MAKERS:
-            record.note("it sets attributes whose names it computes")
+            record.note("it sets attributes with computed names")
 
 
 def _tell_names(record: Record, dunders: Sequence[str]) -> None:
@@ -177,22 +177,22 @@ def _tell_names(record: Record, dunders: Sequence[str]) -> None:
 def add_items(record: Record, target: object) -> None:
     """Append items, or raise Fault where each unpickler does."""
     if type(target) is Result:
-        record.note_done(target, ITEMS, "it adds items to an object that it filled otherwise")
+        record.note_done(target, ITEMS, "it adds items to an object that already has content")
     elif type(target) is Global or target is COMPUTED:
         record.note("it adds items to a class, module or function")
     elif target is FORGOTTEN:
-        raise Fault("it adds items to what stands too far back", limited=True)
+        raise Fault("it adds items to a value that is no longer tracked", limited=True)
     elif target not in _EXTENDED and (is_data(target) or is_object(target)):
-        raise Fault("it adds items to what takes none")
+        raise Fault("it adds items to a value that takes none")
 
 
 def add_members(record: Record, target: object, items: Sequence[object]) -> None:
     """Add members to a set, or raise Fault where each unpickler does."""
     if target is SET:
         if any(map(is_unhashable, items)):
-            raise Fault("it adds to a set what cannot be a member of one")
+            raise Fault("it adds an unhashable value to a set")
     elif is_data(target):
-        raise Fault("it adds members to what is no set")
+        raise Fault("it adds members to a value that is not a set")
     else:
         add_items(record, target)
 
@@ -206,24 +206,24 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
     items = items[: len(items) - odd]
     if type(target) is Dict:
         if target.given:
-            record.note("it changes a state that something has already")
+            record.note("it changes a state that is already in use")
         keys = items[::2]
         if not are_plain(keys) and any(map(is_unhashable, keys)):
-            raise Fault("it sets a key that cannot be one")
+            raise Fault("it sets an unhashable key")
         target.update(items)
     elif type(target) is Result:
-        record.note_done(target, KEYS, "it sets keys of an object that it filled otherwise")
+        record.note_done(target, KEYS, "it sets keys of an object that already has content")
         keys = items[::2]
         if not are_plain(keys):
             _tell_names(record, [k for k in keys if type(k) is str and is_looked_for(k)])
             if target.of.name in _OPEN_DICTS and any(map(is_computed, keys)):
-                record.note("it sets an attribute whose name it computes")
+                record.note("it sets an attribute with a computed name")
     elif items and (type(target) is List or target in _INDEXED):
         if any(type(key) in _NO_INDEX or is_unhashable(key) for key in items[::2]):
-            raise Fault("it sets a key of what has only indices")
+            raise Fault("it sets a key of a sequence")
     elif items and target is not ARRAY:
         if is_data(target):
-            raise Fault("it sets keys of what has none")
+            raise Fault("it sets keys of a value that has none")
         add_items(record, target)
     if odd:
         raise Fault("it sets a key without a value")

@@ -49,14 +49,14 @@ class Kind(Enum):
     NUMBER = "a number"
     BYTES = "bytes"
     BUFFER = "a bytearray, or another buffer"
-    ARRAY = "an array that joblib.load read"
+    ARRAY = "an array read by joblib.load"
     TUPLE = "a tuple"
     LONG_TEXT = "a long text"
-    CODED_TEXT = "a text that the reader's encoding spells"
-    FORGOTTEN = "a literal of long ago"
-    GIVEN = "what the reader's caller gives"
-    COMPUTED = "what a computed name or an extension code stands for"
-    NOTHING = "a place of the memo that was never filled"
+    CODED_TEXT = "a text that depends on the reader's encoding"
+    FORGOTTEN = "a literal no longer tracked"
+    GIVEN = "a persistent object"
+    COMPUTED = "the target of a computed name or extension code"
+    NOTHING = "an unset memo entry"
 
 
 # An enum's members are slow to reach, and these are reached for at every opcode.

@@ -35,12 +35,12 @@ def build_with_array(run: Callable[[Walk], object]) -> Step:
         build(walk)
         target = walk.stack[-1]
         if target is FORGOTTEN:
-            raise Fault("it sets the state of what stands too far back", limited=True)
+            raise Fault("it sets the state of a value that is no longer tracked", limited=True)
         if type(target) is Wrapper:
             walk.stack[-1] = _pass_array(walk, target, run)
             walk.moved = True
         elif type(target) is Result and target.of.path in _COMPANIONS:
-            walk.record.note("it loads another file, and the pickles in it")
+            walk.record.note("it loads another file, and any pickle in it")
 
     return read
 
@@ -50,7 +50,7 @@ def _pass_array(walk: Walk, wrapper: Wrapper, run: Callable[[Walk], object]) -> 
     cursor = walk.cursor
     size = _array_size(wrapper.fields or {})
     if size is None or walk.frame_end not in (NO_FRAME, cursor.position):
-        raise Fault("it holds an array in a form that joblib does not write", limited=True)
+        raise Fault("an array in a form that joblib does not write", limited=True)
     walk.frame_end = NO_FRAME
     walk.record.arrays += 1
     fields: dict[str, Any] = wrapper.fields or {}
@@ -63,7 +63,7 @@ def _pass_array(walk: Walk, wrapper: Wrapper, run: Callable[[Walk], object]) -> 
     if fields.get(_ALIGNMENT) is not None:
         padding = cursor.take(cursor.take(1)[0])
         if not 1 <= len(padding) <= _ALIGNED or padding.strip(b"\xff"):
-            raise Fault("it holds an array behind bytes that joblib does not write", limited=True)
+            raise Fault("an array with padding that joblib does not write", limited=True)
     cursor.skip(size)
     return ARRAY
 
