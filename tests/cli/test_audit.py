@@ -108,9 +108,37 @@ def test_people_see_findings_by_severity_and_a_summary(models: Path, ring: Path)
     assert text.index("ERROR 1") < text.index("armed.pkl") < text.index("WARNING 30")
     assert "pathlib" in text
     assert text.count("pickleseal adopt") == 1  # what to do stands there once for all of a kind
-    assert all(f"plain{number}" in text for number in range(30))
+    assert text.count("plain") == 12
+    assert "and 18 more: --all" in text
     assert "31 of 34 files need attention" in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
+    text = run("audit", models, "--keyring", ring, "--all").stdout
+    assert all(f"plain{number}" in text for number in range(30))
+    assert "--all" not in text
+
+
+def test_terminal_page_and_json_count_the_same_files(
+    models: Path, ring: Path, tmp_path: Path
+) -> None:
+    arm(models)
+    (models / "kept.txt").write_text("excluded")
+    page = tmp_path / "page.html"
+    done = run("audit", models, "--keyring", ring, "--exclude", "*.txt", "--json", "--html", page)
+    report = as_json(done)
+    counts = (report["need_attention"], report["files"], report["verdicts"]["skipped"])
+    assert counts == (1, len(report["findings"]) - 1, 1)
+    headline = f"1 of {report['files']} files (1 left out) needs attention"
+    assert headline in done.stderr
+    assert headline in page.read_text()
+
+
+def test_json_is_the_same_as_format_json(models: Path, ring: Path) -> None:
+    short, long = (
+        as_json(run("audit", models, "--keyring", ring, *form))
+        for form in (["--json"], ["--format", "json"])
+    )
+    assert short["findings"] == long["findings"]
+    assert run("audit", models, "--json", "--format", "sarif").returncode == 2
 
 
 def test_nothing_that_stands_in_a_file_or_name_acts_on_a_terminal(models: Path, ring: Path) -> None:

@@ -2,23 +2,24 @@
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from pickleseal.auditing.findings import Finding, Level
+from pickleseal.auditing.findings import Level
 from pickleseal.errors import shown
 from pickleseal.persistence.policy import time_text
 
+if TYPE_CHECKING:
+    from pickleseal.auditing.report import Report
 
-def notebook(findings: Sequence[Finding], roots: Sequence[str], started: int, left_out: int) -> str:
-    """Return findings as a small table: those that are worth knowing, the gravest first.
 
-    `left_out` is the number of files in folders that were passed over.
-    """
+def notebook(report: "Report") -> str:
+    """Return a report's findings above level NONE as a small HTML table, most severe first."""
     from html import escape  # noqa: PLC0415 - for notebooks alone
 
     def text(value: str) -> str:
         return escape(cut(visible(value), _NOTEBOOK_TEXT))
 
-    worth = sorted((f for f in findings if f.level), key=lambda f: -f.level)
+    worth = sorted((f for f in report.findings if f.level), key=lambda f: -f.level)
     rows = "".join(
         f"<tr><td style='{_CELL};border-left:4px solid {_COLOURS[f.level]}'>{f.level.label}</td>"
         f"<td style='{_CELL}'>{text(f.verdict)}</td>"
@@ -38,11 +39,12 @@ def notebook(findings: Sequence[Finding], roots: Sequence[str], started: int, le
     )
     spare = len(worth) - _NOTEBOOK_ROWS
     more = f"<p>and {spare:,} more findings</p>" if spare > 0 else ""
-    more += f"<p>{left_out:,} in folders of other programs left out</p>" if left_out else ""
-    where = text(title(roots))
+    if left_out := report.left_out.files:
+        more += f"<p>{left_out:,} in folders of other programs left out</p>"
+    where = text(title(report.roots))
     return (
-        f"<div><p><strong>{escape(summary(findings))}</strong> "
-        f"{where}, {time_text(started)}</p>{table}{more}</div>"
+        f"<div><p><strong>{escape(report.headline)}.</strong> "
+        f"{where}, {time_text(report.started)}</p>{table}{more}</div>"
     )
 
 
@@ -80,15 +82,3 @@ def title(roots: Sequence[str]) -> str:
     """Give the first few of the paths that were audited."""
     shown_roots = ", ".join(roots[:3])
     return f"{shown_roots} and {len(roots) - 3:,} more" if len(roots) > 3 else shown_roots
-
-
-def summary(findings: Sequence[Finding]) -> str:
-    """Give the one sentence that says it all."""
-    total = len(findings)
-    grave = sum(finding.level >= Level.WARNING for finding in findings)
-    if not total:
-        return "No files to audit."
-    files = "1 file" if total == 1 else f"{total:,} files"
-    if not grave:
-        return f"None of {files} needs attention."
-    return f"{grave:,} of {files} need{'s' if grave == 1 else ''} attention."

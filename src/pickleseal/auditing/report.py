@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+MAX_LISTED = 12
+"""How many files of a group the terminal and the page list before they count the rest."""
 FAIL_ON = ("error", "unknown", "warning", "note", "never")
 """What an audit may fail on, the gravest first."""
 _LEAST: Mapping[str, float] = {
@@ -90,6 +92,29 @@ class Report(NamedTuple):
         """The most severe level of all findings."""
         return max((finding.level for finding in self.findings), default=Level.NONE)
 
+    @property
+    def excluded(self) -> int:
+        """Number of findings for files that were excluded and not examined."""
+        return sum(f.verdict is Verdict.SKIPPED and not f.level for f in self.findings)
+
+    @property
+    def need_attention(self) -> int:
+        """Number of errors and warnings."""
+        return self.levels[Level.ERROR] + self.levels[Level.WARNING]
+
+    @property
+    def headline(self) -> str:
+        """How many of the examined files need attention, as a sentence without a full stop."""
+        files = len(self.findings) - self.excluded
+        of = f"{files:,} file{'' if files == 1 else 's'}"
+        if self.excluded:
+            of += f" ({self.excluded:,} left out)"
+        if not files:
+            return f"No files to audit{of.partition('files')[2]}"
+        count = self.need_attention
+        need = "need" if count > 1 else "needs"
+        return f"{f'{count:,}' if count else 'None'} of {of} {need} attention"
+
     def failing(self, fail_on: str) -> tuple[Finding, ...]:
         """Return the findings that are as grave as `fail_on`, which is one of FAIL_ON.
 
@@ -122,6 +147,8 @@ class Report(NamedTuple):
             "settings": self.settings,
             "left_out": self.left_out.to_dict(),
             "known": list(self.known),
+            "files": len(self.findings) - self.excluded,
+            "need_attention": self.need_attention,
             "levels": {level.label: count for level, count in self.levels.items()},
             "verdicts": {verdict.value: count for verdict, count in self.verdicts.items()},
         }
@@ -140,7 +167,7 @@ class Report(NamedTuple):
         """Return HTML for a notebook: all findings above level NONE, most severe first."""
         from pickleseal.auditing.notebook import notebook  # noqa: PLC0415 - for notebooks alone
 
-        return notebook(self.findings, self.roots, self.started, self.left_out.files)
+        return notebook(self)
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return a pandas DataFrame with a row for each finding; needs pandas."""

@@ -1,7 +1,6 @@
 """`pickleseal audit`: check every file below a path."""
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +12,7 @@ from pickleseal.auditing.baselines import items_of
 from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.auditing.formats.plain import to_json, to_jsonl
 from pickleseal.auditing.judge import Wants, examine
-from pickleseal.auditing.report import FAIL_ON, Report
+from pickleseal.auditing.report import FAIL_ON, MAX_LISTED, Report
 from pickleseal.cli.findings import findings_text, summary
 from pickleseal.cli.options import PathType, using
 from pickleseal.cli.output import (
@@ -56,7 +55,6 @@ _FORMATS: Mapping[str, Callable[[Report], str]] = {
     "jsonl": to_jsonl,
     "sarif": _to_sarif,
 }
-_MOST_ON_TERMINAL = 20
 
 
 class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -114,6 +112,10 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     default="text",
     help="What to print. Default: text.",
 )
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option(
+    "--all", "every", is_flag=True, help=f"List all files of each group, not {MAX_LISTED} at most."
+)
 @click.option(
     "--output",
     "outputs",
@@ -154,7 +156,7 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     " unsealed and data only. Default: warning.",
 )
 @using
-def audit(**options: Any) -> int:  # noqa: ANN401 - click's own
+def audit(*, as_json: bool, kind: str, **options: Any) -> int:  # noqa: ANN401 - click's own
     """Check every file under PATH.
 
     Who sealed it, with which key of yours, whether it is whole; and of what is not sealed, what it
@@ -172,7 +174,11 @@ def audit(**options: Any) -> int:  # noqa: ANN401 - click's own
       pickleseal audit models/ --inventory models.inventory
       pickleseal audit models/ --baseline models.inventory --format sarif
     """
-    return _audit(as_json=options["kind"] in ("json", "jsonl"), **options)
+    if as_json:
+        if kind not in ("text", "json"):
+            raise click.UsageError(f"--json and --format {kind} exclude each other")
+        kind = "json"
+    return _audit(as_json=kind in ("json", "jsonl"), kind=kind, **options)
 
 
 @guarded
@@ -187,6 +193,7 @@ def _audit(
     imports: bool,
     known: tuple[str, ...],
     kind: str,
+    every: bool,
     outputs: tuple[tuple[str, str], ...],
     page: str | None,
     inventory: str | None,
@@ -234,7 +241,7 @@ def _audit(
     for _ in tracked(audited, "Auditing", lambda: sum(1 for _ in audited.files())):
         pass
     report = audited.report()._replace(settings=settings.file)
-    _print(report, kind, settings)
+    _print(report, kind, settings, most=None if every else MAX_LISTED)
     for name, file in outputs:
         _write(file, _FORMATS[name](report))
     if page is not None:
@@ -288,11 +295,10 @@ def _looked_at(report: Report) -> bool:
     return any(finding.verdict is not Verdict.SKIPPED for finding in report.findings)
 
 
-def _print(report: Report, kind: str, settings: Settings) -> None:
+def _print(report: Report, kind: str, settings: Settings, *, most: int | None) -> None:
     if kind != "text":
         write_out(_FORMATS[kind](report))
     else:
-        most = _MOST_ON_TERMINAL if sys.stdout and sys.stdout.isatty() else None
         print_lines(findings_text(report, most=most))
     if settings.file is not None:
         print_lines([[(f"settings from {shown(settings.file)}", "dim")]], stderr=True)

@@ -1,4 +1,4 @@
-"""What an audit prints for people: findings by severity, what to do next, and the counts."""
+"""The text of an audit for people: findings by severity, what to do next, and the counts."""
 
 import shlex
 from collections.abc import Iterable, Iterator
@@ -18,9 +18,9 @@ _NAMES_SHOWN = 8
 
 
 def findings_text(report: Report, *, most: int | None) -> Iterator[Line]:
-    """Give the lines of all findings that are worth knowing, the gravest first, and the counts.
+    """Yield the lines of all findings above level NONE, most severe first, and the counts.
 
-    `most`: so many files of a kind are listed, None for all; the rest is counted.
+    `most` is how many files of a group are listed; None lists all. The rest is counted.
     """
     for level in (Level.ERROR, Level.WARNING, Level.NOTE):
         found = [finding for finding in report.findings if finding.level is level]
@@ -35,22 +35,20 @@ def findings_text(report: Report, *, most: int | None) -> Iterator[Line]:
 
 
 def summary(report: Report) -> Line:
-    """Give the one line that says it all."""
-    left_out = sum(f.verdict is Verdict.SKIPPED and not f.level for f in report.findings)
-    looked_at = len(report.findings) - left_out
-    total = _files(looked_at) + (f" ({left_out:,} left out)" if left_out else "")
+    """Return the report's headline with its counts, in one line."""
     levels = report.levels
-    grave = levels[Level.ERROR] + levels[Level.WARNING]
     took = (f" ({report.seconds:.2f} s)", "dim")
-    if grave:
+    if report.need_attention:
         parts = ", ".join(
             counted(levels[level], level.label)
             for level in (Level.ERROR, Level.WARNING, Level.NOTE)
             if levels[level]
         )
         style = "bold red" if levels[Level.ERROR] else "bold yellow"
-        need = "needs" if grave == 1 else "need"
-        return [(f"{grave:,} of {total} {need} attention", style), (f": {parts}", ""), took]
+        return [(report.headline, style), (f": {parts}", ""), took]
+    total = _files(len(report.findings) - report.excluded)
+    if report.excluded:
+        total += f" ({report.excluded:,} left out)"
     sealed = sum(len(finding.envelopes) > 0 for finding in report.findings)
     if not sealed:
         return [("nothing found", "bold yellow"), (f" in {total}", ""), took]
@@ -63,7 +61,7 @@ def summary(report: Report) -> Line:
 
 
 def _groups(findings: Iterable[Finding]) -> list[list[Finding]]:
-    """Put together what is of one kind, with one advice, the gravest kinds first."""
+    """Return findings grouped by kind and advice, most severe grade first."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.kind, _general(finding)), []).append(finding)
@@ -79,7 +77,7 @@ def _group(group: list[Finding], most: int | None) -> Iterator[Line]:
     mark, style = _MARKS[first.level]
     yield []
     yield [(f"  {first.kind}", style), (f"  {_files(len(group))}", "dim")]
-    # What each file has to tell of itself says more than what all of them have in common.
+    # Files with contents of their own each have a line of detail, which replaces the common reason.
     told = len(group) > 1 and all(f.contents is None and f.reason == first.reason for f in group)
     if told and first.reason:
         yield [(f"    {shown(first.reason)}", "")]
@@ -94,19 +92,19 @@ def _group(group: list[Finding], most: int | None) -> Iterator[Line]:
             yield line
             yield [(f"      {shown(detail)}", "")]
     if most is not None and len(group) > most:
-        yield [(f"    and {len(group) - most:,} more: --html FILE shows all", "dim")]
+        yield [(f"    and {len(group) - most:,} more: --all", "dim")]
     advice = first.advice if len(group) == 1 else _general(first)
     if advice:
         yield [(f"    → {advice}", "dim")]
 
 
 def _general(finding: Finding) -> str:
-    """Give the advice on one file as that on all of its kind."""
+    """Return a finding's advice without the path, so that it fits its whole group."""
     return finding.advice.removesuffix(f" {shlex.quote(finding.path)}").removesuffix(" --")
 
 
 def _detail(finding: Finding, *, told: bool) -> str:
-    """Say of one file what its group does not."""
+    """Return what distinguishes one file from the rest of its group."""
     contents = finding.contents
     if contents is None:
         return "" if told else finding.reason

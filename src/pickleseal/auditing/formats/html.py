@@ -12,13 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from pickleseal.auditing.findings import Finding, Level, Verdict
-from pickleseal.auditing.notebook import (
-    cut,
-    summary,
-    title,
-    visible,
-)
-from pickleseal.auditing.report import Report
+from pickleseal.auditing.notebook import cut, title, visible
+from pickleseal.auditing.report import MAX_LISTED, Report
 from pickleseal.persistence.inspection import Inspection, Status
 from pickleseal.persistence.policy import time_text
 from pickleseal.scanner.grade import Contents, Grade
@@ -51,10 +46,10 @@ def html(report: Report) -> str:
         report=report,
         page=page,
         title=title(report.roots),
-        summary=summary(report.findings),
         bar=_bar(report.levels),
         groups=_groups(report.findings),
         verdicts=list(Verdict),
+        listed=MAX_LISTED,
     )
 
 
