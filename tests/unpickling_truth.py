@@ -1,4 +1,4 @@
-"""What CPython's own unpicklers look up: run as a child process by test_machine.py.
+"""What CPython's own unpicklers look up: run as a child process by walking.py.
 
 `names` reads a JSON list of streams in hexadecimal from stdin, has each reader go through each of
 them, and prints as JSON what each looked up, and where it ended if it did. Nothing runs: whatever

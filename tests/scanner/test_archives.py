@@ -1,0 +1,364 @@
+"""Zip and tar archives that hold pickles."""
+
+import io
+import pickle
+import struct
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+from packing import (
+    ARMED,
+    ARMED_4,
+    BINARIES,
+    ODD,
+    PACKERS,
+    PLAIN,
+    TEXTS,
+    Memory,
+    bounded,
+    ended,
+    headed,
+    listed,
+    names,
+    packers,
+    seen,
+    tarred,
+    zipped,
+)
+
+from pickleseal.scanner.containers import archives, views
+from pickleseal.scanner.containers.contents import look
+from pickleseal.scanner.grade import Grade
+
+# --- zip -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "method",
+    [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA],
+)
+def test_the_members_of_a_zip_are_looked_at(method: int) -> None:
+    contents = seen(zipped({"a.txt": b"text", "b/c": PLAIN, "d": b"3\n"}, method))
+    assert contents.kind == "zip > pickle, protocol 4"
+    assert (contents.grade, contents.reasons) == (Grade.DATA, ())
+
+
+def test_a_zip_without_pickles_is_none() -> None:
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        members = {f"{i}": data for i, data in enumerate(TEXTS + BINARIES)}
+        assert look(Memory(zipped(members, method)), name="x.npz") is None
+    assert look(Memory(zipped({})), name="empty.npz") is None
+
+
+def test_what_torch_saves_is_seen() -> None:
+    tensor = np.arange(1000, dtype="f4").tobytes()
+    members = {
+        "m/data.pkl": pickle.dumps({"w": 1}, 2),
+        "m/byteorder": b"little",
+        "m/data/0": tensor,
+        "m/version": b"3\n",
+        "m/.data/serialization_id": b"1234567890123456789",
+    }
+    contents = seen(zipped(members), "m.pt")
+    assert contents.kind == "zip > pickle, protocol 2"
+    assert (contents.pickles, contents.reasons) == (1, ())
+
+
+def test_the_arrays_of_an_npz_are_looked_at() -> None:
+    file = io.BytesIO()
+    np.savez_compressed(file, a=np.arange(9), b=ODD)
+    assert seen(file.getvalue()).kind.startswith("zip > numpy object array > pickle, protocol ")
+    file = io.BytesIO()
+    np.savez(file, a=np.arange(9))
+    assert look(Memory(file.getvalue()), name="a.npz") is None
+
+
+@pytest.mark.parametrize("comment", [b"", b"a comment " * 5000])
+def test_a_zip_behind_other_bytes_is_looked_at(comment: bytes) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x", ARMED)
+        archive.comment = comment
+    inner = file.getvalue()
+    assert "os.mkdir" in names(seen(b"some text\n" + inner))
+    contents = seen(PLAIN + inner)
+    assert contents.pickles == 2
+    assert {"os.mkdir", "numpy.ndarray"} <= names(contents)
+
+
+@packers
+def test_a_zip_behind_a_pickle_in_a_layer_is_looked_at(packer: str) -> None:
+    inner = zipped({"x": ARMED}, zipfile.ZIP_DEFLATED)
+    assert "os.mkdir" in names(seen(PACKERS[packer](PLAIN + inner)))
+    assert "os.mkdir" in names(seen(PACKERS[packer](inner)))
+
+
+def test_zips_in_zips_are_followed() -> None:
+    data = zipped({"x": ARMED}, zipfile.ZIP_DEFLATED)
+    for _ in range(3):
+        data = zipped({"x": data, "y": b"text"}, zipfile.ZIP_DEFLATED)
+    assert seen(data).kind == "zip > zip > zip > zip > pickle, protocol 0"
+
+
+def test_a_wide_zip_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 10)
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 0)
+    data = zipped({"a": b"text", "x": PLAIN}, zipfile.ZIP_DEFLATED)
+    assert b"PK\x06\x06" in data
+    assert seen(data).grade is Grade.DATA
+    assert seen(b"text" + data).grade is Grade.DATA
+
+
+@pytest.mark.parametrize("place", ["local", "central"])
+def test_a_member_with_two_names_reaches_beyond(place: str) -> None:
+    data = zipped({"data.pkl": PLAIN})
+    at = data.find(b"data.pkl") if place == "local" else data.rfind(b"data.pkl")
+    data = data[:at] + b"data.txt" + data[at + 8 :]
+    contents = seen(data)
+    assert contents.grade is Grade.BEYOND
+    assert "numpy.ndarray" in names(contents)
+
+
+def test_a_member_that_is_falsely_marked_as_encrypted_reaches_beyond() -> None:
+    data = bytearray(zipped({"data.pkl": PLAIN}, zipfile.ZIP_DEFLATED))
+    data[6] |= 1
+    data[data.rfind(b"PK\x01\x02") + 8] |= 1
+    contents = seen(bytes(data))
+    assert contents.grade is Grade.BEYOND
+    assert "numpy.ndarray" in names(contents)
+
+
+def test_a_member_that_its_own_head_packs_otherwise_is_read_in_both_ways() -> None:
+    data = bytearray(zipped({"x": ARMED}))
+    data[data.rfind(b"PK\x01\x02") + 10] = 8
+    assert "os.mkdir" in names(seen(bytes(data)))
+    data = bytearray(zipped({"x": ARMED}, zipfile.ZIP_DEFLATED))
+    data[8] = 0
+    assert "os.mkdir" in names(seen(bytes(data)))
+
+
+def test_a_member_whose_sizes_differ_is_read_in_both_ways() -> None:
+    data = bytearray(zipped({"x": ARMED}))
+    at = data.rfind(b"PK\x01\x02") + 20
+    data[at : at + 8] = struct.pack("<II", 3, 3)
+    assert "os.mkdir" in names(seen(bytes(data)))
+
+
+@pytest.mark.parametrize("name", ["data.pkl", "data.txt", "a"])
+@pytest.mark.parametrize("trouble", ["method", "encrypted", "elsewhere", "too long"])
+def test_a_member_that_cannot_be_looked_at_is_said_whatever_its_name(
+    name: str, trouble: str
+) -> None:
+    data = bytearray(zipped({name: b"\xff\xfe" * 40, "other.txt": b"text"}))
+    central = data.find(b"PK\x01\x02")
+    if trouble == "method":
+        data[8] = data[central + 10] = 97
+    elif trouble == "encrypted":
+        data[6] = data[central + 8] = 1
+    elif trouble == "elsewhere":
+        data[central + 42 : central + 46] = struct.pack("<I", 7)
+    else:
+        data[central + 20 : central + 24] = struct.pack("<I", 7_000)
+    contents = seen(bytes(data))
+    assert (contents.grade, contents.pickles) == (Grade.CANNOT_TELL, 0)
+    assert any(name in reason for reason in contents.reasons)
+
+
+def test_members_with_the_same_trouble_are_told_of_once() -> None:
+    data = bytearray(zipped({f"{i}.txt": b"\xff\xfe" * 9 for i in range(300)}))
+    at = -1
+    while (at := data.find(b"PK\x01\x02", at + 1)) >= 0:
+        data[at + 8] = 1
+    (reason,) = seen(bytes(data)).reasons
+    assert "299" in reason
+
+
+def test_a_directory_that_lists_the_same_over_and_over_hides_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 50)
+    harmless = headed(b"r", b"hi")
+    directory = listed(b"r", b"hi", 0) * 300 + listed(b"e", ARMED, len(harmless))
+    body = harmless + headed(b"e", ARMED)
+    data = body + ended(directory, len(body), 301)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.read("e") == ARMED
+    assert "os.mkdir" in names(seen(data))
+
+
+def test_a_directory_that_lists_more_than_the_bound_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(views, "MAX_LISTED", 200)
+    harmless = headed(b"r", b"hi")
+    data = harmless + ended(listed(b"r", b"hi", 0) * 300, len(harmless), 300)
+    contents = seen(data)
+    assert contents.grade is Grade.CANNOT_TELL
+    assert any("200" in reason for reason in contents.reasons)
+
+
+def test_every_wide_field_of_a_member_is_followed() -> None:
+    fields = [struct.pack("<HHQ", 1, 8, place) for place in (0xFFFFFFFF, 0)]
+    body = headed(b"a", ARMED)
+    data = body + ended(listed(b"a", ARMED, 0xFFFFFFFF, b"".join(fields)), len(body), 1)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.read("a") == ARMED
+    assert "os.mkdir" in names(seen(data))
+
+
+def tar_head(name: bytes, size: int) -> bytes:
+    info = tarfile.TarInfo(name.decode("latin-1"))
+    info.size = size
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def test_a_zip_that_begins_as_a_tar_is_looked_at() -> None:
+    body = headed(b"a", ARMED)
+    spare = -(len(body) + len(listed(b"a", ARMED, 0))) % 512
+    directory = listed(b"a", ARMED, 0, bytes(spare))
+    data = tar_head(b"PK\3\4x", len(body) + len(directory)) + body
+    data += ended(directory, len(body), 1)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.read("a") == ARMED
+    assert "os.mkdir" in names(seen(data, "model.npz"))
+
+
+def test_a_zip_whose_parts_lie_in_members_of_a_tar_is_looked_at() -> None:
+    body = headed(b"a", ARMED)
+    first = tar_head(b"first", len(body)) + body + bytes(-len(body) % 512)
+    directory = listed(b"a", ARMED, 512)
+    data = ended(directory, len(first) + 512, 1)
+    data = first + tar_head(b"second", len(data)) + data
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.read("a") == ARMED
+    assert "os.mkdir" in names(seen(data))
+
+
+def test_two_directories_are_both_followed() -> None:
+    first, second = zipped({"x": b"text"}), zipped({"x": ARMED})
+    assert "os.mkdir" in names(seen(second + first))
+    assert "os.mkdir" in names(seen(first + second))
+
+
+def test_names_of_members_are_shown_escaped() -> None:
+    data = zipped({"\x1b[2J\n.pkl": b"\x01\xff" * 40})
+    (reason,) = seen(data).reasons
+    assert reason.isprintable()
+
+
+# --- tar -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
+def test_the_members_of_a_tar_are_looked_at(mode: str, form: int) -> None:
+    members = {"a.txt": b"text" * 300, "b/" * 40 + "model": PLAIN, "c": ARMED}
+    contents = seen(tarred(members, mode, form))
+    assert contents.pickles == 2
+    assert {"os.mkdir", "numpy.ndarray"} <= names(contents)
+    assert contents.kind.startswith("tar >" if mode == "w" else "")
+    assert "tar > pickle, protocol 4" in contents.kind
+
+
+def test_a_name_longer_than_a_block_is_passed_over() -> None:
+    for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        assert "os.mkdir" in names(seen(tarred({"n" * 2000: b"text", "x": ARMED}, "w", form)))
+
+
+def test_a_size_that_the_extended_head_of_a_tar_tells_is_the_one() -> None:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("x")
+        info.pax_headers = {"size": "1024"}
+        info.size = 1024
+        archive.addfile(info, io.BytesIO(b"text".ljust(1024)))
+        info = tarfile.TarInfo("y")
+        info.size = len(ARMED)
+        archive.addfile(info, io.BytesIO(ARMED))
+    data = bytearray(file.getvalue())
+    head = data.find(b"x\0", 1024)
+    data[head + 124 : head + 136] = b"00000000000\0"
+    total = sum(data[head : head + 148]) + 8 * 32 + sum(data[head + 156 : head + 512])
+    data[head + 148 : head + 156] = b"%06o\0 " % total
+    with tarfile.open(fileobj=io.BytesIO(bytes(data))) as archive:
+        assert archive.getnames() == ["x", "y"]
+    assert "os.mkdir" in names(seen(bytes(data)))
+
+
+def test_a_tar_that_is_a_pickle_too_is_seen_as_both() -> None:
+    contents = seen(tarred({ARMED.decode(): pickle.dumps([1], 4)}))
+    assert contents.pickles == 2
+    assert "os.mkdir" in names(contents)
+
+
+def test_an_npz_at_the_end_of_a_tar_is_seen_once() -> None:
+    contents = seen(tarred({"a": zipped({"x": PLAIN})}))
+    assert contents.kind == "tar > zip > pickle, protocol 4"
+    assert contents.pickles == 1
+    behind = seen(tarred({"a": PLAIN}) + zipped({"x": ARMED}))
+    assert "os.mkdir" in names(behind)
+
+
+def test_a_tar_that_breaks_is_looked_at_as_far_as_it_goes_and_said() -> None:
+    data = tarred({"x": ARMED, "y": b"text"})
+    assert "os.mkdir" in names(seen(data[:1024] + b"junk" * 500))
+    data = tarred({"x": b"text", "y": b"text"})
+    assert seen(data[:1024] + b"junk" * 500).grade is Grade.CANNOT_TELL
+
+
+@pytest.mark.parametrize("form", ["old", "new"])
+def test_a_member_with_holes_is_said_and_those_behind_it_are_looked_at(form: str) -> None:
+    if form == "new":
+        info = tarfile.TarInfo("x")
+        info.size, info.pax_headers = 512, {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+        first = info.tobuf(tarfile.PAX_FORMAT) + b"0\n".ljust(512, b"\0")
+    else:
+        head = bytearray(tar_head(b"x", 512))
+        head[156:157] = b"S"
+        head[482] = 1
+        total = sum(head[:148]) + 8 * 32 + sum(head[156:])
+        head[148:156] = b"%06o\0 " % total
+        first = bytes(head) + bytes(504) + b"\x01" + bytes(7) + bytes(512) + b"text".ljust(512)
+    contents = seen(first + tarred({"y": PLAIN}))
+    assert (contents.grade, contents.pickles) == (Grade.CANNOT_TELL, 1)
+    assert len(contents.reasons) == 1
+
+
+def test_zips_in_a_compressed_tar_are_looked_at_in_one_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bounded(monkeypatch, 20 << 20)
+    noise = np.random.default_rng(0).bytes(2_000_000)
+    data = tarred({f"{i}.npz": zipped({"a": noise, "b": PLAIN}) for i in range(4)}, "w:gz")
+    contents = seen(data)
+    assert (contents.pickles, contents.reasons) == (4, ())
+
+
+def headed_tar(name: bytes, data: bytes, kind: bytes = b"0", *, size: int | None = None,
+    form: bytes = b"%06o\0 ") -> bytes:  # fmt: skip
+    head = bytearray(512)
+    head[: len(name)] = name
+    head[100:124] = b"0000644\0" + b"0000000\0" * 2
+    head[124:148] = b"%011o\0" % (len(data) if size is None else size) + b"00000000000\0"
+    head[156:157] = kind
+    head[257:265] = b"ustar\x0000"
+    head[148:156] = b" " * 8
+    head[148:156] = (form % sum(head)).ljust(8, b"\0")[:8]
+    return bytes(head) + data + bytes(-len(data) % 512)
+
+
+@pytest.mark.parametrize("form", [b"%06o\0 ", b"+%o\0", b"%07o", b" %o ", b"0o%o"])
+def test_a_number_of_a_tar_is_read_as_tarfile_reads_it(form: bytes) -> None:
+    data = headed_tar(b"pickle", ARMED_4, form=form) + bytes(1024)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        assert tar.getnames() == ["pickle"]
+    assert seen(data).grade is Grade.BEYOND
+
+
+def test_a_size_that_a_tar_gives_all_its_members_cannot_be_told() -> None:
+    first = headed_tar(b"g", b"13 size=4096\n", b"g") + headed_tar(b"README", b"hello\n")
+    assert seen(first + bytes(10_240)).grade is Grade.CANNOT_TELL
+    plain = headed_tar(b"g", b"14 comment=xy\n", b"g") + headed_tar(b"README", b"hello\n")
+    assert look(Memory(plain + bytes(10_240))) is None

@@ -1,0 +1,193 @@
+"""How a pickle uses each name, and which constructions reach beyond data."""
+
+import datetime as dt
+import pickle
+import zoneinfo
+
+import numpy as np
+import pytest
+from walking import names, ordinary, uses, walk
+
+from pickleseal.scanner.machine import (
+    stack,
+)
+from pickleseal.scanner.machine.trace import Use
+
+# -- what is done with a name
+
+LOOKED_UP, CALLED, MADE, BUILT = Use.LOOKED_UP, Use.CALLED, Use.MADE, Use.BUILT
+
+
+@pytest.mark.parametrize(
+    ("stream", "wanted"),
+    [
+        (b"cm\nf\n.", {"f": LOOKED_UP}),
+        (b"cm\nf\n)R.", {"f": LOOKED_UP | CALLED}),
+        (b"(cm\nf\no.", {"f": LOOKED_UP | CALLED}),
+        (b"(im\nf\n.", {"f": LOOKED_UP | CALLED}),
+        (b"cm\nf\n)\x81.", {"f": LOOKED_UP | MADE}),
+        (b"cm\nf\n)}\x92.", {"f": LOOKED_UP | MADE}),
+        (b"cm\nf\n)R}b.", {"f": LOOKED_UP | CALLED | BUILT}),
+        (b"cm\nf\n)\x81}b.", {"f": LOOKED_UP | MADE | BUILT}),
+        (
+            b"ccopyreg\n__newobj__\ncm\nf\n\x85R}b.",
+            {"__newobj__": LOOKED_UP | CALLED, "f": LOOKED_UP | MADE | BUILT},
+        ),
+        (
+            b"ccopy_reg\n_reconstructor\n(cm\nf\nc__builtin__\nobject\nNtR.",
+            {"_reconstructor": LOOKED_UP | CALLED, "f": LOOKED_UP | MADE, "object": LOOKED_UP},
+        ),
+        (b"cm\nmap\ncm\nf\n]\x86R.", {"map": LOOKED_UP | CALLED, "f": LOOKED_UP}),
+        (b"cm\nf\nq\0)R0h\0)\x81.", {"f": LOOKED_UP | CALLED | MADE}),
+    ],
+)
+def test_each_use_of_a_name_is_told(stream: bytes, wanted: dict[str, Use]) -> None:
+    assert uses(stream) == wanted
+    assert walk(stream)[0].beyond == ()
+
+
+def test_names_come_in_order_and_once() -> None:
+    found, _ = walk(b"cb\nx\nca\ny\ncb\nx\n\x87.")
+    assert [(name.module, name.name) for name in found.names] == [("b", "x"), ("a", "y")]
+
+
+BEYOND = {
+    "an extension code": b"\x82\7.",
+    "a large extension code": b"\x84\7\0\0\1.",
+    "an extension that is registered": b"ccopyreg\nadd_extension\n(Vos\nVsystem\nK\7tR.",
+    "a name that a call gave": b"ccodecs\ndecode\n(Vbf\nVrot13\ntRVsystem\n\x93.",
+    "a name that the encoding spells": b"S'\xe9'\nVsystem\n\x93.",
+    "a name that the caller gives": b"P1\nVsystem\n\x93.",
+    "a name that is very long": b"X\0\4\0\0" + b"m" * 1024 + b"Vx\n\x93.",
+    "a call of what a call gave": b"cm\nf\n)R)R.",
+    "an object of what a call gave": b"cm\nf\n)R)\x81.",
+    "an object of what a call gave, by copyreg": b"ccopyreg\n__newobj__\ncm\nf\n)R\x85R.",
+    "a call of what was made": b"(cm\nf\n)\x81o.",
+    "a call of what the caller gives": b"P1\n)R.",
+    "the state of a class": b"cm\nf\n}b.",
+    "the state of a computed class": b"\x82\7}b.",
+    "an attribute that is the class": b"cm\nf\n)R}V__class__\nNsb.",
+    "a slot that is the class": b"cm\nf\n)R(N}V__class__\nNstb.",
+    "an attribute among many": b"cm\nf\n)R(" + b"".join(b"Vk%d\nN" % n for n in range(40))
+    + b"V__reduce__\nNdb.",
+    "an attribute whose name is computed": b"cm\nf\n)R}cm\ng\n)RNsb.",
+    "slots that are computed": b"cm\nf\n)R(Nccollections\nOrderedDict\n)Rtb.",
+    "an item for a class": b"cm\nf\nNa.",
+    "items for a class": b"cm\nf\n(Ne.",
+    "a key for a module": b"cm\nf\nNNs.",
+    "members for a class": b"cm\nf\n(N\x90.",
+    "a dunder attribute": b"cbuiltins\ngetattr\n(cm\nf\nV__globals__\ntR.",
+    "an attribute that is computed": b"cbuiltins\ngetattr\n(cm\nf\ncm\ng\n)RtR.",
+    "an attribute from who knows where": b"cbuiltins\ngetattr\n]R.",
+    "a ufunc that is computed": b"cnumpy.core\n_ufunc_reconstruct\n(Vnumpy\ncm\ng\n)RtR.",
+    "a state that is a dict of another call": b"cm\nf\n)Rccollections\nOrderedDict\n)Rb.",
+    "attributes in a dict of another call": b"cm\nf\n)R(ccollections\nCounter\n)RNtb.",
+    "a state that is set once more": b"cm\nf\n)\x81q\0}b0h\0}b.",
+    "a state that changes when it is set": b"cm\nf\n)R}q\0b0h\0Va\nNs.",
+    "items behind a state": b"cm\nf\n)\x81}bNa.",
+    "members behind a state": b"cm\nf\n)\x81}b(N\x90.",
+    "keys behind a state": b"cm\nf\n)\x81}bVa\nNs.",
+    "items of what has keys": b"cm\nf\n)\x81Vappend\nNs(Ne.",
+    "a key that is looked for": b"cm\nf\n)\x81V__array_interface__\nNs.",
+    "a key among many that is looked for": b"cm\nf\n)\x81(Va\nNV__class__\nNu.",
+    "a key that is computed and an attribute": b"csklearn.utils._bunch\nBunch\n)\x81cm\nf\n)RNs.",
+    "an attribute by copyreg": b"ccopyreg\n_reconstructor\n(cm\nf\nc__builtin__\ndict\n"
+    b"}V__class__\nNstR.",
+    "an attribute by Cython": b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1(N}V__class__\nNsttR.",
+    "a state behind that of Cython": b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1)tR}b.",
+    "an attribute that pyarrow looks for": b"cm\nf\n)R}V__arrow_array__\nNsb.",
+    "a generator by another function": b"cnumpy.random._pickle\n__generator_ctor\n"
+    b"(Vx\ncm\nf\ntR.",
+    "a generator by an object": b"cnumpy.random._pickle\n__generator_ctor\n"
+    b"(Vx\ncm\nf\n)\x81tR.",
+    "a generator of another class": b"cnumpy.random._pickle\n__randomstate_ctor\n(cm\nf\ntR.",
+    "bits of another class": b"cnumpy.random._pickle\n__bit_generator_ctor\n(cm\nf\ntR.",
+    "bits of an object": b"cnumpy.random._pickle\n__bit_generator_ctor\n(cm\nf\n)RtR.",
+    "a helper that makes what is computed": b"cm\nnewObj\n(cm\nf\n)RtR.",
+    "an array that another function makes": b"cdill._dill\n_create_array\n(cm\nf\n)NNtR.",
+    "a wrapper for a helper": b"cm\nnewObj\n(cjoblib.numpy_pickle\nNumpyArrayWrapper\ntR.",
+    "a wrapper for a function": b"cm\nf\n(NN(cjoblib.numpy_pickle\nNumpyArrayWrapper\nttR.",
+    "an import that is computed": b"cimportlib\nimport_module\ncm\ng\n)R\x85R.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("construction", BEYOND)
+def test_what_no_data_needs_is_told(construction: str) -> None:
+    found, _ = walk(BEYOND[construction])
+    assert found.beyond
+    assert found.ended, found
+
+
+@pytest.mark.parametrize("stream", ordinary())
+def test_nothing_of_ordinary_pickles_is_beyond(stream: bytes) -> None:
+    found, position = walk(stream)
+    assert found.beyond == ()
+    assert found.ended
+    assert position == len(stream)
+    assert found.protocol == (stream[1] if stream[0] == 0x80 else 0)
+
+
+def test_what_picklers_write_for_objects_is_not_beyond() -> None:
+    for stream in [
+        b"cm\nf\n)\x81(NNe}b.",
+        b"cm\nf\n)\x81(Va\nNu}b.",
+        b"cm\nf\n)\x81(cm\ng\n)RNu}b.",
+        b"cm\nf\n)\x81}V__networkx_cache__\nNsb.",
+        b"cm\nf\n)\x81}V__version__\nNsb.",
+        b"cm\nf\n)\x81cm\ng\n)Rb.",
+        b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1NtR}b.",
+        b"cnumpy.random._pickle\n__bit_generator_ctor\n(VPCG64\ntR.",
+        (
+            b"cnumpy.random._pickle\n__generator_ctor\n(VPCG64\n"
+            b"cnumpy.random._pickle\n__bit_generator_ctor\ntR."
+        ),
+        b"cnumpy.random._pickle\n__randomstate_ctor\n(VMT19937\ntR.",
+    ]:
+        found, _ = walk(stream)
+        assert found.beyond == ()
+        assert found.ended
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_time_zone_is_not_beyond(protocol: int) -> None:
+    obj = dt.datetime(2020, 1, 1, tzinfo=zoneinfo.ZoneInfo("UTC"))
+    assert walk(pickle.dumps(obj, protocol))[0].beyond == ()
+    other = b"cbuiltins\ngetattr\n(czoneinfo\nZoneInfo\nVfrom_file\ntR)R."
+    assert walk(other)[0].beyond
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 5])
+def test_an_attribute_is_found_however_far_back_its_name_lies(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "RECENT", size)
+    many = b"(" + b"N" * 100_000 + b"t"
+    for name in (b"__class__", b"__array_interface__"):
+        assert walk(b"cm\nf\n)\x81}V" + name + b"\n" + many + b"sb.")[0].beyond
+    found, _ = walk(b"cm\nf\n)\x81}Vplain\n" + many + b"sb.")
+    assert found.beyond == ()
+    assert found.ended
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_bound_methods_and_ufuncs_are_not_beyond(protocol: int) -> None:
+    stream = pickle.dumps([[1].append, np.add, np.vectorize(len)], protocol)
+    found, _ = walk(stream)
+    assert found.beyond == ()
+    assert found.ended
+
+
+def test_what_an_importing_helper_would_import_is_a_name() -> None:
+    for helper, wanted in [
+        (b"cnumpy.core\n_ufunc_reconstruct\n(Vscipy\nVexpit\ntR.", ("scipy", "expit")),
+        (b"cnumpy._core\n_ufunc_reconstruct\n(Vnumpy\nVadd\ntR.", ("numpy", "add")),
+        (b"cimportlib\nimport_module\n(Vos.path\ntR.", ("os.path", "")),
+        (b"c__builtin__\n__import__\n(Vos\nNNtR.", ("os", "")),
+        (b"ccloudpickle.cloudpickle\nsubimport\n(Vos.path\ntR.", ("os.path", "")),
+        (b"ccloudpickle.cloudpickle\n_builtin_type\n(VCodeType\ntR.", ("types", "CodeType")),
+        (b"cdill._dill\n_import_module\n(Vos.system\ntR.", ("os", "system")),
+        (b"cpkgutil\nresolve_name\n(Vos:system\ntR.", ("os", "system")),
+        (b"ca.uarray\nunpickle_function\n(Vos\nVsystem\nNtR.", ("os", "system")),
+        (b"ccopyreg\nadd_extension\n(Vos\nVsystem\nK\1tR.", ("os", "system")),
+    ]:  # fmt: skip
+        assert wanted in names(helper)

@@ -1,0 +1,270 @@
+"""Streams with the arrays of joblib in them."""
+
+import datetime as dt
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from walking import walk
+
+from pickleseal.scanner.machine.trace import Use
+
+# -- joblib
+
+ARRAYS: dict[str, Any] = {
+    "floats": np.arange(12.0).reshape(3, 4),
+    "columns first": np.asfortranarray(np.arange(12.0).reshape(3, 4)),
+    "one number": np.array(5),
+    "none": np.zeros((0, 3)),
+    "bools": np.array([True, False]),
+    "complex": np.arange(3) * 1j,
+    "big-endian": np.arange(5, dtype=">i4"),
+    "text": np.array(["a", "bcd"]),
+    "bytes": np.array([b"a", b"bcd"]),
+    "dates": np.array(["2020-01-01"], dtype="M8[ns]"),
+    "durations": np.array([5], dtype="m8[s]"),
+    "records": np.zeros(3, dtype=[("a", "f4"), ("b", "i8", (2, 3)), ("c", "U7")]),
+    "aligned records": np.zeros(3, dtype=np.dtype([("a", "i1"), ("b", "f8")], align=True)),
+    "objects": np.array([{"a": [1]}, Path("x")], dtype=object),
+    "records of objects": np.array([(1, "x")], dtype=[("a", "i4"), ("b", "O")]),
+    "a matrix": np.matrix([[1.0]]),
+    "large": np.zeros((100, 300)),
+    "nested": {"a": np.arange(3), "b": [np.arange(4), "text", np.array(["x"], dtype=object)]},
+    "the same twice": [np.arange(3)] * 2,
+    "a model": LogisticRegression().fit([[1.0], [2.0]], [0, 1]),
+}
+
+
+def dumped(obj: Any, protocol: int) -> bytes:
+    file = io.BytesIO()
+    joblib.dump(obj, file, protocol=protocol)
+    return file.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("array", ARRAYS)
+def test_the_arrays_of_joblib_are_passed_over(array: str, protocol: int) -> None:
+    stream = dumped(ARRAYS[array], protocol)
+    found, position = walk(stream + b"more", joblib=True)
+    assert found.ended, found
+    assert found.beyond == ()
+    assert position == len(stream)
+    assert found.wrapped_arrays >= 1
+    file = io.BytesIO(stream)
+    joblib.load(file)
+    assert file.tell() == position
+
+
+def test_an_array_without_alignment_is_passed_over() -> None:
+    class NoPlace(io.RawIOBase):
+        """A file that does not know where it is: joblib then leaves the alignment out."""
+
+        def __init__(self) -> None:
+            self.data = bytearray()
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            self.data += data
+            return len(data)
+
+        def tell(self) -> int:
+            raise io.UnsupportedOperation
+
+    file = NoPlace()
+    joblib.dump([np.arange(7), "end"], file)
+    found, position = walk(bytes(file.data), joblib=True)
+    assert found.ended
+    assert position == len(file.data)
+
+
+def test_names_inside_and_behind_arrays_are_found() -> None:
+    stream = dumped([np.array([Path("x")], dtype=object), np.arange(3), dt.date], 4)
+    have = {name.name for name in walk(stream, joblib=True)[0].names}
+    assert have >= {"NumpyArrayWrapper", "date", "dtype", "ndarray"}
+    assert any("Path" in name for name in have)
+
+
+WRAPPER = (
+    b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81}(Vsubclass\ncnumpy\nndarray\nVshape\n%b"
+    b"Vorder\nVC\nVdtype\n%bVallow_mmap\nI00\nub"
+)
+DOUBLES = b"cnumpy\ndtype\n(Vf8\nI00\nI01\ntR(K\3V<\nNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
+OBJECTS_OF = DOUBLES.replace(b"Vf8", b"VO8").replace(b"K\0tb", b"K\x3ftb")
+
+
+def test_a_wrapper_that_is_spelled_as_joblib_does_is_followed() -> None:
+    stream = WRAPPER % (b"K\2\x85", DOUBLES) + bytes(16) + b"cos\nsystem\n\x86."
+    found, position = walk(stream, joblib=True)
+    assert position == len(stream)
+    assert ("os", "system") in {(name.module, name.name) for name in found.names}
+    called = WRAPPER % (b"K\2\x85", OBJECTS_OF) + b"cos\nsystem\n.(Vx\ntR."
+    (system,) = [n for n in walk(called, joblib=True)[0].names if n.name == "system"]
+    assert Use.CALLED in system.uses
+    nested = WRAPPER % (b"K\2\x85", OBJECTS_OF) + b"cos\nsystem\n." + b"cos\ngetpid\n\x86."
+    have = [name.name for name in walk(nested, joblib=True)[0].names]
+    assert have[-2:] == ["system", "getpid"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        (b"K\2\x85", b"N"),
+        (b"N", DOUBLES),
+        (b"Vx\n\x85", DOUBLES),
+        (b"J\xff\xff\xff\xff\x85", DOUBLES),
+        (b"(" + b"J\xff\xff\xff\x7f" * 3 + b"t", DOUBLES),
+        (b"cm\nf\n)R", DOUBLES),
+        (b"K\2\x85", b"cnumpy\ndtype\n(Vf8\ntR(K\3V<\nNNNK\0K\0K\1tb"),
+        (b"K\2\x85", b"cnumpy\ndtype\n(VS0\ntR(K\3V|\nNNNK\0K\1K\0tb"),
+        (b"K\2\x85", b"cnumpy\ndtype\n(VS3\ntRNb"),
+        (b"K\2\x85", b"cnumpy\ndtype\n(Vfloat64\ntR"),
+        (b"K\2\x85", b"cnumpy\ndtype\n(Vf8\nI00\nI01\ntR"),
+        (b"K\2\x85", DOUBLES + b"(K\3V<\nNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"),
+        (b"K\2\x85", DOUBLES.replace(b"K\0tb", b"K\x3ftb")),
+        (b"K\2\x85", DOUBLES.replace(b"V<", b"V=")),
+    ],
+)
+def test_an_array_whose_size_cannot_be_told_is_a_fault(shape: bytes, dtype: bytes) -> None:
+    found, _ = walk(WRAPPER % (shape, dtype) + bytes(64) + b".", joblib=True)
+    assert not found.ended
+    assert found.fault is not None
+
+
+DTYPES: list[Any] = [
+    "f8", ">i2", "?", "O", "S3", "U3", "V5", "M8[ns]", "m8", "c16", "S0",
+    [("a", "i4"), ("b", "O")], [("a", "U3"), ("b", "f8", (2, 3))], [("a", [("b", "O")])],
+    np.dtype([("a", "i1"), ("b", "f8")], align=True), np.dtype("f8", metadata={"a": 1}),
+    [(("title", "a"), "i4")], (np.record, [("a", "i4")]),
+]  # fmt: skip
+
+OTHERWISE = {
+    "a class that joblib does not keep": (b"cnumpy\nndarray\n", b"cnumpy\nrecarray\n"),
+    "no class": (b"Vsubclass\ncnumpy\nndarray\n", b""),
+    "an order that is none": (b"VC\n", b"VA\n"),
+    "a number for a flag": (b"I00\nub", b"K\0ub"),
+    "another alignment": (b"00\nub", b"00\nVnumpy_array_alignment_bytes\nK\x08ub"),
+    "a key that is computed": (b"00\nub", b"00\ncm\nf\n)RNub"),
+    "arguments": (b")\x81", b"N\x85\x81"),
+    "a call": (b")\x81", b")R"),
+}
+
+
+@pytest.mark.parametrize("way", OTHERWISE)
+def test_a_wrapper_that_is_spelled_otherwise_cannot_be_told(way: str) -> None:
+    stream = WRAPPER % (b"K\2\x85", DOUBLES)
+    found, _ = walk(stream.replace(*OTHERWISE[way]) + bytes(64) + b".", joblib=True)
+    assert found.limited
+    assert not found.wrapped_arrays
+
+
+@pytest.mark.parametrize("padding", [b"\0", b"\x11" + b"\xff" * 17, b"\3\xff\xff\0"])
+def test_padding_that_joblib_does_not_write_cannot_be_told(padding: bytes) -> None:
+    aligned = WRAPPER.replace(b"I00\nub", b"I00\nVnumpy_array_alignment_bytes\nK\x10ub")
+    stream = aligned % (b"K\2\x85", DOUBLES)
+    assert walk(stream + b"\3\xff\xff\xff" + bytes(16) + b".", joblib=True)[0].ended
+    assert walk(stream + padding + bytes(16) + b".", joblib=True)[0].limited
+
+
+def _dtype(code: bytes, state: bytes) -> bytes:
+    return b"cnumpy\ndtype\n(V" + code + b"\nI00\nI01\ntR(K\3V|\n" + state + b"tb"
+
+
+_NONE = b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff"
+_RECONSTRUCTED = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\0tVb\ntR"
+_OBJECT = _dtype(b"O8", _NONE + b"K\x3f")
+_FIELD = b"N(Va\nt}Va\n(%bK%bts"
+_RECORD = _dtype(b"V8", _FIELD % (_OBJECT, b"\0") + b"K\x08K\1K\x1b")
+
+
+def _array(shape: bytes, items: bytes) -> bytes:
+    return _RECONSTRUCTED + b"(K\1" + shape + _RECORD + b"I00\n(" + items + b"ltb"
+
+
+def _scalar(array: bytes) -> bytes:
+    return b"cnumpy.core.multiarray\nscalar\n(" + _RECORD + array + b"tR"
+
+
+WILD = {
+    "objects that are said to be none": _dtype(b"O8", _NONE + b"K\0"),
+    "numbers that are said to be objects": _dtype(b"f8", _NONE + b"K\x3f"),
+    "a field that hides its objects": _dtype(b"V8", _FIELD % (_OBJECT, b"\0") + b"K\x08K\1K\x10"),
+    "a field outside of its record": _dtype(b"V8", _FIELD % (_OBJECT, b"\1") + b"K\x08K\1K\x1b"),
+    "another size": _dtype(b"S3", b"NNNK\4K\1K\0"),
+    "an array that is longer than its list": _RECONSTRUCTED
+    + b"(K\1K\2\x85" + _OBJECT + b"I00\n(NltbN",
+    "a scalar of an array without items": _scalar(_array(b"K\0\x85", b"")),
+    "a scalar of two items": _scalar(_array(b"K\2\x85", b"K\0\x85K\0\x85")),
+    "a scalar of an array without a state": _scalar(_RECONSTRUCTED),
+    "a scalar of nothing": _scalar(b""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("count", "fits"), [(b"K\1", True), (b"K\2", False)])
+def test_the_list_of_an_array_counts_though_its_dtype_stands_too_far_back(
+    monkeypatch: pytest.MonkeyPatch, count: bytes, *, fits: bool
+) -> None:
+    monkeypatch.setattr(memo, "MAX_TEXT", 0)
+    far = 10 * stack.RECENT
+    start = b"\x80\4" + b"Vtext\n\x940" * far + _OBJECT + b"\x940" + b"K\1\x940" * far
+    array = _RECONSTRUCTED + b"(K\1" + count + b"\x85j" + far.to_bytes(4, "little")
+    found, _ = walk(start + array + b"I00\n(Nltb.")
+    assert found.ended
+    assert (found.beyond == ()) is fits
+
+
+def test_a_record_as_the_state_of_what_acts_on_keys_reaches_beyond() -> None:
+    # A record has fields as a dict has keys, and its list may hold the text that statsmodels seeks.
+    record = _scalar(_array(b")", b"Vrestore_model_spec\n\x85"))
+    model = b"cstatsmodels.base.data\nModelData\n)\x81"
+    assert walk(model + record + b"b.")[0].beyond != ()
+    assert walk(model + record + b"}\x86b.")[0].beyond != ()
+    assert walk(model + b"}Vframe\n" + record + b"sb.")[0].beyond == ()
+    assert walk(b"csklearn.base\nBaseEstimator\n)\x81" + record + b"b.")[0].beyond == ()
+
+
+def test_a_scalar_of_one_record_of_objects_is_data() -> None:
+    assert walk(_scalar(_array(b")", b"K\0\x85")) + b".")[0].beyond == ()
+
+
+@pytest.mark.parametrize("way", WILD)
+def test_what_numpy_would_follow_blindly_reaches_beyond(way: str) -> None:
+    assert walk(WILD[way] + b".")[0].beyond != ()
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("kind", DTYPES, ids=str)
+def test_what_numpy_writes_of_a_dtype_does_not(kind: Any, protocol: int) -> None:
+    for thing in (np.dtype(kind), np.zeros((2, 3), kind), np.zeros(0, kind), np.zeros(1, kind)[0]):
+        found, _ = walk(pickle.dumps(thing, protocol))
+        assert found.ended
+        assert found.beyond == ()
+
+
+def test_an_array_that_is_cut_off_is_a_fault() -> None:
+    stream = WRAPPER % (b"K\2\x85", DOUBLES) + bytes(15)
+    assert not walk(stream, joblib=True)[0].ended
+
+
+def test_a_wrapper_inside_a_frame_is_a_fault() -> None:
+    inside = WRAPPER % (b"K\2\x85", DOUBLES) + b"0N."
+    stream = b"\x80\4\x95" + len(inside).to_bytes(8, "little") + inside + bytes(16)
+    assert walk(stream, joblib=True)[0].fault is not None
+
+
+def test_a_companion_file_and_a_changed_wrapper_are_told() -> None:
+    companion = b"cjoblib.numpy_pickle\nNDArrayWrapper\n)\x81}Vfilename\nVx.npy\nsb."
+    assert walk(companion, joblib=True)[0].beyond
+    changed_read = WRAPPER.replace(b"00\nub", b"00\nVread\ncm\nf\nub") % (b"K\2\x85", DOUBLES)
+    assert walk(changed_read + bytes(16) + b".", joblib=True)[0].beyond
+
+
+def test_plain_reading_stops_at_the_bytes_of_an_array() -> None:
+    assert not walk(dumped(np.full(100, 255, dtype="u1"), 4))[0].ended
