@@ -161,14 +161,14 @@ packers = pytest.mark.parametrize("packer", PACKERS)
 
 
 def listed(name: bytes, data: bytes, local: int, extra: bytes = b"") -> bytes:
-    """Give what a directory says of a member that is stored."""
+    """Return the directory entry of a stored member."""
     sizes = (zlib.crc32(data), len(data), len(data), len(name), len(extra))
     fields = (20, 3, 20, 0, 0, 0, 0, 0, *sizes, 0, 0, 0, 0, local)
     return struct.pack("<4s4B4HL2L5H2L", b"PK\x01\x02", *fields) + name + extra
 
 
 def headed(name: bytes, data: bytes) -> bytes:
-    """Give a member that is stored, with its own head."""
+    """Return a stored member with its local header."""
     sizes = (zlib.crc32(data), len(data), len(data), len(name), 0)
     head = struct.pack("<4s2B4HL2L2H", b"PK\x03\x04", 20, 0, 0, 0, 0, 0, *sizes)
     return head + name + data

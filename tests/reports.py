@@ -109,7 +109,7 @@ def report(*findings: Finding, ring: Ring | None = RING) -> Report:
 
 
 def ordinary() -> Report:
-    """Give a report of eight files that has each level."""
+    """Return a report of eight files that has each level."""
     return report(
         sealed("models/a10.pkl", 300),
         sealed("models/a9.pkl", 2_000_000),
@@ -123,7 +123,7 @@ def ordinary() -> Report:
 
 
 def hostile(text: str) -> Report:
-    """Give a report that has `text` wherever a text can come from outside."""
+    """Return a report with `text` wherever a text can come from outside."""
     fields = {
         "class_name": text,
         "context": text,

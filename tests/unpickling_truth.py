@@ -33,11 +33,11 @@ class _StandInType(type):
         return cls
 
     def __setitem__(cls, key: object, value: object) -> None:
-        """Take an item."""
+        """Accept an item."""
 
 
 def _take(*_: object, **__: object) -> None:
-    """Take whatever it is given."""
+    """Accept any arguments."""
 
 
 class StandIn(metaclass=_StandInType):
@@ -53,7 +53,7 @@ class StandIn(metaclass=_StandInType):
         return StandIn()
 
     def __setitem__(self, key: object, value: object) -> None:
-        """Take an item."""
+        """Accept an item."""
 
     def __iter__(self) -> Iterator[object]:
         return iter(())
@@ -148,7 +148,7 @@ READERS: dict[str, Callable[[io.BytesIO], object]] = {
 
 
 def names(stream: bytes, reader: Callable[[io.BytesIO], object]) -> tuple[list[Look], int | None]:
-    """Give what a reader looks up in a stream, and the offset where it ended, if it did."""
+    """Return what a reader looks up in a stream, and the offset where it ended, if it did."""
     _LOOKS.clear()
     _IMPORTS.clear()
     _WANTED.clear()

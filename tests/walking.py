@@ -37,7 +37,7 @@ def uses(stream: bytes) -> dict[str, Use]:
 
 
 def truth(streams: Iterable[bytes]) -> list[dict[str, tuple[list[list[str]], int | None]]]:
-    """Give what each of CPython's readers looks up in each stream, and where it ends."""
+    """Return what each of CPython's readers looks up in each stream, and where it ends."""
     done = subprocess.run(
         [sys.executable, "-I", "-X", "int_max_str_digits=0", str(TRUTH), "names"],
         input=json.dumps([stream.hex() for stream in streams]),
@@ -50,7 +50,7 @@ def truth(streams: Iterable[bytes]) -> list[dict[str, tuple[list[list[str]], int
 
 
 def hold_against_truth(streams: list[bytes]) -> int:
-    """Hold the walk against each reader; give how many streams some reader ended.
+    """Compare the walk with each reader; return how many streams some reader ended.
 
     Where a bound of the walk's own was hit, it says so, and that is all it says. Few streams do.
     """

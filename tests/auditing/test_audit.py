@@ -35,7 +35,7 @@ from pickleseal import (
     signed_dumps,
     verify,
 )
-from pickleseal.auditing.judge import Wants, examine
+from pickleseal.auditing.judge import AuditOptions, examine
 from pickleseal.files.walk import files_below
 from pickleseal.keys.roster import Roster
 from pickleseal.keys.store import changes
@@ -46,7 +46,7 @@ NOW = 1_800_000_000
 
 
 def found(*paths: Path, **options: Any) -> dict[str, Finding]:
-    """Give the findings below some paths, by the last part of their path."""
+    """Return the findings below some paths, by the last part of their path."""
     with nothing_unpickled():
         return {os.path.basename(f.path): f for f in audit(paths, **options)}
 
@@ -136,7 +136,7 @@ def test_audit_and_verify_agree_on_every_cut_and_on_every_flipped_byte(
         {"a": np.arange(300), "b": "text"}, keyring=ring, context="x", compress=compress
     )
     path = tmp_path / "it"
-    wants = Wants(ring)
+    options = AuditOptions(ring)
     changed = [whole[:cut] for cut in range(1, len(whole), 7)]
     changed += [
         whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :]
@@ -144,7 +144,7 @@ def test_audit_and_verify_agree_on_every_cut_and_on_every_flipped_byte(
     ]
     for data in [whole, *changed]:
         path.write_bytes(data)
-        (finding,) = (examine(f, wants) for f in files_below([str(path)]))
+        (finding,) = (examine(f, options) for f in files_below([str(path)]))
         try:
             facts = verify(path, keyring=ring)
         except MalformedError:

@@ -49,7 +49,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
 
 @pytest.fixture
 def show(driver: Driver, tmp_path: Path) -> Iterator[Show]:
-    """Give a function that opens a page; when the test is over, nothing may have gone wrong."""
+    """Yield a function that opens a page; afterwards check that nothing went wrong."""
     file = tmp_path / "report.html"
 
     def open_page(page: str) -> Driver:

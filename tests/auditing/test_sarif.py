@@ -58,7 +58,7 @@ def report(*findings: Finding) -> Report:
 
 
 def run_of(*findings: Finding) -> dict[str, Any]:
-    """Give the one run of a report that has been held against the schema."""
+    """Return the one run of a report, validated against the schema."""
     document = json.loads(sarif(report(*findings)))
     VALIDATOR.validate(document)
     (run,) = document["runs"]

@@ -36,7 +36,7 @@ class Proof(NamedTuple):
 
 @pytest.fixture(scope="module")
 def proof(tmp_path_factory: pytest.TempPathFactory) -> Proof:
-    """Give the armed samples, and what came of it when they were unpickled elsewhere."""
+    """Return the armed samples, and their effect when they were unpickled elsewhere."""
     folder = str(tmp_path_factory.mktemp("marks"))
     samples = armed.made(folder)
     looked_up = armed.proved(samples)
@@ -45,7 +45,7 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> Proof:
 
 @pytest.fixture(scope="module")
 def artifacts() -> list[tuple[ordinary.Ordinary, Grade]]:
-    """Give the ordinary artifacts with their grades."""
+    """Return the ordinary artifacts with their grades."""
     return [(one, grade([followed(one.data, joblib=one.joblib)])[0]) for one in ordinary.made()]
 
 

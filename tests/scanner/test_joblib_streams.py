@@ -12,6 +12,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from walking import walk
 
+from pickleseal.scanner.machine import memo, stack
 from pickleseal.scanner.machine.trace import Use
 
 # -- joblib

@@ -160,7 +160,7 @@ PARTS = [
 
 
 def made_up(chance: random.Random) -> bytes:
-    """Give a stream of opcodes at random."""
+    """Return a random stream of opcodes."""
     parts = [bytes([0x80, chance.randrange(6)])] if chance.random() < 0.6 else []
     for _ in range(chance.randrange(1, 30)):
         draw = chance.random()
@@ -180,7 +180,7 @@ def made_up(chance: random.Random) -> bytes:
 
 
 def changed(chance: random.Random, stream: bytes) -> bytes:
-    """Give a pickle with some changes at random."""
+    """Return a pickle with some random changes."""
     data = bytearray(stream)
     for _ in range(chance.choice([0, 1, 1, 2, 3])):
         at, way = chance.randrange(len(data)), chance.randrange(5)

@@ -135,7 +135,7 @@ def test_opcodes_and_protocol_are_counted() -> None:
 
 
 def sources(data: bytes) -> Iterator[Cursor]:
-    """Give cursors on the same bytes: read whole, byte by byte, with a seek, from a real file."""
+    """Yield cursors on the same bytes: read whole, byte by byte, with a seek, from a real file."""
     yield Cursor(io.BytesIO(data).read)
     slow = io.BytesIO(data)
     yield Cursor(lambda _: slow.read(1))

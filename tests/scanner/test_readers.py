@@ -62,7 +62,7 @@ def files() -> list[bytes]:
 
 
 def looked_up(files: list[bytes]) -> Iterator[Looks | None]:
-    """Give what each reader looks up in each file; None where it brought the interpreter down."""
+    """Return what each reader looks up in each file; None if it crashed the interpreter."""
     left = list(files)
     while left:
         done = subprocess.run(

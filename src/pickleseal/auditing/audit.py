@@ -1,4 +1,4 @@
-"""An audit: from paths to findings, as they come, and to a report of all of them."""
+"""An audit: an iterator of findings, and the report of all of them."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 from pickleseal.auditing.baselines import compare, covers
 from pickleseal.auditing.findings import Finding
-from pickleseal.auditing.judge import Wants, examine
+from pickleseal.auditing.judge import AuditOptions, examine
 from pickleseal.auditing.report import Report, Ring
 from pickleseal.errors import (
     ContextError,
@@ -52,14 +52,14 @@ class Audit:
     def __init__(
         self,
         roots: tuple[str, ...],
-        wants: Wants,
+        options: AuditOptions,
         baseline: Read | None,
         baseline_path: str | None,
         chosen: "Chosen",
     ) -> None:
         self._roots = roots
-        self._ring = wants.ring
-        self._known = wants.known
+        self._ring = options.ring
+        self._known = options.known
         self._baseline = baseline
         self._baseline_path = baseline_path
         self._started = time.time()
@@ -67,7 +67,7 @@ class Audit:
         self._found: list[Finding] = []
         self._chosen = chosen
         self._left_out = LeftOut()
-        findings = _examined(chosen.files(roots, self._left_out), wants)
+        findings = _examined(chosen.files(roots, self._left_out), options)
         if baseline is not None:
             findings = compare(findings, baseline.inventory, roots, self._left_out.folders)
         self._findings = findings
@@ -107,16 +107,16 @@ class Audit:
 
 
 class Chosen(NamedTuple):
-    """Which of the files below some paths are audited. A path that was named itself always is.
+    """Selects the files to audit below some paths. A path that was named itself is always audited.
 
-    What is left out comes as excluded, a folder as a whole.
+    Excluded files are yielded as such, an excluded folder as a whole.
     """
 
     include: Globs | None
     exclude: Globs
 
     def files(self, roots: Iterable[str], left_out: LeftOut | None = None) -> Iterator[Found]:
-        """Yield each file at or below some paths once, those that were named themselves first."""
+        """Yield each file at or below some paths once, named files first."""
         ordered = sorted(roots, key=os.path.isdir)
         seen: set[str] = set()
         excluded = self.exclude.fit if any(self.exclude) else None
@@ -258,7 +258,7 @@ def audit(
     )
     pin_file = find_pins(pins)
     remembered = {} if pin_file is None else pin_file.read()
-    wants = Wants(
+    options = AuditOptions(
         ring,
         contexts,
         imports,
@@ -272,7 +272,7 @@ def audit(
     )
     where = None if baseline is None else os.fspath(baseline)
     chosen = Chosen(Globs.of(include, here) if include else None, Globs.of(exclude, here))
-    return Audit(names, wants, listed, where, chosen)
+    return Audit(names, options, listed, where, chosen)
 
 
 def _modules(known: Sequence[str]) -> tuple[str, ...]:
@@ -292,7 +292,7 @@ def _modules(known: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check_context(sealed: str | None, wanted: str | None) -> None:
-    """Return if a baseline is sealed for what the caller named, both None included."""
+    """Raise ContextError unless a baseline is sealed for the caller's context, or both are None."""
     if sealed != wanted:
         what, names = (
             "no context" if one is None else f"the context '{shown(one)}'"
@@ -313,7 +313,7 @@ def _ring(keyring: Keyring | Path | None) -> Keyring | None:
         return None
 
 
-def _examined(files: Iterable[Found], wants: Wants) -> Iterator[Finding]:
-    # One after the other: threads cost small files more than they bring, and a large one is
-    # hashed by several. So each finding is there at once, and an interrupt ends the work at once.
-    return (examine(found, wants) for found in files)
+def _examined(files: Iterable[Found], options: AuditOptions) -> Iterator[Finding]:
+    # Sequential: threads cost more than they gain on small files, and large ones are hashed by
+    # several. So each finding is available at once, and an interrupt ends the work at once.
+    return (examine(found, options) for found in files)

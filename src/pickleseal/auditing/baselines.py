@@ -1,6 +1,6 @@
-"""What changed since a list was made: new, changed, replaced by an older one, moved, missing.
+"""Changes since an inventory: new, changed, replaced by an older one, moved, missing.
 
-Pure: findings and a list in, findings out.
+Pure: findings and an inventory in, findings out.
 """
 
 import os
@@ -18,9 +18,9 @@ Items = tuple[Item, ...]
 
 
 def items_of(finding: Finding) -> Items:
-    """Give what a list says of a finding: an item for each whole envelope, or for the whole file.
+    """Return a finding's inventory items: one for each intact envelope, or one for the file.
 
-    A list of artifacts is none itself, and what is refused is not listed.
+    Inventories themselves and refused files are not listed.
     """
     path = os.path.normpath(finding.path)
     if finding.verdict is Verdict.UNSEALED:
@@ -38,11 +38,11 @@ def compare(
     roots: Iterable[str],
     left_out: Iterable[str] = (),
 ) -> Iterator[Finding]:
-    """Give findings with what changed in each, and one for each listed file that is missing.
+    """Return findings with their changes, and one for each listed file that is missing.
 
-    What lies where nothing was listed is given last: whether it is new or was moved is known then.
-    `roots`: what was audited; what is listed elsewhere is not missed. `left_out`: the folders that
-    were passed over, known when the last finding is.
+    Unlisted files come last, when it is known whether they are new or moved. `roots` are the
+    audited paths; files listed elsewhere do not count as missing. `left_out` are the folders that
+    were skipped, complete after the last finding.
     """
     listed: dict[str, Items] = {}
     for item in inventory.items:
@@ -87,7 +87,7 @@ def compare(
 
 
 def covers(inventory: Inventory, roots: Iterable[str]) -> bool:
-    """Tell whether a list names anything at or below some paths, from the current folder."""
+    """Return whether an inventory lists anything at or below these paths."""
     listed = {os.path.abspath(item.path): (item,) for item in inventory.items}
     return any(True for _ in _below(listed, roots))
 
@@ -100,13 +100,13 @@ def _below(listed: Mapping[str, Items], roots: Iterable[str]) -> Iterator[tuple[
 
 
 def _holds_none(finding: Finding) -> bool:
-    """Tell whether something else has taken a file's place; what is excluded was not looked at."""
+    """Return whether another file has replaced a listed one; excluded files do not count."""
     left_out = finding.verdict is Verdict.SKIPPED and finding.level is Level.NONE
     return not left_out and finding.level < Level.ERROR
 
 
 def _settle(strangers: list[tuple[Finding, Items]], missing: dict[str, Items]) -> Iterator[Finding]:
-    """Tell of what was not listed whether it is new or was moved; what was moved is not missing."""
+    """Yield unlisted findings as new or moved; a moved file no longer counts as missing."""
     where: dict[tuple[object, ...], list[str]] = {}
     for path, items in missing.items():
         where.setdefault(_names(items), []).append(path)
@@ -136,7 +136,7 @@ def _compared(finding: Finding, items: Items, before: Items) -> Finding:
 
 
 def _older(items: Items, before: Items) -> str | None:
-    """Say why a file is older than the one that was listed, or None."""
+    """Return why a file is older than the listed one, or None if it is not."""
     serial, listed_serial = _largest(items, "serial"), _largest(before, "serial")
     if serial is not None and listed_serial is not None and serial != listed_serial:
         if serial < listed_serial:
@@ -154,7 +154,7 @@ def _largest(items: Items, field: str) -> int | None:
 
 
 def _names(items: Items) -> tuple[tuple[str, str | None], ...]:
-    """Give what tells contents apart. A file that was only sealed anew keeps it."""
+    """Return what identifies the content. Resealing a file does not change it."""
     return tuple((item.digest, item.metadata) for item in items)
 
 

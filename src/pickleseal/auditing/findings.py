@@ -114,7 +114,7 @@ class Finding(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """Its verdict, with the grade of what is unsealed and with what changed."""
+        """The verdict, with the grade of an unsealed file and its change."""
         parts: list[str] = [self.verdict]
         if self.verdict is Verdict.UNSEALED and self.contents is not None:
             parts.append(self.contents.grade.label)
@@ -124,7 +124,7 @@ class Finding(NamedTuple):
 
     @property
     def is_data(self) -> bool:
-        """Whether all that is wrong with it is that nobody vouches for data."""
+        """Whether it is merely unsealed data, new or as in the baseline."""
         grade = None if self.contents is None else self.contents.grade
         unsealed = self.verdict is Verdict.UNSEALED and grade is Grade.DATA
         return unsealed and self.change in (None, Change.NEW)

@@ -1,7 +1,7 @@
-"""From a path to its finding: what lies there, and what the ring says of it.
+"""The finding for a path: what the file is, and whether the keyring accepts it.
 
-An envelope is held against the same rules, in the same order, as by a load (docs/reference/
-format.md, "Reading"). What is no envelope is looked at by its content. Nothing is unpickled.
+An envelope is checked by the same rules, in the same order, as by a load (docs/reference/format.md,
+"Reading"). Other files are examined by content. Nothing is unpickled.
 """
 
 import os
@@ -44,15 +44,15 @@ from pickleseal.scanner.containers.views import Bytes, Memory, Pool
 from pickleseal.scanner.grade import Contents, Grade, GradedName
 
 
-class Wants(NamedTuple):
-    """What an audit holds files against, and what it asks of them.
+class AuditOptions(NamedTuple):
+    """The options of an audit.
 
-    `ring` is None where there is no key. `contexts` are pairs of globs for paths and what such a
-    file must be sealed for, a name or a beginning and `*`; the first that fits counts.
-    `imports`: walk through the pickles of sealed files too. `digests`: hash what is unsealed.
-    `pins`: for each context what loads remember of it; `pin_file` is where they do.
-    `known`: modules whose names count as known. `find_ring`: looks the ring up again. `deep`:
-    look for pickles at any offset of all of a file. `pool`: what all files together may cost.
+    `ring` is None if there is no key. `contexts` are pairs of globs for paths and the context, or
+    a prefix and `*`, that such files must be sealed for; the first match counts. `imports`: follow
+    the pickles of sealed files too. `digests`: hash unsealed artifacts. `pins` maps each context to
+    what loads remember of it, in `pin_file`. `known`: modules whose names count as known.
+    `find_ring` looks the ring up again. `deep`: search all of a file for pickles at any offset.
+    `pool` is the step budget of all files.
     """
 
     ring: Keyring | None
@@ -67,11 +67,11 @@ class Wants(NamedTuple):
     pool: Pool | None = None
 
     def context_for(self, path: str) -> str | None:
-        """Give what a file must be sealed for, or None for anything."""
+        """Return the context that a file must be sealed for, or None for any."""
         return next((wanted for globs, wanted in self.contexts if globs.fit(path)), None)
 
     def policy_for(self, path: str, metadata: Metadata) -> LoadPolicy:
-        """Return what a load of an envelope at `path` would ask, as far as an audit knows it."""
+        """Return the policy of a load of the envelope at `path`, as far as an audit knows it."""
         sealed = metadata.context
         wanted = self.context_for(path)
         expected = sealed if wanted is None or fits(wanted, sealed) else wanted
@@ -80,27 +80,27 @@ class Wants(NamedTuple):
         )
 
 
-def examine(found: Found, wants: Wants) -> Finding:
-    """Give the finding of one path. What is wrong with a file never raises."""
+def examine(found: Found, options: AuditOptions) -> Finding:
+    """Return the finding for one path. A defect of the file never raises."""
     if found.skip is None:
-        return _examined(found, wants)
+        return _examined(found, options)
     verdict, level, advice = _SKIPS[found.skip]
     skipped = Finding(found.path, verdict, level, found.reason or "", advice)
     if found.skip is Skip.LEFTOVER:
-        # A name alone clears nothing: somebody may have called a pickle so.
-        inside = _examined(found, wants)
+        # A name alone clears nothing: anyone can give a pickle this name.
+        inside = _examined(found, options)
         return inside if inside.verdict is Verdict.UNSEALED else skipped
     return skipped
 
 
-def _examined(found: Found, wants: Wants) -> Finding:
+def _examined(found: Found, options: AuditOptions) -> Finding:
     folder = None if found.folder is None else found.folder.descriptor
     try:
         with RegularFile(found.path, follow=found.named, folder=folder) as file:
             if _begins_as_envelope(file.read(0, len(layout.MAGIC))):
-                return _sealed(file, wants)
-            return examine_unsealed(file, wants)
-    except NotSealedError:  # a pipe or device that was named, or came in a file's place
+                return _sealed(file, options)
+            return examine_unsealed(file, options)
+    except NotSealedError:  # a named pipe or device, or one that replaced a file
         return Finding(found.path, Verdict.UNREADABLE, Level.WARNING, Skip.SPECIAL.value)
     except OSError as error:
         return _unreadable(found.path, f"{Skip.UNREADABLE.value}: {error.strerror or error}")
@@ -109,7 +109,7 @@ def _examined(found: Found, wants: Wants) -> Finding:
 
 
 def grade_of(level: Level, contents: Contents) -> Level:
-    """Give how grave it is that nobody vouches for such contents."""
+    """Return the level of unsealed contents, at least `level`."""
     return Level.ERROR if contents.grade >= Grade.BEYOND else level
 
 
@@ -129,7 +129,7 @@ def _unreadable(path: str, reason: str) -> Finding:
 
 
 def _as_argument(path: str) -> str:
-    """Give a path as a shell takes it: a name must not become a command that somebody pastes."""
+    """Return a path quoted for a shell: nobody should paste a name that acts as a command."""
     if not path.isprintable():
         return "PATH"
     return f"-- {shlex.quote(path)}" if path.startswith("-") else shlex.quote(path)
@@ -143,7 +143,7 @@ def _begins_as_envelope(start: bytes) -> bool:
 
 
 class _Judged(NamedTuple):
-    """What came of one envelope, and where the next one would begin."""
+    """The verdict on one envelope, and the offset of the next."""
 
     verdict: Verdict
     reason: str
@@ -151,13 +151,13 @@ class _Judged(NamedTuple):
     end: int
     contents: Contents | None = None
     stray: bool = False
-    """It is no envelope, but bytes behind one."""
+    """Not an envelope, but bytes behind one."""
 
 
-def _sealed(file: RegularFile, wants: Wants) -> Finding:
-    judged = [_judge(file, 0, wants)]
+def _sealed(file: RegularFile, options: AuditOptions) -> Finding:
+    judged = [_judge(file, 0, options)]
     while judged[-1].end < file.size and judged[-1].facts is not None:
-        judged.append(_judge(file, judged[-1].end, wants))
+        judged.append(_judge(file, judged[-1].end, options))
     if len(judged) == 1:
         return _told(file, judged[0])
     worst = max(judged, key=lambda one: _SEALED[one.verdict][0])
@@ -198,7 +198,7 @@ def _told(file: RegularFile, judged: _Judged) -> Finding:
     )
 
 
-def _judge(file: RegularFile, offset: int, wants: Wants) -> _Judged:
+def _judge(file: RegularFile, offset: int, options: AuditOptions) -> _Judged:
     """Judge the envelope that begins at an offset, as a load would."""
     try:
         source = envelope_at(file, offset)
@@ -210,17 +210,17 @@ def _judge(file: RegularFile, offset: int, wants: Wants) -> _Judged:
         return _Judged(Verdict.MALFORMED, str(error), None, file.size)
     fixed = claimed.fixed
     end = offset + fixed.total_size
-    if wants.ring is None:
+    if options.ring is None:
         reason = f"sealed by key {fixed.key_id.hex()}; no keyring to check it with"
         facts = inspection.claims(claimed, file.path, reason)
         return _Judged(Verdict.UNKNOWN_KEY, reason, facts, end)
-    ring = wants.ring
+    ring = options.ring
     try:
         try:
             head = claimed.authenticate(ring)
         except UnknownKeyError:
             # The ring may have got the key since the audit began, as a load would see.
-            ring = wants.find_ring() or ring
+            ring = options.find_ring() or ring
             head = claimed.authenticate(ring)
     except UnknownKeyError:
         reason = f"sealed by key {fixed.key_id.hex()}, which {ring.name} does not have"
@@ -229,19 +229,19 @@ def _judge(file: RegularFile, offset: int, wants: Wants) -> _Judged:
     except SealError as error:
         facts = inspection.claims(claimed, file.path, str(error))
         return _Judged(_verdict_of(error, Verdict.BAD_HEAD), str(error), facts, end)
-    judged = _judge_opened(file, source, head, wants, end)
+    judged = _judge_opened(file, source, head, options, end)
     if judged.verdict is not Verdict.SEALED:
         return judged
     return judged._replace(verdict=_by_which_key(ring, head.key.id))
 
 
 def _judge_opened(
-    file: RegularFile, source: Source, head: AuthenticHead, wants: Wants, end: int
+    file: RegularFile, source: Source, head: AuthenticHead, options: AuditOptions, end: int
 ) -> _Judged:
     """Judge an envelope whose head is authentic; SEALED if a load would refuse nothing."""
     metadata = head.metadata
-    policy = wants.policy_for(file.path, metadata)
-    # The first refusal is the load's. The body is read all the same, for the facts.
+    policy = options.policy_for(file.path, metadata)
+    # A load reports the first refusal. The body is still read, for the facts.
     refusal: SealError | None = None
     try:
         policy.check_head(metadata, time.time())
@@ -249,7 +249,7 @@ def _judge_opened(
         refusal = error
     payload = None
     try:
-        if wants.imports:
+        if options.imports:
             payload = reader.read_body(source, head)
             digest = payload.digest
         else:
@@ -267,7 +267,7 @@ def _judge_opened(
         refusal = error
     try:
         if payload is not None:
-            contents = _look(Memory(reader.segments(payload)[0]), wants)
+            contents = _look(Memory(reader.segments(payload)[0]), options)
     except SealError as error:
         refusal = refusal or error
     if refusal is not None:
@@ -324,20 +324,20 @@ _SEALED: dict[Verdict, tuple[Level, str]] = {
     Verdict.BAD_BODY: (Level.ERROR, "restore an intact copy, and find out who changed this one"),
     Verdict.BAD_HEAD: (Level.ERROR, "restore an intact copy, and find out who changed this one"),
 }
-"""Of each verdict on what begins as an envelope: its level, and what to do."""
+"""Level and advice for each verdict on an envelope."""
 
 
 # --- unsealed --------------------------------------------------------------------------------
 
 
-def _look(data: Bytes, wants: Wants, name: str = "") -> Contents | None:
+def _look(data: Bytes, options: AuditOptions, name: str = "") -> Contents | None:
     # Only where they are wanted.
     from pickleseal.scanner.containers.contents import look  # noqa: PLC0415
     from pickleseal.scanner.grades import recognized  # noqa: PLC0415
 
     try:
-        contents = look(data, name=name, deep=wants.deep, pool=wants.pool)
-        return None if contents is None else recognized(contents, wants.known)
+        contents = look(data, name=name, deep=options.deep, pool=options.pool)
+        return None if contents is None else recognized(contents, options.known)
     except (OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - one file's trouble must not end a whole audit
@@ -345,7 +345,7 @@ def _look(data: Bytes, wants: Wants, name: str = "") -> Contents | None:
         return Contents("not known", Grade.CANNOT_TELL, 0, (), (reason,))
 
 
-def _without_pickle(file: RegularFile, wants: Wants) -> Finding:
+def _without_pickle(file: RegularFile, options: AuditOptions) -> Finding:
     from pickleseal.scanner.containers.contents import (  # noqa: PLC0415 - as above
         SEARCHED,
         is_named_like_pickle,
@@ -358,16 +358,16 @@ def _without_pickle(file: RegularFile, wants: Wants) -> Finding:
         level, reason, advice = Level.NOTE, f"named like a pickle, but {EMPTY.clause}", EMPTY.advice
     elif (closed := unopened(start)) is not None:
         level, reason, advice = Level.NOTE, f"{closed}, which is not opened", _UNPACK
-    elif file.size > SEARCHED and not wants.deep:
+    elif file.size > SEARCHED and not options.deep:
         reason = f"only its first {SEARCHED >> 20} MiB were searched: --deep searches all"
     return Finding(file.path, Verdict.NO_PICKLE, level, reason, advice, size=file.size)
 
 
-def examine_unsealed(file: RegularFile, wants: Wants) -> Finding:
-    """Return the finding of a file that is no envelope."""
-    contents = _look(file, wants, file.path)
+def examine_unsealed(file: RegularFile, options: AuditOptions) -> Finding:
+    """Return the finding for a file that is not an envelope."""
+    contents = _look(file, options, file.path)
     if contents is None:
-        return _without_pickle(file, wants)
+        return _without_pickle(file, options)
     return Finding(
         file.path,
         Verdict.UNSEALED,
@@ -376,7 +376,7 @@ def examine_unsealed(file: RegularFile, wants: Wants) -> Finding:
         _advice_on(contents, file),
         size=file.size,
         contents=contents,
-        digest=of_file(file.sha256()) if wants.digests else None,
+        digest=of_file(file.sha256()) if options.digests else None,
     )
 
 
@@ -389,7 +389,7 @@ def _judgement_of(contents: Contents) -> str:
 
 
 def _holds_sealed(contents: Contents) -> bool:
-    """Tell whether it is only for a sealed file inside that it is not known to be data."""
+    """Return whether the only reason for UNKNOWN is a sealed file inside."""
     unknown = any(name.grade is Grade.UNKNOWN for name in contents.names)
     return contents.grade is Grade.UNKNOWN and not unknown
 
@@ -412,7 +412,7 @@ def _advice_on(contents: Contents, file: RegularFile) -> str:
 
 
 def _because(contents: Contents) -> str:
-    """Say what a grade rests on, as briefly as it may be."""
+    """Return the names and the reason that a grade rests on, in brief."""
     worst = [n for n in contents.names if n.grade is not Grade.DATA and not n.known]
     return _listed(worst, contents.reasons[:1] if contents.grade >= Grade.CANNOT_TELL else ())
 

@@ -2,24 +2,25 @@
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from pickleseal.auditing.findings import Level
+from pickleseal.auditing.findings import Finding, Level
 from pickleseal.errors import shown
 from pickleseal.persistence.policy import time_text
 
-if TYPE_CHECKING:
-    from pickleseal.auditing.report import Report
 
+def notebook(
+    headline: str, findings: Sequence[Finding], roots: Sequence[str], started: int, left_out: int
+) -> str:
+    """Return findings above level NONE as a small HTML table, most severe first.
 
-def notebook(report: "Report") -> str:
-    """Return a report's findings above level NONE as a small HTML table, most severe first."""
+    `left_out` is the number of files in folders that were left out.
+    """
     from html import escape  # noqa: PLC0415 - for notebooks alone
 
     def text(value: str) -> str:
         return escape(cut(visible(value), _NOTEBOOK_TEXT))
 
-    worth = sorted((f for f in report.findings if f.level), key=lambda f: -f.level)
+    worth = sorted((f for f in findings if f.level), key=lambda f: -f.level)
     rows = "".join(
         f"<tr><td style='{_CELL};border-left:4px solid {_COLOURS[f.level]}'>{f.level.label}</td>"
         f"<td style='{_CELL}'>{text(f.verdict)}</td>"
@@ -39,12 +40,12 @@ def notebook(report: "Report") -> str:
     )
     spare = len(worth) - _NOTEBOOK_ROWS
     more = f"<p>and {spare:,} more findings</p>" if spare > 0 else ""
-    if left_out := report.left_out.files:
+    if left_out:
         more += f"<p>{left_out:,} in folders of other programs left out</p>"
-    where = text(title(report.roots))
+    where = text(title(roots))
     return (
-        f"<div><p><strong>{escape(report.headline)}.</strong> "
-        f"{where}, {time_text(report.started)}</p>{table}{more}</div>"
+        f"<div><p><strong>{escape(headline)}.</strong> "
+        f"{where}, {time_text(started)}</p>{table}{more}</div>"
     )
 
 
@@ -68,17 +69,17 @@ _UNSEEN = re.compile(
 
 
 def visible(text: str) -> str:
-    """Give `text` with all that acts, turns the reading direction or is not seen as an escape."""
+    """Return `text` with control, bidirectional and invisible characters escaped."""
     return _UNSEEN.sub(lambda m: m[0].encode("unicode_escape").decode("ascii"), shown(text))
 
 
 def cut(text: str, most: int) -> str:
-    """Give the beginning of a text, and how much is left out."""
+    """Return the beginning of a text, and how much is left out."""
     spare = len(text) - most
     return text if spare <= 0 else f"{text[:most]}… and {spare:,} more characters"
 
 
 def title(roots: Sequence[str]) -> str:
-    """Give the first few of the paths that were audited."""
+    """Return the first few of the audited paths."""
     shown_roots = ", ".join(roots[:3])
     return f"{shown_roots} and {len(roots) - 3:,} more" if len(roots) > 3 else shown_roots

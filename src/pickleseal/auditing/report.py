@@ -167,7 +167,7 @@ class Report(NamedTuple):
         """Return HTML for a notebook: all findings above level NONE, most severe first."""
         from pickleseal.auditing.notebook import notebook  # noqa: PLC0415 - for notebooks alone
 
-        return notebook(self)
+        return notebook(self.headline, self.findings, self.roots, self.started, self.left_out.files)
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return a pandas DataFrame with a row for each finding; needs pandas."""

@@ -6,7 +6,7 @@ Below a folder, what an audit would report of an unsealed file decides whether i
 from collections.abc import Iterator
 
 from pickleseal.auditing.findings import Level
-from pickleseal.auditing.judge import Wants, examine_unsealed
+from pickleseal.auditing.judge import AuditOptions, examine_unsealed
 from pickleseal.envelope.source import envelopes_in
 from pickleseal.errors import KeyringError, NotSealedError
 from pickleseal.keys.context import normalize_context
@@ -42,7 +42,10 @@ def _checked(candidate: Candidate, keyring: Keyring, context: str | None) -> Res
             facts = verify_opened(envelopes_in(file), keyring=keyring, context=context)
         except NotSealedError as error:
             # An unsealed file is in order if an audit would have nothing to say of it.
-            if not candidate.named and examine_unsealed(file, Wants(None)).level <= Level.NONE:
+            if (
+                not candidate.named
+                and examine_unsealed(file, AuditOptions(None)).level <= Level.NONE
+            ):
                 return candidate.result(Outcome.NO_PICKLE)
             return failure(candidate.path, Outcome.REFUSED, error)
     return candidate.result(Outcome.WHOLE, detail=facts)

@@ -11,7 +11,7 @@ from pickleseal.auditing.audit import audit as audit_paths
 from pickleseal.auditing.baselines import items_of
 from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.auditing.formats.plain import to_json, to_jsonl
-from pickleseal.auditing.judge import Wants, examine
+from pickleseal.auditing.judge import AuditOptions, examine
 from pickleseal.auditing.report import FAIL_ON, MAX_LISTED, Report
 from pickleseal.cli.findings import findings_text, summary
 from pickleseal.cli.options import PathType, using
@@ -68,7 +68,7 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> tuple[str, str]:
-        """Give the format and the file."""
+        """Return the format and the file."""
         if isinstance(value, tuple):
             return value
         kind, equals, file = value.partition("=")
@@ -254,7 +254,7 @@ def _audit(
 
 
 def _check_outputs(files: list[str], inventory: str | None, roots: tuple[str, ...]) -> None:
-    """Return if all may be written: that is said before the work, and no model gives way."""
+    """Raise CouldNotRun before the work begins if a target cannot be written or is an artifact."""
     targets = [*files, *([inventory] if inventory else [])]
     for number, target in enumerate(targets):
         check_path(target)
@@ -266,7 +266,7 @@ def _check_outputs(files: list[str], inventory: str | None, roots: tuple[str, ..
             raise CouldNotRun(f"{target} is named twice: it would be overwritten")
         if not os.path.exists(target):
             continue
-        finding = examine(Found(target), Wants(None))
+        finding = examine(Found(target), AuditOptions(None))
         is_old_list = target == inventory and _is_list(finding)
         if finding.verdict is not Verdict.NO_PICKLE and not is_old_list:
             raise CouldNotRun(f"{target} is not overwritten: {_what(finding)}. Name another file")
@@ -278,7 +278,7 @@ def _is_list(finding: Finding) -> bool:
 
 
 def _what(finding: Finding) -> str:
-    """Say what a file is that no report may take the place of."""
+    """Describe a file that a report must not overwrite."""
     if finding.verdict is Verdict.UNREADABLE:
         return "it cannot be read"
     if finding.verdict is Verdict.UNSEALED:
@@ -321,7 +321,7 @@ def _write(path: str, text: str) -> None:
 
 
 def _ring_for_list(keyring: str | None, context: str | None) -> Keyring:
-    """Give the ring to seal a list with: what is missing is said before an hour's work."""
+    """Return the keyring that seals the inventory; fail early if it cannot."""
     ring = find_keyring(keyring)
     ring.sealing_key(
         context=None if context is None else normalize_context(context), now=time.time()
@@ -341,7 +341,7 @@ def _write_list(report: Report, path: str, ring: Keyring, context: str | None) -
         what = f"{len(unread)} could not be read" if unread else "there is no pickle to list"
         raise CouldNotRun(f"{what}: no list was written")
     listed = Inventory(report.started, items)
-    older = os.path.exists(path) and _is_list(examine(Found(path), Wants(None)))
+    older = os.path.exists(path) and _is_list(examine(Found(path), AuditOptions(None)))
     sha256 = write_inventory(listed, path, keyring=ring, context=context)
     grave = [
         f for f in report.findings if f.level > Level.NOTE and f.verdict is not Verdict.MISSING

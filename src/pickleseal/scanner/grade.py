@@ -1,18 +1,18 @@
-"""What a file holds, told from its bytes alone, and the grade of it."""
+"""The contents of a file, read from its bytes alone, and their grade."""
 
 from enum import IntEnum
 from typing import NamedTuple
 
 
 class Grade(IntEnum):
-    """What unpickling a file would reach for; a larger number is graver.
+    """What unpickling a file would reach for; a larger number is more severe.
 
     None of them says that a file is safe. *Data only* and *unknown names* are given only where
     every byte is accounted for.
     """
 
     DATA = 0
-    """Every name stands on the list of names that build data and fitted models."""
+    """Every name is on the list of data and model classes."""
     UNKNOWN = 1
     """Some names are not on the list."""
     CANNOT_TELL = 2
@@ -22,7 +22,7 @@ class Grade(IntEnum):
 
     @property
     def label(self) -> str:
-        """The grade as people read it."""
+        """The grade in words."""
         return _GRADES[self]
 
 

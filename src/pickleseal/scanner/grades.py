@@ -1,4 +1,4 @@
-"""The grade of what was walked through: the worst that any of its names and constructions has."""
+"""The grade of walked streams: the worst of all their names and constructions."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,10 +9,10 @@ from pickleseal.scanner.names import grade_name
 
 
 def grade(traces: Iterable[Trace]) -> tuple[Grade, tuple[GradedName, ...], tuple[str, ...]]:
-    """Return the grade of some streams, their names with the gravest first, and the reasons.
+    """Return the grade of streams, their names with the most severe first, and the reasons.
 
-    What a stream that breaks off would do next cannot be told, unless it reached beyond data before
-    that. Reasons begin with what reaches beyond.
+    A stream that breaks off is CANNOT_TELL, unless it reached beyond data before. Reasons begin
+    with those for BEYOND.
     """
     worst = Grade.DATA
     names: dict[tuple[str, str], Grade] = {}
@@ -38,7 +38,7 @@ def grade(traces: Iterable[Trace]) -> tuple[Grade, tuple[GradedName, ...], tuple
         if trace.fault is not None:
             faults[trace.fault] = None
     graded = [GradedName(*key, found) for key, found in names.items()]
-    # Stable: of the same grade, what is reached first stands first.
+    # Stable: names of the same grade keep the order in which they are reached.
     graded.sort(key=lambda name: name.grade, reverse=True)
     return worst, tuple(graded), (*beyond, *faults, *_told(list(ghosts)))
 

@@ -1,6 +1,6 @@
-"""The grade of one name: the exact list of good ones, and what is beyond data by where it lives.
+"""The grade of one name, by the exact list of good names and by rules for those beyond data.
 
-docs/explanation/grades.md tells what the grades mean and how the list is made.
+docs/explanation/grades.md explains the grades and how the list is made.
 """
 
 import sys
@@ -275,7 +275,7 @@ def _reaches(module: str, name: str, uses: Use) -> bool:
 
 
 def _is_state(module: str, name: str) -> bool:
-    """Tell whether what a good name gives may be the state of something else."""
+    """Return whether the result of a good name may be the state of another object."""
     # A state that has `items` gives attributes, of which a walk does not know the names.
     root = module.partition(".")[0]
     if root == "pandas":

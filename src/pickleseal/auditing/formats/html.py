@@ -1,7 +1,7 @@
-"""The report as one page that needs nothing else.
+"""The report as one self-contained HTML page.
 
-Every text of a finding comes from outside. All that is put out goes through `visible`
-and Jinja's escaping, without a filter that could be forgotten.
+Every text of a finding is untrusted. All output goes through `visible` and Jinja's escaping, which
+no template can forget.
 """
 
 import base64
@@ -20,7 +20,7 @@ from pickleseal.scanner.grade import Contents, Grade
 
 
 def html(report: Report) -> str:
-    """Give the report as one HTML page, which loads nothing and runs no text of a finding."""
+    """Return the report as one HTML page that loads nothing and runs no text of a finding."""
     from jinja2 import (  # noqa: PLC0415 - for this form alone
         Environment,
         PackageLoader,
@@ -57,21 +57,21 @@ def html(report: Report) -> str:
 
 
 def _finalize(value: object) -> object:
-    # Markup is what the template itself wrote, and what was escaped already.
+    # Markup comes from the template itself or has been escaped already.
     if isinstance(value, str) and not hasattr(value, "__html__"):
         return visible(value)
     return value
 
 
 def _breaking(path: str) -> str:
-    """Give a path as markup whose lines may break behind each slash."""
+    """Return a path as markup whose lines may break after each slash."""
     from markupsafe import Markup, escape  # noqa: PLC0415 - comes with Jinja
 
     return escape(visible(path)).replace("/", Markup("/<wbr>"))
 
 
 def _amount(size: int) -> str:
-    """Give a number of bytes in three digits and a unit."""
+    """Return a number of bytes in three digits and a unit."""
     if size < 1000:
         return f"{size} B"
     amount, unit = size / 1000, 0
@@ -89,7 +89,7 @@ def _source_hash(source: str) -> str:
 
 
 class _Advice(NamedTuple):
-    """What to do, taken apart: words, then a command. `plain`: it may go to a shell as it is."""
+    """Advice, split into words and a command. `plain`: the command is safe to paste in a shell."""
 
     words: str
     command: str
@@ -108,11 +108,11 @@ def _advice(text: str) -> _Advice:
     return _Advice(text[:start].rstrip(), command, plain)
 
 
-# --- the picture and what needs attention --------------------------------------------------------
+# --- the bar and the groups of findings --------------------------------------------------------
 
 
 class _Part(NamedTuple):
-    """A stretch of the bar, in thousandths of its width."""
+    """A part of the bar, in thousandths of its width."""
 
     level: Level
     start: float
@@ -120,7 +120,7 @@ class _Part(NamedTuple):
 
 
 def _bar(levels: Mapping[Level, int]) -> list[_Part]:
-    """Give the bar's parts, each wide enough to be seen."""
+    """Return the parts of the bar, each wide enough to be visible."""
     widths = {level: max(count, sum(levels.values()) / 125) for level, count in levels.items()}
     present = [level for level, count in levels.items() if count]
     whole = sum(widths[level] for level in present)
@@ -149,7 +149,7 @@ class _Group(NamedTuple):
 
 
 def _groups(findings: Iterable[Finding]) -> dict[Level, list[_Group]]:
-    """Give what is worth knowing by level, the gravest first, with what is alike said once."""
+    """Return findings above level NONE by level, most severe first, with equal ones grouped."""
     rows: dict[_Case, list[int]] = {}
     for row, finding in enumerate(findings):
         if finding.level:
@@ -169,9 +169,9 @@ def _case(finding: Finding) -> _Case:
 
 
 class _Fact(NamedTuple):
-    """A line of a file's details. `list` is the number of a list of names that stands further down.
+    """A line of a file's details. `list` is the number of a shared list of names on the page.
 
-    `code`: it is a name or a digest. `claim`: nobody vouches for it.
+    `code`: it is a name or a digest. `claim`: it is not verified.
     """
 
     name: str
@@ -191,7 +191,7 @@ class _NameList(NamedTuple):
 
 
 class _Page:
-    """The details of all files, told so briefly that a page of thousands stays quick."""
+    """The details of all files, cut so that a page of thousands stays fast."""
 
     def __init__(self, findings: tuple[Finding, ...]) -> None:
         self.findings = findings
@@ -205,11 +205,11 @@ class _Page:
         }
 
     def advice(self, finding: Finding) -> _Advice:
-        """Give what to do about a file, taken apart."""
+        """Return the advice on a file, split into words and command."""
         return _advice(finding.advice)
 
     def facts(self, finding: Finding) -> Iterator[_Fact]:
-        """Give the lines of a file's details, in reading order."""
+        """Yield the lines of a file's details, in reading order."""
         known = {
             "change": finding.change,
             "moved from": finding.moved_from,

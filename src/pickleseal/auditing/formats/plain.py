@@ -7,12 +7,12 @@ from pickleseal.errors import without_secrets
 
 
 def to_json(report: Report) -> str:
-    """Give one JSON document, in ASCII: nothing in it can act on a terminal."""
+    """Return one JSON document, in ASCII, so that it cannot control a terminal."""
     return json.dumps(without_secrets(report.to_dict()), indent=2) + "\n"
 
 
 def to_jsonl(report: Report) -> str:
-    """Give a line of JSON for each finding, in ASCII."""
+    """Return one line of JSON for each finding, in ASCII."""
     return "".join(
         json.dumps(without_secrets(finding.to_dict())) + "\n" for finding in report.findings
     )

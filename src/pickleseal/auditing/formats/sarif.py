@@ -18,11 +18,11 @@ from pickleseal.errors import shown
 from pickleseal.scanner.grade import Contents, Grade
 
 MAX_RESULTS = 25_000
-"""GitHub refuses a file that has more."""
+"""GitHub refuses a file with more results."""
 MAX_NAMES = 20
-"""How many names of an artifact are told; GitHub refuses a file of over 10 MB, compressed."""
+"""The most names listed for an artifact; GitHub refuses a file of over 10 MB, compressed."""
 MAX_TEXT = 1_000
-"""How many characters of a text from outside are told, for the same reason."""
+"""The most characters of an untrusted text, for the same reason."""
 
 _SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -34,7 +34,7 @@ _Json = dict[str, Any]
 
 
 class _Rule(NamedTuple):
-    """A kind of finding: its id, how it is called, what it means, what to do, and how grave it is.
+    """A kind of finding: id, name, title, meaning, advice and severity.
 
     `severity` is GitHub's `security-severity`: over 9.0 critical, from 7.0 high, from 4.0 medium.
     """
@@ -54,8 +54,8 @@ _SIGN_AGAIN = (
 )
 _PUT_BACK = "Restore an intact copy, and find out who changed this one. Do not load it."
 
-# GitHub shows the severity of a rule and not that of a result, so unknown names and what reaches
-# beyond data have rules of their own among what is unsealed.
+# GitHub shows the severity of a rule and not of a result, so each grade of unsealed files has a
+# rule of its own.
 _BEYOND = _Rule(
     "pickleseal/unsealed-beyond",
     "UnsealedReachesBeyond",
@@ -285,10 +285,10 @@ _GENUINE = {Verdict.SEALED, Verdict.SEALED_ACTIVE, Verdict.SEALED_RETIRED, Verdi
 
 
 def sarif(report: Report) -> str:
-    """Give one SARIF 2.1.0 document, in ASCII, with what is worth a note or more, gravest first.
+    """Return one SARIF 2.1.0 document, in ASCII: findings from notes up, most severe first.
 
-    A path is given relative to where the audit ran, if it was named so, and else as a `file:` URI.
-    Of more findings than GitHub takes the least grave are left out, and a notification says so.
+    Paths named relative to the current folder stay relative; others are `file:` URIs. If there are
+    more findings than GitHub accepts, the least severe are left out, and a notification says so.
     """
     worth = [finding for finding in report.findings if finding.level >= Level.NOTE]
     told = sorted(worth, key=lambda finding: -finding.level)[:MAX_RESULTS]
@@ -346,8 +346,7 @@ def _invocation(report: Report, told: list[Finding], cut: int) -> _Json:
     if cut:
         notifications.append(_cut(cut))
     return {
-        # One file's trouble is a finding and not a failure; GitHub drops all the results of a run
-        # that says it failed.
+        # An unreadable file is a finding, not a failure: GitHub drops all results of a failed run.
         "executionSuccessful": True,
         "startTimeUtc": _time(report.started),
         "endTimeUtc": _time(report.started + report.seconds),
@@ -392,7 +391,7 @@ _HASHES = {"sha256": "sha-256"}
 
 
 def _location(path: str) -> _Json:
-    """Give where a path is, every byte of its name kept: what is no URI is percent-encoded."""
+    """Return the location of a path. Every byte of its name is kept, percent-encoded if needed."""
     path = os.path.normpath(path)
     if os.path.isabs(path):
         return {"uri": pathlib.Path(path).as_uri()}
@@ -431,10 +430,10 @@ def _rule(finding: Finding) -> _Rule:
 
 
 def _message(finding: Finding) -> str:
-    """Give what is wrong and what to do, as text in which no name can become a link or a blank.
+    """Return reason and advice as text in which no name can become a link or a placeholder.
 
-    Viewers show the first sentence as the title, make links of `[text](target)`, and fill in what
-    stands in braces.
+    Viewers show the first sentence as the title, turn `[text](target)` into a link, and fill in
+    placeholders in braces.
     """
     parts = (finding.reason or _rule(finding).title, finding.advice)
     text = " ".join(f"{_shown(part).rstrip('.')}." for part in parts if part)
@@ -442,10 +441,10 @@ def _message(finding: Finding) -> str:
 
 
 def _fingerprints(finding: Finding, uri: str) -> dict[str, str]:
-    """Give what tells a result apart over runs. Its place and verdict do, its content may.
+    """Return fingerprints that identify a result across runs, by place, verdict and content.
 
-    `primaryLocationLineHash`, the one that GitHub looks at, is left for its upload action to make:
-    it warns once a result of any that it did not.
+    `primaryLocationLineHash`, which GitHub uses, is left to its upload action: that warns about any
+    that it did not compute.
     """
     place = hashlib.sha256(f"{uri}\n{finding.verdict.value}".encode()).hexdigest()
     content = {} if finding.digest is None else {"content/v1": finding.digest}

@@ -1,7 +1,7 @@
 """The members of zip and tar files, as each of their readers could find them.
 
-A zip tells everything twice, in its directory and before each member, and readers differ in which
-of the two they believe. Where the two differ, a member is given in both ways.
+A zip describes each member twice, in its directory and in a local header, and readers differ in
+which one they use. Where the two differ, the member is yielded in both readings.
 """
 
 import struct
@@ -19,12 +19,12 @@ from pickleseal.scanner.containers.views import (
 )
 
 BLOCK = 512
-"""A tar is made of blocks of so many bytes."""
+"""Size of a tar block, in bytes."""
 ZIP_MAGIC = b"PK\x03\x04"
 
 _NAME_KEPT = 512
-_DIRECTORIES = 8  # a zip has one; what could be taken for more of them is looked at, up to so many
-_OVERLAPS = 100  # a directory that lists members twice, in two readings, has some
+_DIRECTORIES = 8  # a zip has one; other candidates are examined up to this number
+_OVERLAPS = 100  # a directory that lists members twice, in two readings, has duplicates
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
@@ -36,10 +36,10 @@ _NO_SIZES = (_NO_SIZE, 0xFFFFFFFFFFFFFFFF)
 
 
 class Member(NamedTuple):
-    """A member: its name, and its bytes, in as many readings as there are.
+    """A member: its name, and its bytes in each possible reading.
 
-    `oddity` says what about it no ordinary writer does, `trouble` why it cannot be read: a clause
-    each, or empty.
+    `oddity` says what no ordinary writer does, `trouble` why it cannot be read: a clause each, or
+    empty.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Member(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What the directory of a zip says of a member. `local`: where the member's own head is."""
+    """The directory entry of a zip member. `local` is the offset of its local header."""
 
     name: bytes
     flags: int
@@ -62,16 +62,15 @@ class Entry(NamedTuple):
 
 
 def has_directory(view: View) -> bool:
-    """Tell whether the bytes end as a zip does, with its directory before."""
+    """Return whether the bytes end like a zip, with its directory in front of the end."""
     return any(True for _ in _directories(view))
 
 
 def zip_members(view: View, bounds: Bounds, known: set[Entry]) -> Iterator[Member]:
-    """Give the members of all that could be taken for the directory of a zip.
+    """Yield the members of everything that a reader could take for the directory of a zip.
 
-    A zip that ends as one of its members does, or is the last in a tar, is found twice. So members
-    that are `known` are left out, and those that are given become known: by where they lie in the
-    whole that `view` is a part of.
+    A zip that ends with a nested zip, or is the last member of a tar, is found twice. So `known`
+    members are left out and each yielded one becomes known, by its offset in the outermost view.
     """
     origin = view.start if isinstance(view, Part) else 0
     end = overlaps = 0
@@ -93,7 +92,7 @@ def zip_members(view: View, bounds: Bounds, known: set[Entry]) -> Iterator[Membe
 
 
 def _listed(view: View, bounds: Bounds) -> set[Entry]:
-    """Give what the directories list, each once, up to one more than are looked at."""
+    """Yield the entries of the directories, each once, up to one more than are examined."""
     entries: set[Entry] = set()
     for start, shift in _directories(view):
         for entry in _entries(view, start, shift):
@@ -104,7 +103,7 @@ def _listed(view: View, bounds: Bounds) -> set[Entry]:
 
 
 def _directories(view: View) -> Iterator[tuple[int, int]]:
-    """Give where directories begin, and how far the offsets in each are off."""
+    """Yield where directories begin, and by how much the offsets in each are shifted."""
     end = view.reach(FAR)
     first = max(end - _END.size - _COMMENT, 0)
     tail = view.read(first, end - first)
@@ -123,7 +122,7 @@ def _directories(view: View) -> Iterator[tuple[int, int]]:
 
 
 def _starts(view: View, end: int) -> Iterator[tuple[int, int]]:
-    """Give where the directory could begin whose end is told of at `end`, and where it says so."""
+    """Yield where the directory of the end record at `end` could begin, and where it says so."""
     size, offset = _END.unpack(view.read(end, _END.size))[5:7]
     yield from _places(size, offset, end)
     locator = view.read(end - _LOCATOR.size, _LOCATOR.size) if end >= _LOCATOR.size else b""
@@ -161,9 +160,9 @@ def _entries(view: View, start: int, shift: int) -> Iterator[Entry]:
 
 
 def _wide(extra: bytes, packed: int, raw: int, local: int) -> Iterator[tuple[int, int]]:
-    """Give the packed size and the offset of an entry after each of its zip64 fields.
+    """Yield the packed size and the offset of an entry after each of its zip64 fields.
 
-    Some readers stop at the first, and to others each replaces what the ones before it left open.
+    Some readers stop at the first field; in others each field fills what earlier ones left open.
     """
     while len(extra) >= 4:
         kind, size = struct.unpack_from("<HH", extra)
@@ -218,7 +217,7 @@ def _unpacked(view: View, start: int, method: int, size: int, bounds: Bounds) ->
 
 
 def is_tar(start: bytes) -> bool:
-    """Tell whether bytes begin with the head of a tar's member: its sum must hold."""
+    """Return whether bytes begin with a tar header: its checksum must match."""
     head = start[:BLOCK]
     if len(head) < BLOCK or not any(head[148:156]):
         return False
@@ -230,7 +229,7 @@ def is_tar(start: bytes) -> bool:
 
 
 def tar_members(view: View, bounds: Bounds) -> Iterator[Member]:
-    """Give the members of a tar, up to its end or where it breaks."""
+    """Yield the members of a tar, up to its end or the first damage."""
     offset = 0
     name = b""
     size: int | None = None
@@ -246,7 +245,7 @@ def tar_members(view: View, bounds: Bounds) -> Iterator[Member]:
         told = max(_number(head[124:136]) or 0, 0)
         if kind in (b"x", b"g", b"X"):
             records = dict(_records(view.read(start, min(told, LONGEST))))
-            # Readers differ in what else of a head for all members they apply, and when.
+            # Readers differ in which other fields of a global header they apply, and when.
             if kind == b"g" and not _FOR_ONE.isdisjoint(records):
                 yield Member("", trouble="a tar header sets one size or name for all members")
             name = records.get(b"path", name)
@@ -272,7 +271,7 @@ def tar_members(view: View, bounds: Bounds) -> Iterator[Member]:
 
 
 def _behind_map(view: View, start: int, *, more: int) -> int:
-    """Pass over what tells further where a member has holes."""
+    """Skip the further blocks of a sparse map."""
     while more and len(block := view.read(start, BLOCK)) == BLOCK:
         more = block[504]
         start += BLOCK
@@ -284,7 +283,7 @@ _WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
 
 
 def _number(field: bytes) -> int | None:
-    """Return a number of a tar's head as Python's tarfile reads it, or None where it does not."""
+    """Return a number of a tar header as Python's tarfile reads it, or None if it rejects it."""
     if field[:1] in (b"\x80", b"\xff"):
         return int.from_bytes(field[1:], "big", signed=field[0] == 0xFF)
     try:
@@ -294,7 +293,7 @@ def _number(field: bytes) -> int | None:
 
 
 def _records(text: bytes) -> Iterable[tuple[bytes, bytes]]:
-    """Give the keys and values of an extended head, as far as it follows the form."""
+    """Yield the keys and values of an extended header, as long as it is well formed."""
     while text:
         digits = text.partition(b" ")[0]
         size = _decimal(digits) if len(digits) < 10 else None

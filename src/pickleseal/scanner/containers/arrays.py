@@ -1,4 +1,4 @@
-"""The head of a numpy array file (.npy), followed only where NumPy would have written it so."""
+"""The header of a NumPy array file (.npy), followed only in the form that NumPy writes."""
 
 import ast
 import math
@@ -9,8 +9,8 @@ from pickleseal.scanner.containers.views import FAR, View
 
 MAGIC = b"\x93NUMPY"
 
-_SIZES = {1: 2, 2: 4, 3: 4}  # of the field that gives the header's length, by version
-_MAX_HEADER = 1 << 16  # numpy.load itself refuses more than 10,000 bytes, unless it is told to
+_SIZES = {1: 2, 2: 4, 3: 4}  # of the header length field, by version
+_MAX_HEADER = 1 << 16  # numpy.load itself refuses more than 10,000 bytes by default
 _TYPE = re.compile(
     r"(?:[<>](?:[iu][248]|f(?:2|4|8|12|16)|c(?:8|16|24|32)|U[0-9]{1,9}|[mM]8(?:\[\w+(?:/\w+)?\])?)"
     r"|\|(?:b1|[iu]1|O[48]?|S[0-9]{1,9})|[<>|]V[0-9]{1,9})\Z"
@@ -18,10 +18,10 @@ _TYPE = re.compile(
 
 
 class Array(NamedTuple):
-    """An array file: where its data begins, and what that is.
+    """An array file: the offset and kind of its data.
 
-    `of_objects`: a pickle follows. `data`: the size of plain data in bytes; None: a pickle follows,
-    or NumPy did not write the header. `exact` is false for such a header.
+    `of_objects`: a pickle follows. `data` is the size of plain data in bytes, or None if a pickle
+    follows or NumPy did not write the header; then `exact` is False.
     """
 
     start: int
@@ -31,7 +31,7 @@ class Array(NamedTuple):
 
 
 def parse(view: View, offset: int) -> Array | None:
-    """Return what the head of an array file at an offset says; None where there is none."""
+    """Return the array file at an offset, or None if there is none."""
     fixed = view.read(offset, 12)
     if not fixed.startswith(MAGIC) or len(fixed) < 12:
         return None
@@ -52,7 +52,7 @@ def parse(view: View, offset: int) -> Array | None:
 def _fields(header: str) -> tuple[int, bool, tuple[int, ...]]:
     """Return the size of an item, whether items hold objects, and the shape; or raise ValueError.
 
-    A header must be the very text that NumPy makes of what it says.
+    A header must be byte for byte what NumPy writes for these values.
     """
     fields = ast.literal_eval(header.strip(" \n"))
     descr, order, shape = fields["descr"], fields["fortran_order"], fields["shape"]

@@ -1,7 +1,7 @@
-"""What a file holds, told by its content: pickles in every dress that is known, within bounds.
+"""The contents of a file: pickles in every known container and compression, within bounds.
 
-Readers disagree on what a file is. So it is looked at in every way that its bytes allow, and what
-any of them comes upon counts. A name's ending only raises suspicion.
+Readers disagree on the format of a file, so it is examined in every way that its bytes allow, and
+every result counts. A file's extension only raises suspicion.
 """
 
 from collections.abc import Iterable, Sequence
@@ -39,9 +39,9 @@ _ENDINGS = frozenset((
 ))  # fmt: skip
 _SEAL_NOT_CHECKED = "a sealed file inside a container: its seal was not checked"
 SEARCHED = 64 << 20
-"""Bytes of a file in which pickles are looked for at any offset."""
+"""How many bytes of a file are searched for pickles at any offset."""
 _NAMES_TOLD = 3
-_REASONS = 50  # told of one file at most
+_REASONS = 50  # reported for one file at most
 _PACKED_ENDINGS = frozenset(("gz", "bz2", "xz", "lzma", "zst", "zstd", "lz4", "z"))
 _TEXT = bytes(byte for byte in range(256) if byte >= 32 or byte in b"\t\n\f\r")
 _JOBLIB_LAYERS = frozenset(("zlib", "gzip", "bz2", "lzma", "xz", "lz4"))
@@ -51,34 +51,34 @@ _OTHERS = (
     (b"PAR1", "is a Parquet file"), (b"ARROW1", "is an Arrow file"), (b"GGUF", "is a GGUF file"),
     (b"SQLite format 3", "is an SQLite database"),
 )  # fmt: skip
-"""Other files that are named like a pickle at times, by how they begin."""
+"""Other files that are sometimes named like pickles, by their first bytes."""
 _CLOSED = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"), (b"Rar!\x1a\x07", "a RAR archive"),
     (b"MSCF", "a cabinet"), (b"xar!", "a xar archive"), (b"\x1f\x9d", "a compress (.Z) file"),
     (b"\x89LZO", "an lzop file"), (b"LRZI", "an lrzip file"),
     (b"\xff\x06\0\0sNaPpY", "a snappy file"),
 )  # fmt: skip
-"""How archives and packed files begin that are not opened here."""
+"""First bytes of archives and packed files that are not opened."""
 
 
 _NOTHING = (b"PK\x05\x06", b"$FL2", b"$FL3", b"SR\x00\x04", b"SR\x00\x06")
-"""How an empty zip begins, and what SPSS and IDL save in a file named .sav."""
+"""First bytes of an empty zip, and of the .sav files of SPSS and IDL."""
 
 
 def unopened(start: bytes) -> str | None:
-    """Return what kind of archive begins so that is not opened here, or None."""
+    """Return the kind of an archive that is not opened, or None."""
     return next((what for magic, what in _CLOSED if start.startswith(magic)), None)
 
 
 def look(
     data: Bytes, *, name: str = "", deep: bool = False, pool: Pool | None = None
 ) -> Contents | None:
-    """Return what a file holds, without unpickling any of it; None: no pickle was found.
+    """Return the contents of a file without unpickling it, or None if no pickle was found.
 
-    A sealed file inside is told, and not held against its seal.
+    A sealed file inside is reported; its seal is not checked.
 
-    `name` is its path. `deep`: look for pickles at any offset of all of it, and not of its first
-    SEARCHED bytes. `pool`: what the files of a whole run may cost together.
+    `name` is the path. `deep` searches all of the file for pickles at any offset, not its first
+    SEARCHED bytes. `pool` is the step budget that all files of a run share.
     """
     whole = Whole(data)
     looking = _Looking(whole, Bounds(data.size, pool))
@@ -88,9 +88,9 @@ def look(
 
 
 class _Place(NamedTuple):
-    """Where bytes lie in a file: the kinds they are wrapped in, and the members they are of.
+    """The position of bytes in a file: the formats around them, and the members that contain them.
 
-    `known`: the members of zips that were looked at in the same whole.
+    `known` are the zip members that were examined in the same outermost view.
     """
 
     known: set[archives.Entry]
@@ -106,7 +106,7 @@ class _Place(NamedTuple):
 
 
 class _Looking:
-    """One look at a file, and what it has come upon."""
+    """One examination of a file, and its results so far."""
 
     def __init__(self, file: Whole, bounds: Bounds) -> None:
         self._file = file
@@ -121,7 +121,7 @@ class _Looking:
         self._opened = ""
 
     def at(self, view: View, name: str, place: _Place) -> bool:
-        """Look at bytes that are called `name`; tell whether they are or hold a pickle."""
+        """Examine bytes named `name`; return whether they are or contain a pickle."""
         start = view.read(0, _START)
         ending = _ending(name)
         likely = is_named_like_pickle(name)
@@ -140,7 +140,7 @@ class _Looking:
         if streams.could_begin(start):
             followed, holds = self._objects(view, place, likely=likely)
             known, found = known or followed, found or holds
-        # To find the end of what is packed, all of it would have to be unpacked.
+        # Finding the end of compressed data would mean unpacking all of it.
         packed = isinstance(view, layers.Expanded) and not found and not start.startswith(b"PK")
         if not packed and archives.has_directory(view) and self._opens(place):
             known = True
@@ -156,7 +156,7 @@ class _Looking:
         return found
 
     def search(self, size: int) -> None:
-        """Look for pickles at any offset where nothing is accounted for yet."""
+        """Search for pickles at any offset that is not accounted for yet."""
         bounds = self._bounds.for_search(size)
         for hidden in search.search(self._file, size, self._covered, bounds):
             where = f"byte {hidden.offset}" + "".join(f", in {kind}" for kind in hidden.kinds)
@@ -167,7 +167,7 @@ class _Looking:
         self._bounds.hit.update(bounds.hit)
 
     def contents(self) -> Contents | None:
-        """Return what was come upon, with its grade; None for nothing."""
+        """Return the contents that were found, with their grade, or None."""
         bounds = [f"{clause}; the rest was not examined" for clause in self._bounds.hit]
         self._unclear = dict.fromkeys((*bounds, *self._unclear))
         if not (self._traces or self._unclear or self._sealed):
@@ -192,7 +192,7 @@ class _Looking:
     def _layer(
         self, view: View, layer: layers.Layer, name: str, place: _Place
     ) -> tuple[bool, bool]:
-        """Look behind a compressed layer; tell whether there is one, and whether a pickle is."""
+        """Examine a compressed layer; return whether there is one, and whether it has a pickle."""
         if not self._opens(place):
             return True, False
         inside = place.inside(layer.name).unpacked()
@@ -222,10 +222,10 @@ class _Looking:
         return True, found
 
     def _members(self, members: Iterable[archives.Member], kind: str, place: _Place) -> bool:
-        """Look at the members of an archive; tell whether any of them is or holds a pickle.
+        """Examine the members of an archive; return whether any is or contains a pickle.
 
-        What stands in the way of looking at a member makes the file unreadable, whatever the member
-        is called: who made the archive chose its name, and a reader may have the password.
+        A member that cannot be examined makes the file CANNOT_TELL, whatever its name: the maker of
+        the archive chose the name, and a reader may have the password.
         """
         self._opened = " > ".join((*place.kinds, kind))
         found = False
@@ -248,9 +248,9 @@ class _Looking:
         return self.at(view, name, place.unpacked() if packed else place)
 
     def _objects(self, view: View, place: _Place, *, likely: bool) -> tuple[bool, bool]:
-        """Follow the pickles and arrays that bytes begin with, one behind the other.
+        """Follow the consecutive pickles and arrays at the start of the bytes.
 
-        Tell whether there are any, and whether a pickle is among them.
+        Return whether there are any, and whether one is a pickle.
         """
         end = start = 0
         known = found = False
@@ -284,7 +284,7 @@ class _Looking:
         return known, found
 
     def _behind(self, view: View, start: int, place: _Place) -> None:
-        """Look at what stands behind pickles and is none: a cache may have packed its value."""
+        """Examine bytes behind pickles that are no pickle: a cache may have packed its value."""
         rest = Part(view, start, FAR, self._bounds)
         packed = any(
             layer.name in search.PACKED and all(self._layer(rest, layer, "", place))
@@ -298,7 +298,7 @@ class _Looking:
     def _pickles(
         self, view: View, start: int, place: _Place, *, likely: bool
     ) -> streams.Pickle | None:
-        """Follow the pickles that stand one behind the other; give the last, None for none."""
+        """Follow consecutive pickles; return the last, or None if there is none."""
         found = []
         for one in streams.pickles(view, start, self._bounds, likely=likely):
             found.append(one)
@@ -308,7 +308,7 @@ class _Looking:
         return found[-1] if found else None
 
     def _take(self, found: Sequence[streams.Pickle], kinds: tuple[str, ...]) -> None:
-        """Keep what pickles that stand one behind the other came upon."""
+        """Keep the traces of consecutive pickles."""
         self._number += len(found)
         for one in found:
             for reading in one.readings:
@@ -319,14 +319,14 @@ class _Looking:
         self._kinds[" > ".join(_kinds(kinds, protocol, of_joblib=of_joblib))] = None
 
     def _keep(self, reading: Trace) -> None:
-        """Keep what a walk came upon, once where many pickles are alike."""
+        """Keep the trace of a walk, once for many equal pickles."""
         reading = reading._replace(opcodes=0, wrapped_arrays=0, given=0)
         if reading not in self._traces:
             self._traces[reading] = None
             self._bounds.named(len(reading.names))
 
     def _cover(self, view: View, start: int, end: int) -> None:
-        """Note which bytes of the file itself are accounted for."""
+        """Record which bytes of the file itself are accounted for."""
         offset = view.start if isinstance(view, Part) else 0
         if (view.whole if isinstance(view, Part) else view) is self._file:
             self._covered.append((offset + start, offset + end))
@@ -337,7 +337,7 @@ class _Looking:
 
 
 def _too_large(views: Iterable[View]) -> str:
-    """Say it where one of them takes too much memory."""
+    """Report each of them that takes too much memory."""
     faults = [view.fault for view in views if isinstance(view, layers.Expanded)]
     return layers.TOO_LARGE if layers.TOO_LARGE in faults else ""
 
@@ -356,7 +356,7 @@ def _kinds(outer: tuple[str, ...], protocol: int, *, of_joblib: bool) -> tuple[s
 
 
 def is_named_like_pickle(name: str) -> bool:
-    """Return whether a file has an ending that files with pickles have, compressed or not."""
+    """Return whether a path has an extension of pickle files, compressed or not."""
     return _ending(_unpacked_name(name)) in _ENDINGS
 
 
@@ -371,7 +371,7 @@ def _unpacked_name(name: str) -> str:
 
 
 def _is_nothing(start: bytes, ending: str) -> bool:
-    """Return whether bytes are what such a name often has besides pickles, and no reader runs."""
+    """Return whether bytes are another format that such names often have and no reader runs."""
     return start.startswith(_NOTHING) or (ending == "pth" and _is_text(start))
 
 
@@ -389,7 +389,7 @@ def _what_it_is(start: bytes) -> str:
 
 
 def _is_text(start: bytes) -> bool:
-    """Tell whether bytes begin as a text does, in whatever encoding that ASCII is a part of."""
+    """Return whether bytes begin like a text in any encoding that extends ASCII."""
     return not start.translate(None, _TEXT)
 
 

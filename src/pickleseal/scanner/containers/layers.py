@@ -1,6 +1,6 @@
 """Compressed layers, expanded from front to back in bounded memory.
 
-What a reader would have been handed before it comes upon damage is handed out here too.
+Data in front of damage is returned too, since a reader would get it.
 """
 
 import struct
@@ -16,21 +16,21 @@ from pickleseal.scanner.containers.views import (
     View,
 )
 
-_MEMORY = 256 << 20  # what a decoder of xz or lzma may take, in bytes: xz -9 takes 65 MiB
-_KEPT = 8 << 20  # what has been passed and is kept: a zip is read from its end
-_FIRST = 4096  # of most layers no more than their beginning is looked at
-_CALL = 1024  # what a call of a decoder counts for at least, in bytes
+_MEMORY = 256 << 20  # memory limit of an xz or lzma decoder, in bytes: xz -9 takes 65 MiB
+_KEPT = 8 << 20  # how much data behind the current offset is kept: a zip is read from its end
+_FIRST = 4096  # most layers are examined only at their start
+_CALL = 1024  # minimum cost of a decoder call, in bytes
 _STEPS = (CHUNK, 256, 1)
-_ZEROS = 1 << 30  # of zeros between streams; Python's own readers take minutes to pass as many
+_ZEROS = 1 << 30  # zeros between streams; Python's own readers take minutes to skip as many
 
 DAMAGED = "it is damaged"
 CUT_OFF = "it is cut off"
 TOO_LARGE = "it takes too much memory to unpack"
-"""Why a layer ends early. A reader that has the memory goes on where it is too large here."""
+"""Why a layer ends early. A reader with more memory continues where it is TOO_LARGE here."""
 
 
 class _Decoder(Protocol):
-    """A decoder of one stream, as bz2, lzma, zstd and lz4 have them."""
+    """A decoder of one stream, with the interface of bz2, lzma, zstd and lz4."""
 
     @property
     def eof(self) -> bool: ...
@@ -42,11 +42,10 @@ class _Decoder(Protocol):
 
 
 class Stream(NamedTuple):
-    """One compressed stream: its decoder, where its data begins, and what follows them.
+    """One compressed stream: its decoder, the offset of its data, and its trailer.
 
-    `trailer` is what lies behind the data and is not checked, in bytes; `errors` are what the
-    decoder raises for what it cannot decode. Further than `memory` bytes on, that may be for want
-    of memory.
+    `trailer` is the size of the unchecked bytes behind the data; `errors` are the exceptions that
+    the decoder raises. More than `memory` bytes into the data, they may mean a lack of memory.
     """
 
     decoder: _Decoder
@@ -57,9 +56,9 @@ class Stream(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """A way of compression: its name, and what begins a stream at an offset (None: none does).
+    """A compression format: its name, and a function that begins a stream at an offset, or None.
 
-    `many`: streams may follow one another. `begin` raises ImportError where a package is missing.
+    `many`: streams may follow one another. `begin` raises ImportError if a package is missing.
     """
 
     name: str
@@ -68,9 +67,9 @@ class Layer(NamedTuple):
 
 
 class Expanded:
-    """What a compressed layer holds. Going back costs expanding it anew, and is counted.
+    """The contents of a compressed layer. Going back expands it again, which is counted.
 
-    `behind` is where its streams end in what holds them, None before that is known.
+    `behind` is the offset at which its streams end in the outer view, or None if not yet known.
     """
 
     def __init__(self, view: View, start: int, layer: Layer, bounds: Bounds) -> None:
@@ -84,7 +83,7 @@ class Expanded:
         self._rewind()
 
     def read(self, offset: int, size: int, /) -> bytes:
-        """Give the bytes at an offset, fewer than `size` only where they end."""
+        """Return `size` bytes at an offset, fewer only at the end."""
         if offset + size <= len(self._head):
             return self._head[offset : offset + size]
         if offset < self._end - len(self._kept):
@@ -96,7 +95,7 @@ class Expanded:
             return bytes(kept[max(offset - first, 0) : max(offset + size - first, 0)])
 
     def reach(self, offset: int, /) -> int:
-        """Give the offset, or where the bytes end if that comes first."""
+        """Return the offset, or the end of the bytes if that comes first."""
         while self._end < offset and self._advance():
             pass
         return min(offset, self._end)
@@ -107,7 +106,7 @@ class Expanded:
         self._pieces = self._expand()
 
     def _advance(self) -> bool:
-        """Take in the next piece; false at the end."""
+        """Read the next piece; return False at the end."""
         piece = next(self._pieces, b"")
         if not piece:
             return False
@@ -122,8 +121,8 @@ class Expanded:
     def _expand(self) -> Iterator[bytes]:
         done = 0
         for step in _STEPS:
-            # A call that fails swallows what it had decoded. So all is decoded anew, and in smaller
-            # steps from where it failed: of the smallest, that is one byte at most.
+            # A failed call discards what it had decoded. So everything is decoded again, in smaller
+            # steps from the failed one on: the smallest loses one byte at most.
             position = 0
             try:
                 for piece in self._decode(done, step):
@@ -137,7 +136,7 @@ class Expanded:
                 return
 
     def _decode(self, done: int, step: int) -> Iterator[bytes]:
-        """Give what the streams hold, from `done` on in steps of a size, or raise _Broken."""
+        """Yield the decompressed data from `done` on, in steps of a size, or raise _Broken."""
         position = 0
         stream = self._layer.begin(self._view, self._start)
         if stream is None:
@@ -161,7 +160,7 @@ class Expanded:
                 try:
                     piece = decoder.decompress(data, room)
                 except errors as error:
-                    # Nothing but its text tells this one error from the others.
+                    # Only its text distinguishes this error from the others.
                     too_large = position > memory or "memory" in str(error).lower()
                     raise _Broken(TOO_LARGE if too_large else DAMAGED) from None
                 self._bounds.give_back(cost - max(len(piece), _CALL))
@@ -177,7 +176,7 @@ class Expanded:
 
 
 class _Broken(Exception):  # noqa: N818 - a signal inside this room
-    """A decoder cannot go on."""
+    """A decoder cannot continue."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(fault)
@@ -185,7 +184,7 @@ class _Broken(Exception):  # noqa: N818 - a signal inside this room
 
 
 def layers_of(start: bytes) -> Iterator[Layer]:
-    """Give the layers that what begins so may be, by its first bytes."""
+    """Return the layers that may begin with these bytes."""
     layer = _BEGINNINGS.get(start[:4]) or _BEGINNINGS.get(start[:3])
     if layer is not None:
         yield layer
@@ -201,9 +200,9 @@ def layers_of(start: bytes) -> Iterator[Layer]:
 
 
 def _is_alone(start: bytes) -> bool:
-    """Tell the old lzma format as liblzma does: a round size of its dictionary, a sane length.
+    """Recognize the old lzma format as liblzma does: a round dictionary size, a sane length.
 
-    How joblib tells it counts too: by two bytes. The first byte behind the head is a zero always.
+    joblib goes by two bytes, which count too. The first byte behind the header is always zero.
     """
     if len(start) < _HEAD or start[0] >= 225 or start[_HEAD - 1]:
         return False
@@ -215,7 +214,7 @@ def _is_alone(start: bytes) -> bool:
 
 
 def _is_skippable(start: bytes) -> bool:
-    """Tell a frame of zstd and lz4 that readers pass over."""
+    """Return whether bytes begin a skippable frame of zstd or lz4."""
     return start[1:4] == b"\x2a\x4d\x18" and start[0] >> 4 == 5
 
 
@@ -224,7 +223,7 @@ _NO_STREAM = bytes(18)  # liblzma takes them for an empty stream of lzma
 
 
 class _Nothing:
-    """A decoder of what holds nothing."""
+    """A decoder of an empty stream."""
 
     eof = True
     needs_input = False
@@ -235,9 +234,9 @@ class _Nothing:
 
 
 class _Inflate:
-    """A decoder of raw deflate, with the ways of the others.
+    """A decoder of raw deflate with the interface of the others.
 
-    Without the sums around it, which only tell a reader too late.
+    Checksums are ignored: a reader sees them only after it has used the data.
     """
 
     def __init__(self) -> None:
@@ -267,7 +266,7 @@ def _zlib(_: View, offset: int) -> Stream:
 
 
 def _old_joblib(view: View, offset: int) -> Stream | None:
-    """Pass over the size that joblib before 0.10 wrote in front: 19 characters, maybe a space."""
+    """Skip the size in front of the files of joblib before 0.10: 19 characters, maybe a space."""
     start = view.read(offset, 22)
     try:
         int(start[2:21], 16)
@@ -294,7 +293,7 @@ def _gzip(view: View, offset: int) -> Stream | None:
 
 
 def _behind_zeros(view: View, offset: int) -> int:
-    """Pass over the zeros that may lie between streams."""
+    """Skip the zeros that may lie between streams."""
     limit = offset + _ZEROS
     while offset < limit and (chunk := view.read(offset, CHUNK)) and not chunk[0]:
         offset += len(chunk) - len(chunk.lstrip(b"\0"))
@@ -316,10 +315,10 @@ def _bzip2(view: View, offset: int) -> Stream | None:
 
 
 def _lzma(view: View, offset: int) -> Stream | None:
-    """Begin a stream of xz, lzma or lzip: Python's reader lets any follow any."""
+    """Begin a stream of xz, lzma or lzip: Python's reader accepts them in any sequence."""
     end = _behind_zeros(view, offset)
-    # Zeros are streams of nothing to Python, and what is too few for one may begin the next. To xz
-    # they are nothing at all.
+    # Python reads zeros as empty streams, and a remainder may begin the next stream. xz
+    # ignores them.
     offset = end - (end - offset) % len(_NO_STREAM)
     start = view.read(offset, _HEAD)
     if not _is_alone(start):
@@ -363,9 +362,9 @@ def _zip_lzma(view: View, offset: int) -> Stream | None:
 def _raw_lzma(
     dictionary: int, coding: tuple[int, int, int], offset: int, trailer: int = 0
 ) -> Stream | None:
-    """Begin a stream of lzma whose head was read already; `coding`: its lc, lp and pb.
+    """Begin a stream of lzma whose header was read already; `coding` is its lc, lp and pb.
 
-    A dictionary that is too large is needed only by what is as long.
+    A dictionary that is too large is needed only by data as long.
     """
     import lzma  # noqa: PLC0415 - as above
 
@@ -379,7 +378,7 @@ def _raw_lzma(
 
 
 def _skipped(view: View, offset: int, start: bytes) -> Stream | None:
-    """Pass over a frame where readers do."""
+    """Skip a frame that readers skip."""
     if not _is_skippable(start):
         return None
     return Stream(_Nothing(), offset + 8 + int.from_bytes(view.read(offset + 4, 4), "little"))
@@ -421,7 +420,7 @@ _BEGINNINGS = {
     b"\x28\xb5\x2f\xfd": ZSTD,
     b"\x04\x22\x4d\x18": LZ4,
 }
-"""Layers by the first bytes that are theirs alone."""
+"""Layers by their unique first bytes."""
 OLD_JOBLIB = Layer("joblib before 0.10", _old_joblib, many=False)
 ZIPPED = {
     8: DEFLATE,
@@ -430,4 +429,4 @@ ZIPPED = {
     93: ZSTD,
     95: XZ,
 }
-"""Layers by the number that a zip gives them."""
+"""Layers by their zip compression method."""

@@ -1,7 +1,7 @@
-"""Pickles at any offset: in a cache's entry, a page of a database, or a text of base64.
+"""Pickles at any offset: in a cache entry, a database page, or base64 text.
 
-A place counts only where following it gives names that Python can have. docs/reference/audit.md
-lists what is not found in this way.
+An offset counts only if following it finds names that Python can have. docs/reference/audit.md
+lists the blind spots.
 """
 
 import binascii
@@ -20,13 +20,13 @@ from pickleseal.scanner.containers.views import (
 )
 
 PACKED = frozenset({"zlib", "gzip"})
-"""What caches pack a pickle with."""
+"""Compression that caches use for pickles."""
 _FIRST = rb"()\]}NcCXKMJGILFSUTVBiP\x80\x82-\x84\x88-\x8f\x95-\x97"
 """Opcodes that can run on an empty stack."""
 _PICKLE = re.compile(rb"\x80[\2-\5][" + _FIRST + rb"]")
 _RUN = rb"[A-Za-z0-9+/_\r\n-]{13,}"
 _STARTS = (rb"gA[I-X]", rb"H4sI", rb"e(?:J[w-z]|N[o-r]|A[E-H]|F[4-7])")
-"""How a protocol, gzip and zlib begin in base64."""
+"""The first characters of a protocol, gzip and zlib in base64."""
 # One expression for all of them is ten times slower than one for each.
 _BASE64 = tuple(re.compile(start + _RUN) for start in _STARTS)
 _OVERLAP = 64
@@ -35,7 +35,7 @@ _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
 class Hidden(NamedTuple):
-    """Pickles that were come upon: where, in what, and where the bytes end that hold them."""
+    """Found pickles: their offset, their container, and the end of the bytes that hold them."""
 
     offset: int
     end: int
@@ -46,7 +46,7 @@ class Hidden(NamedTuple):
 def search(
     view: View, limit: int, covered: list[tuple[int, int]], bounds: Bounds
 ) -> Iterator[Hidden]:
-    """Look for pickles in the first `limit` bytes, but for what is `covered`."""
+    """Search the first `limit` bytes for pickles, except in `covered` ranges."""
     offset = 0
     for start, end in [*sorted(covered), (limit, limit)]:
         yield from _search(view, offset, min(start, limit), bounds)

@@ -1,7 +1,7 @@
-"""Pickles that stand one behind the other, and what makes bytes count as one.
+"""Consecutive pickles, and the rule by which bytes count as a pickle.
 
-Nothing marks a pickle: many a text begins as one could. So bytes count as a pickle by what
-following them comes upon, and never by a first byte alone.
+A pickle has no magic number: many texts begin like one. So bytes count as a pickle by the result
+of following them, never by their first byte alone.
 """
 
 import re
@@ -28,22 +28,22 @@ _OPCODES = frozenset(b"()0123.BCFGIJKLMNPQRSTUVX]abcdeghijlopqrstu}") | frozense
 _TORCH_MAGIC = (b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"L119547037146038801333356L\n.")
 _TORCH_PICKLES = 5
 _PADDING = b"\0\r\n"
-"""What may follow a pickle and is nothing: shelves fill blocks up, editors end lines."""
+"""Padding that may follow a pickle: shelve fills blocks, editors end lines."""
 _MAX_PADDING = 64 << 20
 _PLAIN_READINGS = 20
 _START = 2048
 _LONG_PATH = re.compile(rb"c[\w.-]+\n\w+(?:\.\w+){20}")
-"""A name that a walk may give up on at once, as it does on the long first line of a text."""
+"""A path that a walk may give up on at once, like the long first line of a text."""
 _WRAPPER = "NumpyArrayWrapper"
 _AT_WORK = Use.CALLED | Use.MADE | Use.BUILT
 _LOOKS_UP = "it looks up "
-"""How a trace tells of names as such. A text can hold any of them, and does nothing with them."""
+"""How a trace reports mere names. A text can contain any of them without using them."""
 
 
 class Pickle(NamedTuple):
-    """A pickle: how each of its readers reads it, and where it begins and ends.
+    """A pickle: the trace of each of its readers, and its start and end.
 
-    `explains_rest`: what follows it belongs to it, or cannot be told apart from it as it broke.
+    `explains_rest`: the bytes behind it belong to it, or it broke and they may.
     """
 
     readings: tuple[Trace, ...]
@@ -53,7 +53,7 @@ class Pickle(NamedTuple):
 
 
 def could_begin(start: bytes) -> bool:
-    """Tell whether the first byte is an opcode."""
+    """Return whether the first byte is an opcode."""
     return bool(start) and start[0] in _OPCODES
 
 
@@ -69,10 +69,10 @@ def behind_padding(view: View, offset: int) -> int:
 
 
 def pickles(view: View, start: int, bounds: Bounds, *, likely: bool) -> Iterator[Pickle]:
-    """Follow the pickles that stand one behind the other from `start` on.
+    """Follow consecutive pickles from `start` on.
 
-    `likely`: something else says that there should be one, so that less of it convinces. What ends
-    as a pickle does counts as one if any behind it does.
+    `likely`: other evidence suggests a pickle, so less is needed. Bytes that end like a pickle
+    count as one if any behind them do.
     """
     begin = start
     of_torch = False
@@ -100,15 +100,15 @@ def pickles(view: View, start: int, bounds: Bounds, *, likely: bool) -> Iterator
 
 
 def _is_of_torch(first: bytes) -> bool:
-    """Tell whether the first pickle is the number that torch's old format begins with."""
+    """Return whether the first pickle is the magic number of torch's old format."""
     return len(first) < 40 and first.endswith(_TORCH_MAGIC)
 
 
 def _readings(view: View, offset: int, bounds: Bounds) -> tuple[tuple[Trace, ...], int]:
-    """Follow a pickle as joblib reads it and, where that differs, as pickle does; and its end.
+    """Follow a pickle as joblib and, if that differs, as pickle reads it; return its end too.
 
-    What joblib takes for the bytes of an array are opcodes for pickle. That pickle stops at them is
-    no fault. Where they end a pickle, a reader that loads one after the other goes on inside.
+    Array bytes of joblib are opcodes to pickle. It is no fault if pickle stops at them. If they
+    end a pickle, a reader that loads one after another continues inside.
     """
     cursor = _cursor(view, offset)
     first = trace(cursor, joblib=True, most=bounds.opcodes)
@@ -152,18 +152,19 @@ def _cursor(view: View, offset: int) -> Cursor:
 
 
 def _convinces(found: Trace, start: bytes, *, more: bool, likely: bool) -> bool:
-    """Tell whether what a walk came upon shows that bytes are a pickle.
+    """Return whether a walk's findings show that the bytes are a pickle.
 
-    A word list that is sorted can name a thing for each two of its lines, and prose can set a
-    number or two. No text names what can be imported and makes use of it, or ends in STOP. Nor does
-    one keep a walk going until that gives up.
+    A sorted word list can yield a name for every two lines, and prose a number or two. But no text
+    names something importable and uses it, or ends in STOP, or keeps a walk going to its bound.
     """
     others = found.opcodes - len(found.names)
     begins = start[:1] == b"\x80"
     announced = begins or found.protocol > 1
     if found.ended and (likely or announced or (not more and found.opcodes > 2)):
         return True
-    as_picklers_do = begins and start[1:] > b"\1"  # none announces 0 and 1, or later on
+    as_picklers_do = (
+        begins and start[1:] > b"\1"
+    )  # picklers declare neither 0 nor 1, nor any later in the stream
     if (likely or as_picklers_do) and others > 3:
         return True
     if announced and others > 6:
@@ -173,21 +174,21 @@ def _convinces(found: Trace, start: bytes, *, more: bool, likely: bool) -> bool:
         return True
     if found.limited and (others > 2 or _LONG_PATH.search(start)):
         return True
-    # A list of files can be taken for dotted names.
+    # A list of files can look like dotted names.
     if (begins or (likely and not any("." in n.name for n in found.names))) and names_paths(found):
         return True
     return any(_is_plausible(name, found) for name in found.names)
 
 
 def names_paths(found: Trace) -> bool:
-    """Return whether all names of a walk, and there are some, are such as Python has."""
+    """Return whether a walk found names, and all of them are possible in Python."""
     return bool(found.names) and all(_is_path(n.module) and _is_path(n.name) for n in found.names)
 
 
 def _is_plausible(name: Name, found: Trace) -> bool:
-    """Tell whether no text would name this, or do with it what is done.
+    """Return whether a text could not contain this name, or this use of it, by chance.
 
-    A module may have any name that a file can have. But each two lines behind "(i" are a call.
+    A module may have any name that a file can have, but any two lines behind "(i" are a call.
     """
     others = found.opcodes - len(found.names)
     at_work = bool(name.uses & _AT_WORK)
@@ -198,5 +199,5 @@ def _is_plausible(name: Name, found: Trace) -> bool:
 
 
 def _is_path(text: str) -> bool:
-    """Tell names and what looks like them, as "x86_64-linux", with dots between."""
+    """Return whether a text is a dotted name or looks like one, such as "x86_64-linux"."""
     return all(part and f"_{part.replace('-', '_')}".isidentifier() for part in text.split("."))

@@ -1,11 +1,11 @@
-"""Bytes at any offset: of a file, of a part of it; and how many of them one file may cost."""
+"""Bytes at any offset of a file or a part of it, and the step budget of a file."""
 
 from typing import Protocol
 
 CHUNK = 1 << 16
 """How much is read at a time, in bytes."""
 LONGEST = 1 << 20
-"""The most that is asked of a view at a time, in bytes."""
+"""The largest read from a view, in bytes."""
 FAR = 1 << 62
 """An offset behind every end."""
 
@@ -15,18 +15,18 @@ MAX_NAMES = 300_000
 MAX_DEPTH = 5
 
 BASE = 256 << 20
-"""Steps that a file may cost besides, whatever its size: a second or two."""
+"""Steps that a file may cost in addition, whatever its size: a second or two."""
 LEAST = 4 << 20
-"""Steps that every file may cost whatever those before it did."""
+"""Steps that every file may cost, whatever the files before it used."""
 PER_BYTE = 128
-"""Steps that a file may cost besides, for each of its own bytes."""
+"""Steps that a file may cost in addition, for each of its own bytes."""
 RUN = 16 * BASE
-"""Steps that the files of a run may cost together, besides those for their own bytes."""
+"""Steps that the files of a run may cost together, in addition to those for their own bytes."""
 SEARCH_OPCODES = 1_000_000
-"""Opcodes that are followed of a pickle at any offset."""
+"""How many opcodes of a pickle at any offset are followed."""
 _OPCODE = 32
 _MEMBER = 30_000
-"""What costs as much time as so many steps, each of which is a byte that is unpacked."""
+"""The cost of an opcode and of a member in steps; a step is one unpacked byte."""
 
 
 class Bytes(Protocol):
@@ -35,44 +35,43 @@ class Bytes(Protocol):
     size: int
 
     def read(self, offset: int, size: int, /) -> bytes:
-        """Give the bytes at an offset, fewer than `size` only where they end."""
+        """Return `size` bytes at an offset, fewer only at the end."""
 
 
 class Memory:
-    """Bytes that are in memory, and that nobody changes."""
+    """Immutable bytes in memory."""
 
     def __init__(self, data: memoryview) -> None:
         self._data = data
         self.size = len(data)
 
     def read(self, offset: int, size: int, /) -> bytes:
-        """Give the bytes at an offset, fewer than `size` only where they end."""
+        """Return `size` bytes at an offset, fewer only at the end."""
         return bytes(self._data[offset : offset + size])
 
 
 class View(Protocol):
-    """Bytes at any offset, whose end need not be known."""
+    """Bytes at any offset, with an end that may be unknown."""
 
     def read(self, offset: int, size: int, /) -> bytes:
-        """Give the bytes at an offset, fewer than `size` (LONGEST at most) only where they end."""
+        """Return `size` bytes (LONGEST at most) at an offset, fewer only at the end."""
 
     def reach(self, offset: int, /) -> int:
-        """Give the offset, or where the bytes end if that comes first."""
+        """Return the offset, or the end of the bytes if that comes first."""
 
 
 class Pool:
-    """What the files of a run may cost together, in steps."""
+    """The step budget that the files of a run share."""
 
     def __init__(self, steps: int = RUN) -> None:
         self.left = steps
 
 
 class Bounds:
-    """What looking at one file may still cost, in counted steps, shared by all nested in it.
+    """The step budget of one file and everything nested in it.
 
-    `opcodes`: how many of a pickle are followed, if fewer than otherwise. `hit` names the bounds
-    that were met, one clause each. Where one is of more than the depth, or
-    of what zips list, all bytes end.
+    `opcodes` is a stricter bound on the opcodes of a pickle, if any. `hit` has a clause for each
+    bound that was reached. Except for depth and zip directories, reaching one ends all bytes.
     """
 
     def __init__(self, size: int, pool: Pool | None = None, *, base: int | None = None) -> None:
@@ -91,24 +90,24 @@ class Bounds:
         return size if self._spend(size) else 0
 
     def give_back(self, size: int) -> None:
-        """Take back `size` bytes of what was allowed."""
+        """Return `size` bytes to the budget."""
         self._own += size
 
     def member(self) -> bool:
-        """Count a member, stream or pickle; false where it is one too many."""
+        """Count a member, stream or pickle; return False if it is one too many."""
         self._members -= 1
         if self._members < 0 and not self._over:
             self._stop(f"it has more than {MAX_MEMBERS} members")
         return self._spend(_MEMBER)
 
     def for_search(self, size: int) -> "Bounds":
-        """Return what looking for pickles at any offset of `size` bytes may cost besides."""
+        """Return an additional budget for the search of `size` bytes at any offset."""
         bounds = Bounds(size // 32, self._pool, base=BASE // 4)
         bounds.opcodes = SEARCH_OPCODES
         return bounds
 
     def listed(self) -> bool:
-        """Count an entry of a zip's directory; false where it is one too many."""
+        """Count an entry of a zip's directory; return False if it is one too many."""
         self._listed -= 1
         if self._listed < 0:
             self.hit[f"its zip directories list more than {MAX_LISTED} members"] = None
@@ -119,19 +118,19 @@ class Bounds:
         self._spend(opcodes * _OPCODE)
 
     def named(self, names: int) -> None:
-        """Count the names that were found in a pickle unlike the others."""
+        """Count the names of a pickle that differs from those before it."""
         self._names -= names
         if self._names < 0 and not self._over:
             self._stop(f"its pickles look up more than {MAX_NAMES} names")
 
     def nest(self, depth: int) -> bool:
-        """Tell whether something may be opened that lies `depth` layers deep."""
+        """Return whether a layer at this depth may be opened."""
         if depth > MAX_DEPTH:
             self.hit[f"its layers nest more than {MAX_DEPTH} deep"] = None
         return depth <= MAX_DEPTH
 
     def _spend(self, steps: int) -> bool:
-        """Count steps; false where they are too many."""
+        """Count steps; return False if they are too many."""
         if self._over:
             return False
         spare = steps - self._own
@@ -161,14 +160,14 @@ class Whole:
         self._size = data.size
 
     def reach(self, offset: int, /) -> int:
-        """Give the offset, or where the bytes end if that comes first."""
+        """Return the offset, or the end of the bytes if that comes first."""
         return min(offset, self._size)
 
 
 class Part:
-    """A part of another view. What is read of it is counted: parts may overlap.
+    """A part of another view. Reads are counted, since parts may overlap.
 
-    A part of a part is one of the same `whole`, in which it begins at `start`.
+    A part of a part refers to the same `whole`, in which it begins at `start`.
     """
 
     def __init__(self, view: View, start: int, size: int, bounds: Bounds) -> None:
@@ -182,10 +181,10 @@ class Part:
         self._bounds = bounds
 
     def read(self, offset: int, size: int, /) -> bytes:
-        """Give the bytes at an offset, fewer than `size` only where they end."""
+        """Return `size` bytes at an offset, fewer only at the end."""
         size = self._bounds.allow(max(min(size, self.size - offset), 0))
         return self.whole.read(self.start + offset, size) if size else b""
 
     def reach(self, offset: int, /) -> int:
-        """Give the offset, or where the bytes end if that comes first."""
+        """Return the offset, or the end of the bytes if that comes first."""
         return max(self.whole.reach(self.start + min(offset, self.size)) - self.start, 0)

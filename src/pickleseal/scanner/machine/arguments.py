@@ -196,7 +196,7 @@ def _name_line(walk: Walk) -> bytes:
     try:
         line = cursor.line()
     except EndOfInput:
-        # Python's own unpickler takes what is left for a line, and its last byte for the end.
+        # The pure-Python unpickler takes the rest as a line, and its last byte as the line end.
         line = cursor.data[cursor.at : -1]
         cursor.skip(len(cursor.data) - cursor.at)
     if len(line) > _NAME_KEPT:
@@ -218,14 +218,14 @@ def _global(walk: Walk) -> None:
 
 
 def _inst(walk: Walk) -> None:
-    # Python's own unpickler looks the name up first, and misses a mark later.
+    # The pure-Python unpickler looks the name up first, and finds the mark missing later.
     function = _name(walk, "ascii")
     args = tuple_of(walk.pop_mark())
     walk.stack.append(call(walk.record, function, args))
 
 
 def unknown(walk: Walk) -> None:
-    """Stop at what no unpickler has an opcode for."""
+    """Raise Fault for a byte that is no opcode."""
     code = walk.cursor.data[walk.cursor.at - 1]
     walk.cursor.at -= 1
     raise Fault(f"unknown opcode {code:#04x}")
@@ -241,4 +241,4 @@ READERS: dict[str, Step] = {
     "T": _coded(4), "U": _coded(1), "\x80": _proto, "\x95": _frame,
     "\x82": _extension(1), "\x83": _extension(2), "\x84": _extension(4),
 }  # fmt: skip
-"""Opcodes that read an argument, which stands at the cursor."""
+"""Opcodes that read an argument at the cursor."""

@@ -5,21 +5,21 @@ from collections.abc import Callable
 from pickleseal.scanner.machine.faults import Fault
 
 MAX_LINE = 64 << 20
-"""Bytes of a line that are passed over at most."""
+"""The longest line, in bytes."""
 _WINDOW = 1 << 16
 LINE_KEPT = 1 << 16
-"""What `line` gives of a line at most, one byte more where it is longer."""
+"""How many bytes of a line `line` returns, plus one if it is longer."""
 
 
 class EndOfInput(Exception):  # noqa: N818 - a signal between two rooms, which no caller sees
-    """The input ends before what was asked for."""
+    """The input ends too early."""
 
 
 class Cursor:
     """Bytes from front to back, in bounded memory.
 
-    `read`: gives up to as many bytes as it is asked for, none only at the end. `skip`: passes
-    over up to as many bytes without reading them, and gives how many; None: they are read.
+    `read` returns up to the requested number of bytes, none only at the end. `skip` skips up to as
+    many bytes without reading them and returns how many; if it is None, they are read.
 
     A walk that goes byte by byte reads `data` from `at` on by itself, and writes back how far it
     came before it calls anything here. `ended` is true where nothing follows `data`.
@@ -39,11 +39,11 @@ class Cursor:
 
     @property
     def position(self) -> int:
-        """Give the offset of the next byte."""
+        """Return the offset of the next byte."""
         return self._start + self.at
 
     def fill(self, size: int) -> int:
-        """Have `data` hold `size` bytes from `at` on, fewer only at the end; give how many."""
+        """Fill `data` with `size` bytes from `at` on, fewer only at the end; return how many."""
         held = len(self.data) - self.at
         if held >= size or self.ended:
             return max(held, 0)
@@ -61,12 +61,12 @@ class Cursor:
         return held
 
     def peek(self, size: int) -> bytes:
-        """Give up to `size` bytes, 64 KiB at most, without moving; fewer only at the end."""
+        """Return up to `size` bytes, 64 KiB at most, without moving; fewer only at the end."""
         self.fill(size)
         return self.data[self.at : self.at + size]
 
     def take(self, size: int) -> bytes:
-        """Give exactly `size` bytes, or raise EndOfInput."""
+        """Return exactly `size` bytes, or raise EndOfInput."""
         if len(self.data) - self.at < size and self.fill(size) < size:
             raise EndOfInput
         start = self.at
@@ -74,7 +74,7 @@ class Cursor:
         return self.data[start : self.at]
 
     def skip(self, size: int) -> None:
-        """Pass over exactly `size` bytes, or raise EndOfInput."""
+        """Skip exactly `size` bytes, or raise EndOfInput."""
         held = len(self.data) - self.at
         if size <= held:
             self.at += size

@@ -1,9 +1,9 @@
 """NumPy's dtypes and arrays in a pickle, in the exact forms in which NumPy writes them.
 
-`dtype.__setstate__`, `ndarray.__setstate__` and `scalar` believe what they are given. A dtype of
-objects that is said to hold none, a field outside of its record, an array that is longer than its
-list, or a scalar of an array without items makes NumPy follow wild pointers. So whatever NumPy
-would not have written itself is told of.
+`dtype.__setstate__`, `ndarray.__setstate__` and `scalar` trust their input. An object dtype without
+its object flag, a field outside its record, an array longer than its list, or a scalar of an array
+without items makes NumPy follow wild pointers. So every form that NumPy does not write itself is
+reported.
 """
 
 import math
@@ -67,7 +67,7 @@ def string_dtype(_: Record, function: Global, __: Args) -> object:
 
 
 def set_dtype_state(record: Record, target: Dtype, state: object) -> None:
-    """Set the state of a dtype, or raise Fault where NumPy refuses it."""
+    """Set the state of a dtype; raise Fault if NumPy refuses it."""
     if state is FORGOTTEN:
         raise Fault("it sets the state of a dtype that is no longer tracked", limited=True)
     if is_data(state) and (type(state) is not tuple or not 5 <= len(state) <= 9):

@@ -1,8 +1,8 @@
-"""The one way in which a walk over a pickle ends before its STOP."""
+"""The exception that ends a walk over a pickle before its STOP."""
 
 
 class Fault(Exception):  # noqa: N818 - a signal between the rooms of the walk
-    """No unpickler goes on from here, or the walk cannot: then `limited` is true."""
+    """No unpickler continues from here, or, if `limited` is true, the walk cannot."""
 
     def __init__(self, reason: str, *, limited: bool = False) -> None:
         super().__init__(reason)

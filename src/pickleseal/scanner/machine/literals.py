@@ -31,7 +31,7 @@ def utf8(data: bytes) -> object:
 
 
 def coded(data: bytes) -> object:
-    """Give a text of Python 2, which the reader's encoding spells."""
+    """Return a text of Python 2, which depends on the reader's encoding."""
     if len(data) > TEXT_KEPT:
         return LONG_TEXT
     return data.decode("ascii") if data.isascii() else CODED_TEXT

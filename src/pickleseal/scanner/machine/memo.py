@@ -1,4 +1,4 @@
-"""The memo of a walk: what the stream puts away, and what is kept of it."""
+"""The memo of a walk: the values that the stream stores, and what is kept of them."""
 
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.values import (
@@ -20,9 +20,9 @@ _DTYPE_COST = 100
 
 
 class Memo:
-    """What the stream puts away, by its index: a list, and a dict for what is far off.
+    """Stored values by index: a list, and a dict for large indices.
 
-    `regular` is true while the list has no holes and nothing is far off. Then MEMOIZE, and a put
+    `regular` is true while the list has no gaps and the dict is empty. Then MEMOIZE, and a put
     at its end, are an append to `dense`.
     """
 
@@ -37,7 +37,7 @@ class Memo:
         self._text = 0
 
     def put(self, index: int, value: object) -> None:
-        """Put a value away."""
+        """Store a value."""
         dense = self.dense
         gap = index - len(dense)
         if gap < 0:
@@ -52,18 +52,18 @@ class Memo:
         self.regular = not self._holes and not self.far
 
     def memoize(self, value: object) -> None:
-        """Put it where MEMOIZE does: at the number of entries, which may be taken."""
+        """Store a value where MEMOIZE does: at the number of entries, which may be taken."""
         self.put(len(self.dense) - self._holes + len(self.far), value)
 
     def get(self, index: int) -> object:
-        """Give what was put away, or raise Fault."""
+        """Return a stored value; raise Fault if there is none."""
         value = self.dense[index] if 0 <= index < len(self.dense) else self.far.get(index, NOTHING)
         if value is NOTHING:
             raise Fault(f"it reads memo entry {index}, which was never set")
         return value
 
     def trim(self, recent: int) -> None:
-        """Let go of what takes memory before the `recent` newest: all but some texts and dtypes."""
+        """Keep only the newest `recent` values; older ones shrink to some texts and dtypes."""
         dense, start, end = self.dense, self._trimmed, len(self.dense) - recent
         if end <= start:
             return
@@ -81,7 +81,7 @@ class Memo:
         ]
 
     def _late(self, value: object) -> object:
-        """Give what is kept of a value that is put among the older entries."""
+        """Return the value that represents another among the older entries."""
         if type(value) in _SIZED:
             self._text += _size(value)
             return _older(value) if self._text > MAX_TEXT else value
@@ -93,7 +93,7 @@ def _size(value: object) -> int:
 
 
 def _older(value: object) -> object:
-    """Give what is kept of a value among the older entries, which takes no memory of its own."""
+    """Return the older value's representative, which takes no memory of its own."""
     if type(value) is Result:
         return value.of.old
     return FORGOTTEN if type(value) is Dict else faded(value)

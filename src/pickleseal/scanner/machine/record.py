@@ -1,4 +1,4 @@
-"""The record of a trace: which names are looked up, and what is done that no data needs."""
+"""The record of a trace: the names that are looked up, and constructions that no data needs."""
 
 from collections.abc import Callable
 from functools import partial
@@ -28,18 +28,17 @@ _MAKERS = frozenset({
     "frozenset", "range", "set", "slice", "time", "timedelta", "timezone", "object", "list", "dict",
     "tuple", "int", "float", "newObj", "new_object",
 })  # fmt: skip
-"""Names in lower case that give objects which are neither texts nor classes."""
+"""Lower-case names whose results are neither texts nor classes."""
 
 
 class Record:
-    """What a trace has come upon; an array of objects adds to that of the stream around it.
+    """The findings of a trace; an object array adds to the record of the stream around it.
 
-    `special`: returns what to do at a call of the global of a name, where its arguments tell more.
-    `bare`: the reader is called without
-    options, so that it has no persistent ids, no buffers, and no encoding but ASCII. `most`: how
-    many opcodes are followed, if these are fewer than the bound on all. `wrappers` are
-    joblib's wrappers of arrays among the names. `coded` is as in `machine.Trace`. `given` counts
-    what only the reader could give: objects by their persistent ids, and buffers beside the stream.
+    `special` returns the handler for calls of a global whose arguments matter. `bare`: the reader
+    has no options, so no persistent ids, no buffers, and no encoding but ASCII. `most` is a
+    stricter bound on opcodes, if any. `wrappers` are joblib's array wrappers among the names.
+    `coded` is as in `Trace`. `given` counts values that only the reader's caller could supply:
+    persistent objects and out-of-band buffers.
     """
 
     __slots__ = (
@@ -67,20 +66,20 @@ class Record:
         self.given = 0
 
     def note(self, clause: str) -> None:
-        """Tell of a construction that no data needs."""
+        """Record a construction that no data needs."""
         if len(self.beyond) < MAX_BEYOND:
             self.beyond[clause] = None
         else:
             self.beyond["and more"] = None
 
     def give(self) -> None:
-        """Count what only the reader's caller can give; raise Fault where it gives nothing."""
+        """Count a value that only the caller can supply; raise Fault if it supplies none."""
         if self.bare:
             raise Fault("it needs options that a plain load does not have")
         self.given += 1
 
     def note_done(self, target: Result, what: int, clause: str) -> None:
-        """Put down what is done to an object, and tell of it where no pickler would do it now.
+        """Record what is done to an object, and note it if no pickler would do it at this point.
 
         A pickler adds items or sets keys, and sets the state last.
         """
@@ -89,7 +88,7 @@ class Record:
         target.done |= what
 
     def look_up(self, module: str, name: str) -> Global:
-        """Give the global of a name, and tell of it."""
+        """Return the global of a name, and record it."""
         found = self.names.get((module, name))
         if found is None:
             if len(self.names) >= MAX_NAMES:
@@ -106,7 +105,7 @@ class Record:
 
 
 Special: TypeAlias = Callable[[Record, Global, Args], object]
-"""What to do at a call of a global; gives what the call gives."""
+"""A handler for calls of a global; it returns the result of the call."""
 
 
 def _makes_objects(module: str, name: str) -> bool:

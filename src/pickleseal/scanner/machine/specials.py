@@ -1,4 +1,4 @@
-"""Functions whose arguments tell what is looked up, made or computed."""
+"""Functions whose arguments determine what is looked up, created or computed."""
 
 from pickleseal.errors import shown
 from pickleseal.scanner.machine import dtypes
@@ -23,7 +23,7 @@ from pickleseal.scanner.machine.values import (
 
 
 def special(module: str, name: str) -> Special | None:
-    """Give what to do at a call of the global of this name, or None where it is as any other."""
+    """Return the handler for calls of this global, or None for an ordinary one."""
     if name.startswith("__pyx_unpickle_"):
         return _cython
     if module.partition(".")[0] == "sympy":
@@ -34,7 +34,7 @@ def special(module: str, name: str) -> Special | None:
 def _getattr(record: Record, function: Global, args: Args) -> object:
     name = args[1] if args is not None and len(args) > 1 else None
     if args and len(args) == 2 and name == "_unpickle" and _is_zone(args[0]):
-        return args[0]  # it reads the same files as the class does, by a key that is checked
+        return args[0]  # it reads the same files as the class, by a checked key
     if type(name) is not str:
         record.note("it reads an attribute with a computed name")
     elif is_dunder(name):
@@ -46,11 +46,11 @@ def _is_zone(value: object) -> bool:
     return type(value) is Global and value.path == "zoneinfo.ZoneInfo"
 
 
-# -- what makes an object of a class, or calls a function, that it is handed
+# -- helpers that instantiate a class or call a function that they are passed
 
 
 def _class_of(record: Record, args: Args) -> Global | None:
-    """Give the class that the first argument names, and tell where that is computed."""
+    """Return the class that the first argument names, and note a computed one."""
     first = args[0] if args else None
     if type(first) is Global:
         return first
@@ -60,13 +60,13 @@ def _class_of(record: Record, args: Args) -> Global | None:
 
 
 def _maker(record: Record, function: Global, args: Args) -> object:
-    """Make an object of the first argument, as copyreg's functions do."""
+    """Create an instance of the first argument, as copyreg's functions do."""
     made_of = _class_of(record, args)
     return Result(function) if made_of is None else call(record, made_of, (), MADE)
 
 
 def _reconstructor(record: Record, function: Global, args: Args) -> object:
-    """Make an object, and have the class in the second place fill it with the third argument."""
+    """Create an instance, filled by the class in the second argument from the third."""
     made = _maker(record, function, args)
     for base in (args or ())[1:2]:
         if type(base) is not Global:
@@ -79,13 +79,13 @@ def _reconstructor(record: Record, function: Global, args: Args) -> object:
 
 
 def _helper(record: Record, function: Global, args: Args) -> object:
-    """Make an object of the first argument, which is told as made by the helper."""
+    """Create an instance of the first argument, recorded as made by the helper."""
     made_of = _class_of(record, args)
     return call(record, made_of, (), MADE) if made_of in record.wrappers else Result(function)
 
 
 def _filling_helper(record: Record, function: Global, args: Args) -> object:
-    """Make an object of the first argument, with what else is handed along."""
+    """Create an instance of the first argument with the other arguments."""
     made_of = _class_of(record, args)
     if made_of is not None:
         made_of.uses |= MADE
@@ -93,7 +93,7 @@ def _filling_helper(record: Record, function: Global, args: Args) -> object:
 
 
 def _cython(record: Record, function: Global, args: Args) -> object:
-    """Make an object of a compiled class, and set its state where that is handed along."""
+    """Create an instance of a compiled class, and set its state if one is passed."""
     made = _helper(record, function, args)
     state = args[2] if args and len(args) > 2 else None
     for part in state if type(state) is tuple else (state,):
@@ -105,13 +105,13 @@ def _cython(record: Record, function: Global, args: Args) -> object:
 
 
 def _bit_generator(record: Record, function: Global, args: Args) -> object:
-    """Call the class of one of numpy's generators, or the one that a text names."""
+    """Call the class of one of NumPy's generators, or the one that a text names."""
     _expect(record, function, (args or ())[:1], _BIT_GENERATORS, literals=True)
     return Result(function)
 
 
 def _generator(record: Record, function: Global, args: Args) -> object:
-    """Call the second argument with the first, where that is no generator yet."""
+    """Call the second argument with the first, unless that is a generator already."""
     first, second = (args or ())[:1], (args or ())[1:2]
     made = type(first[0]) is Result and first[0].of.path in _GIVE_BITS if first else False
     if args is None or not made:
@@ -121,7 +121,7 @@ def _generator(record: Record, function: Global, args: Args) -> object:
 
 
 def _array_by_dill(record: Record, function: Global, args: Args) -> object:
-    """Call the first argument with the second, and set the state of what that gives."""
+    """Call the first argument with the second, and set the state of the result."""
     _expect(record, function, (args or (None,))[:1], _ARRAY_MAKERS, literals=False)
     return Result(function, SETTLED)
 
@@ -130,7 +130,7 @@ def _expect(
     record: Record, function: Global, args: tuple[object, ...], paths: frozenset[str],
     *, literals: bool,
 ) -> None:  # fmt: skip
-    """Tell where a helper that calls its argument is handed another than numpy's own."""
+    """Note a helper that calls its argument, if that is not one of NumPy's own."""
     for arg in args:
         known = arg.path in paths if type(arg) is Global else literals and type(arg) is str
         if not known:
@@ -138,7 +138,7 @@ def _expect(
 
 
 def _symbolic(record: Record, function: Global, args: Args) -> object:
-    """Make a symbolic object, for which sympy evaluates each text that it is given."""
+    """Create a symbolic object: sympy evaluates each text that it is passed."""
     if function.name in _NAMED_SYMBOLS:
         return Result(function)
     spared = 1 if function.name == "Wild" else 0  # its name
@@ -167,7 +167,7 @@ def _add_extension(record: Record, function: Global, args: Args) -> object:
 
 
 def _importer(record: Record, function: Global, args: Args) -> object:
-    """Record what a function imports that takes a module and, it may be, a name in it."""
+    """Record the import of a function that takes a module and optionally a name in it."""
     texts = (args or ())[:2]
     if not texts or type(texts[0]) is not str or (len(texts) > 1 and type(texts[1]) is not str):
         if len(texts) > 1 and type(texts[0]) is str:
@@ -179,12 +179,12 @@ def _importer(record: Record, function: Global, args: Args) -> object:
 
 
 def _module_importer(record: Record, function: Global, args: Args) -> object:
-    """Record what a function imports that takes a module, and options."""
+    """Record the import of a function that takes a module and options."""
     return _importer(record, function, args[:1] if args else args)
 
 
 def _path_importer(record: Record, function: Global, args: Args) -> object:
-    """Record what a function imports that takes a dotted path or `module:name`."""
+    """Record the import of a function that takes a dotted path or `module:name`."""
     if args and type(args[0]) is str:
         colon = ":" in args[0]
         module, _, name = args[0].partition(":") if colon else args[0].rpartition(".")
@@ -193,12 +193,12 @@ def _path_importer(record: Record, function: Global, args: Args) -> object:
 
 
 def _type_importer(record: Record, function: Global, args: Args) -> object:
-    """Record what cloudpickle takes from the module `types`."""
+    """Record the lookup of cloudpickle in the module `types`."""
     return _importer(record, function, ("types", *args[:1]) if args else None)
 
 
 _NAMED_SYMBOLS = frozenset({"Dummy", "Float", "Str", "Symbol"})
-"""What sympy makes of a name or of digits, which it does not evaluate."""
+"""Symbols and numbers that sympy builds from text without evaluating it."""
 _BIT_GENERATORS = frozenset(
     f"numpy.random.{module}.{name}"
     for name in ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")

@@ -1,4 +1,4 @@
-"""What an unpickler holds on its way through one stream: its stack, marks, memo and frame."""
+"""The state of an unpickler in one stream: its stack, marks, memo and frame."""
 
 from collections.abc import Callable
 from typing import NoReturn, TypeAlias
@@ -15,20 +15,20 @@ MAX_HELD = 8_000_000
 MAX_BURIED = 1_000_000
 """Objects and dicts that lie deep in the stack."""
 MAX_MISFITS = 50
-"""Frames that end where no opcode does: to go on without one costs as much as many opcodes."""
+"""Frames that end inside an opcode: continuing without one costs as much as many opcodes."""
 RECENT = 20_000
-"""The newest entries of stack and memo, which are kept as they are."""
+"""How many of the newest entries of stack and memo are kept in full."""
 NO_FRAME = 1 << 64
-"""Where the frame ends, outside of one."""
+"""The end of the frame when there is none."""
 
 _STAYS = frozenset({Dict, Result})
-_SPARSE_COST = 40  # a far entry of the memo, text included, takes as much as so many near ones
+_SPARSE_COST = 40  # a large memo index, text included, costs as much as this many small ones
 
 
 class Walk:
     """One stream: its stack, marks and memo, and where its frame ends.
 
-    Opcodes are read from `held`; `moved` is true where they are to be read from elsewhere now.
+    Opcodes are read from `held`; `moved` is true once they must be read from elsewhere.
     """
 
     def __init__(self, cursor: Cursor, record: Record) -> None:
@@ -48,7 +48,7 @@ class Walk:
         self._buried = 0
 
     def check_bounds(self) -> None:
-        """Raise Fault where the stream takes more than a bound; let go of what lies far back."""
+        """Raise Fault if the stream exceeds a bound; shrink old values."""
         memo, stack = self.memo, self.stack
         most = MAX_OPCODES if self.record.most is None else self.record.most
         if self.record.opcodes + self.opcodes >= most:
@@ -57,7 +57,7 @@ class Walk:
         if held > MAX_HELD:
             raise Fault(f"it holds more than {MAX_HELD} values at once", limited=True)
         memo.trim(RECENT)
-        # What was pushed since the last look may lie below where that one came to.
+        # Values pushed since the last check may lie below where that one ended.
         since = self.opcodes - self._checked
         self._checked = self.opcodes
         start, end = max(min(self._trimmed, len(stack)) - since, 0), len(stack) - RECENT
@@ -69,20 +69,20 @@ class Walk:
             self._bury(stack[start:end], end)
 
     def _bury(self, values: list[object], end: int) -> None:
-        """Count what lies deep in the stack and still takes memory; raise Fault at a bound."""
+        """Count values deep in the stack that still take memory; raise Fault at a bound."""
         for value in values:
             if type(value) is Dict:
                 value.fields, value.whole = None, False
         self._buried += sum(map(_STAYS.__contains__, map(type, values)))
-        # What is looked at again is counted again: so the sum is only a reason to count.
+        # Values may be counted twice, so the sum only triggers a recount.
         if self._buried > 2 * MAX_BURIED:
             self._buried = sum(map(_STAYS.__contains__, map(type, self.stack[:end])))
             if self._buried > MAX_BURIED:
                 raise Fault(f"it has over {MAX_BURIED} objects deep on its stack", limited=True)
 
     def note_misfit(self) -> None:
-        """Tell that a frame ends where no opcode does, and go on without it."""
-        # An unpickler that reads from a file may then leave bytes out, another stop.
+        """Note a frame that ends inside an opcode, and continue without it."""
+        # An unpickler that reads from a file may then skip bytes; another one stops.
         self.record.note("its opcodes cross frame boundaries, and readers disagree on them")
         self.frame_end = NO_FRAME
         self.misfits += 1
@@ -90,21 +90,21 @@ class Walk:
             raise Fault("its opcodes cross frame boundaries", limited=True)
 
     def underflow(self) -> NoReturn:
-        """Raise the fault of a stack that has too little on it."""
+        """Raise Fault for a stack underflow."""
         raise Fault("stack underflow")
 
     def need(self, count: int) -> None:
-        """Raise Fault where fewer than `count` stand on the stack above the last mark."""
+        """Raise Fault if there are fewer than `count` values above the last mark."""
         if len(self.stack) - count < self.marks[-1]:
             self.underflow()
 
     def pop(self) -> object:
-        """Take one from the stack."""
+        """Pop one value from the stack."""
         self.need(1)
         return self.stack.pop()
 
     def pop_mark(self) -> list[object]:
-        """Take all that stands above the last mark, and the mark."""
+        """Pop everything above the last mark, and the mark."""
         if len(self.marks) == 1:
             raise Fault("a mark is missing from the stack")
         start = self.marks.pop()
@@ -113,7 +113,7 @@ class Walk:
         return items
 
     def put(self, index: int) -> None:
-        """Put what is on top of the stack into the memo."""
+        """Store the top of the stack in the memo."""
         stack, memo = self.stack, self.memo
         if len(stack) <= self.marks[-1]:
             self.underflow()
@@ -124,4 +124,4 @@ class Walk:
 
 
 Step: TypeAlias = Callable[[Walk], None]
-"""What an opcode does."""
+"""The handler of an opcode."""

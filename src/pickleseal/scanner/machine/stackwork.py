@@ -30,7 +30,7 @@ from pickleseal.scanner.machine.values import (
     tuple_of,
 )
 
-# -- values that are made
+# -- new values
 
 
 def _push(value: object) -> Step:
@@ -95,7 +95,7 @@ def _frozen_set(walk: Walk) -> None:
     walk.stack.append(FROZEN_SET)
 
 
-# -- items that are added
+# -- adding items
 
 
 def _setitem(walk: Walk) -> None:
@@ -137,7 +137,7 @@ def _add_members(walk: Walk) -> None:
         add_members(walk.record, walk.stack[-1], items)
 
 
-# -- what stands on the stack
+# -- the stack itself
 
 
 def _pop(walk: Walk) -> None:
@@ -156,7 +156,7 @@ def _dup(walk: Walk) -> None:
     walk.stack.append(walk.stack[-1])
 
 
-# -- globals, and what is done with them
+# -- globals and their uses
 
 
 def _stack_global(walk: Walk) -> None:
@@ -174,7 +174,7 @@ def _reduce(walk: Walk) -> None:
 
 
 def build(walk: Walk) -> None:
-    """Set the state of what stands below it."""
+    """Set the state of the value below it."""
     stack = walk.stack
     if len(stack) - 1 <= walk.marks[-1]:
         walk.underflow()
@@ -190,7 +190,7 @@ def _newobj(walk: Walk) -> None:
 
 
 def _check_class(value: object) -> None:
-    """Raise Fault for an object that cannot make others: one of a class without a __new__."""
+    """Raise Fault for a value that cannot be instantiated: its class has no __new__."""
     if type(value) in (Dtype, Wrapper) or value is ARRAY:
         raise Fault("it creates an instance of a value that is not a class")
 

@@ -1,8 +1,8 @@
-"""A walk that does with a pickle what CPython's unpicklers do, save running anything.
+"""A walk that follows a pickle as CPython's unpicklers do, without running anything.
 
-What counts is what Modules/_pickle.c does, and Lib/pickle.py where that one goes on; callers may
-also pass `encoding`, `buffers` or `persistent_load`. The walk stops exactly where every one of
-them stops, so that the names it gives are all that any of them would look up.
+The reference is Modules/_pickle.c, and Lib/pickle.py where that continues; callers may also pass
+`encoding`, `buffers` or `persistent_load`. The walk stops exactly where all of them have stopped,
+so its names are all that any of them would look up.
 """
 
 import struct
@@ -34,7 +34,7 @@ __all__ = ["MAX_BEYOND", "MAX_HELD", "MAX_NAMES", "MAX_OPCODES", "Name", "Trace"
 
 _MARGIN = 320
 _NEAR = frozenset(b"Cr\x6a\x8cGJ")
-"""Opcodes that the loop does itself where it has _MARGIN bytes, which none of them exceeds."""
+"""Opcodes that the loop handles itself if it has _MARGIN bytes, enough for any of them."""
 _INT4 = struct.Struct("<i")
 _UINT4 = struct.Struct("<I")
 
@@ -48,16 +48,16 @@ class Name(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What unpickling a stream would do, as far as it can be told.
+    """What unpickling a stream would do.
 
-    `names` are without repeats, in order of first appearance. `beyond` tells of constructions
-    that no data needs, one clause each. `fault` is why the walk ended before STOP, and `limited`
-    that this was a bound of the walk's own. `ended` is true where STOP was reached. `protocol`
-    is the highest that the stream declares. `wrapped_arrays` counts joblib's arrays that were
-    passed over, and `given` what only its reader could give: objects by persistent ids, buffers.
-    `coded` tells whether it may look up other names than it spells: by extension codes, which each
-    process gives its own, or since it declares one protocol after another. `of_arrays`: it is how
-    pickle.load goes through the bytes of arrays in a file that joblib.load reads to its end.
+    `names` are without repeats, in order of first appearance. `beyond` has a clause for each
+    construction that no data needs. `fault` is why the walk ended before STOP, and `limited`
+    whether that was a bound of the walk itself. `ended`: STOP was reached. `protocol` is the
+    highest that the stream declares. `wrapped_arrays` counts joblib's arrays, and `given` values
+    that only the reader's caller could supply: persistent objects, buffers. `coded`: it may look up
+    names other than those it spells, by extension codes, which each process assigns, or because it
+    declares several protocols. `of_arrays`: this is pickle.load's way through the array bytes of a
+    file that joblib.load reads to its end.
     """
 
     names: tuple[Name, ...]
@@ -107,7 +107,7 @@ def trace(
 
 
 def _run(walk: Walk, working: Sequence[Step | None]) -> object:  # noqa: PLR0915 - one loop, and a call would cost as much as an opcode
-    """Go on to behind STOP and give what is unpickled, or raise Fault or EndOfInput."""
+    """Run up to STOP and return the unpickled value; raise Fault or EndOfInput."""
     # This loop is where an audit spends its time. The opcodes that fitted models are mostly
     # made of are done on the spot, the rest by two tables of functions. An iterator that is
     # told where to go on costs half as much as an index that is counted up.
@@ -186,7 +186,7 @@ def _run(walk: Walk, working: Sequence[Step | None]) -> object:  # noqa: PLR0915
             else:
                 cursor.at = start + size
         except StopIteration:
-            # The last byte is an opcode whose argument is not at hand.
+            # The last byte is an opcode whose argument is not buffered.
             number -= 1
             cursor.at = start + size - 1
             if cursor.position + 1 == walk.frame_end:
@@ -211,7 +211,7 @@ def _run(walk: Walk, working: Sequence[Step | None]) -> object:  # noqa: PLR0915
 
 
 def _window(walk: Walk) -> bytes:
-    """Give what is at hand from the cursor on, up to where a frame ends."""
+    """Return the buffered bytes from the cursor on, up to the end of a frame."""
     cursor = walk.cursor
     walk.check_bounds()
     if cursor.position > walk.frame_end:
@@ -231,6 +231,6 @@ def _run_nested(walk: Walk) -> object:
 
 _WORKING = [WORKERS.get(chr(code)) for code in range(256)]
 _WORKING_JOBLIB = [None if code == ord("b") else _WORKING[code] for code in range(256)]
-"""Setting a state makes joblib read on in the stream."""
+"""Setting a state makes joblib read further in the stream."""
 _READING = [READERS.get(chr(code), unknown) for code in range(256)]
 _READING[ord("b")] = build_with_array(_run_nested)

@@ -1,4 +1,4 @@
-"""What an unpickler does with values: each use is told to the record, or is a fault."""
+"""What an unpickler does with values: each use is recorded, or is a fault."""
 
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ from pickleseal.scanner.machine.values import (
 )
 
 _OPEN_DICTS = frozenset({"Bunch", "OptimizeResult", "_RichResult"})
-"""Dicts that give their items as attributes, wherever a package keeps them."""
+"""Dicts whose items are attributes, in whichever module of a package."""
 _DICT_MAKERS = _OPEN_DICTS | {"dict", "OrderedDict", "defaultdict", "Counter"}
 
 
@@ -73,7 +73,7 @@ def _python_3_name(module: str, name: str) -> tuple[str, str]:
 
 
 def call(record: Record, function: object, args: object, use: int = CALLED) -> object:
-    """Give what calling `function`, or making an object of it, gives."""
+    """Return the result of calling `function` or creating an instance of it."""
     if type(function) is Global:
         function.uses |= use
         if record.wrappers:
@@ -99,8 +99,8 @@ def call(record: Record, function: object, args: object, use: int = CALLED) -> o
 
 
 def _look_for_wrapper(record: Record, function: Global, args: tuple[object, ...]) -> None:
-    """Tell where joblib's wrapper is handed to anything but what picklers make objects with."""
-    # What a function makes of it is not seen, and joblib.load then reads on elsewhere.
+    """Note joblib's array wrapper if it is passed to anything that picklers would not use."""
+    # The function's result is unknown, and joblib.load then continues elsewhere.
     handed = args[1:] if function.module == "copyreg" else args
     nested = [item for arg in args if type(arg) is tuple for item in arg]
     if not record.wrappers.isdisjoint((*handed, *nested)):
@@ -108,7 +108,7 @@ def _look_for_wrapper(record: Record, function: Global, args: tuple[object, ...]
 
 
 def set_state(record: Record, target: object, state: object) -> None:
-    """Set the state of what stands on the stack."""
+    """Set the state of the value on the stack."""
     if type(target) is Dtype:
         target.of.uses |= BUILT
         set_dtype_state(record, target, state)
@@ -155,7 +155,7 @@ def _is_filled(state: object) -> bool:
 
 
 def look_at_attributes(record: Record, part: object) -> None:
-    """Look at a state, or a half of one: its keys become attributes."""
+    """Examine a state, or one half of it: its keys become attributes."""
     if part is FORGOTTEN:
         raise Fault("it sets a state that is no longer tracked", limited=True)
     if type(part) is Dict:
@@ -175,7 +175,7 @@ def _tell_names(record: Record, dunders: Sequence[str]) -> None:
 
 
 def add_items(record: Record, target: object) -> None:
-    """Append items, or raise Fault where each unpickler does."""
+    """Append items; raise Fault if every unpickler fails."""
     if type(target) is Result:
         record.note_done(target, ITEMS, "it adds items to an object that already has content")
     elif type(target) is Global or target is COMPUTED:
@@ -187,7 +187,7 @@ def add_items(record: Record, target: object) -> None:
 
 
 def add_members(record: Record, target: object, items: Sequence[object]) -> None:
-    """Add members to a set, or raise Fault where each unpickler does."""
+    """Add members to a set; raise Fault if every unpickler fails."""
     if target is SET:
         if any(map(is_unhashable, items)):
             raise Fault("it adds an unhashable value to a set")
@@ -198,9 +198,9 @@ def add_members(record: Record, target: object, items: Sequence[object]) -> None
 
 
 def set_items(record: Record, target: object, items: Sequence[object]) -> None:
-    """Set keys, or raise Fault where each unpickler does.
+    """Set keys; raise Fault if every unpickler fails.
 
-    `items` stand one behind the other, each a key and its value.
+    `items` alternates keys and values.
     """
     odd = len(items) % 2
     items = items[: len(items) - odd]

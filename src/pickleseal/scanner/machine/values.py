@@ -1,7 +1,7 @@
-"""What may lie on the stack of a walk: values as far as they are followed, and kinds for the rest.
+"""The values on the stack of a walk: those that are followed, and kinds for all others.
 
-Literals are followed as far as a name or the size of an array can come to depend on them; all else
-is a kind. What a container keeps is flat and little, so that no chain or heap of them grows large.
+Literals are followed as far as a name or an array size may depend on them; everything else is a
+kind. Containers keep little and no nesting, so their memory stays bounded.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,19 +9,19 @@ from enum import Enum, Flag
 from typing import TypeAlias, TypeGuard
 
 TEXT_KEPT = 256
-"""Bytes of a text that is kept."""
+"""The longest text that is kept, in bytes."""
 MAX_SIZE = (1 << 63) - 1
-"""The largest size and index that C counts in."""
+"""The largest size and index in C (ssize_t)."""
 
 WRAPPER_FIELDS = (
     "subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes",
 )  # fmt: skip
-"""What joblib's wrapper of an array takes, and keeps as its attributes."""
+"""The arguments and attributes of joblib's array wrapper."""
 
 _FIELDS = frozenset(WRAPPER_FIELDS)
 _TUPLE_KEPT = 16
 _HEAD = 3
-"""Items at the front of a tuple whose texts are kept: a module and a name stand there."""
+"""How many leading items of a tuple keep their texts: room for a module and a name."""
 _DUNDERS_KEPT = 32
 _DICT_KEPT = 128
 
@@ -33,15 +33,15 @@ class Use(Flag):
     CALLED = 2
     """It is called: REDUCE, OBJ or INST."""
     MADE = 4
-    """An object is made of it: NEWOBJ, NEWOBJ_EX or copyreg's ways of doing the same."""
+    """It is instantiated: NEWOBJ, NEWOBJ_EX or their equivalents in copyreg."""
     BUILT = 8
-    """What it gave, or what was made of it, has its state set: BUILD."""
+    """Its result or instance has its state set: BUILD."""
     STATE = 16
-    """What it gave, or what was made of it, is the state that something else is given."""
+    """Its result or instance is the state of another object."""
 
 
 class Kind(Enum):
-    """What is known of a value that is not followed."""
+    """The kind of a value that is not followed."""
 
     LIST = "a list of unknown length"
     SET = "a set"
@@ -59,7 +59,7 @@ class Kind(Enum):
     NOTHING = "an unset memo entry"
 
 
-# An enum's members are slow to reach, and these are reached for at every opcode.
+# Enum members are slow to look up, and these are needed at every opcode.
 LIST, SET, FROZEN_SET, NUMBER = Kind.LIST, Kind.SET, Kind.FROZEN_SET, Kind.NUMBER
 BYTES, BUFFER, TUPLE, ARRAY = Kind.BYTES, Kind.BUFFER, Kind.TUPLE, Kind.ARRAY
 LONG_TEXT, CODED_TEXT, FORGOTTEN = Kind.LONG_TEXT, Kind.CODED_TEXT, Kind.FORGOTTEN
@@ -68,15 +68,15 @@ GIVEN, COMPUTED, NOTHING = Kind.GIVEN, Kind.COMPUTED, Kind.NOTHING
 LOOKED_UP, CALLED, MADE, BUILT, STATE = (use.value for use in Use)
 
 Args: TypeAlias = tuple[object, ...] | None
-"""What a function is called with; None where that is no tuple whose items are known."""
+"""The arguments of a call; None if they are not a tuple of known items."""
 
 
 class Global:
-    """What a name stands for; there is one for each name of a trace.
+    """The target of a name; one for each name of a trace.
 
-    `uses`: the bits of Use. Calling it gives a Result, unless it is `special`: then calling that
-    with the arguments gives what it gives. `old` stands for all its results of long ago.
-    `makes_objects`: what it gives is neither a text nor a class.
+    `uses` are the bits of Use. A call returns a Result, or the result of the handler `special`.
+    `old` represents all its older results. `makes_objects`: its results are neither texts nor
+    classes.
     """
 
     __slots__ = ("makes_objects", "module", "name", "old", "path", "special", "uses")
@@ -92,11 +92,11 @@ class Global:
 
 
 ITEMS, KEYS, SETTLED = 1, 2, 4
-"""What was done to an object: items were added to it, keys were set, its state was set."""
+"""What has been done to an object: items added, keys set, state set."""
 
 
 class Result:
-    """What calling a global gave, or what was made of it; `done` is what was done to it since.
+    """The result of a call or an instance of a global; `done` is what was done to it since.
 
     `length`: of an array whose state was set, in items; None: unknown, or no array.
     """
@@ -119,11 +119,11 @@ class List:
 
 
 class Dict:
-    """A dict, of which only what matters is kept.
+    """A dict, of which only the relevant parts are kept.
 
-    `fields`: the items that joblib's wrapper or the fields of a dtype have. `others`: it has other
-    items. `whole` is false where a key is no literal. `dunders`: the keys that Python itself looks
-    for. `computed`: the stream does not spell a key. `given`: it was the state of something.
+    `fields` are the items of joblib's wrapper or of dtype fields. `others`: it has other items.
+    `whole` is false if a key is not a literal. `dunders` are the keys that Python itself looks for.
+    `computed`: a key does not appear in the stream. `given`: it was the state of an object.
     """
 
     __slots__ = ("computed", "dunders", "fields", "given", "others", "whole")
@@ -154,9 +154,9 @@ class Dict:
             self.computed = True
 
     def update(self, items: Sequence[object]) -> None:
-        """Set items that stand one behind the other, each a key and its value."""
+        """Set items from alternating keys and values."""
         keys, values = items[::2], items[1::2]
-        # Nearly all dicts are of plain keys: those are seen without a loop.
+        # Nearly all dicts have plain keys, which need no loop.
         if are_plain(keys) and _FIELDS.isdisjoint(keys) and tuple not in map(type, values):
             self.others = self.others or bool(keys)
             return
@@ -165,7 +165,7 @@ class Dict:
 
 
 class Dtype:
-    """A numpy.dtype. `auditing.dtypes` holds what NumPy writes of one, and checks it.
+    """A numpy.dtype. `dtypes` checks it against the form that NumPy writes.
 
     `size`: of an item, in bytes; None: unknown. `has_object`: items are or hold objects; None:
     unknown. `flags`: NumPy's, None before a state was set. `of_joblib`: joblib may write an array
@@ -186,7 +186,7 @@ class Dtype:
 class Wrapper:
     """A joblib.numpy_pickle.NumpyArrayWrapper, whose array follows when its state is set.
 
-    `fields`: its attributes; None where they are not set in the way in which joblib sets them.
+    `fields` are its attributes; None if they are not set as joblib sets them.
     """
 
     __slots__ = ("fields", "of")
@@ -197,9 +197,9 @@ class Wrapper:
 
 
 MADE_THINGS = frozenset({Result, Dtype, Wrapper})
-"""What calls give."""
+"""Results of calls."""
 FIXED = frozenset({str, int, bool, type(None), tuple})
-"""Literals that no item can be added to."""
+"""Immutable literals."""
 _DATA = frozenset({LIST, SET, FROZEN_SET, NUMBER, BYTES, BUFFER, TUPLE, LONG_TEXT, CODED_TEXT})
 _UNHASHABLE = frozenset({List, Dict})
 _UNHASHABLE_KINDS = frozenset({LIST, SET, BUFFER, ARRAY})
@@ -231,10 +231,10 @@ _SPELLED = """
     __xor__
 """
 _ACTED_ON = frozenset({"restore_design_info", "restore_model_spec"})
-"""Keys at which statsmodels evaluates the formula that stands in the same state."""
+"""Keys at which statsmodels evaluates the formula in the same state."""
 _LOOKED_FOR = frozenset(_SPELLED.split()) | _ACTED_ON
 _LOOKED_FOR_STARTS = ("__array", "__arrow", "__pyx", "__sklearn")
-"""What numpy, pyarrow, Cython and scikit-learn look for in whatever they are handed."""
+"""Attributes that NumPy, pyarrow, Cython and scikit-learn look for in their arguments."""
 
 
 def is_data(value: object) -> bool:
@@ -260,7 +260,7 @@ def is_unhashable(value: object) -> bool:
 
 
 def is_looked_for(name: str) -> bool:
-    """Tell whether Python itself, or what data is handed to, looks for an attribute of this name.
+    """Return whether Python or a library looks for an attribute of this name.
 
     Python's are those of its data model, and what it keeps of classes, functions and modules.
     """
@@ -268,7 +268,7 @@ def is_looked_for(name: str) -> bool:
 
 
 def are_plain(keys: Sequence[object]) -> TypeGuard[Sequence[str]]:
-    """Tell at a glance whether all keys are texts, and none is one that Python looks for."""
+    """Return quickly whether all keys are texts, and Python looks for none of them."""
     return (
         _TEXT_TYPE.issuperset(map(type, keys))
         and "__" not in "\n".join(keys)  # type: ignore[arg-type]
@@ -277,17 +277,17 @@ def are_plain(keys: Sequence[object]) -> TypeGuard[Sequence[str]]:
 
 
 def is_computed(key: object) -> bool:
-    """Tell whether a key may be a text that the stream does not spell."""
+    """Return whether a key may be a text that does not appear in the stream."""
     return type(key) is Result or key is CODED_TEXT or key is COMPUTED
 
 
 def is_dunder(name: str) -> bool:
-    """Tell whether Python itself may look for an attribute of this name."""
+    """Return whether Python itself may look for an attribute of this name."""
     return name[:2] == "__" and name[-2:] == "__"
 
 
 def tuple_of(items: list[object]) -> object:
-    """Give what is kept of a tuple of these items."""
+    """Return the value that represents a tuple of these items."""
     if len(items) > _TUPLE_KEPT:
         return TUPLE
     if len(items) > _HEAD and not _LARGE.isdisjoint(map(type, items[_HEAD:])):
@@ -331,7 +331,7 @@ def _kept(key: str, value: object) -> object:
 
 
 def faded(value: object) -> object:
-    """Give what is kept of a value that lies far back, which takes no memory of its own.
+    """Return the value that represents an older value, without memory of its own.
 
     What else may point to an object or a dict must stay the same: these are kept.
     """
@@ -346,8 +346,8 @@ def faded(value: object) -> object:
 
 
 def faded_text(text: str) -> object:
-    """Give what is kept of a text that lies far back."""
-    # A name that is looked for is still told, should it be the key of a state.
+    """Return the value that represents an older text."""
+    # A special attribute name is still reported if it becomes the key of a state.
     if text[:2] == "__" and text.startswith(_LOOKED_FOR_STARTS):
         return "__array__"
     return _SHARED.get(text, FORGOTTEN)

@@ -1,6 +1,6 @@
-"""Arrays as `joblib.load` takes them: out of the stream, behind the state of a wrapper.
+"""Arrays as `joblib.load` reads them: from the stream, behind the state of a wrapper.
 
-They are followed only in the exact form in which joblib writes them.
+They are followed only in the exact form that joblib writes.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ _COMPANIONS = frozenset(
 
 
 def build_with_array(run: Callable[[Walk], object]) -> Step:
-    """Give what joblib does at BUILD; `run` goes through the pickle that an array may hold."""
+    """Return joblib's handler of BUILD; `run` walks the pickle that an array may hold."""
 
     def read(walk: Walk) -> None:
         build(walk)
@@ -46,7 +46,7 @@ def build_with_array(run: Callable[[Walk], object]) -> Step:
 
 
 def _pass_array(walk: Walk, wrapper: Wrapper, run: Callable[[Walk], object]) -> object:
-    """Pass over the array that joblib keeps behind a wrapper's state; return what it becomes."""
+    """Skip the array behind the state of joblib's wrapper; return its value."""
     cursor = walk.cursor
     size = _array_size(wrapper.fields or {})
     if size is None or walk.frame_end not in (NO_FRAME, cursor.position):
