@@ -166,7 +166,7 @@ def test_all_objects_of_a_file_are_verified_and_counted(days: Path, ring: Keyrin
             assert {one.status for one in told} == {Status.WHOLE}
             assert sum(one.size for one in told) == days.stat().st_size
             assert len(found.to_dict()["others"]) == 2
-            assert dict(found.rows())["objects"].startswith("3 objects, one behind the other: a")
+            assert dict(found.rows())["objects"].startswith("3 objects in sequence: a")
     assert [one.status for one in inspect(days, keyring=ring, header_only=True).others] == [
         Status.HEADER,
         Status.HEADER,
