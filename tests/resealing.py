@@ -1,7 +1,6 @@
 """Sealed files, and rings whose keys are rotated and revoked, for the tests of reseal."""
 
 from pathlib import Path
-from typing import Any
 
 from watching import armed
 
@@ -9,29 +8,10 @@ from pickleseal import (
     adopt_bytes,
     signed_dump,
 )
-from pickleseal.keys.store import changes
-from pickleseal.keys.store.changes import change_roster
-from pickleseal.keys.store.directory import read_roster
 from pickleseal.migration.batch import Result
 from pickleseal.migration.reseal import (
     Resealed,
 )
-
-NOW = 1_800_000_000
-
-
-def rotate(folder: Path, **options: Any) -> str:
-    return changes.rotate(folder, now=NOW, **options).entry.id
-
-
-def primary_of(folder: Path) -> str:
-    found = read_roster(folder).primary
-    assert found is not None
-    return found
-
-
-def revoke(folder: Path, key_id: str) -> None:
-    change_roster(folder, lambda r: r.revoke(key_id, reason="stolen", now=NOW))
 
 
 def sealed_by(path: Path) -> str:

@@ -1,10 +1,10 @@
 """The life of keys: rotated, retired, revoked, limited."""
 
-import functools
 import time
 from pathlib import Path
 
 import pytest
+from rings import NOW, PASS, primary_of, revoke, rotate
 
 from pickleseal import (
     ContextError,
@@ -19,7 +19,7 @@ from pickleseal import (
     signed_loads,
 )
 from pickleseal.keys.key import Form, outline
-from pickleseal.keys.passphrase import Passphrase, wrap
+from pickleseal.keys.passphrase import Passphrase
 from pickleseal.keys.roster import State
 from pickleseal.keys.store import changes
 from pickleseal.keys.store.changes import (
@@ -36,30 +36,7 @@ from pickleseal.keys.store.directory import (
 )
 from pickleseal.keys.store.lines import Opener
 
-NOW = 1_800_000_000
-
-
-PASS = "correct horse battery"
-
-
-@pytest.fixture(autouse=True)
-def _cheap_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make boxes at the lowest cost that is read."""
-    monkeypatch.setattr(changes, "wrap", functools.partial(wrap, log2_n=14))
-
-
-def primary_of(folder: Path) -> str:
-    found = read_roster(folder).primary
-    assert found is not None
-    return found
-
-
-def rotate(folder: Path, **options: object) -> str:
-    return changes.rotate(folder, now=NOW, **options).entry.id  # type: ignore[arg-type]
-
-
-def revoke(folder: Path, key_id: str, reason: str = "") -> None:
-    change_roster(folder, lambda r: r.revoke(key_id, reason=reason, now=NOW))
+pytestmark = pytest.mark.usefixtures("cheap_boxes")
 
 
 def test_after_a_rotation_old_files_open_and_new_ones_carry_the_new_key(

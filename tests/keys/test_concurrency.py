@@ -1,7 +1,6 @@
 """Changes of a ring at once, killed at random, and on a full disk."""
 
 import errno
-import functools
 import json
 import os
 import random
@@ -14,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from rings import PASS, primary_of, revoke, rotate
 
 from pickleseal import (
     Keyring,
@@ -23,7 +23,7 @@ from pickleseal import (
     signed_loads,
 )
 from pickleseal.keys.key import KeyLine, outline
-from pickleseal.keys.passphrase import Passphrase, wrap
+from pickleseal.keys.passphrase import Passphrase
 from pickleseal.keys.roster import Roster, State
 from pickleseal.keys.store import changes
 from pickleseal.keys.store.changes import (
@@ -41,30 +41,7 @@ from pickleseal.keys.store.directory import (
 )
 from pickleseal.keys.store.lines import Opener
 
-NOW = 1_800_000_000
-
-
-PASS = "correct horse battery"
-
-
-@pytest.fixture(autouse=True)
-def _cheap_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make boxes at the lowest cost that is read."""
-    monkeypatch.setattr(changes, "wrap", functools.partial(wrap, log2_n=14))
-
-
-def primary_of(folder: Path) -> str:
-    found = read_roster(folder).primary
-    assert found is not None
-    return found
-
-
-def rotate(folder: Path, **options: object) -> str:
-    return changes.rotate(folder, now=NOW, **options).entry.id  # type: ignore[arg-type]
-
-
-def revoke(folder: Path, key_id: str, reason: str = "") -> None:
-    change_roster(folder, lambda r: r.revoke(key_id, reason=reason, now=NOW))
+pytestmark = pytest.mark.usefixtures("cheap_boxes")
 
 
 WORK = """

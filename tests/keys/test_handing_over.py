@@ -1,9 +1,9 @@
 """Keys exported from one ring and imported into another."""
 
-import functools
 from pathlib import Path
 
 import pytest
+from rings import NOW, PASS, primary_of, revoke, rotate
 
 from pickleseal import (
     Key,
@@ -13,12 +13,9 @@ from pickleseal import (
     signed_loads,
 )
 from pickleseal.keys.key import Form, KeyLine, outline
-from pickleseal.keys.passphrase import Passphrase, wrap
 from pickleseal.keys.roster import State
 from pickleseal.keys.store import changes
 from pickleseal.keys.store.changes import (
-    Storage,
-    change_roster,
     import_keys,
 )
 from pickleseal.keys.store.directory import (
@@ -27,42 +24,7 @@ from pickleseal.keys.store.directory import (
 )
 from pickleseal.keys.store.lines import Opener
 
-NOW = 1_800_000_000
-
-
-PASS = "correct horse battery"
-
-
-@pytest.fixture(autouse=True)
-def _cheap_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make boxes at the lowest cost that is read."""
-    monkeypatch.setattr(changes, "wrap", functools.partial(wrap, log2_n=14))
-
-
-def primary_of(folder: Path) -> str:
-    found = read_roster(folder).primary
-    assert found is not None
-    return found
-
-
-def rotate(folder: Path, **options: object) -> str:
-    return changes.rotate(folder, now=NOW, **options).entry.id  # type: ignore[arg-type]
-
-
-def revoke(folder: Path, key_id: str, reason: str = "") -> None:
-    change_roster(folder, lambda r: r.revoke(key_id, reason=reason, now=NOW))
-
-
-@pytest.fixture
-def protected(ring_directory: Path) -> Path:
-    """Return a ring of two keys with one passphrase."""
-    rotate(ring_directory)
-    ids = list(read_roster(ring_directory).entries)
-    assert (
-        changes.protect(RingFiles(ring_directory), ids, Opener(), lambda: Storage(Passphrase(PASS)))
-        == ids
-    )
-    return ring_directory
+pytestmark = pytest.mark.usefixtures("cheap_boxes")
 
 
 def test_what_is_exported_is_imported_elsewhere(ring_directory: Path, tmp_path: Path) -> None:

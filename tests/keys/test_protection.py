@@ -1,11 +1,11 @@
 """Keys behind a passphrase: how they are put there, opened and taken out."""
 
-import functools
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rings import NOW, PASS, primary_of, rotate
 
 from pickleseal import (
     Key,
@@ -16,7 +16,7 @@ from pickleseal import (
     signed_loads,
 )
 from pickleseal.keys.key import Form, KeyLine, outline
-from pickleseal.keys.passphrase import Passphrase, wrap
+from pickleseal.keys.passphrase import Passphrase
 from pickleseal.keys.store import changes, passphrases
 from pickleseal.keys.store.changes import (
     Storage,
@@ -31,41 +31,10 @@ from pickleseal.keys.store.directory import (
 )
 from pickleseal.keys.store.lines import Opener
 
-NOW = 1_800_000_000
-
-
-PASS = "correct horse battery"
-
-
-@pytest.fixture(autouse=True)
-def _cheap_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make boxes at the lowest cost that is read."""
-    monkeypatch.setattr(changes, "wrap", functools.partial(wrap, log2_n=14))
-
-
-def primary_of(folder: Path) -> str:
-    found = read_roster(folder).primary
-    assert found is not None
-    return found
-
-
-def rotate(folder: Path, **options: object) -> str:
-    return changes.rotate(folder, now=NOW, **options).entry.id  # type: ignore[arg-type]
+pytestmark = pytest.mark.usefixtures("cheap_boxes")
 
 
 # --- passphrases ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def protected(ring_directory: Path) -> Path:
-    """Return a ring of two keys with one passphrase."""
-    rotate(ring_directory)
-    ids = list(read_roster(ring_directory).entries)
-    assert (
-        changes.protect(RingFiles(ring_directory), ids, Opener(), lambda: Storage(Passphrase(PASS)))
-        == ids
-    )
-    return ring_directory
 
 
 def forms(folder: Path) -> set[Form]:

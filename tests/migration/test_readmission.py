@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from resealing import NOW, outcomes, primary_of, revoke, rotate, sealed_by, sealed_models
+from resealing import outcomes, sealed_by, sealed_models
+from rings import NOW, primary_of, revoke, rotate
 from watching import armed, nothing_unpickled
 
 from pickleseal import (

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from resealing import NOW, outcomes, primary_of, rotate, sealed_by, sealed_models
+from resealing import outcomes, sealed_by, sealed_models
+from rings import NOW, primary_of, rotate
 from watching import armed, nothing_unpickled
 
 from pickleseal import (
