@@ -24,7 +24,7 @@ class Aim:
     at_most: float
 
     def got(self, results: Results) -> float | None:
-        """Give the ratio: the median over the rounds; of sizes, the ratio itself."""
+        """Return the ratio: the median over the rounds; of sizes, the ratio itself."""
         if self.part == "size":
             own = results.size(self.case, self.way)
             other = results.size(self.case, self.against)

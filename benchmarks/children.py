@@ -35,7 +35,7 @@ HELP = "pickleseal --help"
 
 
 def peak_memory() -> int:
-    """Give the most memory that this process has had, in bytes.
+    """Return the most memory that this process has had, in bytes.
 
     On Linux from /proc: `ru_maxrss` of a new process begins with what its parent had.
     """
@@ -52,7 +52,7 @@ def peak_memory() -> int:
 
 
 def measure_memory(folder: str, *, quick: bool, say: Callable[[str], None]) -> list[MemoryRow]:
-    """Let a child dump one large array, and another load it, in each way."""
+    """Dump one large array in a child process and load it in another, in each way."""
     size = memory_size(quick=quick) // MIB
     rows = []
     for name in MEMORY_WAYS:
@@ -73,7 +73,7 @@ def measure_memory(folder: str, *, quick: bool, say: Callable[[str], None]) -> l
 
 
 def memory_size(*, quick: bool) -> int:
-    """Give the size of the array, in bytes."""
+    """Return the size of the array, in bytes."""
     return (32 if quick else 1024) * MIB
 
 

@@ -50,7 +50,7 @@ def ways() -> list[dict[str, Any]]:
 
 
 def version(package: str) -> str | None:
-    """Give the version of an installed package, None where it is not installed."""
+    """Return the version of an installed package, None where it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -64,7 +64,7 @@ def _cores() -> int:
 
 
 def _file_system(folder: str) -> str | None:
-    """Give the kind of file system, such as ext4: the mount whose path is the longest above."""
+    """Return the kind of file system, such as ext4: the mount whose path is the longest above."""
     best, kind = "", None
     for line in _read("/proc/mounts").splitlines():
         _, mount, name, *_ = line.split()

@@ -34,7 +34,7 @@ class _TooSlow(Exception):  # noqa: N818 - told as a reason
 def take_turns(
     turns: Mapping[str, Turn], first: Mapping[str, float], seconds: float, least: int
 ) -> list[dict[str, dict[str, float]]]:
-    """Let each have its turn, round after round, for about so many seconds.
+    """Run each in turn, round after round, for about so many seconds.
 
     Each round begins with another one. `first` is how long a first turn of each took: one
     that would take more than a twelfth of the time takes part in the first two rounds alone, so
@@ -53,7 +53,7 @@ def take_turns(
 
 
 def timings(rounds: Sequence[Mapping[str, Mapping[str, float]]], name: str) -> dict[str, Timing]:
-    """Give what one way took, beside what the baseline took in the same rounds."""
+    """Return what one way took, beside what the baseline took in the same rounds."""
     mine = [(turn[name], turn[BASELINE]) for turn in rounds if name in turn]
     return {
         part: _timing([own[part] for own, _ in mine], [base[part] for _, base in mine])
@@ -76,7 +76,7 @@ def _timing(samples: Sequence[float], baseline: Sequence[float]) -> Timing:
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """Give the quartiles of one value or more."""
+    """Return the quartiles of one value or more."""
     if len(values) == 1:
         return values[0], values[0], values[0]
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -156,7 +156,7 @@ def _reason(error: Exception, folder: str, way: Way) -> str:
 def _calibrated(
     case: Case, tools: Tools, obj: Any, place: str, sample: float
 ) -> tuple[Turn, int, float]:
-    """Give a turn long enough to be timed, how often it repeats, and how long it took."""
+    """Return a turn long enough to be timed, how often it repeats, and how long it took."""
     number = 1
     while True:
         turn = _turn(case, tools, obj, place, number)

@@ -19,9 +19,9 @@ class Case:
 
     name: str
     make: Callable[..., tuple[str, Any]]
-    """Give a title and the object; with `quick=True` a small one."""
+    """Return a title and the object; with `quick=True` a small one."""
     same: Callable[[Any, Any], bool]
-    """Tell whether what was loaded is what was dumped."""
+    """Return whether what was loaded is what was dumped."""
     seconds: float
     """About how long to measure."""
     in_memory: bool = False
@@ -126,7 +126,7 @@ def _settings(*, quick: bool) -> tuple[str, Any]:  # noqa: ARG001 - small as it 
 
 
 def _texts() -> tuple[list[str], list[int]]:
-    """Give sentences from the descriptions of scikit-learn's own data sets, and whose they are."""
+    """Return sentences of the descriptions of scikit-learn's data sets, with their sets."""
     from sklearn import datasets
 
     texts, labels = [], []

@@ -65,7 +65,7 @@ class _Group(NamedTuple):
 
 
 def draw(results: Results) -> str:
-    """Give the picture. What was not measured is not in it."""
+    """Return the picture. What was not measured is not in it."""
     groups = list(_groups(results))
     ratios = [bar.ratio for group in groups for bar in group.bars] or [1.0]
     low, high = _range(ratios)
@@ -122,7 +122,7 @@ def _groups(results: Results) -> Iterable[_Group]:
 
 
 def _range(ratios: Sequence[float]) -> tuple[float, float]:
-    """Give the ends of the scale: powers of two around all ratios, with room for the labels."""
+    """Return the ends of the scale: powers of two around all ratios, with room for the labels."""
     low = 2.0 ** math.floor(math.log2(min(0.5, *ratios, 1) / 1.7))
     high = 2.0 ** math.ceil(math.log2(max(2.0, *ratios, 1) * 1.1))
     return low, high
@@ -163,7 +163,7 @@ def _legend() -> list[str]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Give the powers of two, or of four where they are many."""
+    """Return the powers of two, or of four where they are many."""
     lowest, highest = round(math.log2(low)), round(math.log2(high))
     step = 1 if highest - lowest < _MOST_TICKS else 2
     return [2.0**power for power in range(lowest, highest + 1) if power % step == 0]

@@ -29,7 +29,7 @@ _SMALL = "iris KNN"
 
 
 def seconds(value: float) -> str:
-    """Give a time with three digits that count."""
+    """Return a time with three digits that count."""
     for unit, scale in (("s", 1), ("ms", 1e3)):
         if value * scale >= 1:
             return f"{value * scale:.3g} {unit}" if value * scale < 1000 else f"{value:.0f} s"
@@ -37,7 +37,7 @@ def seconds(value: float) -> str:
 
 
 def size(value: float) -> str:
-    """Give a size in bytes with three digits that count."""
+    """Return a size in bytes with three digits that count."""
     for unit in ("B", "kB", "MB"):
         if value < 999.5:
             return f"{value:.3g} {unit}"
@@ -46,12 +46,12 @@ def size(value: float) -> str:
 
 
 def times(value: float) -> str:
-    """Give a ratio."""
+    """Return a ratio."""
     return f"{value:.2f}" if value < 9.95 else f"{value:.0f}"
 
 
 def goal_text(goal: Goal, value: float | None) -> str:
-    """Give a value in the unit of a goal."""
+    """Return a value in the unit of a goal."""
     if value is None:
         return "not measured"
     text = times(value) if goal.unit == TIMES else f"{value:.0f}"
@@ -229,7 +229,7 @@ def _machine(results: Results) -> str:
 
 
 def page(results: Results) -> str:
-    """Give what was measured as Markdown."""
+    """Return what was measured as Markdown."""
     explained = (
         "Each figure is a ratio to pickle's time: 1 is as fast as pickle, 2 takes twice as long."
         " The first column is pickle's own time."

@@ -94,7 +94,7 @@ class Goal:
 
     @property
     def reached(self) -> bool | None:
-        """Tell whether it came true; None where it was not measured."""
+        """Return whether it came true; None where it was not measured."""
         return None if self.got is None else self.got <= self.at_most
 
 
@@ -114,18 +114,18 @@ class Results:
     goals: list[Goal] = field(default_factory=list)
 
     def timing(self, case: str, part: str, way: str) -> Timing | None:
-        """Give one timing, None where it was not measured."""
+        """Return one timing, None where it was not measured."""
         for row in self.rows(case):
             if row.way == way:
                 return row.parts.get(part)
         return None
 
     def size(self, case: str, way: str) -> int | None:
-        """Give the size of what a way wrote."""
+        """Return the size of what a way wrote."""
         return next((row.size for row in self.rows(case) if row.way == way), None)
 
     def rows(self, case: str) -> list[Row]:
-        """Give the rows of one object."""
+        """Return the rows of one object."""
         return next((found.rows for found in self.cases if found.name == case), [])
 
 
@@ -186,7 +186,7 @@ def _rounded(data: Any) -> Any:
 
 
 def _lines(data: Any, depth: int) -> Iterator[str]:
-    """Give JSON in which what holds no further dict is on one line."""
+    """Return JSON in which what holds no further dict is on one line."""
     values = list(data.values()) if isinstance(data, dict) else data
     if not (isinstance(values, list) and any(isinstance(value, dict | list) for value in values)):
         yield json.dumps(data, ensure_ascii=False)

@@ -65,7 +65,7 @@ def sync(path: str) -> None:
 
 
 def _plain(dump: Callable[..., None], load: Callable[..., Any]) -> Tools:
-    """Give the tools of a module that has `dump(obj, file)` and `load(file)`."""
+    """Return the tools of a module that has `dump(obj, file)` and `load(file)`."""
 
     def dump_path(obj: Any, path: str, *, durable: bool) -> None:
         with open(path, "wb") as file:

@@ -110,13 +110,13 @@ def _sample(kind: str, body: bytes) -> Armed:
 
 
 def made(folder: str) -> list[Armed]:
-    """Give the samples, which leave their marks in `folder`."""
+    """Return the samples, which leave their marks in `folder`."""
     return [*_called(folder), *_spelled(folder), *_handed_on(folder), *_libraries(folder),
             *_looking(), *_wrapped(folder), *_held_out(folder), *_combined(folder)]  # fmt: skip
 
 
 def _mark(folder: str, kind: str) -> tuple[bytes, bytes, bytes]:
-    """Give the path of a mark, code and a command that make it, as texts of a pickle."""
+    """Return the path of a mark, code and a command that make it, as texts of a pickle."""
     path = f"{folder}/{kind}"
     return text(path), text(f"__import__('os').mkdir({path!r})"), text(f"mkdir '{path}'")
 

@@ -66,12 +66,12 @@ def sized(driver: Driver, width: int, height: int) -> None:
 
 
 def complaints(driver: Driver) -> list[str]:
-    """Give what the console has said since it was last asked: errors, violations, and the rest."""
+    """Return what the console has said since the last call: errors, violations, the rest."""
     return [entry["message"] for entry in driver.get_log("browser")]  # type: ignore[no-untyped-call]
 
 
 def requested(driver: Driver) -> set[str]:
-    """Give the addresses that pages have asked for since this was last called."""
+    """Return the addresses that pages have asked for since this was last called."""
     messages: list[dict[str, Any]] = [
         json.loads(entry["message"])["message"]
         for entry in driver.get_log("performance")  # type: ignore[no-untyped-call]

@@ -82,7 +82,7 @@ class LocalKms:
         self._moto.wait()
 
     def environment(self, who: Credentials = ROOT) -> dict[str, str]:
-        """Give the variables by which botocore finds this KMS, and nothing else of AWS."""
+        """Return the variables by which botocore finds this KMS, and nothing else of AWS."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": who.access_key,
@@ -94,7 +94,7 @@ class LocalKms:
         }
 
     def client(self, service: str) -> Any:
-        """Give a client for those who look after this KMS."""
+        """Return a client for those who look after this KMS."""
         from botocore.session import Session
 
         session = Session()
@@ -138,7 +138,7 @@ class LocalKms:
 
 
 def _server(kms: LocalKms, address: str) -> ThreadingHTTPServer:
-    """Give a server that passes all on to moto, and keeps what was said to KMS."""
+    """Return a server that passes all on to moto, and keeps what was said to KMS."""
 
     class Recorder(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

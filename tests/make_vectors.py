@@ -99,13 +99,13 @@ def patched(offset: int, new: bytes, data: bytes | None = None) -> bytes:
 
 
 def buffers(count: int, size: int = 0) -> bytes:
-    """Give a stream of `size` bytes or more that makes a list of that many out-of-band buffers."""
+    """Return a stream of at least `size` bytes: a list of that many out-of-band buffers."""
     made = b"(" + b"\x97" * count + b"l."
     return b"\x80\x05" + b"N0" * ((size - len(made) - 2) // 2) + made
 
 
 def bound(count: int, size: int, *given: bytes) -> External:
-    """Give `external` as worked out from the specification, its digest over `given`."""
+    """Return `external` as worked out from the specification, its digest over `given`."""
     pieces = (struct.pack("<Q", len(b)) + hashlib.sha256(b).digest() for b in given)
     return External(count, size, hashlib.sha256(b"".join(pieces)).hexdigest())
 
@@ -120,7 +120,7 @@ def block(kind: int, size: int, data: bytes, *, last: bool) -> bytes:
 
 
 def zeros(size: int, *, last: bool = True) -> bytes:
-    """Give zstd's blocks of that many zeros, with or without the last one of a frame."""
+    """Return zstd's blocks of that many zeros, with or without the last one of a frame."""
     most = 128 << 10
     sizes = [most] * (size // most) + [size % most] * bool(size % most)
     ends = [False] * (len(sizes) - 1) + [last]
@@ -128,7 +128,7 @@ def zeros(size: int, *, last: bool = True) -> bytes:
 
 
 def frame(size: int, blocks: bytes) -> bytes:
-    """Give a frame of zstd (RFC 8878) that says how much it holds and needs no larger window."""
+    """Return a frame of zstd (RFC 8878) that says how much it holds and needs no larger window."""
     return b"\x28\xb5\x2f\xfd" + b"\xa0" + struct.pack("<I", size) + blocks
 
 
@@ -137,7 +137,7 @@ def frame_of(data: bytes) -> bytes:
 
 
 def packed(*frames: bytes) -> bytes:
-    """Give a compressed segment: the table and the frames."""
+    """Return a compressed segment: the table and the frames."""
     sizes = b"".join(struct.pack("<I", len(one)) for one in frames)
     return struct.pack("<II", 0x184D2A50, len(sizes)) + sizes + b"".join(frames)
 
@@ -174,7 +174,7 @@ def good_zstd() -> Iterator[Vector]:
 
 
 def bad_zstd() -> Iterator[Vector]:
-    """Give envelopes whose seal holds, and whose segments do not expand to what the head says."""
+    """Return envelopes whose seal holds, and whose segments do not expand to what the head says."""
     whole = frame_of(ONE)
     good = packed(whole)
     size = len(ONE)
@@ -545,7 +545,7 @@ METADATA = {
 
 
 def bad_payloads() -> Iterator[Vector]:
-    """Give envelopes whose seal holds and that an unpickler must not take."""
+    """Return envelopes whose seal holds and that an unpickler must not take."""
     framed = b"\x80\x04\x95" + struct.pack("<Q", 10) + b"K\x01." + b"surplus"
     for name, segments, comment in (
         ("stream-surplus", [ONE + b"\0"], "a byte behind the end of the pickle"),
@@ -613,7 +613,7 @@ def bad_places() -> Iterator[Vector]:
 
 
 def vectors() -> list[Vector]:
-    """Give all vectors, in the order of their names."""
+    """Return all vectors, in the order of their names."""
     good_ones = (good, good_zstd)
     bad_ones = (bad_fixed, bad_tags, bad_heads, bad_payloads, bad_zstd, bad_metadata, bad_places)
     return sorted(vector for make in (*good_ones, *bad_ones) for vector in make())

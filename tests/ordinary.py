@@ -28,7 +28,7 @@ class Ordinary(NamedTuple):
 
 
 def made() -> list[Ordinary]:
-    """Give the artifacts."""
+    """Return the artifacts."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         objects = [*_plain(), *_arrays(), *_frames(), *_models(), *_nested()]

@@ -76,7 +76,7 @@ def source(room: str) -> ast.Module:
 
 
 def imports(room: str) -> Iterator[str]:
-    """Give the dotted names that a room imports, anywhere in it."""
+    """Return the dotted names that a room imports, anywhere in it."""
     for node in ast.walk(source(room)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -263,7 +263,7 @@ def test_names_that_are_imported_later_are_those_that_type_checkers_see() -> Non
 
 
 def loaded_by(code: str) -> set[str]:
-    """Tell which modules a fresh process has once it has run some code."""
+    """Return which modules a fresh process has once it has run some code."""
     code += "\nimport sys; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
@@ -272,7 +272,7 @@ def loaded_by(code: str) -> set[str]:
 
 
 def imported(code: str, *names: str) -> set[str]:
-    """Tell which of some modules code imports: not those that a measuring of coverage brings."""
+    """Return which of some modules code imports: not those that a measuring of coverage brings."""
     return set(names) & (loaded_by(code) - loaded_by("pass"))
 
 

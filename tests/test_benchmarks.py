@@ -44,7 +44,7 @@ def run(*arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder that a quick run with a few small objects wrote."""
+    """Return the folder that a quick run with a few small objects wrote."""
     folder = tmp_path_factory.mktemp("benchmark")
     names = ("settings", "iris-file", "array", "memory", "start", "audit")
     only = [word for name in names for word in ("--only", name)]

@@ -40,7 +40,7 @@ def objects() -> Iterator[tuple[str, Any]]:
 
 
 def estimators() -> Iterator[tuple[str, Any]]:
-    """Give every estimator of scikit-learn that can be fitted on one of a few sets of data."""
+    """Return every estimator of scikit-learn that can be fitted on one of a few sets of data."""
     try:
         import numpy as np
     except ImportError:

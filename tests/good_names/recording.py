@@ -43,7 +43,7 @@ class Recorder:
             self.names[spelled].add(BUILT)
 
     def reader(self, base: Any) -> Any:
-        """Give a subclass of a pure Python unpickler that reports here."""
+        """Return a subclass of a pure Python unpickler that reports here."""
         recorder = self
         dispatch = dict(base.dispatch)
 
@@ -100,7 +100,7 @@ class Recorder:
 
 
 def record(objects: Iterable[tuple[str, Any]]) -> Names:
-    """Give the names that pickles of these objects look up, in every protocol and by joblib."""
+    """Return the names that pickles of these objects look up, in every protocol and by joblib."""
     recorder = Recorder()
     joblibs = []
     for spelled in ("joblib", "sklearn.externals.joblib"):

@@ -31,7 +31,7 @@ def hook() -> dict[str, Any]:
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give an empty git repository that knows nothing of whoever runs this."""
+    """Return an empty git repository that knows nothing of whoever runs this."""
     place = tmp_path / "repository"
     place.mkdir()
     for name in [name for name in os.environ if name.startswith(("GIT_", "PRE_COMMIT"))]:
@@ -129,7 +129,7 @@ def test_a_staged_file_that_is_called_like_an_option_is_none(
 
 @pytest.fixture
 def pre_commit(repository: Path, hook: dict[str, Any]) -> list[str]:
-    """Give the real tool, set up to run the hook with the pickleseal that is installed here."""
+    """Return the real tool, set up to run the hook with the pickleseal that is installed here."""
     tool = shutil.which("pre-commit")
     if tool is None:
         pytest.skip("pre-commit is not installed")

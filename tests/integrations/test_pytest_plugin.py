@@ -31,7 +31,7 @@ class Ran(NamedTuple):
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Give a project with one test and a folder of models, none in it."""
+    """Return a project with one test and a folder of models, none in it."""
     place = tmp_path / "project"
     (place / "models").mkdir(parents=True)
     (place / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")

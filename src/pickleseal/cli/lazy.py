@@ -25,11 +25,11 @@ class LazyGroup(click.Group):
         self._elsewhere = elsewhere
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Give the names of all commands, sorted."""
+        """Return the names of all commands, sorted."""
         return sorted({*super().list_commands(ctx), *self._elsewhere})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Give a command by its name, or None."""
+        """Return a command by its name, or None."""
         if cmd_name not in self._elsewhere:
             return super().get_command(ctx, cmd_name)
         room, name, _ = self._elsewhere[cmd_name]

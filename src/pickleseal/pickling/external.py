@@ -18,7 +18,7 @@ class Binding:
         self._digest = hashlib.sha256()
 
     def add(self, view: memoryview) -> None:
-        """Take in the next buffer."""
+        """Add the next buffer."""
         self._count += 1
         self._size += view.nbytes
         self._digest.update(view.nbytes.to_bytes(8, "little"))
