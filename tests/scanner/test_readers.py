@@ -25,6 +25,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelEncoder, OneHotEncoder, StandardScaler
 
+from pickleseal.errors import shown
 from pickleseal.scanner.containers.contents import look
 from pickleseal.scanner.containers.views import Memory
 from pickleseal.scanner.grade import Contents, Grade
@@ -103,7 +104,7 @@ def hold_against_readers(files: list[bytes]) -> int:
         for reader, names in looks.items():
             for module, name in names:
                 missed = not {(module, name), today(module, name)} & have
-                assert not (missed and f"{module}.{name}" not in reasons), (
+                assert not (missed and shown(f"{module}.{name}") not in reasons), (
                     reader, module, name, data.hex(),
                 )  # fmt: skip
     return graded
