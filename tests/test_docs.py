@@ -90,7 +90,12 @@ def environment() -> dict[str, str]:
     ours = str(Path(sys.executable).parent)
     return {
         # The commands have tests of their own: measuring their coverage here doubles each start.
-        **{name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
+        # pytest in a block would warn of Python without asserts.
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("COVERAGE_", "PYTHONOPTIMIZE"))
+        },
         "PATH": ours + os.pathsep + os.environ["PATH"],
         "COLUMNS": "100",
         "NO_COLOR": "1",
