@@ -90,6 +90,20 @@ def test_each_key_of_a_ring_has_its_verdict(models: Path, ring_directory: Path) 
     }
 
 
+def test_a_ring_that_breaks_while_an_audit_is_at_work_does_not_end_it(
+    tmp_path: Path, ring: Keyring, ring_directory: Path
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    signed_dump(1, models / "a.pkl", keyring=ring_directory)
+    signed_dump(1, models / "b.pkl", keyring=ring)
+    findings = audit([models], keyring=ring_directory)
+    first = next(findings)
+    (ring_directory / "keyring.json").write_text("broken")
+    rest = [one.verdict for one in findings]
+    assert [first.verdict, *rest] == [Verdict.SEALED, Verdict.UNKNOWN_KEY]
+
+
 def test_a_rotation_while_an_audit_is_at_work_is_seen(tmp_path: Path, ring_directory: Path) -> None:
     models = tmp_path / "models"
     models.mkdir()

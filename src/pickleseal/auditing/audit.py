@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple, Self
 
 from pickleseal.auditing.baselines import compare, covers
@@ -12,6 +13,7 @@ from pickleseal.auditing.judge import AuditOptions, examine
 from pickleseal.auditing.report import Report, Ring
 from pickleseal.errors import (
     ContextError,
+    KeyringError,
     NoKeyError,
     PolicyError,
     check_path,
@@ -266,7 +268,7 @@ def audit(
         remembered,
         pin_file,
         _modules(known),
-        lambda: _ring(keyring),
+        lambda: _ring_by_now(keyring),
         deep,
         Pool(),
     )
@@ -311,6 +313,13 @@ def _ring(keyring: Keyring | Path | None) -> Keyring | None:
         if keyring is not None:
             raise
         return None
+
+
+def _ring_by_now(keyring: Keyring | Path | None) -> Keyring | None:
+    """Return the ring as it is by now, or None: one that broke meanwhile must not end an audit."""
+    with suppress(KeyringError):
+        return find_keyring(keyring, to_open=True)
+    return None
 
 
 def _examined(files: Iterable[Found], options: AuditOptions) -> Iterator[Finding]:
