@@ -1,6 +1,5 @@
 """Keys in the keyring of the operating system, with a real Secret Service where there is one."""
 
-import functools
 import json
 import os
 import shutil
@@ -21,9 +20,8 @@ from pickleseal import (
     signed_loads,
 )
 from pickleseal.keys.key import KeyLine
-from pickleseal.keys.passphrase import Passphrase, wrap
 from pickleseal.keys.store import changes
-from pickleseal.keys.store.directory import RingFiles
+from pickleseal.keys.store.directory import Change, RingFiles
 from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.store.providers import os_keyring
 
@@ -191,7 +189,10 @@ def test_a_key_in_the_keyring_of_the_system_lives_its_life(store: Store, tmp_pat
 
     done = store.run("keys", "unprotect", "--keyring", ring, "--json")
     assert sorted(json.loads(done.stdout)["keys"]) == sorted([first, second])
-    assert (store.get(first), store.get(second)) == (None, None)
+    assert json.loads(done.stdout)["left_in_os_keyring"] == dict.fromkeys(
+        (first, second), "pickleseal"
+    )
+    assert store.get(first) == kept, "a copy of the ring may refer to it"
     assert (ring / f"{first}.key").read_text() == f"{kept}\n"
     for file in (sealed, tmp_path / "new.pkl"):
         assert run("verify", file, "--keyring", ring).returncode == 0
@@ -319,17 +320,57 @@ def test_a_backend_that_names_the_secret_in_its_error_is_not_quoted(
     assert not list(tmp_path.rglob("*.key"))
 
 
-def test_a_secret_that_could_not_be_deleted_from_the_store_is_told(
+def test_a_change_in_a_copied_ring_takes_nothing_from_the_original(
+    plaintext: Store, tmp_path: Path
+) -> None:
+    """The copy may be thrown away, and the key must not be lost with it."""
+    ring, copy = tmp_path / "ring", tmp_path / "copy"
+    key_id = json.loads(
+        plaintext.run("keygen", "--os-keyring", "--keyring", ring, "--json").stdout
+    )["id"]
+    sealed = tmp_path / "sealed.pkl"
+    assert plaintext.python(SEAL_AND_LOAD, ring, sealed) == "[1]\n"
+    plaintext.env["PICKLESEAL_NEW_PASSPHRASE"] = "correct horse"
+    plaintext.env["PICKLESEAL_PASSPHRASE"] = "correct horse"
+    for change in (
+        ("unprotect",),
+        ("protect",),
+        ("revoke", key_id, "--reason", "try"),
+    ):
+        shutil.copytree(ring, copy)
+        done = plaintext.run("keys", *change, "--keyring", copy)
+        assert done.returncode == 0, done.stderr
+        if change[0] != "revoke":
+            assert f"python -m keyring del pickleseal {key_id}" in done.stdout
+        shutil.rmtree(copy)
+        assert plaintext.python(SEAL_AND_LOAD, ring, sealed) == "[1]\n"
+    # The command that is named does remove it.
+    plaintext.python(
+        "import runpy, sys; sys.argv = ['keyring', 'del', 'pickleseal', sys.argv[1]];"
+        "runpy.run_module('keyring', run_name='__main__')",
+        key_id,
+    )
+    assert plaintext.get(key_id) is None
+
+
+def test_a_protection_that_fails_leaves_an_entry_that_was_there(
     in_process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A ring, and a copy of it that was unprotected and is to be protected again."""
     key_id = os_ring(tmp_path / "ring")
+    copy = tmp_path / "copy"
+    shutil.copytree(tmp_path / "ring", copy)
+    assert changes.protect(RingFiles(copy), [key_id], Opener(), None) == [key_id]
 
-    def choose() -> changes.Storage:
-        in_process.delete_password("pickleseal", key_id)
-        return changes.Storage(passphrase=Passphrase("correct horse"))
+    def full(self: object, line: KeyLine) -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(changes, "wrap", functools.partial(wrap, log2_n=14))
-    with pytest.raises(KeyringError, match=key_id):
-        changes.protect(RingFiles(tmp_path / "ring"), [key_id], Opener(), choose)
-    ring = open_keyring(tmp_path / "ring", passphrase=lambda: "correct horse")
-    assert signed_loads(signed_dumps(1, keyring=ring), keyring=ring) == 1
+    monkeypatch.setattr(Change, "replace_key", full)
+    storage = changes.Storage(os_service=os_keyring.SERVICE)
+    with pytest.raises(OSError, match="No space"):
+        changes.protect(RingFiles(copy), [key_id], Opener(), lambda: storage)
+    assert in_process.get_password("pickleseal", key_id)
+    in_process.delete_password("pickleseal", key_id)
+    with pytest.raises(OSError, match="No space"):
+        changes.protect(RingFiles(copy), [key_id], Opener(), lambda: storage)
+    assert in_process.get_password("pickleseal", key_id) is None, "nothing refers to it"

@@ -59,14 +59,17 @@ def protect(
     """
     opener = Opener()
     files = RingFiles(keyring_directory(keyring))
+    named_ids = _named(files, key_ids)
+    before = changes.os_entries(files, named_ids)
     done = changes.protect(
         files,
-        _named(files, key_ids),
+        named_ids,
         opener,
         lambda: storage_of(passphrase=not os_keyring, os_keyring=os_keyring),
     )
-    where = "in the keyring of your system" if os_keyring else "encrypted with the passphrase"
-    return _tell(done, where, as_json=as_json)
+    if os_keyring:
+        return _tell(done, "in the keyring of your system", {}, as_json=as_json)
+    return _tell(done, "encrypted with the passphrase", before, as_json=as_json)
 
 
 @click.command()
@@ -76,14 +79,18 @@ def protect(
 def unprotect(key_ids: tuple[str, ...], *, keyring: str | None, as_json: bool) -> int:
     """Store keys unencrypted in their files again.
 
+    An entry in the keyring of your system stays there, since copies of this ring may need it.
+
     \b
     Examples:
       pickleseal keys unprotect
       pickleseal keys unprotect 2c0abba4
     """
     files = RingFiles(keyring_directory(keyring))
-    done = changes.protect(files, _named(files, key_ids), Opener(), None)
-    return _tell(done, "in its file", as_json=as_json)
+    named_ids = _named(files, key_ids)
+    before = changes.os_entries(files, named_ids)
+    done = changes.protect(files, named_ids, Opener(), None)
+    return _tell(done, "in its file", before, as_json=as_json)
 
 
 @click.command()
@@ -252,11 +259,18 @@ def _named(files: RingFiles, beginnings: Sequence[str]) -> list[str]:
     ]
 
 
-def _tell(done: list[str], where: str, *, as_json: bool) -> int:
+def _tell(done: list[str], where: str, before: dict[str, str], *, as_json: bool) -> int:
+    """Report the keys that are stored anew; `before`: services where entries of them are left."""
+    left = {key_id: before[key_id] for key_id in done if key_id in before}
     if as_json:
-        print_json({"keys": done})
+        print_json({"keys": done, "left_in_os_keyring": left})
     elif done:
-        print_rows([("key", f"{key_id}, {where}") for key_id in done], styles={"key": "green"})
+        rows = [("key", f"{key_id}, {where}") for key_id in done]
+        if left:
+            rows.append(("left", "an entry in the keyring of your system: copies of this ring may"))
+            rows.append(("", "need it. If there are none, remove it with"))
+            rows += [("", f"python -m keyring del {shlex.quote(s)} {i}") for i, s in left.items()]
+        print_rows(rows, styles={"key": "green"})
     else:
         click.echo("nothing to change")
     return FINE

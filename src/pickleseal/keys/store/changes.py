@@ -231,8 +231,9 @@ def protect(
     """Store keys of a ring in another way; return the ids of the changed ones.
 
     `choose` returns the way, and is called once all secrets are known; None: plain in their files.
-    Each key file is replaced by one that was checked to open. Raise KeyringError for a key that
-    cannot leave its provider, and if all was done but a secret stays in the OS keyring.
+    Each key file is replaced by one that was checked to open. An entry in the OS keyring is left
+    there: a copy of this ring may refer to it. Raise KeyringError for a key that cannot leave its
+    provider.
     """
     ids = [key_id for key_id in key_ids if _must_change(files, key_id, plain=choose is None)]
     # Before the lock is taken: others need not wait for a person's answer.
@@ -244,7 +245,6 @@ def protect(
             known.append(opener.passphrase(line, known))
         plain[key_id] = (line, opener.plain(line, known))
     storage = PLAIN if choose is None or not ids else choose()
-    left = []
     with changing(files.folder, files=files) as change:
         if change.files is not files:
             raise KeyringError("the keyring was changed meanwhile: nothing was done, try again")
@@ -252,23 +252,20 @@ def protect(
         for old, secret in plain.values():
             kept = _kept(secret, storage, salt)
             try:
-                change.replace_key(kept)
+                change.replace_key(kept.line)
             except BaseException:
                 with suppress(KeyringError):
                     # Not if the new file, which refers to the secret, is in place.
                     if read_line(change.folder, outline(old).id).reveal() == old.reveal():
-                        _forget(kept, old)
+                        kept.undo()
                 raise
-            try:
-                _forget(old, kept)
-            except KeyringError as error:
-                left.append(f"{outline(old).id} ({error})")
-    if left:
-        raise KeyringError(
-            f"{len(ids)} keys were changed, but the secrets of these are still in the keyring of"
-            f" this system, where you may delete them: {', '.join(left)}"
-        )
     return ids
+
+
+def os_entries(files: RingFiles, key_ids: Iterable[str]) -> dict[str, str]:
+    """Return the services under which the OS keyring holds keys of a ring, by their ids."""
+    found = {key_id: _in_os_keyring(files.line(key_id)) for key_id in key_ids}
+    return {key_id: service for key_id, service in found.items() if service is not None}
 
 
 def _must_change(files: RingFiles, key_id: str, *, plain: bool) -> bool:
@@ -345,37 +342,41 @@ def _enter(
     """Write the file of a new key, then the roster that lists it."""
     kept = _kept(line, storage, b"" if storage.passphrase is None else _ring_salt(change))
     try:
-        path = change.add_key(kept)
+        path = change.add_key(kept.line)
         change.save(roster)
     except BaseException:
         if not change.is_listed(outline(line).id):
             with suppress(KeyringError):
-                _forget(kept, line)
+                kept.undo()
         raise
     entry = roster.entries[path.stem]
     return Made(entry, directory / path.name, roster.primary == entry.id)
 
 
-def _kept(plain: KeyLine, storage: Storage, salt: bytes) -> KeyLine:
+class _Kept(NamedTuple):
+    """The line for a key's file, and the service of an OS keyring's entry that was made for it."""
+
+    line: KeyLine
+    made_in: str | None = None
+
+    def undo(self) -> None:
+        """Delete the new entry; one that was there before may belong to a copy of the ring."""
+        if self.made_in is not None:
+            os_keyring.forget(self.made_in, outline(self.line).id)
+
+
+def _kept(plain: KeyLine, storage: Storage, salt: bytes) -> _Kept:
     """Return the line for a key's file, after checking that it opens."""
     if storage.passphrase is not None:
         wrapped = wrap(plain, storage.passphrase, salt=salt)
         Key.parse(unwrap(wrapped, storage.passphrase))
-        return wrapped
+        return _Kept(wrapped)
     if storage.os_service is not None:
         key = Key.parse(plain)
-        os_keyring.store(storage.os_service, key.id, plain)
-        return reference_line(
-            key.suite, Reference(os_keyring.NAME, storage.os_service, id_mac(key.suite, key))
-        )
-    return plain
-
-
-def _forget(old: KeyLine, new: KeyLine) -> None:
-    """Delete a secret from the OS keyring if it is no longer stored there."""
-    before = _in_os_keyring(old)
-    if before is not None and before != _in_os_keyring(new):
-        os_keyring.forget(before, outline(old).id)
+        is_new = os_keyring.store(storage.os_service, key.id, plain)
+        place = Reference(os_keyring.NAME, storage.os_service, id_mac(key.suite, key))
+        return _Kept(reference_line(key.suite, place), storage.os_service if is_new else None)
+    return _Kept(plain)
 
 
 def _in_os_keyring(line: KeyLine) -> str | None:

@@ -31,18 +31,28 @@ def connect(place: str, key_id: str) -> Key:
 def plain_line(place: str, key_id: str) -> KeyLine:
     """Return the line that is stored under a service's name and the key's id."""
     line = _read(place, key_id)
+    if line is None:
+        raise KeyringError(
+            f"the keyring of this system ({store_name()}) has no key {key_id} under"
+            f" '{shown(place)}'"
+        )
     if isinstance(line, str):
         raise KeyringError(line)
     return line
 
 
-def store(place: str, key_id: str, line: KeyLine) -> None:
-    """Store a plain key line, and check that it can be read again."""
-    fault = _write(place, key_id, line)
+def store(place: str, key_id: str, line: KeyLine) -> bool:
+    """Store a plain key line, and check that it can be read again.
+
+    Return whether there was no entry before.
+    """
+    before = _read(place, key_id)
+    fault = before if isinstance(before, str) else _write(place, key_id, line)
     if fault is None and connect(place, key_id).id != key_id:
         fault = "the keyring of this system returned another key than was stored"
     if fault is not None:
         raise KeyringError(fault)
+    return before is None
 
 
 def forget(place: str, key_id: str) -> None:
@@ -60,19 +70,15 @@ def store_name() -> str:
     return _backend(_package())
 
 
-def _read(place: str, key_id: str) -> KeyLine | str:
+def _read(place: str, key_id: str) -> KeyLine | str | None:
+    """Return the line of an entry, what is wrong, or None if there is no entry."""
     # It never raises, so that no frame of a traceback holds the secret.
     package = _package()
     try:
         text = package.get_password(place, key_id)
     except Exception as error:  # noqa: BLE001 - as above
         return _complaint(error)
-    if text is None:
-        return (
-            f"the keyring of this system ({_backend(package)}) has no key {key_id} under"
-            f" '{shown(place)}'"
-        )
-    return KeyLine(text)
+    return None if text is None else KeyLine(text)
 
 
 def _write(place: str, key_id: str, line: KeyLine) -> str | None:
