@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-fast test-optimized test-all sweep bench format clean
+.PHONY: help demo test lint test-fast test-coverage test-optimized test-all sweep bench format clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,13 +24,7 @@ keys/keyring.json: | $(VENV)/.run
 	@echo "Making a key in keys/"
 	@$(BIN)/pickleseal keygen --keyring keys --note "made by make demo"
 
-test: lint  ## Lint, check types, run the tests, measure coverage
-	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m coverage run --rcfile=pyproject.toml -m pytest -n auto --dist worksteal $(ARGS)
-	@$(BIN)/python -m coverage combine --quiet
-	@$(BIN)/python -m coverage report --format=total > $(VENV)/coverage-total \
-	  && echo "coverage: $$(cat $(VENV)/coverage-total) % of lines and branches" \
-	  || { $(BIN)/python -m coverage report; exit 1; }
+test: lint test-fast  ## Lint, check types, run the tests
 
 lint: $(VENV)/.check  ## Check style, types and docstrings
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && echo "style: fine"
@@ -39,6 +33,15 @@ lint: $(VENV)/.check  ## Check style, types and docstrings
 
 test-fast: $(VENV)/.test  ## Run the tests alone; ARGS="-k name" picks some
 	@$(PYTEST) -n auto --dist worksteal $(ARGS)
+
+# Measuring takes half as long again, most of it in the processes that tests start.
+test-coverage: $(VENV)/.test  ## Run the tests and measure their coverage
+	@rm -f .coverage .coverage.*
+	@$(BIN)/python -m coverage run --rcfile=pyproject.toml -m pytest -n auto --dist worksteal $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report --format=total > $(VENV)/coverage-total \
+	  && echo "coverage: $$(cat $(VENV)/coverage-total) % of lines and branches" \
+	  || { $(BIN)/python -m coverage report; exit 1; }
 
 # The variable and not -O, which the workers of pytest-xdist would not hear of.
 test-optimized: $(VENV)/.test  ## Run the tests in Pythons that drop every assert: no guard is one
@@ -52,22 +55,23 @@ bench: $(VENV)/.bench $(VENV)/.scanners  ## Measure how fast it is, beside its p
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 # Each other CPython from 3.11 up that this machine has gets a virtual environment of its own. The
-# newest drops every assert; where there is no other one, the default does.
-test-all:  ## Run the tests on every other Python here, on the newest without asserts
-	@set -e; target=test-optimized; default=$$($(PYTHON) -c 'import sys; print(sys.version_info.minor)'); \
+# newest drops every assert, the next one measures coverage; where there are none, the default does.
+test-all:  ## Run the tests on every other Python here: without asserts, with coverage
+	@set -e; targets="test-optimized test-coverage"; \
+	default=$$($(PYTHON) -c 'import sys; print(sys.version_info.minor)'); \
 	for minor in 15 14 13 12 11; do \
 	  if [ $$minor = $$default ]; then continue; fi; \
 	  for python in $$(command -v python3.$$minor 2>/dev/null) \
 	      $$(ls -d $$HOME/.pyenv/versions/3.$$minor.*/bin/python 2>/dev/null); do \
 	    "$$python" -c '' 2>/dev/null || continue; \
+	    set -- $$targets test-fast; target=$$1; shift; targets="$${*%test-fast}"; \
 	    echo "== $$target: $$("$$python" -VV)"; \
 	    $(MAKE) --no-print-directory $$target PYTHON="$$python" VENV=.venv-3.$$minor \
 	      ARGS='-m "not sweep and not once" $(ARGS)'; \
-	    target=test-fast; \
 	    break; \
 	  done; \
 	done; \
-	if [ $$target = test-optimized ]; then $(MAKE) --no-print-directory test-optimized; fi
+	for target in $$targets; do $(MAKE) --no-print-directory $$target; done
 
 format: $(VENV)/.check  ## Format the code
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
