@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from pickleseal import (
 from pickleseal.keys.key import KeyLine, outline
 from pickleseal.keys.store import changes, commands, permissions
 from pickleseal.keys.store.directory import RingFiles
+from pickleseal.keys.store.doctor import examine
 from pickleseal.keys.store.lines import Opener, check_foreign
 
 posix = pytest.mark.skipif(os.name != "posix", reason="the programs are POSIX scripts")
@@ -295,27 +296,125 @@ def test_a_command_that_prints_another_key_is_refused(
         changes.export_lines(RingFiles(folder), [outline(line).id], Opener(), plain=True)
 
 
+def to_open_folder(program: Path) -> None:
+    """Put a program into a folder that all can write to, with a link in its place."""
+    folder = program.parent / "open"
+    folder.mkdir()
+    folder.chmod(0o777)
+    program.rename(folder / "it")
+    program.symlink_to(folder / "it")
+
+
+def by_open_link(program: Path) -> None:
+    """Let a link to a program lead over another link, which all can replace."""
+    folder = program.parent / "open"
+    folder.mkdir()
+    folder.chmod(0o777)
+    program.rename(program.parent / "it")
+    (folder / "way").symlink_to(program.parent / "it")
+    program.symlink_to(folder / "way")
+
+
+OPEN_PROGRAMS: dict[str, Callable[[Path], object]] = {
+    "program": lambda program: program.chmod(0o702),
+    "folder": lambda program: program.parent.chmod(0o707),
+    "link": to_open_folder,
+    "link's folder": by_open_link,
+}
+
+
 @pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
-@pytest.mark.parametrize("what", ["program", "folder", "link"])
+@pytest.mark.parametrize("run_by", [[], ["/bin/sh"], ["/usr/bin/env", "-i", "A=1", "sh"]])
+@pytest.mark.parametrize("what", OPEN_PROGRAMS)
 def test_a_command_that_others_can_change_is_not_run(
-    what: str, tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
+    what: str, run_by: list[str], tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
 ) -> None:
     mark = tmp_path / "was run"
     program = script(f"touch '{mark}'; echo {line.reveal()}")
-    ring = open_keyring(ring_of(tmp_path / "ring", program))
+    argv = [*run_by, str(program)]
+    folder = ring_of(tmp_path / "ring", *argv)
     mark.unlink()
-    if what == "program":
-        program.chmod(0o702)
-    elif what == "folder":
-        tmp_path.chmod(0o707)
-    else:
-        (tmp_path / "open").mkdir()
-        (tmp_path / "open").chmod(0o777)
-        program.rename(tmp_path / "open" / "it")
-        program.symlink_to(tmp_path / "open" / "it")
+    assert examine(folder, now=0) == []
+    OPEN_PROGRAMS[what](program)
+    if what != "folder":  # above the ring too
+        with pytest.raises(KeyPermissionError):
+            signed_dumps(1, keyring=open_keyring(folder))
+        assert examine(folder, now=0) != []
     with pytest.raises(KeyPermissionError):
-        signed_dumps(1, keyring=ring)
+        changes.command_line(argv)
     tmp_path.chmod(0o700)
+    assert not mark.exists()
+
+
+@pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
+def test_an_interpreter_in_the_first_line_that_others_can_change_is_not_run(
+    tmp_path: Path, line: KeyLine
+) -> None:
+    interpreter = tmp_path / "interpreter"
+    interpreter.write_bytes(Path("/bin/sh").resolve().read_bytes())
+    interpreter.chmod(0o755)
+    program = tmp_path / "fetch"
+    program.write_text(f"#! {interpreter} -e\necho {line.reveal()}\n")
+    program.chmod(0o755)
+    assert changes.command_line([str(program)])
+    interpreter.chmod(0o757)
+    with pytest.raises(KeyPermissionError, match="interpreter"):
+        changes.command_line([str(program)])
+
+
+@posix
+def test_what_a_command_only_reads_may_be_open_to_others(
+    tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
+) -> None:
+    """Its key's id proves that it printed the right key."""
+    data = tmp_path / "data"
+    data.write_text(line.reveal())
+    data.chmod(0o666)
+    for argv in (["/bin/cat", str(data)], ["/bin/sh", str(script('cat "$1"')), str(data)]):
+        assert outline(changes.command_line(argv)).id == outline(line).id
+
+
+@posix
+def test_a_command_finds_nothing_in_the_folder_of_its_caller(
+    tmp_path: Path, line: KeyLine, script: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script or module there may have come with a clone."""
+    script(f"echo {line.reveal()}")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyringError, match="exit code"):
+        changes.command_line(["/bin/sh", "fetch key"])
+    monkeypatch.chdir("/")
+    assert changes.command_line(["/bin/sh", str(tmp_path / "fetch key")])
+
+
+@posix
+def test_a_tilde_in_a_command_is_the_home_directory(
+    tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
+) -> None:
+    program = script(f'test "$1" = "$HOME/x" -a "$2" = "a~" && echo {line.reveal()}')
+    typed = f"'~/{program.name}' ~/x a~"
+    env = {"HOME": str(tmp_path)}
+    folder = tmp_path / "ring"
+    done = run("keys", "import", "--command", typed, "--keyring", folder, env=env)
+    assert done.returncode == 0, done.stderr
+    assert str(program) in run("keys", "show", "--keyring", folder).stdout
+    done = run("keys", "import", "--command", "~nobody-of-this-name/x", "--keyring", folder)
+    assert done.returncode == 2
+    assert "absolute path" in done.stderr
+
+
+@posix
+def test_the_doctor_finds_a_command_that_cannot_be_run_and_runs_none(
+    tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
+) -> None:
+    mark = tmp_path / "mark"
+    program = script(f"touch '{mark}'; echo {line.reveal()}")
+    folder = ring_of(tmp_path / "ring", program)
+    mark.unlink()
+    assert examine(folder, now=0) == []
+    program.unlink()
+    (finding,) = examine(folder, now=0)
+    assert "cannot be run: No such file" in finding.problem
     assert not mark.exists()
 
 
@@ -398,8 +497,8 @@ def test_what_is_run_is_the_file_that_was_looked_at(
     link.symlink_to(program)
     real = permissions.checked_program
 
-    def then_exchanged(path: Path) -> Path:
-        found = real(path)
+    def then_exchanged(argv: Sequence[str]) -> Path:
+        found = real(argv)
         link.unlink()
         link.symlink_to(other)
         return found

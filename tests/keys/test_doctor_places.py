@@ -17,10 +17,11 @@ from doctoring import (
 from pickleseal import open_keyring
 from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pickleseal.keys.key import KeyLine
+from pickleseal.keys.passphrase import Passphrase
 from pickleseal.keys.store import permissions
-from pickleseal.keys.store.changes import (
-    rotate,
-)
+from pickleseal.keys.store.changes import Storage, command_line, import_keys, protect, rotate
+from pickleseal.keys.store.directory import RingFiles
+from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.store.surroundings import shared_kind
 
 posix = pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
@@ -64,7 +65,7 @@ def test_several_keys_and_copies_of_them_in_git_are_counted(ring: Path) -> None:
         ring / f"{TEMPORARY_PREFIX}0123456789abcdef{TEMPORARY_SUFFIX}",
     )
     for copy in copies:
-        copy.write_text("x")
+        copy.write_text(key_file_of_primary(ring).read_text())
     git(ring, "add", "-f", ".")
     for copy in copies:
         copy.unlink()
@@ -111,6 +112,62 @@ def test_a_repository_that_would_take_keys_is_found_and_told_to_leave_them(ring:
         assert (ring / ".gitignore").read_text().startswith(text or "")
     git(ring.parent, "add", ".")
     assert look(ring).code == 0
+
+
+def wrapped_keys(folder: Path) -> None:
+    ids = [entry.id for entry in open_keyring(folder).entries.values()]
+    files = RingFiles(folder)
+    protect(files, ids, Opener(), lambda: Storage(Passphrase("correct horse battery")))
+
+
+@pytest.mark.usefixtures("cheap_boxes")
+def test_encrypted_keys_may_be_in_git_and_their_plain_ones_may_not(ring: Path) -> None:
+    wrapped_keys(ring)
+    git(ring.parent, "init", "-q")
+    (ring / ".gitignore").unlink()
+    git(ring.parent, "add", ".")
+    git(ring.parent, "commit", "-q", "-m", "encrypted")
+    assert look(ring).code == 0
+    file = key_file(ring)
+    text = file.read_text()
+    file.write_text(KeyLine.generate().reveal())
+    assert "does not ignore" in " ".join(finding.problem for finding in look(ring).findings)
+    git(ring.parent, "commit", "-q", "-a", "-m", "oops")
+    file.write_text(text)
+    git(ring.parent, "commit", "-q", "-a", "-m", "encrypted again")
+    (finding,) = look(ring).findings
+    assert "was committed" in finding.problem
+
+
+@posix
+def test_keys_that_a_command_prints_may_be_in_git(ring: Path, tmp_path: Path) -> None:
+    line = key_file(ring).read_text()
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\necho {line}")
+    program.chmod(0o700)
+    other = tmp_path / "other"
+    import_keys(other, [command_line([str(program)])], now=NOW)
+    git(other, "init", "-q")
+    (other / ".gitignore").unlink()
+    git(other, "add", ".")
+    git(other, "commit", "-q", "-m", "no secret")
+    assert look(other).code == 0
+
+
+@posix
+def test_attributes_of_a_repository_start_nothing(ring: Path, tmp_path: Path) -> None:
+    """To search in a commit, git may convert files by a program that the repository names."""
+    git(ring.parent, "init", "-q")
+    (ring.parent / ".gitattributes").write_text("*.key* diff=trap filter=trap\n")
+    git(ring.parent, "add", "-f", ".")
+    git(ring.parent, "commit", "-q", "-m", "oops")
+    trap = tmp_path / "trap.sh"
+    trap.write_text(f"#!/bin/sh\ntouch '{tmp_path}/sprung'\necho nothing\n")
+    trap.chmod(0o700)
+    for name in ("diff.trap.textconv", "diff.trap.command", "filter.trap.clean"):
+        git(ring.parent, "config", name, str(trap))
+    assert "tracked by git" in " ".join(finding.problem for finding in look(ring).findings)
+    assert not (tmp_path / "sprung").exists()
 
 
 def test_a_repository_may_ignore_the_ring_from_above(ring: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ from pickleseal.files.atomic import write_private
 from pickleseal.keys.key import KeyLine
 from pickleseal.keys.roster import State
 from pickleseal.keys.store import changes
+from pickleseal.keys.store.commands import split_command
 from pickleseal.keys.store.directory import RingFiles, key_path
 from pickleseal.keys.store.lines import Opener, check_foreign
 from pickleseal.keys.store.lookup import keyring_directory
@@ -219,7 +219,7 @@ def import_(
     if primary and retired:
         raise click.UsageError("a retired key cannot be the primary")
     if command is not None:
-        lines: Sequence[KeyLine] = [changes.command_line(_split(command))]
+        lines: Sequence[KeyLine] = [changes.command_line(split_command(command, "the command"))]
     elif aws_kms is not None:
         lines = [changes.kms_line(aws_kms, SUITES[suite])]
     else:
@@ -274,13 +274,6 @@ def _tell(done: list[str], where: str, before: dict[str, str], *, as_json: bool)
     else:
         click.echo("nothing to change")
     return FINE
-
-
-def _split(command: str) -> list[str]:
-    try:
-        return shlex.split(command)
-    except ValueError:
-        raise KeyringError("the command has an unclosed quote") from None
 
 
 def _read_lines(file: str) -> list[KeyLine]:

@@ -99,10 +99,8 @@ def find_pins(given: str | os.PathLike[str] | None = None) -> PinFile | None:
     check_path(path)
     given_path = os.path.expanduser(path)
     try:
-        # Whoever may write to the folder can replace a link in it.
-        permissions.check_folders(Path(os.path.realpath(os.path.dirname(given_path) or os.curdir)))
+        return PinFile(permissions.checked_way(Path(given_path)))
     except KeyPermissionError as error:
         raise PinsError(f"the file of pins {shown(given_path)} cannot be used: {error}") from None
     except OSError:
-        pass  # its folder is not there: reading says so
-    return PinFile(Path(os.path.realpath(given_path)))
+        return PinFile(Path(given_path))  # reading says why

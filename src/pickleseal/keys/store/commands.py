@@ -1,11 +1,15 @@
 """Running a program that prints a secret, such as a password manager.
 
-No shell, no input, an absolute path that nobody else can change, limits of size and time. The
-output goes into a type whose `repr` does not show it.
+No shell, no input, an absolute path that nobody else can change, limits of size and time. It runs
+in the folder of its program: nothing is looked up in the caller's. The output goes into a type
+whose `repr` does not show it.
 """
 
+import errno
 import os
+import shlex
 import signal
+import stat
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -36,24 +40,53 @@ def secret_from(
     much or several lines, or takes longer than a minute; KeyPermissionError if others can change
     it.
     """
+    program = checked_command(argv)
+    try:
+        outcome = _run(argv, program, into, quote=quote)
+    except (OSError, UnicodeEncodeError) as error:
+        raise _cannot_run(argv, error) from None
+    if isinstance(outcome, _Failure):
+        raise KeyringError(f"the command {shown(argv[0])} {outcome.text}")
+    return outcome
+
+
+def split_command(text: str, name: str) -> list[str]:
+    """Split a command as a shell does, and replace `~/` at the beginning of its words.
+
+    `name`: where it is from, for errors. Raise KeyringError for an unclosed quote.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        raise KeyringError(f"{name} has an unclosed quote") from None
+    return [os.path.expanduser(word) if word.startswith("~/") else word for word in words]
+
+
+def checked_command(argv: Sequence[str]) -> Path:
+    """Return the resolved program of a command.
+
+    Raise KeyringError if it cannot be run, KeyPermissionError if others can change it.
+    """
     if not argv or not os.path.isabs(argv[0]):
         raise KeyringError("a command that prints a secret must begin with an absolute path")
-    name = shown(argv[0])
     if any("\0" in part for part in argv):
-        raise KeyringError(f"the command {name} cannot be run: it has a null character in it")
-    if os.path.exists(argv[0]) and not os.path.isfile(argv[0]):
-        raise KeyringError(f"the command {name} cannot be run: it is not a file")
+        raise _cannot_run(argv, "it has a null character in it")
     try:
-        outcome = _run(argv, checked_program(Path(argv[0])), into, quote=quote)
-    except OSError as error:
-        raise KeyringError(f"the command {name} cannot be run: {error.strerror}") from None
-    except UnicodeEncodeError:
-        raise KeyringError(
-            f"the command {name} cannot be run: an argument is not valid text"
-        ) from None
-    if isinstance(outcome, _Failure):
-        raise KeyringError(f"the command {name} {outcome.text}")
-    return outcome
+        program = checked_program(argv)
+        if not stat.S_ISREG(os.stat(program).st_mode):
+            raise _cannot_run(argv, "it is not a file")
+        if not os.access(program, os.X_OK):
+            raise _cannot_run(argv, os.strerror(errno.EACCES))
+    except (OSError, UnicodeEncodeError) as error:
+        raise _cannot_run(argv, error) from None
+    return program
+
+
+def _cannot_run(argv: Sequence[str], reason: str | OSError | UnicodeEncodeError) -> KeyringError:
+    if isinstance(reason, UnicodeEncodeError):
+        reason = "an argument is not valid text"
+    said = reason if isinstance(reason, str) else reason.strerror
+    return KeyringError(f"the command {shown(argv[0])} cannot be run: {said}")
 
 
 class _Failure:
@@ -90,6 +123,7 @@ def _run(
     process = subprocess.Popen(  # noqa: S603 - the user's own command, without a shell
         argv,
         executable=program,  # the file that was checked, wherever a link leads by now
+        cwd=program.parent,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

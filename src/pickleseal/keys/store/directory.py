@@ -392,8 +392,8 @@ def changing(
         _make_folders(directory)
     elif not directory.is_dir():
         read_roster(directory)  # raises
+    permissions.check_folders(directory)
     folder = Path(os.path.realpath(directory))
-    permissions.check_folders(folder)
     with locked(folder / LOCK):
         is_new = create and not os.path.lexists(folder / INDEX)
         if is_new and has_key_files(folder):
@@ -414,7 +414,7 @@ def changing(
 def _make_folders(directory: Path) -> None:
     # No folder is made below one that others can change.
     there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
-    permissions.check_folders(Path(os.path.realpath(there)), above=there != directory)
+    permissions.check_folders(there, above=there != directory)
     # Not mkdir(parents=True): the upper folders would get the mode of the umask.
     for folder in (*reversed(directory.parents), directory):
         if not folder.exists():

@@ -5,17 +5,17 @@ Nothing is opened that a load would refuse, no passphrase is asked for, and noth
 
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from pickleseal.errors import KeyPermissionError, KeyringError, shown
 from pickleseal.files.atomic import TEMPORARY_SUFFIX
-from pickleseal.keys.key import MAX_LINE, KeyLine, outline
+from pickleseal.keys.key import MAX_LINE, Form, KeyLine, outline
 from pickleseal.keys.roster import Entry, Roster, State
-from pickleseal.keys.store import permissions, surroundings, variables
+from pickleseal.keys.store import commands, permissions, providers, surroundings, variables
 from pickleseal.keys.store.directory import (
     INDEX,
     RingFiles,
@@ -57,7 +57,8 @@ def examine(folder: Path, *, now: int, max_age: int = MAX_AGE) -> list[Finding]:
     names = _names(real)
     if INDEX not in names and not any(_KEY_FILE.fullmatch(name) for name in names):
         raise no_ring(folder)
-    return _merged(_all(real, names, now, max_age))
+    to_it = _told(permissions.folder_faults(folder, above=True))  # links on the way, too
+    return _merged(chain(to_it, _all(real, names, now, max_age)))
 
 
 def _names(folder: Path) -> list[str]:
@@ -94,33 +95,24 @@ def _all(folder: Path, names: Sequence[str], now: int, max_age: int) -> Iterator
         yield from _strays(folder, names, roster)
         yield from _left_over(folder, names)
         yield from _primary_faults(folder, roster, now, max_age)
-    for problem, fix in surroundings.faults(folder):
+    plain = any(_may_be_plain(folder / name) for name in names if _LIKE_A_KEY_FILE.search(name))
+    for problem, fix in surroundings.faults(folder, plain=plain):
         yield Finding(str(folder), problem, fix)
     yield from _variables()
 
 
 def _open_to_others(folder: Path, names: Sequence[str]) -> Iterator[Finding]:
-    """Yield every folder and file that others can reach, not only the first."""
-    yield from _told(permissions.folder_faults(folder))
+    """Yield every folder, link and file that others can reach, not only the first."""
+    if INDEX not in names:
+        yield from _told(permissions.folder_faults(folder))
     for name in names:
         secret = _KEY_FILE.fullmatch(name) is not None
         if secret or name == INDEX:
-            yield from _open_file(folder / name, secret=secret)
-
-
-def _open_file(path: Path, *, secret: bool) -> Iterator[Finding]:
-    real = Path(os.path.realpath(path))
-    try:
-        status = os.lstat(real)
-    except OSError:
-        return  # a broken link: reported as a missing file
-    if not stat.S_ISREG(status.st_mode):
-        yield from _told(permissions.irregular_faults(status, path))
-        return
-    if real.parent != path.parent:
-        yield from _told(permissions.folder_faults(real.parent))
-    group_read = not secret or _group_read()
-    yield from _told(permissions.file_faults(status, real, secret=secret, group_read=group_read))
+            group_read = not secret or _group_read()
+            with suppress(OSError):  # a broken link, or one that leads where you may not look
+                yield from _told(
+                    permissions.path_faults(folder / name, secret=secret, group_read=group_read)
+                )
 
 
 def _told(faults: Iterable[Fault]) -> Iterator[Finding]:
@@ -216,6 +208,28 @@ def _key_faults(files: RingFiles, entry: Entry) -> Iterator[Finding]:
         return
     if key.suite is not entry.suite:
         yield Finding(str(path), f"has another suite than {INDEX} says", _NEWEST_INDEX)
+    found = outline(files.line(entry.id))
+    argv = providers.command_of(found) if found.form is Form.EXTERNAL else None
+    if argv is not None:
+        yield from _command_faults(argv, str(path))
+    command = os.environ.get(variables.PASSPHRASE_COMMAND)
+    if found.form is Form.SCRYPT and command is not None:
+        try:
+            argv = commands.split_command(command, "the command")
+        except KeyringError as error:
+            yield Finding(variables.PASSPHRASE_COMMAND, str(error), "close the quote")
+        else:
+            yield from _command_faults(argv, variables.PASSPHRASE_COMMAND)
+
+
+def _command_faults(argv: Sequence[str], place: str) -> Iterator[Finding]:
+    """Yield why a command that prints a secret is not run, or all that others can change of it."""
+    try:
+        commands.checked_command(argv)
+    except KeyPermissionError:
+        yield from _told(permissions.program_faults(argv))
+    except KeyringError as error:
+        yield Finding(place, str(error), "correct the command, or install the program")
 
 
 def _other_id(files: RingFiles, key_id: str) -> str:
@@ -247,6 +261,14 @@ def _in_history(folder: Path, roster: Roster) -> Iterator[Finding]:
             " removed. Once it is revoked, the files that it sealed are refused",
             fix,
         )
+
+
+def _may_be_plain(path: Path) -> bool:
+    """Return whether a key file may contain a secret that is not encrypted."""
+    with suppress(KeyringError, OSError):
+        data = permissions.read_guarded(path, secret=False, group_read=True, limit=MAX_LINE + 2)
+        return outline(KeyLine(data.decode("latin-1"))).form is Form.PLAIN
+    return True
 
 
 def _strays(folder: Path, names: Sequence[str], roster: Roster) -> Iterator[Finding]:

@@ -2,14 +2,13 @@
 
 import getpass
 import os
-import shlex
 import sys
 from collections.abc import Callable, Iterator
 
 from pickleseal.errors import KeyringError, shown
 from pickleseal.keys.passphrase import Passphrase
 from pickleseal.keys.store import variables
-from pickleseal.keys.store.commands import secret_from
+from pickleseal.keys.store.commands import secret_from, split_command
 
 MIN_LENGTH = 8
 
@@ -77,10 +76,7 @@ def _given() -> Passphrase | None:
     command = os.environ.get(variables.PASSPHRASE_COMMAND)
     if command is None:
         return None
-    try:
-        argv = shlex.split(command)
-    except ValueError:
-        raise KeyringError(f"{variables.PASSPHRASE_COMMAND} has an unclosed quote") from None
+    argv = split_command(command, variables.PASSPHRASE_COMMAND)
     # Its standard error might contain the passphrase, which cannot be recognized.
     return secret_from(argv, Passphrase, quote=False)
 

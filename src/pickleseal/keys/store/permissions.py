@@ -1,17 +1,22 @@
 """Permission checks on files and folders, made before a byte is read.
 
-They are those of OpenSSH's StrictModes, on POSIX systems; on Windows nothing is checked (see
-SECURITY.md). Files of pins are checked too.
+They are those of OpenSSH's StrictModes, on POSIX systems, for each link on the way too; on Windows
+nothing is checked (see SECURITY.md). Files of pins are checked too.
 """
 
+import errno
 import os
+import re
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from pickleseal.errors import KeyPermissionError, shown
+from pickleseal.errors import KeyPermissionError, NotSealedError, shown
+from pickleseal.files.regular import open_regular
+from pickleseal.keys.store.access import CHANGE, READ, is_unmapped, others
 
 CHECKED = hasattr(os, "geteuid")
 """Whether this system has owners and modes to check."""
@@ -23,6 +28,13 @@ _FLAGS = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
+_MOST_LINKS = 40  # as many as the system follows
+_FIRST_LINE = 256  # as much as Linux reads of it
+_INTERPRETER = re.compile(
+    r"(?:[a-z]*sh|env|java|(?:python|pypy|perl|ruby|node|nodejs|deno|bun|php|lua|tclsh|Rscript)[\d.]*)",
+    re.ASCII,
+)
+"""Programs that run the first file that they are given, whatever its mode and first line."""
 _ELSEWHERE = "keep it in a folder of your own"
 _KUBERNETES = (
     "(If others may have read a key, make a new one. In Kubernetes set defaultMode: 0400, or, for"
@@ -49,21 +61,20 @@ class Fault(NamedTuple):
 def read_guarded(path: Path, *, secret: bool, group_read: bool, limit: int) -> bytes:
     """Return up to `limit` bytes of a file that nobody else can change or, if secret, read.
 
-    Links are resolved first; the target and each folder above it are checked before the first byte
-    is read. Raise KeyPermissionError, or OSError if the file cannot be opened.
+    Each folder and link on the way to it, and the file that it leads to, are checked before the
+    first byte is read. Raise KeyPermissionError, or OSError if the file cannot be opened.
     """
-    real = Path(os.path.realpath(path))
-    check_folders(real.parent)
+    real = checked_way(path)
 
-    def check(status: os.stat_result) -> None:
+    def check(status: os.stat_result, place: Path | int) -> None:
         _raise_first(irregular_faults(status, path))
-        _raise_first(file_faults(status, real, secret=secret, group_read=group_read))
+        _raise_first(file_faults(status, real, place, secret=secret, group_read=group_read))
 
     # Checked before it is opened, too: opening a device or a FIFO can have effects.
-    check(os.lstat(real))
+    check(os.lstat(real), real)
     descriptor = os.open(real, _FLAGS)
     try:
-        check(os.fstat(descriptor))
+        check(os.fstat(descriptor), descriptor)
         data = b""
         while len(data) < limit and (chunk := os.read(descriptor, limit - len(data))):
             data += chunk
@@ -72,46 +83,162 @@ def read_guarded(path: Path, *, secret: bool, group_read: bool, limit: int) -> b
         os.close(descriptor)
 
 
+def checked_way(path: Path) -> Path:
+    """Return where a path leads; raise KeyPermissionError if others can make it lead elsewhere."""
+    way = _follow(path)
+    _raise_first(_way_faults(way, way.real.parent))
+    return way.real
+
+
 def check_folders(folder: Path, *, above: bool = False) -> None:
-    """Raise KeyPermissionError if others can replace entries of `folder`, a resolved path."""
+    """Raise KeyPermissionError if others can replace entries of `folder`, or lead it elsewhere."""
     _raise_first(folder_faults(folder, above=above))
 
 
-def checked_program(path: Path) -> Path:
-    """Return the resolved path of a program that nobody else can change."""
-    real = Path(os.path.realpath(path))
-    check_folders(real.parent)
-    _raise_first(file_faults(os.stat(real), real, secret=False, group_read=True))
-    return real
-
-
 def folder_faults(folder: Path, *, above: bool = False) -> Iterator[Fault]:
-    """Yield what lets others rename or replace entries of `folder`, a resolved path.
+    """Yield what lets others rename or replace entries of `folder`, or lead it elsewhere.
 
-    The folder and each one above it must belong to this user or root, and be writable by nobody
-    else. Those above may be sticky folders of root, such as /tmp; `folder` itself may only with
+    The folder and each one on the way to it must belong to this user or root, and be writable by
+    nobody else. Those on the way may be sticky, such as /tmp; `folder` itself may only with
     `above`, for a parent of the folder that is checked.
     """
+    way = _follow(f"{folder}/{os.curdir}")
+    yield from _way_faults(way, None if above else way.real)
+
+
+def path_faults(path: Path, *, secret: bool, group_read: bool) -> Iterator[Fault]:
+    """Yield every reason for which `read_guarded` refuses a file that is there."""
+    way = _follow(path)
+    yield from _way_faults(way, way.real.parent)
+    status = os.lstat(way.real)
+    if stat.S_ISREG(status.st_mode):
+        yield from file_faults(status, way.real, way.real, secret=secret, group_read=group_read)
+    else:
+        yield from irregular_faults(status, path)
+
+
+def program_faults(argv: Sequence[str]) -> Iterator[Fault]:
+    """Yield what lets others change what a command runs.
+
+    That is the program, a script among its arguments, and the interpreters in their first lines.
+    """
+    for path in _code_of(argv):
+        way = _follow(path)
+        yield from _way_faults(way, None)
+        with suppress(FileNotFoundError):
+            status = os.lstat(way.real)
+            yield from file_faults(
+                status, way.real, way.real, secret=False, group_read=True, ours=False
+            )
+
+
+def checked_program(argv: Sequence[str]) -> Path:
+    """Return a command's program, resolved; raise KeyPermissionError if others can change it."""
+    _raise_first(program_faults(argv))
+    return _follow(Path(argv[0])).real
+
+
+def _code_of(argv: Sequence[str]) -> Iterator[Path]:
+    program, *arguments = map(Path, argv)
+    yield from _with_interpreter(program)
+    is_interpreter = _INTERPRETER.fullmatch(program.name) is not None
+    for argument in arguments:
+        if not argument.is_absolute() or not argument.is_file():
+            continue
+        if is_interpreter or os.access(argument, os.X_OK) or _first_line(argument):
+            yield from _with_interpreter(argument)
+            is_interpreter = False  # it is what is run; what follows are its own arguments
+
+
+def _with_interpreter(path: Path) -> Iterator[Path]:
+    yield path
+    words = _first_line(path).split()
+    if words and os.path.isabs(words[0]):
+        yield Path(words[0])
+
+
+def _first_line(path: Path) -> str:
+    """Return the command in the first line of a script, or "" for another file."""
+    try:
+        descriptor, _ = open_regular(str(path))
+    except (OSError, NotSealedError):
+        return ""
+    with open(descriptor, "rb") as file:
+        line = file.readline(_FIRST_LINE)
+    return os.fsdecode(line[2:]).strip() if line.startswith(b"#!") else ""
+
+
+class _Way(NamedTuple):
+    """Where a path leads, the folders that it is looked up in, and the links on it."""
+
+    real: Path
+    folders: dict[str, os.stat_result]
+    links: list[tuple[str, str, os.stat_result]]
+    """Folder, path and status of each link."""
+
+
+def _follow(path: Path | str) -> _Way:
+    """Follow a path as the system does, as far as it exists."""
+    way = _Way(Path(os.path.realpath(path)), {}, [])
     if not CHECKED:
-        return
-    for place in (folder, *folder.parents):
-        status = os.stat(place)
-        yield from _owner_faults(status, place, mend=_ELSEWHERE)
-        may_be_sticky = above or place != folder
-        sticky = may_be_sticky and status.st_mode & stat.S_ISVTX and status.st_uid == 0
-        if sticky or not _writable_by_others(status, place):
+        return way
+    folder = os.sep
+    names = os.path.join(os.getcwd(), path).split(os.sep)[::-1]
+    while names:
+        name = names.pop()
+        if not name:
+            continue
+        if folder not in way.folders:
+            way.folders[folder] = os.stat(folder)
+        if name in (os.curdir, os.pardir):
+            folder = folder if name == os.curdir else os.path.dirname(folder)
+            continue
+        place = os.path.join(folder, name)
+        try:
+            status = os.lstat(place)
+        except (FileNotFoundError, NotADirectoryError):
+            return way._replace(real=Path(place, *names[::-1]))
+        if not stat.S_ISLNK(status.st_mode):
+            folder = place
+            continue
+        way.links.append((folder, place, status))
+        if len(way.links) > _MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        target = os.readlink(place)
+        names += target.split(os.sep)[::-1]
+        if os.path.isabs(target):
+            folder = os.sep
+    return way._replace(real=Path(folder))
+
+
+def _way_faults(way: _Way, strict: Path | None) -> Iterator[Fault]:
+    """Yield what lets others lead a path elsewhere; the folder `strict` may not be sticky."""
+    writable = set()
+    for name, status in way.folders.items():
+        place = Path(name)
+        yield from _owner_faults(status, place, mend=_ELSEWHERE, ours=False)
+        who = [other for other in others(status, place) if other.bits & CHANGE]
+        if not who:
+            continue
+        writable.add(name)
+        sticky = status.st_mode & stat.S_ISVTX
+        if sticky and place != strict:
             continue
         if not stat.S_ISDIR(status.st_mode):
             yield Fault(place, "is not a folder, and others can change it", _ELSEWHERE)
             continue
         yield Fault(
             place,
-            f"has mode {stat.S_IMODE(status.st_mode):04o}: others can replace what is in or"
+            f"has mode {stat.S_IMODE(status.st_mode):04o}: {who[0].name} can replace what is in or"
             " below it",
             # The folder of another user, such as /tmp, is not this user's to fix.
             f"chmod go-w {quoted(place)}" if status.st_uid == os.geteuid() else _ELSEWHERE,
-            "(or keep it elsewhere)" if status.st_mode & stat.S_ISVTX else "",
+            "(or keep it elsewhere)" if sticky else "",
         )
+    for folder, name, status in way.links:
+        # In a sticky folder everybody can replace what is theirs, and nothing else.
+        if folder in writable:
+            yield from _owner_faults(status, Path(name), mend=removal(Path(name)))
 
 
 def irregular_faults(status: os.stat_result, path: Path) -> Iterator[Fault]:
@@ -125,28 +252,36 @@ def irregular_faults(status: os.stat_result, path: Path) -> Iterator[Fault]:
 
 
 def file_faults(
-    status: os.stat_result, path: Path, *, secret: bool, group_read: bool
+    status: os.stat_result,
+    path: Path,
+    place: Path | int,
+    *,
+    secret: bool,
+    group_read: bool,
+    ours: bool = True,
 ) -> Iterator[Fault]:
-    """Yield what lets others change a file with this status or, if it is secret, read it."""
+    """Yield what lets others change a file with this status or, if it is secret, read it.
+
+    `place`: its path or descriptor, to read its access control list from. `ours`: its owner must
+    be known.
+    """
     if not CHECKED:
         return
-    yield from _owner_faults(status, path, mend=f"chown {os.geteuid()} {quoted(path)}")
-    mode = stat.S_IMODE(status.st_mode)
-    shared = mode & stat.S_IRWXG and not _private_group(status, path)
-    open_to_others = mode & stat.S_IWOTH or (mode & stat.S_IWGRP and shared)
-    if secret:
-        group = mode & stat.S_IRGRP and not group_read and shared
-        open_to_others = open_to_others or mode & stat.S_IROTH or group
-    if open_to_others:
-        who = "others" if mode & stat.S_IRWXO else "its group"
-        changes = mode & (stat.S_IWOTH | stat.S_IWGRP)
-        can = "read or change" if secret and changes else "change" if changes else "read"
-        yield Fault(
-            path,
-            f"has mode {mode:04o}: {who} can {can} it",
-            f"chmod {'600' if secret else 'go-w'} {quoted(path)}",
-            _KUBERNETES if secret else "",
-        )
+    yield from _owner_faults(status, path, mend=f"chown {os.geteuid()} {quoted(path)}", ours=ours)
+    for other in others(status, place):
+        reads = secret and not (group_read and other.is_owning_group)
+        bits = other.bits & (CHANGE | READ if reads else CHANGE)
+        if bits:
+            can = " or ".join(
+                word for bit, word in ((READ, "read"), (CHANGE, "change")) if bits & bit
+            )
+            yield Fault(
+                path,
+                f"has mode {stat.S_IMODE(status.st_mode):04o}: {other.name} can {can} it",
+                f"chmod {'600' if secret else 'go-w'} {quoted(path)}",
+                _KUBERNETES if secret else "",
+            )
+            return
 
 
 def removal(path: Path) -> str:
@@ -174,55 +309,14 @@ def _raise_first(faults: Iterator[Fault]) -> None:
         raise fault.error()
 
 
-def _owner_faults(status: os.stat_result, path: Path, *, mend: str) -> Iterator[Fault]:
-    if status.st_uid not in (0, os.geteuid()):
-        yield Fault(
-            path,
-            f"belongs to the user with id {status.st_uid}, who can change it",
-            mend,
-            "(if it is yours: what another user put there is not to be trusted)",
-        )
-
-
-def _writable_by_others(status: os.stat_result, path: Path) -> bool:
-    if status.st_mode & stat.S_IWOTH:
-        return True
-    return bool(status.st_mode & stat.S_IWGRP) and not _private_group(status, path)
-
-
-def _private_group(status: os.stat_result, path: Path) -> bool:
-    """Return whether a file's group is private to its owner: same name, no other member.
-
-    Where each user has such a group, a umask of 002 is usual and group bits give nobody access. The
-    group of root is not private to other users: in some containers every user is in it. With an
-    access control list the group bits apply to the users that the list names.
-    """
-    import grp  # noqa: PLC0415 - there are none on Windows
-    import pwd  # noqa: PLC0415
-
-    try:
-        owner = pwd.getpwuid(status.st_uid)
-        group = grp.getgrgid(status.st_gid)
-    except KeyError:
-        return False
-    return (
-        owner.pw_gid == status.st_gid
-        and group.gr_name == owner.pw_name
-        and not set(group.gr_mem) - {owner.pw_name}
-        and (status.st_gid != 0 or os.geteuid() == 0)
-        and not any(
-            user.pw_gid == status.st_gid and user.pw_uid != status.st_uid for user in pwd.getpwall()
-        )
-        and not _has_list(path)
+def _owner_faults(
+    status: os.stat_result, path: Path, *, mend: str, ours: bool = True
+) -> Iterator[Fault]:
+    if status.st_uid in (0, os.geteuid()) or (not ours and is_unmapped(status.st_uid)):
+        return
+    yield Fault(
+        path,
+        f"belongs to the user with id {status.st_uid}, who can change it",
+        mend,
+        "(if it is yours: what another user put there is not to be trusted)",
     )
-
-
-def _has_list(path: Path) -> bool:
-    """Return whether a file has an access control list (Linux only)."""
-    if not hasattr(os, "getxattr"):
-        return False
-    try:
-        os.getxattr(path, "system.posix_acl_access")
-    except OSError:
-        return False
-    return True

@@ -17,6 +17,10 @@ _REMOTE = re.compile(
 )
 _KEY_FILES = (":(glob)*.key*", f":(glob){TEMPORARY_PREFIX}*{TEMPORARY_SUFFIX}")
 """Key files, their copies, and what a killed change left of one."""
+_PLAIN = r"pickleseal-key-1\.[0-9]+\."
+"""The beginning of a line with a secret, which is neither encrypted nor held elsewhere."""
+# The attributes of a repository must not start programs, either.
+_AS_THEY_ARE = ("--text", "--no-textconv")
 _TIME_LIMIT = 20
 # A hook of git sets these; they would lead to another repository than that of the folder.
 _GIT_PLACES = (
@@ -34,15 +38,18 @@ _HARMLESS = ("core.fsmonitor=false", "log.showSignature=false", "protocol.allow=
 _OFFLINE = {"GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0"}
 
 
-def faults(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the place of a keyring, a resolved path, and how to fix it."""
+def faults(folder: Path, *, plain: bool) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the place of a keyring, a resolved path, and how to fix it.
+
+    `plain`: whether there are secrets in its key files.
+    """
     kind = shared_kind(folder, _mounts())
     if kind is not None:
         yield (
             f"is on a disk that other machines share ({shown(kind)})",
             "move the keyring elsewhere, and set PICKLESEAL_KEYRING to its new path",
         )
-    yield from _under_git(folder)
+    yield from _under_git(folder, plain=plain)
 
 
 def shared_kind(folder: Path, mounts: str) -> str | None:
@@ -72,24 +79,26 @@ def _mounts() -> str:
 
 
 def committed(folder: Path) -> set[str] | None:
-    """Return the names of key files in any commit of a folder's repository.
+    """Return the names of key files with secrets in any commit of a folder's repository.
 
     None if git cannot tell.
     """
     if not _has_repository(folder):
         return set()
     every = ("--all", "--reflog", "--format=", "--name-only", "-z")
-    done = _git(folder, "log", *every, "--", ":(top,glob)**/*.key*")
+    secrets = (*_AS_THEY_ARE, "--no-ext-diff", "-G", _PLAIN)
+    done = _git(folder, "log", *every, *secrets, "--", ":(top,glob)**/*.key*")
     if done is None or (done.returncode and "does not have any commits" not in done.stderr):
         return None
     return {path.rpartition("/")[2].strip("\n") for path in done.stdout.split("\0")}
 
 
-def _under_git(folder: Path) -> Iterator[tuple[str, str]]:
+def _under_git(folder: Path, *, plain: bool) -> Iterator[tuple[str, str]]:
     if not _has_repository(folder):
         return
-    tracked = _git(folder, "ls-files", "-z", "--", *_KEY_FILES)
-    if tracked is None or tracked.returncode:
+    found = ("--cached", "-l", "-z", *_AS_THEY_ARE, "-E", _PLAIN)
+    tracked = _git(folder, "grep", *found, "--", *_KEY_FILES)
+    if tracked is None or tracked.returncode > 1:
         said = "it cannot be run" if tracked is None else tracked.stderr.strip().split("\n")[0]
         yield (
             f"is in a git repository, and git cannot tell whether it contains the keys: {said}",
@@ -104,6 +113,8 @@ def _under_git(folder: Path) -> Iterator[tuple[str, str]]:
             f"{many} tracked by git ({shown(names[0])}): the next commit includes them",
             f"git -C {quoted(folder)} rm -q --cached -f --ignore-unmatch -- {patterns}",
         )
+    if not plain:
+        return
     ignored = _git(folder, "check-ignore", "-q", f"{'0' * 32}.key")
     if ignored is not None and ignored.returncode == 1:
         yield (

@@ -109,3 +109,9 @@ def plain_line(found: Outline) -> KeyLine:
 def runs_a_command(found: Outline) -> bool:
     """Return whether a line names a command to run."""
     return reference_of(found).provider == command.NAME
+
+
+def command_of(found: Outline) -> list[str] | None:
+    """Return the command that a line names, or None; raise KeyringError for a damaged line."""
+    reference = reference_of(found)
+    return command.argv_of(reference.place) if reference.provider == command.NAME else None
