@@ -591,7 +591,15 @@ def test_an_owner_whom_the_user_namespace_does_not_know_may_own_folders(tmp_path
         os.chown(place, STRANGER, STRANGER)
         place.chmod(0o755)
     (tmp_path / "open").chmod(0o777)
-    command: list[str | Path] = ["unshare", "--user", "--map-root-user", sys.executable, "-c", UNMAPPED, tmp_path]
+    command: list[str | Path] = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        sys.executable,
+        "-c",
+        UNMAPPED,
+        tmp_path,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if "unshare failed" in done.stderr:
         pytest.skip(done.stderr)
