@@ -8,6 +8,7 @@ from hypothesis import settings
 
 from pickleseal import Key, Keyring, Suite
 from pickleseal.envelope import source, target
+from pickleseal.keys.store import terminal
 from pickleseal.keys.store.changes import create_key
 
 # Their asserts hold under `python -O` too, as those of the tests do.
@@ -27,11 +28,12 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 def _no_keys_around(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Hide the keys of whoever runs the tests."""
+    """Hide the keys and the terminal of whoever runs the tests."""
     for name in list(os.environ):
         if name.startswith("PICKLESEAL_") or name == "SOURCE_DATE_EPOCH":
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "no-keyring-here"))
+    monkeypatch.setattr(terminal, "_TERMINAL", "/no terminal")
 
 
 @pytest.fixture(scope="session")

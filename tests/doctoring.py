@@ -55,6 +55,7 @@ def start(
         encoding="utf-8",
         check=False,
         timeout=60,
+        start_new_session=True,
         env={**os.environ, "COLUMNS": "80", "PYTHONUTF8": "1", **(env or {})},
         cwd=cwd,
     )

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import pytest
+
 REGION = "eu-central-1"
 _START_LIMIT = 120
 
@@ -174,3 +176,9 @@ def _server(kms: LocalKms, address: str) -> ThreadingHTTPServer:
             pass
 
     return ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
+
+
+def become(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the variables of an environment."""
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)

@@ -150,7 +150,7 @@ def test_one_room_makes_tags() -> None:
 def test_one_room_touches_artifacts() -> None:
     """`open`, `os.open` and their kind stand where files are the business.
 
-    `files.walk` opens folders, and `files.lock` files of its own.
+    `files.walk` opens folders, `files.lock` files of its own, `keys.store.terminal` the terminal.
     """
     openers = {
         "open",
@@ -178,6 +178,7 @@ def test_one_room_touches_artifacts() -> None:
         "files.walk",
         "envelope.source",
         "keys.store.permissions",
+        "keys.store.terminal",
     }
 
 

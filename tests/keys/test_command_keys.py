@@ -8,11 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from command import run
+from exposure import exposed_by, secret_of
 
 from pickleseal import (
     Key,
@@ -30,62 +31,6 @@ from pickleseal.keys.store.doctor import examine
 from pickleseal.keys.store.lines import Opener, check_foreign
 
 posix = pytest.mark.skipif(os.name != "posix", reason="the programs are POSIX scripts")
-
-
-def run(
-    *arguments: object, env: dict[str, str] | None = None, stdin: str = ""
-) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "pickleseal", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "120", **(env or {})},
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
-
-
-def secret_of(line: KeyLine) -> str:
-    return line.reveal().split(".")[2]
-
-
-TESTS = str(Path(__file__).parent)
-
-
-def told(error: BaseException) -> str:
-    """Return the texts of an error, its causes, and the variables in their tracebacks."""
-    texts = []
-    chain: BaseException | None = error
-    while chain is not None:
-        texts.append(f"{chain!r} {vars(chain)}")
-        frames = [frame for frame, _ in traceback.walk_tb(chain.__traceback__)]
-        texts.extend(
-            repr(frame.f_locals)
-            for frame in frames
-            if not frame.f_code.co_filename.startswith(TESTS)
-        )
-        chain = chain.__cause__ or chain.__context__
-    return "\n".join(texts)
-
-
-@pytest.fixture
-def line() -> KeyLine:
-    return KeyLine.generate()
-
-
-@pytest.fixture
-def script(tmp_path: Path) -> Callable[[str], Path]:
-    """Return a function that writes a program only its owner can change."""
-
-    def write(text: str) -> Path:
-        path = tmp_path / "fetch key"
-        path.write_text(f"#!/bin/sh\n{text}\n")
-        path.chmod(0o700)
-        return path
-
-    return write
 
 
 def ring_of(folder: Path, *argv: object) -> Path:
@@ -213,7 +158,7 @@ def test_a_command_that_fails_is_named_and_no_secret_is(
         with pytest.raises(KeyringError, match=message) as caught:
             call()
         assert "command" in str(caught.value)
-        assert secret_of(line) not in told(caught.value)
+        assert secret_of(line) not in exposed_by(caught.value)
         if name not in ("no key line", "a changed line"):  # said of what it printed
             assert str(program) in str(caught.value)
     # What failed is tried again: the person may have unlocked the manager meanwhile.
@@ -291,7 +236,7 @@ def test_a_command_that_prints_another_key_is_refused(
     with pytest.raises(KeyringError, match=f"another key than {outline(line).id}") as caught:
         signed_dumps(1, keyring=open_keyring(folder))
     assert "fetch key" in str(caught.value)
-    assert secret_of(other) not in told(caught.value)
+    assert secret_of(other) not in exposed_by(caught.value)
     with pytest.raises(KeyringError, match="another key"):
         changes.export_lines(RingFiles(folder), [outline(line).id], Opener(), plain=True)
 
@@ -513,7 +458,7 @@ def test_a_key_stays_with_its_command_and_is_handed_over_where_that_is_asked_for
     tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
 ) -> None:
     folder = ring_of(tmp_path / "ring", script(f"echo {line.reveal()}"))
-    with pytest.raises(KeyringError, match="make the new key there"):
+    with pytest.raises(KeyringError, match="make it there"):
         changes.like_primary(RingFiles(folder), Opener())
     assert run("keys", "unprotect", "--keyring", folder).returncode == 2
     done = run("keys", "export", "--plain", "--yes", "--keyring", folder)

@@ -6,11 +6,12 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from local_kms import Call, Credentials, LocalKms
+from command import run
+from local_kms import Call, Credentials, LocalKms, become
 
 from pickleseal import (
     BadSealError,
@@ -28,27 +29,6 @@ from pickleseal.keys.store import changes
 from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.store.providers import aws_kms, reference_of
 
-
-def run(
-    *arguments: object, env: dict[str, str] | None = None, stdin: str = ""
-) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "pickleseal", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "120", **(env or {})},
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
-
-
-@pytest.fixture
-def line() -> KeyLine:
-    return KeyLine.generate()
-
-
 VERIFY_ONLY = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": ["kms:VerifyMac"], "Resource": "*"}],
@@ -64,20 +44,6 @@ SEALING = {
 
 
 @pytest.fixture(scope="module")
-def kms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKms]:
-    pytest.importorskip("moto")
-    pytest.importorskip("botocore")
-    server = LocalKms(tmp_path_factory.mktemp("kms"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def arn(kms: LocalKms) -> str:
-    return kms.key()
-
-
-@pytest.fixture(scope="module")
 def verifier(kms: LocalKms) -> Credentials:
     return kms.user("verifier", VERIFY_ONLY)
 
@@ -85,26 +51,6 @@ def verifier(kms: LocalKms) -> Credentials:
 @pytest.fixture(scope="module")
 def sealer(kms: LocalKms) -> Credentials:
     return kms.user("sealer", SEALING)
-
-
-@pytest.fixture
-def as_root(kms: LocalKms, monkeypatch: pytest.MonkeyPatch) -> LocalKms:
-    become(kms.environment(), monkeypatch)
-    kms.calls.clear()
-    return kms
-
-
-def become(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in env.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def kms_ring(as_root: LocalKms, arn: str, tmp_path: Path) -> Path:
-    folder = tmp_path / "ring"
-    changes.import_keys(folder, [changes.kms_line(arn, Suite.BLAKE3)], now=0)
-    as_root.calls.clear()
-    return folder
 
 
 @pytest.mark.parametrize("suite", Suite)

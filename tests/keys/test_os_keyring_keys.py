@@ -5,12 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import run
+from exposure import exposed_by, secret_of
 
 from pickleseal import (
     Key,
@@ -24,50 +25,6 @@ from pickleseal.keys.store import changes
 from pickleseal.keys.store.directory import Change, RingFiles
 from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.store.providers import os_keyring
-
-
-def run(
-    *arguments: object, env: dict[str, str] | None = None, stdin: str = ""
-) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "pickleseal", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "120", **(env or {})},
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
-
-
-def secret_of(line: KeyLine) -> str:
-    return line.reveal().split(".")[2]
-
-
-TESTS = str(Path(__file__).parent)
-
-
-def told(error: BaseException) -> str:
-    """Return the texts of an error, its causes, and the variables in their tracebacks."""
-    texts = []
-    chain: BaseException | None = error
-    while chain is not None:
-        texts.append(f"{chain!r} {vars(chain)}")
-        frames = [frame for frame, _ in traceback.walk_tb(chain.__traceback__)]
-        texts.extend(
-            repr(frame.f_locals)
-            for frame in frames
-            if not frame.f_code.co_filename.startswith(TESTS)
-        )
-        chain = chain.__cause__ or chain.__context__
-    return "\n".join(texts)
-
-
-@pytest.fixture
-def line() -> KeyLine:
-    return KeyLine.generate()
-
 
 PLAINTEXT = "keyrings.alt.file.PlaintextKeyring"
 
@@ -265,7 +222,7 @@ def test_an_entry_that_is_not_the_key_is_refused_and_not_shown(
         with pytest.raises(KeyringError, match=message) as caught:
             signed_dumps(1, keyring=open_keyring(tmp_path / "ring"))
         for secret in (secret_of(other), secret_of(cut), "hunter2"):
-            assert secret not in told(caught.value)
+            assert secret not in exposed_by(caught.value)
 
 
 @pytest.mark.parametrize("backend", ["fail", "null"])
@@ -316,7 +273,7 @@ def test_a_backend_that_names_the_secret_in_its_error_is_not_quoted(
     in_process.set_keyring(Talkative())
     with pytest.raises(KeyringError, match="CalledProcessError") as caught:
         os_ring(tmp_path / "ring")
-    assert secret_of(KeyLine(given[0])) not in told(caught.value)
+    assert secret_of(KeyLine(given[0])) not in exposed_by(caught.value)
     assert not list(tmp_path.rglob("*.key"))
 
 

@@ -17,7 +17,7 @@ from pickleseal import (
 )
 from pickleseal.keys.key import Form, KeyLine, outline
 from pickleseal.keys.passphrase import Passphrase
-from pickleseal.keys.store import changes, passphrases
+from pickleseal.keys.store import changes, terminal
 from pickleseal.keys.store.changes import (
     Storage,
     change_roster,
@@ -92,6 +92,7 @@ def test_without_a_terminal_or_a_variable_the_error_says_what_to_set(protected: 
     done = subprocess.run(
         [sys.executable, "-c", code, str(protected)],
         stdin=subprocess.DEVNULL,
+        start_new_session=True,
         capture_output=True,
         text=True,
         check=True,
@@ -106,7 +107,7 @@ def test_a_server_asks_no_more_after_a_rotation(
     data = signed_dumps(1, keyring=protected)
     rotate(protected)
     monkeypatch.delenv("PICKLESEAL_PASSPHRASE")
-    monkeypatch.setattr(passphrases, "_is_terminal", lambda: False)
+    monkeypatch.setattr(terminal, "is_there", lambda: False)
     assert signed_loads(data, keyring=protected) == 1
 
 
@@ -146,19 +147,6 @@ def test_protection_is_taken_off_again_and_a_wrong_passphrase_changes_nothing(
     assert forms(protected) == {Form.PLAIN}
     assert changes.protect(RingFiles(protected), ids, Opener(), None) == []
     assert signed_dumps(1, keyring=open_keyring(protected))
-
-
-def test_a_new_passphrase_comes_from_its_variable_and_is_not_too_short(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("PICKLESEAL_NEW_PASSPHRASE", PASS)
-    monkeypatch.setenv("PICKLESEAL_PASSPHRASE", "the old one")
-    assert passphrases.new_passphrase().same_as(Passphrase(PASS))
-    monkeypatch.delenv("PICKLESEAL_NEW_PASSPHRASE")
-    assert passphrases.new_passphrase().same_as(Passphrase("the old one"))
-    monkeypatch.setenv("PICKLESEAL_NEW_PASSPHRASE", "short")
-    with pytest.raises(KeyringError):
-        passphrases.new_passphrase()
 
 
 # --- two at once, a crash, a full disk -----------------------------------------------------------

@@ -1,11 +1,11 @@
 """`pickleseal keys protect`, `unprotect`, `export`, `import`: how keys are stored and moved."""
 
 import json
-import os
 import shlex
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
@@ -26,11 +26,11 @@ from pickleseal.cli.output import (
 )
 from pickleseal.errors import KeyringError, holds_key_line, shown
 from pickleseal.files.atomic import write_private
-from pickleseal.keys.key import KeyLine
+from pickleseal.keys.key import Form, KeyLine, outline
 from pickleseal.keys.roster import State
 from pickleseal.keys.store import changes
 from pickleseal.keys.store.commands import split_command
-from pickleseal.keys.store.directory import RingFiles, key_path
+from pickleseal.keys.store.directory import RingFiles
 from pickleseal.keys.store.lines import Opener, check_foreign
 from pickleseal.keys.store.lookup import keyring_directory
 
@@ -49,9 +49,9 @@ def protect(
 ) -> int:
     """Encrypt keys with a passphrase: all of them, or the named ones.
 
-    It is read from PICKLESEAL_NEW_PASSPHRASE, PICKLESEAL_PASSPHRASE or the command in
-    PICKLESEAL_PASSPHRASE_COMMAND, or else asked for twice on the terminal. Keys with another
-    passphrase get the new one. Copies made before, such as backups, stay unencrypted.
+    The new passphrase is read from PICKLESEAL_NEW_PASSPHRASE, or else asked for twice on the
+    terminal. Keys with another passphrase get the new one. Copies made before, such as backups,
+    stay as they are.
 
     \b
     Examples:
@@ -68,9 +68,8 @@ def protect(
         opener,
         lambda: storage_of(passphrase=not os_keyring, os_keyring=os_keyring),
     )
-    if os_keyring:
-        return _tell(done, "in the keyring of your system", {}, as_json=as_json)
-    return _tell(done, "encrypted with the passphrase", before, as_json=as_json)
+    where = "in the keyring of your system" if os_keyring else "behind the new passphrase"
+    return _tell(files, done, where, {} if os_keyring else before, as_json=as_json)
 
 
 @click.command()
@@ -91,7 +90,7 @@ def unprotect(key_ids: tuple[str, ...], *, keyring: str | None, as_json: bool) -
     named_ids = _named(files, key_ids)
     before = changes.os_entries(files, named_ids)
     done = changes.protect(files, named_ids, Opener(), None)
-    return _tell(done, "in its file", before, as_json=as_json)
+    return _tell(files, done, "in its file", before, as_json=as_json)
 
 
 @click.command()
@@ -249,31 +248,45 @@ def import_(
 
 
 def _named(files: RingFiles, beginnings: Sequence[str]) -> list[str]:
-    """Return the ids of the named keys, or of all keys with a file."""
+    """Return the ids of the named keys, or of all keys; of the revoked ones only plain files."""
     roster = files.roster
     if beginnings:
         return [roster.find(beginning).id for beginning in beginnings]
     return [
         entry.id
         for entry in roster.entries.values()
-        if entry.state is not State.REVOKED or os.path.lexists(key_path(files.folder, entry.id))
+        if entry.state is not State.REVOKED or _is_plain(files, entry.id)
     ]
 
 
-def _tell(done: list[str], where: str, before: dict[str, str], *, as_json: bool) -> int:
-    """Report the keys that are stored anew; `before`: services where entries of them are left."""
+def _is_plain(files: RingFiles, key_id: str) -> bool:
+    with suppress(KeyringError):
+        return outline(files.line(key_id)).form is Form.PLAIN
+    return False
+
+
+def _tell(
+    files: RingFiles, done: list[str], where: str, before: dict[str, str], *, as_json: bool
+) -> int:
+    """Report the keys that are stored anew.
+
+    `files` was read before the change. `before`: services where entries of them are left.
+    """
     left = {key_id: before[key_id] for key_id in done if key_id in before}
     if as_json:
         print_json({"keys": done, "left_in_os_keyring": left})
     elif done:
-        rows = [("key", f"{key_id}, {where}") for key_id in done]
+        rows = []
+        for key_id in done:
+            kept = changes.kept_as(outline(files.line(key_id)))
+            rows.append(("key", f"{key_id}, {where}; before: {kept}"))
         if left:
             rows.append(("left", "an entry in the keyring of your system: copies of this ring may"))
             rows.append(("", "need it. If there are none, remove it with"))
             rows += [("", f"python -m keyring del {shlex.quote(s)} {i}") for i, s in left.items()]
         print_rows(rows, styles={"key": "green"})
     else:
-        click.echo("nothing to change")
+        click.echo("nothing to change: the keys are stored like this already")
     return FINE
 
 

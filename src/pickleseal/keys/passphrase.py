@@ -6,7 +6,7 @@ data, so that suite, id and cost cannot be exchanged.
 
 import os
 import unicodedata
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from pickleseal.errors import KeyringError, WrongPassphraseError
 from pickleseal.keys.key import (
@@ -37,20 +37,33 @@ _BOX_SIZE = _NONCE_SIZE + 32 + 16
 class Passphrase:
     """A passphrase in Unicode's form NFC, without a final newline. Its `repr` does not show it.
 
-    `is_text` is False for anything but a str: an error here would show it in a traceback.
+    `is_text` is False for anything but a str, `is_unicode` for bytes that are not UTF-8: an error
+    here would show it in a traceback. `source` begins messages about it.
     """
 
-    __slots__ = ("_boxes", "_text", "is_text")
+    __slots__ = ("_boxes", "_text", "is_text", "is_unicode", "source")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, source: str = "the passphrase") -> None:
+        self.source = source
         self.is_text = isinstance(text, str)
         self._boxes: dict[tuple[bytes, int], AESGCM] = {}
         if not self.is_text:
             text = ""
+        self.is_unicode = not any("\ud800" <= character <= "\udfff" for character in text)
         self._text = unicodedata.normalize("NFC", text.removesuffix("\n").removesuffix("\r"))
+
+    @classmethod
+    def of_bytes(cls, data: bytes, source: str) -> Self:
+        """Return the passphrase in UTF-8 bytes."""
+        return cls(data.decode("utf-8", "surrogateescape"), source=source)
 
     def __len__(self) -> int:
         return len(self._text)
+
+    @property
+    def is_one_line(self) -> bool:
+        """Whether it is one line with something in it."""
+        return bool(self._text.strip()) and not {"\n", "\r"} & set(self._text)
 
     def same_as(self, other: "Passphrase") -> bool:
         """Return whether two passphrases are equal."""
@@ -112,7 +125,7 @@ def unwrap(line: KeyLine, passphrase: Passphrase) -> KeyLine:
         raise _no_memory(log2_n)
     plain = _open(box, sealed, found)
     if plain is None:
-        raise WrongPassphraseError(f"the passphrase is not that of key {found.id}")
+        raise WrongPassphraseError(f"{passphrase.source} does not open key {found.id}")
     return plain
 
 

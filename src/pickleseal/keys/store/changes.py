@@ -40,8 +40,10 @@ from pickleseal.keys.store.directory import (
     is_alone,
     key_path,
     read_line,
+    rotation,
 )
 from pickleseal.keys.store.lines import Opener
+from pickleseal.keys.store.passphrases import new_passphrase
 from pickleseal.keys.store.permissions import quoted
 from pickleseal.keys.store.providers import (
     Reference,
@@ -230,36 +232,43 @@ def protect(
 ) -> list[str]:
     """Store keys of a ring in another way; return the ids of the changed ones.
 
-    `choose` returns the way, and is called once all secrets are known; None: plain in their files.
-    Each key file is replaced by one that was checked to open. An entry in the OS keyring is left
-    there: a copy of this ring may refer to it. Raise KeyringError for a key that cannot leave its
-    provider.
+    A key that is behind the chosen passphrase already is left as it is. `choose` returns the way,
+    and is called once all secrets are known; None: plain in their files. Each key file is replaced
+    by one that was checked to open. An entry in the OS keyring is left there: a copy of this ring
+    may refer to it. Raise KeyringError for a key that cannot leave its provider.
     """
     ids = [key_id for key_id in key_ids if _must_change(files, key_id, plain=choose is None)]
     # Before the lock is taken: others need not wait for a person's answer.
     known: list[Passphrase] = []
     plain = {}
+    behind: dict[str, Passphrase] = {}
     for key_id in ids:
+        files.key(key_id, opener)  # raises for a damaged file
         line = files.line(key_id)
         if outline(line).form is Form.SCRYPT:
-            known.append(opener.passphrase(line, known))
+            behind[key_id] = opener.passphrase(line, known)
+            known.append(behind[key_id])
         plain[key_id] = (line, opener.plain(line, known))
     storage = PLAIN if choose is None or not ids else choose()
+    new = storage.passphrase
+    for key_id, current in behind.items():
+        if new is not None and current.same_as(new):
+            del plain[key_id]
     with changing(files.folder, files=files) as change:
         if change.files is not files:
             raise KeyringError("the keyring was changed meanwhile: nothing was done, try again")
         salt = os.urandom(SALT_SIZE)
-        for old, secret in plain.values():
+        for line, secret in plain.values():
             kept = _kept(secret, storage, salt)
             try:
                 change.replace_key(kept.line)
             except BaseException:
                 with suppress(KeyringError):
                     # Not if the new file, which refers to the secret, is in place.
-                    if read_line(change.folder, outline(old).id).reveal() == old.reveal():
+                    if read_line(change.folder, outline(line).id).reveal() == line.reveal():
                         kept.undo()
                 raise
-    return ids
+    return list(plain)
 
 
 def os_entries(files: RingFiles, key_ids: Iterable[str]) -> dict[str, str]:
@@ -312,14 +321,16 @@ def kept_as(found: Outline) -> str:
 
 
 def like_primary(files: RingFiles, opener: Opener) -> Storage:
-    """Return how a ring's primary is stored, for the key that replaces it.
+    """Return how to store the key that replaces a ring's primary: as that one is stored.
 
-    Asks for the passphrase. Raise KeyringError if the primary is held by a provider in which
-    pickleseal cannot store a new key.
+    Asks for the passphrase. A revoked key is never used: its successor gets a new passphrase. Raise
+    KeyringError if the primary is held by a provider in which pickleseal cannot store a new key.
     """
     old = files.roster.predecessor()
     if old is None:
         return PLAIN
+    if old.state is State.REVOKED:
+        return _like_revoked(files, old.id)
     files.key(old.id, opener)  # raises for a damaged file
     line = files.line(old.id)
     found = outline(line)
@@ -329,10 +340,27 @@ def like_primary(files: RingFiles, opener: Opener) -> Storage:
         return Storage(passphrase=opener.passphrase(line))
     service = _in_os_keyring(line)
     if service is None:
+        provider = providers.reference_of(found).provider
         raise KeyringError(
-            f"key {old.id} is held by {providers.reference_of(found).provider}: make the new key"
-            " there, import it with pickleseal keys import --primary, and retire the old one"
+            f"key {old.id} is held by {provider}, where pickleseal cannot make a key: make it there"
+            f" and bring it with pickleseal keys import --primary --{provider}, or make one in a"
+            f" file with `{rotation(files.folder)} --plain`"
         )
+    return Storage(os_service=service)
+
+
+def _like_revoked(files: RingFiles, key_id: str) -> Storage:
+    """Return how a revoked key was stored, or another key of the ring if its file is lost."""
+    for one in (key_id, *files.roster.entries):
+        with suppress(KeyringError):
+            line = files.line(one)
+            service = _in_os_keyring(line)
+            break
+    else:
+        return PLAIN
+    if outline(line).form is Form.SCRYPT:
+        # Its own passphrase may be why it was revoked.
+        return Storage(passphrase=new_passphrase())
     return Storage(os_service=service)
 
 

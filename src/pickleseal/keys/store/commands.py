@@ -149,7 +149,10 @@ def _run(
         complaint.join(1)  # no longer: a child of it may hold this pipe open
         reason = f": {_reason(complaint)}" if quote else ""
         return _Failure(f"failed (exit code {process.returncode}){reason}")
-    text = answer.kept.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
+    try:
+        text = answer.kept.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        return _Failure("printed something that is not UTF-8")
     if not text.strip():
         return _Failure("printed nothing")
     if "\n" in text or "\r" in text:

@@ -5,6 +5,7 @@ when keyring.json is replaced; a key file that it does not list is ignored.
 """
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -152,7 +153,7 @@ class RingFiles:
         line = self.line(key_id)
         name = _name(self.folder, key_id)
         try:
-            key = opener.key(line)
+            key = opener.key(line, if_lost=self._if_passphrase_lost(key_id))
         except KeyringError as error:
             raise KeyringError(f"the key file {name}: {error}") from None
         if key.id != key_id:
@@ -161,6 +162,15 @@ class RingFiles:
                 " its own key"
             )
         return key
+
+    def _if_passphrase_lost(self, key_id: str) -> str:
+        if self.roster.entries[key_id].state is State.REVOKED:
+            return ""
+        then = f", then `{rotation(self.folder)}`" if key_id == self.roster.primary else ""
+        return (
+            f". If it is lost, so is the key: restore a backup, or replace the key with"
+            f" `{revocation(self.folder, key_id, 'passphrase lost')}`{then}"
+        )
 
 
 def file_stamp(path: Path) -> Stamp | None:
@@ -230,14 +240,26 @@ def read_line(folder: Path, key_id: str, *, group_read: bool | None = None) -> K
     except FileNotFoundError:
         raise KeyringError(
             f"the key file {_name(folder, key_id)} is missing, and keyring.json lists it: copy it"
-            " from where the ring was copied from, or from a backup. If it is lost:"
-            f" pickleseal keys revoke {key_id} --reason lost"
-            f" --keyring {permissions.quoted(folder)}"
+            " from where the ring was copied from, or from a backup. If it is lost, run"
+            f" `{revocation(folder, key_id, 'lost')}`"
         ) from None
     except OSError as error:
         raise KeyringError(
             f"the key file {_name(folder, key_id)} cannot be read: {error.strerror}"
         ) from None
+
+
+def rotation(folder: Path) -> str:
+    """Return the command that rotates the keys of a ring."""
+    return f"pickleseal keys rotate --keyring {permissions.quoted(folder)}"
+
+
+def revocation(folder: Path, key_id: str, why: str) -> str:
+    """Return the command that revokes a key of a ring."""
+    return (
+        f"pickleseal keys revoke {key_id} --reason {shlex.quote(why)}"
+        f" --keyring {permissions.quoted(folder)}"
+    )
 
 
 def key_path(folder: Path, key_id: str) -> Path:

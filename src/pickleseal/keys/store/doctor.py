@@ -21,6 +21,8 @@ from pickleseal.keys.store.directory import (
     RingFiles,
     key_path,
     no_ring,
+    revocation,
+    rotation,
 )
 from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.store.permissions import Fault, quoted, removal
@@ -187,7 +189,7 @@ def _key_faults(files: RingFiles, entry: Entry) -> Iterator[Finding]:
     if entry.state is State.REVOKED:
         return
     # A revocation is for ever, so it comes after what should be tried first.
-    give_up = f"restore it from a backup; if there is none: {_revocation(folder, entry, 'lost')}"
+    give_up = f"restore it from a backup; if there is none: {revocation(folder, entry.id, 'lost')}"
     if _is_missing(path):
         yield Finding(str(path), f"is missing, and {INDEX} lists it: no load works", give_up)
         return
@@ -252,9 +254,9 @@ def _in_history(folder: Path, roster: Roster) -> Iterator[Finding]:
         path = key_path(folder, entry.id)
         if entry.state is State.REVOKED or path.name not in committed:
             continue
-        fix = _revocation(folder, entry, "in git")
+        fix = revocation(folder, entry.id, "in git")
         if entry.id == roster.primary:
-            fix = f"{_rotation(folder)} && {fix}"
+            fix = f"{rotation(folder)} && {fix}"
         yield Finding(
             str(path),
             "was committed to git: whoever has the repository has this key, also after the file is"
@@ -317,7 +319,7 @@ def _aside(path: Path) -> str:
 
 
 def _primary_faults(folder: Path, roster: Roster, now: int, max_age: int) -> Iterator[Finding]:
-    rotate = _rotation(folder)
+    rotate = rotation(folder)
     if roster.primary is None:
         states = {entry.state for entry in roster.entries.values()}
         # A ring of retired keys only is meant to open and never to seal.
@@ -363,11 +365,3 @@ def _variables() -> Iterator[Finding]:
                 f"holds {what} in the environment, which every program started from here can read",
                 f"unset {name}",
             )
-
-
-def _rotation(folder: Path) -> str:
-    return f"pickleseal keys rotate --keyring {quoted(folder)}"
-
-
-def _revocation(folder: Path, entry: Entry, why: str) -> str:
-    return f"pickleseal keys revoke {entry.id} --reason '{why}' --keyring {quoted(folder)}"

@@ -73,15 +73,18 @@ class Opener:
         self._ask = ask
         self._wrapped: dict[str, KeyLine] = {}
         self._deferred: dict[str, Deferred] = {}
+        self._if_lost: dict[str, str] = {}
 
-    def key(self, line: KeyLine) -> Key:
+    def key(self, line: KeyLine, *, if_lost: str = "") -> Key:
         """Return the key of a line, or raise KeyringError.
 
         A key that was opened from another line before is reused: its id proves that it is the same.
+        `if_lost`: what to do if its passphrase is lost, for messages.
         """
         found = outline(line)
         if found.form is Form.PLAIN:
             return Key.parse(line)
+        self._if_lost[found.id] = if_lost
         known = self._deferred.get(found.id)
         if known is None or not known.is_open():
             known = self._defer(line, found)
@@ -132,7 +135,8 @@ class Opener:
                 wrong = error
             else:
                 return passphrase
-        raise wrong or WrongPassphraseError(f"no passphrase was given for key {key_id}")
+        advice = f". Try the one that was chosen for this key{self._if_lost.get(key_id, '')}"
+        raise WrongPassphraseError(f"{wrong or f'no passphrase opens key {key_id}'}{advice}")
 
     def _unlock(self, key_id: str) -> Key:
         from pickleseal.keys.passphrase import unwrap  # noqa: PLC0415 - as above
