@@ -161,6 +161,35 @@ def test_a_revoked_primary_leaves_a_hint_how_to_go_on(ring: Path) -> None:
     assert "--only-digests" not in run("keys", "rotate", "--keyring", ring).stdout
 
 
+def test_a_key_of_another_ring_is_revoked_by_its_whole_id(ring: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    key_id = done_json("keygen", "--keyring", other)["id"]
+    sealed = tmp_path / "sealed.pkl"
+    signed_dump(1, sealed, keyring=other)
+    reason = ("--reason", "in a log", "--keyring", ring)
+    for wrong in ((), (key_id,), ("--id", key_id[:8]), (key_id, "--id", key_id)):
+        assert run("keys", "revoke", *wrong, *reason).returncode == 2
+    since = ("--since", "2026-01-31T14:30")
+    done = done_json("keys", "revoke", "--id", key_id.upper(), *since, *reason)
+    assert (done["id"], done["state"], done["leaked"]) == (key_id, "revoked", 1769869800)
+    refused = run("verify", sealed, "--keyring", ring)
+    assert refused.returncode == 1
+    assert "in a log" in refused.stdout
+    for command in ("show", "list"):
+        arguments = (key_id,) if command == "show" else ()
+        assert "2026-01-31 14:30" in run("keys", command, *arguments, "--keyring", ring).stdout
+    for time, code in (
+        ("2026-01-30", 0),
+        ("2026-01-30T10:00+02:00", 0),
+        ("soon", 2),
+        ("9999-01-01", 2),
+    ):
+        assert run("keys", "revoke", key_id, "--since", time, *reason).returncode == code
+    assert done_json("keys", "show", key_id, "--keyring", ring)["leaked"] == 1769760000
+    pin = done_json("keys", "list", "--keyring", ring)["pin"]
+    assert run("keys", "list", "--keyring", ring, env={"PICKLESEAL_MIN_EPOCH": pin}).returncode == 0
+
+
 def test_a_whole_key_line_revokes_the_key_of_its_id(ring: Path) -> None:
     line = run("keys", "export", "--yes", "--keyring", ring).stdout.strip()
     secret, key_id = line.split(".")[2:]

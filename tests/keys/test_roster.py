@@ -85,6 +85,30 @@ def test_a_revocation_keeps_when_and_why_and_leaves_no_primary_behind() -> None:
     assert ring(ONE, TWO).revoke(TWO, reason="", now=NOW).primary == ONE
 
 
+def test_a_key_that_the_ring_lacks_is_revoked_too() -> None:
+    roster = ring(ONE).revoke(TWO, reason="in a log", now=NOW, leaked=NOW - 5)
+    assert roster.entries[TWO] == Entry(
+        TWO, None, State.REVOKED, revoked=NOW, reason="in a log", leaked=NOW - 5
+    )
+    assert roster.primary == ONE
+    assert Roster.decode(roster.encode().encode()) == roster
+    with pytest.raises(KeyringError):
+        roster.add(entry(TWO))
+    corrected = roster.revoke(TWO, reason="in a log", now=NOW + 9, leaked=NOW - 7).entries[TWO]
+    assert (corrected.revoked, corrected.leaked) == (NOW, NOW - 7)
+    with pytest.raises(KeyringError, match="future"):
+        roster.revoke(ONE, reason="", now=NOW, leaked=NOW + 1)
+
+
+def test_only_of_a_revoked_key_the_suite_may_be_unknown() -> None:
+    index = json.loads(ring(ONE).encode())
+    del index["keys"][ONE]["suite"]
+    with pytest.raises(ValueError, match=ONE):
+        Roster.decode(json.dumps(index).encode())
+    index["keys"][ONE]["state"], index["primary"] = "revoked", None
+    assert Roster.decode(json.dumps(index).encode()).entries[ONE].suite is None
+
+
 def test_each_change_raises_the_epoch_by_one() -> None:
     roster = Roster.empty()
     assert roster.epoch == 0
@@ -173,10 +197,15 @@ def rosters(draw: st.DrawFn) -> Roster:
             draw(st.none() | counts),
             draw(texts),
         )
+        if found.state is State.REVOKED:
+            found = found._replace(
+                suite=draw(st.none() | st.just(found.suite)), leaked=draw(st.none() | counts)
+            )
         entries[found.id] = found
     able = [key_id for key_id, found in entries.items() if found.state is State.ACTIVE]
     primary = draw(st.none() | st.sampled_from(able)) if able else None
-    return Roster(draw(counts), primary, entries)
+    changes = draw(st.lists(st.just("0123456789abcdef"), max_size=3))
+    return Roster(draw(counts) + len(changes), primary, entries, changes=tuple(changes))
 
 
 @given(rosters())
@@ -193,6 +222,7 @@ FIELDS: dict[str, object] = {
     "reason": None,
     "state": "primary",
     "suite": 2.0,
+    "leaked": NOW,
     "secret": "x",
 }
 

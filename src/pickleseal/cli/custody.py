@@ -274,7 +274,7 @@ def _tell(
     """
     left = {key_id: before[key_id] for key_id in done if key_id in before}
     if as_json:
-        print_json({"keys": done, "left_in_os_keyring": left})
+        print_json({"keys": done, **({"left_in_os_keyring": left} if left else {})})
     elif done:
         rows = []
         for key_id in done:

@@ -158,7 +158,7 @@ def plain(made: Made) -> dict[str, object]:
     """Return a new key for JSON."""
     return {
         "id": made.entry.id,
-        "suite": made.entry.suite.value,
+        "suite": made.entry.suite and made.entry.suite.value,
         "primary": made.is_primary,
         "path": str(made.path),
     }

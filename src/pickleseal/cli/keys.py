@@ -1,5 +1,6 @@
 """`pickleseal keys`: manage the keys of a ring. No command here prints a secret."""
 
+import re
 import time
 from typing import Any
 
@@ -15,6 +16,7 @@ from pickleseal.cli.lazy import LazyGroup
 from pickleseal.cli.options import (
     SUITES,
     Day,
+    Moment,
     changing,
     common,
     note,
@@ -36,6 +38,7 @@ from pickleseal.keys.store.changes import rotate as rotate_key
 from pickleseal.keys.store.directory import RingFiles
 from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.store.lookup import find_keyring, keyring_directory
+from pickleseal.persistence.policy import time_text
 
 _STYLES = {State.ACTIVE: "green", State.RETIRED: "yellow", State.REVOKED: "red"}
 
@@ -84,16 +87,17 @@ def list_keys(*, keyring: str | None, as_json: bool) -> int:
             {
                 "keyring": ring.directory or ring.name,
                 "epoch": ring.epoch,
+                "pin": ring.roster.pin,
                 "primary": ring.primary,
                 "keys": [_plain(ring, entry) for entry in entries],
             }
         )
         return FINE
-    lines: list[Line] = [[(shown(ring.name), "italic")]]
+    lines: list[Line] = [[(f"{shown(ring.name)}, epoch {ring.roster.pin}", "italic")]]
     lines.append([(f"{'key':<32}  {'state':<15}  {'suite':<6}  created", "bold")])
     for entry in entries:
         state = (f"{_state(ring, entry):<15}", _STYLES[entry.state])
-        rest = f"  {entry.suite.name:<6}  {day(entry.created)}"
+        rest = f"  {_suite(entry):<6}  {day(entry.created)}"
         lines.append([(f"{entry.id}  ", ""), state, (rest.rstrip(), "")])
         lines += [[(f"  {shown(remark)}", "dim")] for remark in _remarks(entry)]
     print_lines(lines)
@@ -123,12 +127,13 @@ def show(key_id: str | None, *, keyring: str | None, as_json: bool) -> int:
     rows = [
         ("key", entry.id),
         ("state", _state(ring, entry)),
-        ("suite", f"{entry.suite.value} ({entry.suite.name})"),
+        ("suite", f"{entry.suite.value} ({entry.suite.name})" if entry.suite else ""),
         ("created", day(entry.created)),
         ("seals until", day(entry.sign_until) if entry.sign_until is not None else ""),
         ("contexts", ", ".join(entry.contexts or ())),
         ("revoked", day(entry.revoked) if entry.revoked is not None else ""),
         ("reason", entry.reason),
+        ("leaked", "" if entry.leaked is None else time_text(entry.leaked)),
         ("kept", _kept(ring, entry) or ""),
         ("note", entry.note),
         ("in", ring.name),
@@ -212,11 +217,32 @@ def retire(key_id: str, *, keyring: str | None, as_json: bool) -> int:
 
 
 @keys.command()
-@click.argument("key_id")
+@click.argument("key_id", required=False)
+@click.option(
+    "--id",
+    "whole_id",
+    metavar="ID",
+    help="The whole id of a key, also of one that this ring does not have.",
+)
 @click.option("--reason", required=True, metavar="TEXT", help="Why. Errors show it.")
+@click.option(
+    "--since",
+    type=Moment(),
+    metavar="TIME",
+    help="Since when others may have had it (UTC), such as 2027-01-31 or 2027-01-31T14:30. Later"
+    " inventories readmit none of its files. Can be corrected by revoking it again.",
+)
 @changing
 @guarded
-def revoke(key_id: str, *, reason: str, keyring: str | None, as_json: bool) -> int:
+def revoke(
+    key_id: str | None,
+    *,
+    whole_id: str | None,
+    reason: str,
+    since: int | None,
+    keyring: str | None,
+    as_json: bool,
+) -> int:
     """Revoke a key for ever: it neither seals nor opens.
 
     Do this when somebody may have a copy of it. Files that it sealed are refused from now on: make
@@ -226,14 +252,24 @@ def revoke(key_id: str, *, reason: str, keyring: str | None, as_json: bool) -> i
     \b
     Examples:
       pickleseal keys revoke 2c0abba4 --reason "laptop stolen"
+      pickleseal keys revoke 2c0abba4 --reason "laptop stolen" --since 2027-01-31
+      pickleseal keys revoke --id 2c0abba4d7207b23347f7eeb6b697b9d --reason "in a log"
     """
+    if (key_id is None) == (whole_id is None):
+        raise click.UsageError("name one key, by KEY_ID or --id")
+    if whole_id is not None and not re.fullmatch("[0-9a-fA-F]{32}", whole_id):
+        raise click.UsageError("--id takes a whole id, 32 hexadecimal digits")
     if not reason.strip():
         raise click.UsageError("give a reason: errors show it")
     now = int(time.time())
-    if holds_key_line(key_id):
+    if key_id is not None and holds_key_line(key_id):
         key_id = outline(KeyLine(key_id.strip())).id
     return _change(
-        keyring, key_id, lambda r, i: r.revoke(i, reason=reason, now=now), as_json=as_json
+        keyring,
+        key_id,
+        lambda r, i: r.revoke(i, reason=reason, now=now, leaked=since),
+        whole_id=None if whole_id is None else whole_id.lower(),
+        as_json=as_json,
     )
 
 
@@ -315,13 +351,20 @@ def limit(
     return _change(keyring, key_id, rule, as_json=as_json)
 
 
-def _change(keyring: str | None, key_id: str, rule: Any, *, as_json: bool) -> int:  # noqa: ANN401
-    """Apply a change of `Roster` to the key that an id names, and show it."""
+def _change(
+    keyring: str | None,
+    key_id: str | None,
+    rule: Any,  # noqa: ANN401
+    *,
+    whole_id: str | None = None,
+    as_json: bool,
+) -> int:
+    """Apply a change of `Roster` to the key that an id names, or has, and show it."""
     directory = keyring_directory(keyring)
     changed: list[str] = []
 
     def apply(roster: Roster) -> Roster:
-        changed.append(roster.find(key_id).id)
+        changed.append(whole_id or roster.find(key_id or "").id)
         after: Roster = rule(roster, changed[0])
         return after
 
@@ -344,6 +387,10 @@ def _state(ring: Keyring, entry: Entry) -> str:
     return f"{entry.state.value}, primary" if entry.id == ring.primary else entry.state.value
 
 
+def _suite(entry: Entry) -> str:
+    return "" if entry.suite is None else entry.suite.name
+
+
 def _remarks(entry: Entry) -> list[str]:
     """Return remarks on a key: its note, limits, and reason of revocation."""
     remarks = []
@@ -352,6 +399,8 @@ def _remarks(entry: Entry) -> list[str]:
     remarks += limits_of(entry)
     if entry.reason:
         remarks.append(f"revoked {day(entry.revoked)}: {entry.reason}")
+    if entry.leaked is not None:
+        remarks.append(f"others may have had it since {time_text(entry.leaked)}")
     return remarks
 
 
@@ -365,13 +414,14 @@ def _facts(entry: Entry) -> dict[str, object]:
     return {
         "id": entry.id,
         "state": entry.state.value,
-        "suite": entry.suite.value,
+        "suite": entry.suite and entry.suite.value,
         "created": entry.created,
         "note": entry.note,
         "sign_until": entry.sign_until,
         "contexts": None if entry.contexts is None else list(entry.contexts),
         "revoked": entry.revoked,
         "reason": entry.reason,
+        "leaked": entry.leaked,
     }
 
 

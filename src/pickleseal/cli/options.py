@@ -37,6 +37,31 @@ class Day(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return int(day.timestamp())
 
 
+class Moment(Day):
+    """A day or a time in UTC, `YYYY-MM-DD` or `YYYY-MM-DDTHH:MM[:SS]`, as Unix time."""
+
+    name = "time"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's own
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> int:
+        """Return the Unix time; of a day, that of its beginning."""
+        if not isinstance(value, str):
+            return super().convert(value, param, ctx)
+        try:
+            time = datetime.fromisoformat(value.removesuffix("Z"))
+        except ValueError:
+            self.fail(
+                f"'{value}' is no time: write it as 2027-01-31 or 2027-01-31T14:30", param, ctx
+            )
+        if time.tzinfo is None:
+            time = time.replace(tzinfo=UTC)
+        return int(time.timestamp())
+
+
 class PathType(click.Path):
     """A path; a key line is refused."""
 

@@ -215,7 +215,7 @@ class Keyring:
             )
         if entry.suite is not suite:
             raise MalformedError(
-                f"it names suite {suite.value}, and key {entry.id} is of suite {entry.suite.value}"
+                f"it names suite {suite.value}, and key {entry.id} is of suite {key.suite.value}"
             )
         return key
 

@@ -4,6 +4,7 @@ See "States" and "Keyring directory" in docs/reference/keys.md. Each change retu
 whose epoch is one higher, or raises KeyringError.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -17,9 +18,14 @@ from pickleseal.keys.suite import Suite
 
 FORMAT = "pickleseal-keyring-1"
 MAX_TEXT = 1000
+MAX_CHANGES = 1000
+"""The number of changes whose ids are kept."""
 
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_CHANGE = re.compile(r"[0-9a-f]{16}", re.ASCII)
+_PIN = re.compile(rf"([0-9]{{1,18}})(?:\.({_CHANGE.pattern}))?", re.ASCII)
 _WILDCARD = "*"
+_TIMES = ("created", "sign_until", "revoked", "leaked")
 
 
 class State(StrEnum):
@@ -36,13 +42,14 @@ class State(StrEnum):
 class Entry(NamedTuple):
     """One key of a ring, without its secret.
 
-    `id` is 32 hexadecimal digits; `created`, `sign_until` and `revoked` are Unix seconds;
-    `contexts` are names, or prefixes of names followed by `*`. None means unknown, no limit, or not
-    revoked.
+    `id` is 32 hexadecimal digits; `created`, `sign_until`, `revoked` and `leaked` are Unix seconds;
+    `contexts` are names, or prefixes of names followed by `*`. `leaked` is since when others may
+    have had a revoked key, as its owner stated. None means unknown, no limit, or not revoked; only
+    the suite of a revoked key may be unknown.
     """
 
     id: str
-    suite: Suite
+    suite: Suite | None
     state: State
     created: int | None = None
     note: str = ""
@@ -50,6 +57,7 @@ class Entry(NamedTuple):
     contexts: tuple[str, ...] | None = None
     revoked: int | None = None
     reason: str = ""
+    leaked: int | None = None
 
     def covers(self, context: str | None) -> bool:
         """Return whether this key may seal and open for a context."""
@@ -73,6 +81,9 @@ class Roster(NamedTuple):
     entries: Mapping[str, Entry]
     last_primary: str | None = None
     """The revoked key that was primary, if there is no primary now."""
+    changes: tuple[str, ...] = ()
+    """The ids of the newest changes, the last one that of `epoch`. Each follows from the content
+    and from the id before, so two copies of a ring share them until one is changed alone."""
 
     @classmethod
     def empty(cls) -> Self:
@@ -125,16 +136,33 @@ class Roster(NamedTuple):
             entries[self.primary] = entries[self.primary]._replace(state=State.RETIRED)
         return self._replace(entries=entries).add(entry, make_primary=True)
 
-    def revoke(self, key_id: str, *, reason: str, now: int) -> Self:
-        """Revoke a key for ever. The ring may have no primary then."""
-        entry = self.entries[key_id]
-        if entry.state is State.REVOKED:
+    def revoke(self, key_id: str, *, reason: str, now: int, leaked: int | None = None) -> Self:
+        """Revoke a key for ever, which the ring need not have. It may have no primary then.
+
+        `leaked`: since when others may have had it; of a revoked key this can be stated anew.
+        """
+        if leaked is not None and leaked > now:
+            raise KeyringError("the time of the leak is in the future")
+        entry = self.entries.get(key_id)
+        if entry is None:
+            entry = Entry(key_id, None, State.REVOKED)
+        elif entry.state is State.REVOKED and leaked is None:
             raise KeyringError(f"key {key_id} is already revoked")
-        revoked = entry._replace(state=State.REVOKED, reason=_text(reason), revoked=now)
-        after = self._changed({**self.entries, key_id: revoked}, self.primary)
-        if key_id == self.primary:
-            return after._replace(primary=None, last_primary=key_id)
-        return after
+        return self.refuse(
+            entry._replace(
+                state=State.REVOKED,
+                reason=_text(reason),
+                revoked=now if entry.revoked is None else entry.revoked,
+                leaked=leaked,
+            )
+        )
+
+    def refuse(self, tombstone: Entry) -> Self:
+        """Put the entry of a revoked key in the place of the one that is there, if any."""
+        entries = {**self.entries, tombstone.id: tombstone}
+        if tombstone.id == self.primary:
+            return self._changed(entries, None, last_primary=tombstone.id)
+        return self._changed(entries, self.primary)
 
     def predecessor(self) -> Entry | None:
         """Return the key that a new primary replaces: the primary, or the last one."""
@@ -164,8 +192,10 @@ class Roster(NamedTuple):
             "format": FORMAT,
             "epoch": self.epoch,
             "primary": self.primary,
-            "keys": {entry.id: _fields(entry) for entry in self.entries.values()},
+            "keys": {entry.id: fields_of(entry) for entry in self.entries.values()},
         }
+        if self.changes:
+            index["changes"] = " ".join(self.changes)
         if self.last_primary is not None:
             index["last_primary"] = self.last_primary
         return json.dumps(index, indent=2, sort_keys=True) + "\n"
@@ -181,7 +211,23 @@ class Roster(NamedTuple):
         if fault:
             raise ValueError(fault)
         entries = {key_id: _entry(key_id, fields) for key_id, fields in index["keys"].items()}
-        return cls(index["epoch"], index["primary"], entries, index.get("last_primary"))
+        changes = tuple(index.get("changes", "").split())
+        return cls(index["epoch"], index["primary"], entries, index.get("last_primary"), changes)
+
+    @property
+    def pin(self) -> str:
+        """The epoch and, if it is known, the id of its change."""
+        return f"{self.epoch}.{self.changes[-1]}" if self.changes else str(self.epoch)
+
+    def change(self, epoch: int) -> str | None:
+        """Return the id of the change that led to an epoch, or None if it is not kept."""
+        kept = range(self.epoch - len(self.changes) + 1, self.epoch + 1)
+        return self.changes[epoch - kept.start] if epoch in kept else None
+
+    def came_from(self, other: "Roster") -> bool:
+        """Return whether this ring is known to be another one after no or more changes."""
+        known = other.change(other.epoch)
+        return self == other or (known is not None and known == self.change(other.epoch))
 
     def _living(self, key_id: str) -> Entry:
         entry = self.entries[key_id]
@@ -192,10 +238,50 @@ class Roster(NamedTuple):
     def _put(self, entry: Entry) -> Self:
         return self._changed({**self.entries, entry.id: entry}, self.primary)
 
-    def _changed(self, entries: Mapping[str, Entry], primary: str | None) -> Self:
-        last = self.last_primary if primary is None else None
-        return self._replace(
-            epoch=self.epoch + 1, primary=primary, entries=entries, last_primary=last
+    def _changed(
+        self,
+        entries: Mapping[str, Entry],
+        primary: str | None,
+        *,
+        last_primary: str | None = None,
+    ) -> Self:
+        after = self._replace(
+            epoch=self.epoch + 1,
+            primary=primary,
+            entries=entries,
+            last_primary=last_primary or self.last_primary if primary is None else None,
+            changes=self.changes[-1:],
+        )
+        change = hashlib.sha256(after.encode().encode()).hexdigest()[:16]
+        return after._replace(changes=(*self.changes, change)[-MAX_CHANGES:])
+
+
+class Pin(NamedTuple):
+    """A change that a ring must have made: its epoch, and its id if that is known."""
+
+    epoch: int
+    change: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Return the pin in a text such as "6" or "6.9c1d0fe2a4b35577", or None."""
+        found = _PIN.fullmatch(text)
+        return None if found is None else cls(int(found[1]), found[2])
+
+    def fault(self, roster: Roster) -> str | None:
+        """Return what is wrong with a ring that did not make the change, or None."""
+        if roster.epoch < self.epoch:
+            return (
+                f"has epoch {roster.epoch}, but at least {self.epoch} is required: an older"
+                " keyring.json was restored, which may list a revoked key as good"
+            )
+        made = roster.change(self.epoch)
+        is_forgotten = made is None and len(roster.changes) == MAX_CHANGES
+        if self.change in (None, made) or is_forgotten:
+            return None
+        return (
+            f"did not make the required change {self.epoch}.{self.change}: it is a copy that was"
+            " changed by itself, and may list a key as good that is revoked in the other"
         )
 
 
@@ -244,9 +330,10 @@ def _text(text: str) -> str:
     return text
 
 
-def _fields(entry: Entry) -> dict[str, object]:
+def fields_of(entry: Entry) -> dict[str, object]:
+    """Return an entry as keyring.json has it; what is unknown or not set is left out."""
     fields = {
-        "suite": entry.suite.value,
+        "suite": None if entry.suite is None else entry.suite.value,
         "state": entry.state.value,
         "created": entry.created,
         "note": entry.note,
@@ -254,6 +341,7 @@ def _fields(entry: Entry) -> dict[str, object]:
         "contexts": None if entry.contexts is None else list(entry.contexts),
         "revoked": entry.revoked,
         "reason": entry.reason or None,
+        "leaked": entry.leaked,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -262,7 +350,7 @@ def _entry(key_id: str, fields: Mapping[str, Any]) -> Entry:
     contexts = fields.get("contexts")
     return Entry(
         key_id,
-        Suite(fields["suite"]),
+        Suite(fields["suite"]) if "suite" in fields else None,
         State(fields["state"]),
         fields.get("created"),
         fields.get("note", ""),
@@ -270,6 +358,7 @@ def _entry(key_id: str, fields: Mapping[str, Any]) -> Entry:
         None if contexts is None else tuple(contexts),
         fields.get("revoked"),
         fields.get("reason", ""),
+        fields.get("leaked"),
     )
 
 
@@ -277,10 +366,13 @@ def _fault(index: object) -> str | None:
     """Return what is wrong with the content of a keyring.json, or None."""
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         return f"its format is not {FORMAT}"
-    if index.keys() - {"last_primary"} != {"format", "epoch", "primary", "keys"}:
+    optional = {"last_primary", "changes"}
+    if index.keys() - optional != {"format", "epoch", "primary", "keys"}:
         return "a field is missing or unknown"
     if not _is_count(index["epoch"]):
         return "its epoch is not a whole number"
+    if "changes" in index and not _are_changes(index["changes"], index["epoch"]):
+        return "its changes are not ids, or more than its epoch"
     keys = index["keys"]
     if not isinstance(keys, dict):
         return "its keys are not an object"
@@ -308,16 +400,27 @@ def _fault(index: object) -> str | None:
 
 
 def _holds(fields: Mapping[str, Any]) -> bool:
+    is_revoked = fields.get("state") == State.REVOKED.value
+    suite = fields.get("suite", 1 if is_revoked else None)
     return (
-        {"suite", "state"} <= fields.keys() <= set(Entry._fields) - {"id"}
-        and _is_count(fields["suite"])
-        and fields["suite"] in {suite.value for suite in Suite}
+        {"state"} <= fields.keys() <= set(Entry._fields) - {"id"}
+        and _is_count(suite)
+        and suite in {suite.value for suite in Suite}
         and isinstance(fields["state"], str)
         and fields["state"] in {state.value for state in State}
-        and all(_is_count(fields.get(name, 0)) for name in ("created", "sign_until", "revoked"))
+        and (is_revoked or "leaked" not in fields)
+        and all(_is_count(fields.get(name, 0)) for name in _TIMES)
         and all(isinstance(fields.get(name, ""), str) for name in ("note", "reason"))
         and _are_contexts(fields.get("contexts", ["any"]))
     )
+
+
+def _are_changes(value: object, epoch: int) -> bool:
+    if not isinstance(value, str):
+        return False
+    changes = value.split(" ")
+    count = len(changes)
+    return count <= min(epoch, MAX_CHANGES) and all(map(_CHANGE.fullmatch, changes))
 
 
 def _are_contexts(value: object) -> bool:

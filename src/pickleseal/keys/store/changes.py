@@ -133,7 +133,7 @@ def rotate(
     """
     with changing(directory, files=files) as change:
         old = change.roster.predecessor()
-        line = KeyLine.generate(suite or (old.suite if old else Suite.BLAKE3))
+        line = KeyLine.generate(suite or (old and old.suite) or Suite.BLAKE3)
         found = outline(line)
         entry = new_entry(
             found.id,

@@ -22,7 +22,7 @@ from pickleseal.keys.key import (
     outline,
 )
 from pickleseal.keys.keyring import Keyring, way_to_bring
-from pickleseal.keys.roster import Roster, State
+from pickleseal.keys.roster import Pin, Roster, State
 from pickleseal.keys.store import permissions, variables
 from pickleseal.keys.store.lines import Ask, Opener
 
@@ -38,7 +38,7 @@ def open_keyring(
     directory: str | os.PathLike[str],
     *,
     group_read: bool | None = None,
-    min_epoch: int | None = None,
+    min_epoch: int | str | None = None,
     passphrase: Ask | None = None,
 ) -> Keyring:
     """Read the keyring in a directory, after checking that nobody else can change it.
@@ -50,9 +50,10 @@ def open_keyring(
     group_read : bool, optional
         Whether to accept key files that their group may read (mode 0640 or 0440), as a Kubernetes
         secret with fsGroup has them. Default: whether PICKLESEAL_GROUP_READ is 1.
-    min_epoch : int, optional
-        Refuse a keyring.json with fewer changes than this, such as one restored from a backup.
-        Default: PICKLESEAL_MIN_EPOCH, or 0.
+    min_epoch : int or str, optional
+        Refuse a keyring.json with fewer changes than this, such as one restored from a backup. A
+        text such as "6.9c1d0fe2a4b35577", as `pickleseal keys list` shows it, also refuses a copy
+        that was changed by itself. Default: PICKLESEAL_MIN_EPOCH, or 0.
     passphrase : callable, optional
         A function that returns the passphrase of encrypted keys, called when such a key is first
         used. Default: the environment, or a question on the terminal.
@@ -119,7 +120,7 @@ class RingFiles:
         folder: Path,
         *,
         group_read: bool | None = None,
-        min_epoch: int | None = None,
+        min_epoch: int | str | None = None,
         to_open: bool = False,
     ) -> None:
         self.folder = folder
@@ -129,7 +130,7 @@ class RingFiles:
         # Taken before a file is read: a file that is replaced meanwhile then has another stamp.
         self._stamps = {folder / INDEX: file_stamp(folder / INDEX)}
         self.roster = read_roster(folder, to_open=to_open)
-        _check_epoch(self.roster.epoch, self.name, min_epoch)
+        _check_epoch(self.roster, self.name, min_epoch)
 
     @property
     def stamp(self) -> Stamp | None:
@@ -186,7 +187,7 @@ def read_keyring(
     opener: Opener,
     *,
     group_read: bool | None = None,
-    min_epoch: int | None = None,
+    min_epoch: int | str | None = None,
     to_open: bool = False,
 ) -> Keyring:
     """Read a keyring with an opener that may have opened keys of it before."""
@@ -223,13 +224,16 @@ def revoked_keys(ring: Keyring) -> list[Key]:
     ]
 
 
-def _check_epoch(epoch: int, name: str, min_epoch: int | None) -> None:
-    least = variables.min_epoch() if min_epoch is None else min_epoch
-    if least is not None and epoch < least:
+def _check_epoch(roster: Roster, name: str, min_epoch: int | str | None) -> None:
+    pin = variables.min_epoch() if min_epoch is None else Pin.parse(str(min_epoch))
+    if pin is None and min_epoch is not None:
         raise KeyringError(
-            f"{name} has epoch {epoch}, but at least {least} is required: an older keyring.json"
-            " was restored, which may list a revoked key as good. Restore the newest one"
+            f"min_epoch is a whole number or an epoch that keys list shows, not"
+            f" '{shown(str(min_epoch))}'"
         )
+    fault = None if pin is None else pin.fault(roster)
+    if fault is not None:
+        raise KeyringError(f"{name} {fault}. Restore the newest one")
 
 
 def read_line(folder: Path, key_id: str, *, group_read: bool | None = None) -> KeyLine:

@@ -170,17 +170,13 @@ def _is_missing(path: Path) -> bool:
 def _epoch_faults(folder: Path, roster: Roster) -> Iterator[Finding]:
     name = variables.MIN_EPOCH
     try:
-        least = variables.min_epoch()
+        pin = variables.min_epoch()
     except KeyringError as error:
-        yield Finding(name, str(error).removeprefix(f"{name} "), f"export {name}={roster.epoch}")
+        yield Finding(name, str(error).removeprefix(f"{name} "), f"export {name}={roster.pin}")
         return
-    if least is not None and roster.epoch < least:
-        yield Finding(
-            str(folder / INDEX),
-            f"has epoch {roster.epoch}, but {name} requires {least}: an older one was restored,"
-            " which may list a revoked key as good",
-            _NEWEST_INDEX,
-        )
+    fault = None if pin is None else pin.fault(roster)
+    if fault is not None:
+        yield Finding(str(folder / INDEX), f"{fault} ({name})", _NEWEST_INDEX)
 
 
 def _key_faults(files: RingFiles, entry: Entry) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ fallback.
 import os
 
 from pickleseal.errors import KeyringError, check_path, shown
+from pickleseal.keys.roster import Pin
 
 KEYRING = "PICKLESEAL_KEYRING"
 KEYS = "PICKLESEAL_KEY"
@@ -16,8 +17,6 @@ PINS = "PICKLESEAL_PINS"
 PASSPHRASE = "PICKLESEAL_PASSPHRASE"  # noqa: S105 - the name of a variable
 PASSPHRASE_COMMAND = "PICKLESEAL_PASSPHRASE_COMMAND"  # noqa: S105 - as above
 NEW_PASSPHRASE = "PICKLESEAL_NEW_PASSPHRASE"  # noqa: S105 - as above
-
-_MAX_DIGITS = 18
 
 
 def keyring() -> str | None:
@@ -30,14 +29,18 @@ def pins() -> str | None:
     return _absolute(PINS)
 
 
-def min_epoch() -> int | None:
-    """Return the lowest accepted epoch, from PICKLESEAL_MIN_EPOCH."""
+def min_epoch() -> Pin | None:
+    """Return the change that a ring must have made, from PICKLESEAL_MIN_EPOCH."""
     text = os.environ.get(MIN_EPOCH)
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
-        raise KeyringError(f"{MIN_EPOCH} must be a whole number, but is '{shown(text)}'")
-    return int(text)
+    pin = Pin.parse(text)
+    if pin is None:
+        raise KeyringError(
+            f"{MIN_EPOCH} must be a whole number or an epoch that keys list shows, but is"
+            f" '{shown(text)}'"
+        )
+    return pin
 
 
 def group_read() -> bool:
