@@ -41,7 +41,13 @@ def _size(walk: Walk, width: int, largest: int = MAX_SIZE) -> int:
 
 def _counted(width: int, value: object) -> Step:
     def read(walk: Walk) -> None:
-        walk.cursor.skip(_size(walk, width))
+        cursor = walk.cursor
+        start = cursor.at + width
+        end = start + int.from_bytes(cursor.data[cursor.at : start], "little")
+        if end <= len(cursor.data):
+            cursor.at = end
+        else:
+            cursor.skip(_size(walk, width))
         walk.stack.append(value)
 
     return read

@@ -1,6 +1,6 @@
 """The record of a trace: the names that are looked up, and constructions that no data needs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -10,6 +10,7 @@ from pickleseal.scanner.machine.values import (
     Args,
     Global,
     Result,
+    are_plain,
 )
 from pickleseal.scanner.names import is_listed
 
@@ -42,7 +43,7 @@ class Record:
     """
 
     __slots__ = (
-        "_special", "arrays", "bare", "beyond", "coded", "given", "most", "names",
+        "_plain", "_special", "arrays", "bare", "beyond", "coded", "given", "most", "names",
         "opcodes", "protocol", "wrappers",
     )  # fmt: skip
 
@@ -54,6 +55,7 @@ class Record:
         most: int | None = None,
     ) -> None:
         self._special = special
+        self._plain: set[object] = set()
         self.bare = bare
         self.most = most
         self.names: dict[tuple[str, str], Global] = {}
@@ -71,6 +73,16 @@ class Record:
             self.beyond[clause] = None
         else:
             self.beyond["and more"] = None
+
+    def are_plain(self, keys: Sequence[object]) -> bool:
+        """Return whether nobody looks for any of these keys; the same ones come again and again."""
+        if self._plain.issuperset(keys):
+            return True
+        if not are_plain(keys):
+            return False
+        if len(self._plain) < MAX_NAMES:
+            self._plain.update(keys)
+        return True
 
     def give(self) -> None:
         """Count a value that only the caller can supply; raise Fault if it supplies none."""

@@ -25,13 +25,13 @@ from pickleseal.scanner.machine.values import (
     SETTLED,
     STATE,
     TEXT_KEPT,
+    TUPLE_TYPE,
     Dict,
     Dtype,
     Global,
     List,
     Result,
     Wrapper,
-    are_plain,
     is_computed,
     is_data,
     is_looked_for,
@@ -112,6 +112,12 @@ def set_state(record: Record, target: object, state: object) -> None:
     if type(target) is Dtype:
         target.of.uses |= BUILT
         set_dtype_state(record, target, state)
+        return
+    if type(target) is Result and type(state) is Dict:  # as nearly always
+        look_at_attributes(record, state)
+        target.of.uses |= BUILT
+        record.note_done(target, SETTLED, "it sets the state of an object twice")
+        target.length = None
         return
     if is_data(target) and _is_filled(state):
         raise Fault("it sets the state of a value that has none")
@@ -202,31 +208,35 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
 
     `items` alternates keys and values.
     """
-    odd = len(items) % 2
-    items = items[: len(items) - odd]
+    if len(items) % 2:
+        set_items(record, target, items[:-1])
+        raise Fault("it sets a key without a value")
+    keys = items[::2]
+    plain = record.are_plain(keys)
     if type(target) is Dict:
         if target.given:
             record.note("it changes a state that is already in use")
-        keys = items[::2]
-        if not are_plain(keys) and any(map(is_unhashable, keys)):
+        # Nearly all dicts have plain keys, which need no loop.
+        if plain and TUPLE_TYPE.isdisjoint(map(type, items[1::2])):
+            target.others = target.others or bool(keys)
+            return
+        if any(map(is_unhashable, keys)):
             raise Fault("it sets an unhashable key")
-        target.update(items)
+        for key, value in zip(keys, items[1::2], strict=True):
+            target.set(key, value)
     elif type(target) is Result:
         record.note_done(target, KEYS, "it sets keys of an object that already has content")
-        keys = items[::2]
-        if not are_plain(keys):
+        if not plain:
             _tell_names(record, [k for k in keys if type(k) is str and is_looked_for(k)])
             if target.of.name in _OPEN_DICTS and any(map(is_computed, keys)):
                 record.note("it sets an attribute with a computed name")
     elif items and (type(target) is List or target in _INDEXED):
-        if any(type(key) in _NO_INDEX or is_unhashable(key) for key in items[::2]):
+        if any(type(key) in _NO_INDEX or is_unhashable(key) for key in keys):
             raise Fault("it sets a key of a sequence")
     elif items and target is not ARRAY:
         if is_data(target):
             raise Fault("it sets keys of a value that has none")
         add_items(record, target)
-    if odd:
-        raise Fault("it sets a key without a value")
 
 
 _TEXTS = (LONG_TEXT, CODED_TEXT)

@@ -21,7 +21,7 @@ WRAPPER_FIELDS = (
 _FIELDS = frozenset(WRAPPER_FIELDS)
 _TUPLE_KEPT = 16
 _HEAD = 3
-"""How many leading items of a tuple keep their texts: room for a module and a name."""
+"""How many leading items of a tuple may be tuples whose items are kept."""
 _DUNDERS_KEPT = 32
 _DICT_KEPT = 128
 
@@ -153,16 +153,6 @@ class Dict:
         if is_computed(key):
             self.computed = True
 
-    def update(self, items: Sequence[object]) -> None:
-        """Set items from alternating keys and values."""
-        keys, values = items[::2], items[1::2]
-        # Nearly all dicts have plain keys, which need no loop.
-        if are_plain(keys) and _FIELDS.isdisjoint(keys) and tuple not in map(type, values):
-            self.others = self.others or bool(keys)
-            return
-        for key, value in zip(keys, values, strict=True):
-            self.set(key, value)
-
 
 class Dtype:
     """A numpy.dtype. `dtypes` checks it against the form that NumPy writes.
@@ -207,6 +197,7 @@ _DEEP = frozenset({tuple, Dict, Wrapper})
 _LARGE = frozenset({str, tuple})
 _NUMBERS = frozenset({int})
 _TEXT_TYPE = frozenset({str})
+TUPLE_TYPE = frozenset({tuple})
 
 _SPELLED = """
     __abs__ __add__ __aenter__ __aexit__ __aiter__ __and__ __anext__ __await__ __base__ __bases__
@@ -268,11 +259,12 @@ def is_looked_for(name: str) -> bool:
 
 
 def are_plain(keys: Sequence[object]) -> TypeGuard[Sequence[str]]:
-    """Return quickly whether all keys are texts, and Python looks for none of them."""
+    """Return quickly whether all keys are texts, and nobody looks for any of them."""
     return (
         _TEXT_TYPE.issuperset(map(type, keys))
         and "__" not in "\n".join(keys)  # type: ignore[arg-type]
         and _ACTED_ON.isdisjoint(keys)
+        and _FIELDS.isdisjoint(keys)
     )
 
 
@@ -290,23 +282,18 @@ def tuple_of(items: list[object]) -> object:
     """Return the value that represents a tuple of these items."""
     if len(items) > _TUPLE_KEPT:
         return TUPLE
-    if len(items) > _HEAD and not _LARGE.isdisjoint(map(type, items[_HEAD:])):
-        items = items[:_HEAD] + [
-            LONG_TEXT if type(item) is str else TUPLE if type(item) is tuple else item
-            for item in items[_HEAD:]
+    if TUPLE_TYPE.isdisjoint(map(type, items)):
+        return tuple(items)
+    return tuple(
+        [
+            item if type(item) is not tuple else _flat(item) if at < _HEAD else TUPLE
+            for at, item in enumerate(items)
         ]
-    for item in items[:_HEAD]:
-        if type(item) is tuple and not _is_flat(item):
-            return tuple([_flat(item) if type(item) is tuple else item for item in items])
-    return tuple(items)
-
-
-def _is_flat(items: tuple[object, ...]) -> bool:
-    return _LARGE.isdisjoint(map(type, items))
+    )
 
 
 def _flat(items: tuple[object, ...]) -> tuple[object, ...]:
-    return items if _is_flat(items) else tuple(map(_little, items))
+    return items if _LARGE.isdisjoint(map(type, items)) else tuple(map(_little, items))
 
 
 def _little(item: object) -> object:
