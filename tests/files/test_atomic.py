@@ -46,6 +46,26 @@ def test_a_file_system_that_cannot_sync_folders_is_written_to(
 
 
 @writers
+def test_a_folder_that_fails_to_close_is_no_error(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.close
+    failed = []
+
+    def close(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        real(descriptor)
+        if is_folder:
+            failed.append(descriptor)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "close", close)
+    write(str(tmp_path / "it"))
+    assert failed
+    assert (tmp_path / "it").read_bytes() == b"new"
+
+
+@writers
 def test_a_folder_that_fails_to_sync_is_told_with_the_file_in_place(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

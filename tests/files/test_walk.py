@@ -1,17 +1,19 @@
 """Walking through folders: what is passed over, by one rule for every command, and counted."""
 
+import errno
 import json
 import os
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command import as_json, run
 
 import pickleseal
 from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
-from pickleseal.files.walk import Folder, files_below
+from pickleseal.files.walk import Folder, Skip, files_below
 
 
 @pytest.fixture
@@ -156,3 +158,23 @@ def test_a_temporary_file_that_is_gone_by_now_is_nothing(
 
     monkeypatch.setattr(Folder, "entries", entries)
     assert [found.path for found in files_below([str(tmp_path)])] == [str(tmp_path / "a.pkl")]
+
+
+def test_a_folder_that_cannot_be_looked_at_is_not_taken_for_a_file(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was opened as a file, was none, and `reseal` called that nothing to do."""
+    real = os.stat
+    left = [1]
+
+    def stat(path: Any, **options: Any) -> os.stat_result:
+        if path == str(project) and left[0]:
+            left[0] -= 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    (found,) = files_below([str(project)])
+    assert (found.path, found.skip) == (str(project), Skip.UNREADABLE)
+    assert os.strerror(errno.EIO) in str(found.reason)
+    assert len(list(files_below([str(project)]))) == 1

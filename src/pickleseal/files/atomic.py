@@ -246,4 +246,5 @@ def _synced(folder: str, path: str) -> Iterator[None]:
                 )
                 raise OSError(error.errno, reason, path) from None
     finally:
-        os.close(descriptor)
+        with suppress(OSError):  # it was synced, and nothing was written to it
+            os.close(descriptor)

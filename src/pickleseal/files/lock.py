@@ -22,7 +22,8 @@ def locked(path: Path) -> Iterator[None]:
                 return
             # The file was removed meanwhile: others may hold a lock on a new one.
         finally:
-            os.close(descriptor)
+            with suppress(OSError):  # nothing was written to it
+                os.close(descriptor)
 
 
 def _wait_for(descriptor: int) -> None:
@@ -37,8 +38,11 @@ def _wait_for(descriptor: int) -> None:
 
 
 def _let_go(descriptor: int) -> None:
-    """Release the lock. Closing is not enough: a forked child may hold the file open."""
-    with suppress(ImportError):
+    """Release the lock. Closing is not enough: a forked child may hold the file open.
+
+    What the lock was held for is done, so an error here is none of it.
+    """
+    with suppress(ImportError, OSError):
         import fcntl  # noqa: PLC0415 - POSIX only
 
         fcntl.flock(descriptor, fcntl.LOCK_UN)

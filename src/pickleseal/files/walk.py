@@ -165,7 +165,14 @@ def files_below(
     """
     for path in paths:
         check_path(path)
-        if os.path.isdir(path):
+        try:
+            is_folder = stat.S_ISDIR(os.stat(path).st_mode)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            is_folder = False  # opening it says so
+        except OSError as error:
+            yield Found(path, None, Skip.UNREADABLE, error.strerror or "")
+            continue
+        if is_folder:
             yield from _Walk(excluded, left_out, everything=_lies_in_foreign(path)).below(path)
         else:
             yield Found(path)
