@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-fast test-coverage test-optimized test-all sweep bench format clean
+.PHONY: help demo test lint test-fast test-coverage test-optimized test-all sweep lab bench format clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,9 @@ test-optimized: $(VENV)/.test  ## Run the tests in Pythons that drop every asser
 
 sweep: $(VENV)/.test  ## Run the long forms of some tests
 	@$(PYTEST) -m sweep --timeout 1800 $(ARGS)  # one after the other: some take a good part of the memory
+
+lab: $(VENV)/.lab  ## Break it on purpose for 18 minutes: kills, failed calls, full disks, fuzzing
+	@PYTHONPATH=tests $(BIN)/python -m lab $(ARGS)
 
 bench: $(VENV)/.bench $(VENV)/.scanners  ## Measure how fast it is, beside its peers; ARGS=--quick in seconds
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -102,6 +105,11 @@ $(VENV)/.test: $(VENV)/.run
 $(VENV)/.check: $(VENV)/.test
 	@echo "Installing what checks style and types"
 	@$(PIP) install --no-compile --group check
+	@touch $@
+
+$(VENV)/.lab: $(VENV)/.test
+	@echo "Installing what the lab needs"
+	@$(PIP) install --group lab || echo "No atheris for this Python: the lab mutates without it"
 	@touch $@
 
 # They want other versions of what pickleseal needs, so they have an environment of their own.

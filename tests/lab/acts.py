@@ -1,0 +1,260 @@
+"""What is broken: the acts of pickleseal that change something, and its readers.
+
+Each has a judge of its own, `done`, which says whether the act's effect is wholly there (True), not
+at all (False) or, where an act treats many files, in part (None), and fails for anything torn.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from lab.home import (
+    CONTEXT,
+    FOREIGN_ID,
+    MODELS,
+    NEW_OBJECT,
+    OLD_OBJECT,
+    PLAIN,
+    PRIMARY,
+    PRIMARY_ID,
+    SPARE_ID,
+    loaded,
+    same,
+)
+from pickleseal import PicklesealError, SealError, cli, open_keyring, signed_dump, signed_load
+from pickleseal.envelope import layout
+from pickleseal.keys.key import Form, outline
+from pickleseal.keys.roster import Entry, State
+from pickleseal.keys.store.directory import RingFiles, read_roster
+from pickleseal.persistence.inventory_file import read_inventory
+from pickleseal.persistence.pin_file import PinFile
+
+Run = Callable[[Path], int]
+Done = Callable[[Path], bool | None]
+
+
+class Act(NamedTuple):
+    """An act on the folder of `lab.home`.
+
+    `reads`: nothing changes. `fair`: whether a report with exit code 1 is true though a call
+    failed. `again`: the exit code of a second run where all is done.
+    """
+
+    run: Run
+    done: Done
+    reads: bool = False
+    fair: Callable[[str], bool] = lambda _: False
+    again: int = 0
+
+
+def command(*arguments: str, ring: str = "ring") -> Run:
+    """Return an act that runs the command, with a ring."""
+
+    def run(home: Path) -> int:
+        os.environ["PICKLESEAL_KEYRING"] = str(home / ring)
+        if not arguments[-1].endswith("protect"):  # doctors say that others can read it
+            os.environ.pop("PICKLESEAL_PASSPHRASE", None)
+        sys.argv = ["pickleseal", *(part.format(home=home) for part in arguments)]
+        cli.main()
+
+    return run
+
+
+def call(function: Callable[[Path], object]) -> Run:
+    """Return an act that calls the library, with the exit code that a command would have."""
+
+    def run(home: Path) -> int:
+        try:
+            function(home)
+        except KeyboardInterrupt:
+            return 130
+        except SealError as error:
+            print(repr(error), file=sys.stderr)
+            return 1
+        except (PicklesealError, OSError, MemoryError) as error:
+            print(repr(error), file=sys.stderr)
+            return 2
+        return 0
+
+    return run
+
+
+def _dump(home: Path) -> None:
+    signed_dump(NEW_OBJECT, home / "models/fit.pkl", keyring=home / "ring")
+
+
+def _dump_new(home: Path) -> None:
+    signed_dump(NEW_OBJECT, home / "models/new.pkl", keyring=home / "ring", compress="zstd")
+
+
+def _load_with_pins(home: Path) -> None:
+    file, pins = home / "models/serial.pkl", home / "pins.json"
+    got = signed_load(file, keyring=home / "ring", context=CONTEXT, pins=pins)
+    assert got == OLD_OBJECT
+
+
+def _dumped(home: Path) -> bool:
+    return same(loaded(home, "fit.pkl"), NEW_OBJECT)
+
+
+def _dumped_new(home: Path) -> bool:
+    if not (home / "models/new.pkl").exists():
+        return False
+    assert loaded(home, "new.pkl") == NEW_OBJECT
+    return True
+
+
+def _pinned(home: Path) -> bool:
+    serial = PinFile(home / "pins.json").read()[CONTEXT].serial
+    assert serial in (1, 2)
+    return serial == 2
+
+
+def _of_all(states: list[bool]) -> bool | None:
+    return all(states) if all(states) or not any(states) else None
+
+
+def _resealed(home: Path) -> bool | None:
+    files = [home / "models" / name for name in MODELS]
+    return _of_all([path.read_bytes()[16:32].hex() == PRIMARY_ID for path in files])
+
+
+def _adopted(home: Path) -> bool | None:
+    states = []
+    for name, value in PLAIN.items():
+        sealed = (home / "plain" / name).read_bytes().startswith(layout.MAGIC)
+        if sealed:
+            assert loaded(home, name, folder="plain") == value
+        states.append(sealed)
+    return _of_all(states)
+
+
+def _extracted(home: Path) -> bool | None:
+    import pickle
+
+    states = []
+    for name, (value, _) in MODELS.items():
+        path = home / "out" / name
+        states.append(path.exists())
+        if path.exists():
+            assert same(pickle.loads(path.read_bytes()), value), f"{name} is torn"
+    return _of_all(states)
+
+
+def _listed(home: Path) -> bool:
+    path = home / "all.inventory"
+    if not path.exists():
+        return False
+    items = read_inventory(path, keyring=open_keyring(home / "ring")).inventory.items
+    assert {Path(item.path).name for item in items} == set(MODELS), "the inventory lacks a file"
+    return True
+
+
+def _nothing(_: Path) -> bool:
+    return True
+
+
+def _entry(key_id: str, check: Callable[[Entry], bool]) -> Done:
+    return lambda home: check(read_roster(home / "ring").entries[key_id])
+
+
+def _made(home: Path) -> bool:
+    return (home / "new/ring/keyring.json").exists() and (
+        read_roster(home / "new/ring").primary is not None
+        and open_keyring(home / "new/ring").primary is not None
+    )
+
+
+def _forms(ring: str, form: Form) -> Done:
+    def done(home: Path) -> bool | None:
+        files = RingFiles(home / ring)
+        return _of_all([outline(files.line(i)).form is form for i in files.roster.entries])
+
+    return done
+
+
+def _exported(home: Path) -> bool:
+    path = home / "out.txt"
+    if not path.exists():
+        return False
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.read_text() == PRIMARY.reveal() + "\n"
+    return True
+
+
+def _only_unreadable(out: str) -> bool:
+    found = json.loads(out)["findings"]
+    grave = [one for one in found if one["level"] in ("warning", "error")]
+    return all(one["verdict"] == "unreadable" for one in grave)
+
+
+def _only_unreadable_findings(out: str) -> bool:
+    """Return whether a doctor's findings say nothing but that something cannot be read."""
+    told = ("cannot be read", "may not be read", "may not search", "cannot tell")
+    problems = out.replace("\n  ", " ").splitlines()
+    return all(any(words in line for words in told) for line in problems)
+
+
+ACTS = {
+    "dump": Act(call(_dump), _dumped),
+    "dump to a new path": Act(call(_dump_new), _dumped_new),
+    "load with pins": Act(call(_load_with_pins), _pinned),
+    "reseal": Act(command("reseal", "{home}/models"), _resealed),
+    "adopt": Act(command("adopt", "{home}/plain", "--yes"), _adopted),
+    "extract": Act(
+        command("extract", "{home}/models", "--context", "*", "--to", "{home}/out"), _extracted
+    ),
+    "inventory": Act(
+        command("audit", "{home}/models", "--inventory", "{home}/all.inventory", "--json"),
+        _listed,
+        fair=_only_unreadable,
+    ),
+    "keygen": Act(command("keygen", ring="new/ring"), _made, again=2),
+    "keygen --add": Act(
+        command("keygen", "--add", "--note", "added"),
+        lambda home: any(e.note == "added" for e in open_keyring(home / "ring").entries.values()),
+    ),
+    "keys rotate": Act(
+        command("keys", "rotate"), lambda home: open_keyring(home / "ring").primary != PRIMARY_ID
+    ),
+    "keys retire": Act(
+        command("keys", "retire", SPARE_ID), _entry(SPARE_ID, lambda e: e.state is State.RETIRED)
+    ),
+    "keys revoke": Act(
+        command("keys", "revoke", SPARE_ID, "--reason", "stolen"),
+        _entry(SPARE_ID, lambda e: e.state is State.REVOKED),
+        again=2,
+    ),
+    "keys primary": Act(
+        command("keys", "primary", SPARE_ID),
+        lambda home: open_keyring(home / "ring").primary == SPARE_ID,
+    ),
+    "keys note": Act(
+        command("keys", "note", SPARE_ID, "noted"), _entry(SPARE_ID, lambda e: e.note == "noted")
+    ),
+    "keys limit": Act(
+        command("keys", "limit", SPARE_ID, "--context", CONTEXT),
+        _entry(SPARE_ID, lambda e: e.contexts == (CONTEXT,)),
+    ),
+    "keys protect": Act(command("keys", "protect"), _forms("ring", Form.SCRYPT)),
+    "keys unprotect": Act(command("keys", "unprotect", ring="boxed"), _forms("boxed", Form.PLAIN)),
+    "keys import": Act(
+        command("keys", "import", "{home}/foreign.txt"),
+        lambda home: FOREIGN_ID in open_keyring(home / "ring").entries,
+    ),
+    "keys export": Act(command("keys", "export", "--output", "{home}/out.txt"), _exported, again=2),
+    "pins forget": Act(
+        command("pins", "forget", CONTEXT, "--pins", "{home}/pins.json"),
+        lambda home: CONTEXT not in PinFile(home / "pins.json").read(),
+        again=1,
+    ),
+    "keys doctor": Act(
+        command("keys", "doctor"), _nothing, reads=True, fair=_only_unreadable_findings
+    ),
+    "keys list": Act(command("keys", "list"), _nothing, reads=True),
+    "verify": Act(command("verify", "{home}/models"), _nothing, reads=True),
+    "audit": Act(command("audit", "{home}/models", "--json"), _nothing, True, _only_unreadable),
+}

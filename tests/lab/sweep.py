@@ -1,0 +1,261 @@
+"""Kills, failed calls and signals at counted calls of each act."""
+
+import errno
+import math
+import os
+import random
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from lab import home as homes
+from lab import shim
+from lab.acts import ACTS, Act
+from lab.report import Bench, Part
+from lab.turns import FAIL, KILL, SHORT, SIGNAL, TORN, Fault, Server, Turn
+from pickleseal import PicklesealError
+
+ANY = (errno.EIO,)
+ACCESS = (errno.EIO, errno.EACCES)
+SPACE = (errno.EIO, errno.ENOSPC)
+ERRORS = {
+    "open": (errno.EIO, errno.EACCES, errno.EMFILE, errno.EINTR),
+    "create": (errno.EIO, errno.EACCES, errno.ENOSPC, errno.EMFILE, errno.EROFS, errno.EINTR),
+    "read": (errno.EIO, errno.EINTR),
+    "write": (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EINTR),
+    "sync": SPACE,
+    "rename": (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EROFS),
+    "link": (errno.EIO, errno.ENOSPC, errno.EPERM),
+    "unlink": ACCESS,
+    "mkdir": (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EROFS),
+    "truncate": SPACE,
+    "close": ANY,
+    "lock": (errno.EIO, errno.ENOLCK, errno.EINTR),
+    "status": ACCESS,
+    "chmod": (errno.EIO, errno.EPERM),
+    "list": ACCESS,
+}
+"""What each kind of call fails with on a real system."""
+CHANGING = ("create", "write", "sync", "rename", "link", "mkdir", "truncate")
+LEAVE = ("unlink", "status")
+"""Calls without which a leftover cannot be removed."""
+
+
+class Point(NamedTuple):
+    """One fault at one call of one act."""
+
+    act: str
+    kind: str
+    fault: Fault
+
+    def __str__(self) -> str:
+        return f"{self.act}: {self.fault.name} at call {self.fault.call} ({self.kind})"
+
+
+class Swept(NamedTuple):
+    """What came of some acts: their calls, their points, how many were tried, the complaints."""
+
+    calls: dict[str, int]
+    points: Counter[str]
+    tried: Counter[tuple[str, str]]
+    complaints: list[str]
+
+
+SORTS = ("kills", "failed calls", "short calls", "signals")
+
+
+def sort_of(fault: Fault) -> str:
+    """Return the sort of a fault, for the table."""
+    return SORTS[{KILL: 0, TORN: 0, FAIL: 1, SHORT: 2, SIGNAL: 3}[fault.action]]
+
+
+def faults_at(call: int, kind: str) -> Iterator[Fault]:
+    """Return what can happen at a call."""
+    yield Fault("SIGKILL", KILL, 0, call)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        yield Fault(number.name, SIGNAL, number, call)
+    if kind in ("read", "write"):
+        yield Fault("half of it", SHORT, 0, call)
+    if kind == "write":
+        yield Fault("half of it and SIGKILL", TORN, 0, call)
+    for error in ERRORS[kind]:
+        yield Fault(errno.errorcode[error], FAIL, error, call)
+    if kind in CHANGING:
+        for error in SPACE:
+            name = f"{errno.errorcode[error]} from there on"
+            yield Fault(name, FAIL, error, call, CHANGING)
+
+
+class Field:
+    """A built home that turns work on copies of, with a server for them."""
+
+    def __init__(self, folder: Path, library: Path | None) -> None:
+        """Build the home."""
+        self.folder = folder
+        self.built = folder / "built"
+        self.built.mkdir(mode=0o700)
+        homes.build(self.built)
+        (folder / "said").mkdir()
+        self.server = Server(library, folder / "said")
+        self._number = 0
+        self._expected: dict[str, set[str]] = {}
+
+    def fresh(self) -> Path:
+        """Return a new copy of the home."""
+        self._number += 1
+        copy = self.folder / str(self._number)
+        shutil.copytree(self.built, copy)
+        return copy
+
+    def calls(self, name: str) -> list[str]:
+        """Return the calls of an act that nothing disturbs, after judging it."""
+        home = self.fresh()
+        turn = self.server.turn(name, home)
+        assert turn.code == 0, f"{name}: {turn}"
+        assert ACTS[name].done(home) is True, f"{name} did nothing"
+        homes.check_whole(home, self.built)
+        self._expected[name] = homes.names(home)
+        shutil.rmtree(home)
+        return turn.calls
+
+    def complaints(self, point: Point) -> list[str]:
+        """Run an act with a fault; return what the judge has to say."""
+        home = self.fresh()
+        turn = self.server.turn(point.act, home, point.fault)
+        try:
+            self._judge(point, home, turn)
+        except (AssertionError, PicklesealError, OSError) as error:
+            return [f"{point}: exit {turn.code}: {error!r}\n{turn.out}{turn.err}"]
+        finally:
+            shutil.rmtree(home)
+        return []
+
+    def _judge(self, point: Point, home: Path, turn: Turn) -> None:
+        act, fault = ACTS[point.act], point.fault
+        assert turn.code is not None, "it hung"
+        assert "Traceback" not in turn.err, "an exception escaped"
+        assert "please report" not in turn.out + turn.err, "it calls this a bug of its own"
+        _check_code(act, fault, turn)
+        homes.check_whole(home, self.built)
+        done = act.done(home)
+        if not act.reads:
+            # Either the change is in place, or another file of the act's failed.
+            told = any(words in turn.out + turn.err for words in ("in place", "✗ failed"))
+            assert turn.code != 0 or done is True, "it exits with 0 and is not done"
+            if turn.code == 2:
+                assert done is not True or told, "it exits with 2 and is done"
+        left = homes.unexpected(home, self._expected[point.act] | homes.names(self.built))
+        died = (turn.code or 0) < 0
+        if not (died or fault.lasting or point.kind in LEAVE):
+            assert not left, f"{left} are left over"
+        homes.check_leftovers(home, left)
+        if not act.reads:
+            again = self.server.turn(point.act, home)
+            expected = act.again if done is True else 0
+            assert again.code == expected, f"a second run ends with {again}"
+            assert act.done(home) is True, "a second run does not finish"
+            homes.check_whole(home, self.built)
+
+
+def _check_code(act: Act, fault: Fault, turn: Turn) -> None:
+    if fault.action in (KILL, TORN):
+        codes = {-signal.SIGKILL, 0}  # 0: another run makes fewer calls
+    elif fault.action == SIGNAL:
+        codes = {0, 130 if fault.value == signal.SIGINT else 143, -fault.value}
+    elif fault.action == SHORT or fault.value == errno.EINTR:
+        codes = {0}
+    else:
+        codes = {0, 2}
+    if turn.code == 1 and act.fair(turn.out) and 2 in codes:
+        return
+    assert turn.code in codes, f"it exits with {turn.code}"
+
+
+def points_of(calls: dict[str, list[str]]) -> list[Point]:
+    """Return every fault at every call of some acts."""
+    return [
+        Point(name, kind, fault)
+        for name, kinds in calls.items()
+        for call, kind in enumerate(kinds)
+        for fault in faults_at(call, kind)
+    ]
+
+
+def sweep(
+    folder: Path,
+    library: Path,
+    acts: Iterable[str],
+    *,
+    seed: int,
+    share: tuple[int, int] = (0, 1),
+    until: float = math.inf,
+    most: int | None = None,
+) -> Swept:
+    """Try the points of some acts in the order that a seed gives, up to a time or a number.
+
+    `share`: which worker this is, and of how many; each takes its part of the points.
+    """
+    os.environ["PICKLESEAL_PASSPHRASE"] = homes.PASS
+    folder.mkdir(mode=0o700)
+    field = Field(folder, library)
+    tried: Counter[tuple[str, str]] = Counter()
+    complaints = []
+    with field.server:
+        calls = {name: field.calls(name) for name in acts}
+        points = points_of(calls)
+        random.Random(seed).shuffle(points)
+        for point in points[share[0] :: share[1]][:most]:
+            if time.monotonic() > until:
+                break
+            tried[point.act, sort_of(point.fault)] += 1
+            complaints += field.complaints(point)
+    counts = {name: len(kinds) for name, kinds in calls.items()}
+    return Swept(counts, Counter(point.act for point in points), tried, complaints)
+
+
+def run(bench: Bench) -> Part:
+    """Sweep all acts on all workers."""
+    did = (
+        "Each call to libc that reaches the act's folder is counted, and one of them fails, is cut"
+        " short, kills the process or sends it a signal. Targets must be whole, old or new; no key"
+        " and no file may be lost; leftovers must have their own name and be found by"
+        " `keys doctor` or `audit`; the exit code must be true; a second run must finish."
+    )
+    lacking = shim.missing()
+    if lacking:
+        return Part("Kills, failed calls and signals", did, (), [], [], skipped=lacking)
+    library = shim.build(bench.folder)
+    until = time.monotonic() + bench.seconds
+    with bench.pool() as pool:
+        jobs = [
+            pool.submit(
+                sweep,
+                bench.folder / f"sweep-{number}",
+                library,
+                list(ACTS),
+                seed=bench.seed,
+                share=(number, bench.workers),
+                until=until,
+            )
+            for number in range(bench.workers)
+        ]
+        found = [job.result() for job in jobs]
+    tried = sum((one.tried for one in found), Counter[tuple[str, str]]())
+    rows = [
+        (
+            name,
+            *(f"{count:,}" for count in (found[0].calls[name], found[0].points[name])),
+            *(f"{tried[name, sort]:,}" for sort in SORTS),
+        )
+        for name in ACTS
+    ]
+    totals = (sum(tried[name, sort] for name in ACTS) for sort in SORTS)
+    counts = (sum(found[0].calls.values()), sum(found[0].points.values()), *totals)
+    rows.append(("**all**", *(f"**{count:,}**" for count in counts)))
+    complaints = [one for part in found for one in part.complaints]
+    header = ("act", "calls", "points", *SORTS)
+    return Part("Kills, failed calls and signals", did, header, rows, complaints)

@@ -1,0 +1,30 @@
+"""The fault lab in small, so that it cannot rot: `make lab` runs all of it."""
+
+from pathlib import Path
+
+import pytest
+from lab import shim, sweep
+from lab.acts import ACTS
+
+
+@pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "-")
+def test_a_seeded_sample_of_kills_failures_and_signals_is_harmless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PICKLESEAL_PASSPHRASE", "")  # the sweep sets it
+    library = shim.build(tmp_path)
+    acts = ("dump", "load with pins", "reseal", "keys rotate", "keys protect")
+    swept = sweep.sweep(tmp_path / "sweep", library, acts, seed=1, most=40)
+    assert not swept.complaints
+    assert sum(swept.tried.values()) == 40
+    assert {sort for _, sort in swept.tried} == set(sweep.SORTS)
+
+
+@pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "-")
+def test_the_judge_sees_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An act that is not done although it exits with 0 must be complained of."""
+    monkeypatch.setenv("PICKLESEAL_PASSPHRASE", "")
+    monkeypatch.setitem(ACTS, "keys list", ACTS["keys list"]._replace(reads=False))
+    library = shim.build(tmp_path)
+    swept = sweep.sweep(tmp_path / "sweep", library, ["keys list"], seed=1, most=8)
+    assert swept.complaints
