@@ -2,6 +2,7 @@
 
 import errno
 import math
+import operator
 import os
 import random
 import shutil
@@ -185,6 +186,18 @@ def points_of(calls: dict[str, list[str]]) -> list[Point]:
     ]
 
 
+def in_order(points: list[Point], seed: int) -> list[Point]:
+    """Return points in an order that a seed gives, each act and each sort of fault in turn."""
+    shuffled = random.Random(seed).sample(points, len(points))
+    ranks: Counter[tuple[str, str]] = Counter()
+    ranked = []
+    for point in shuffled:
+        group = point.act, sort_of(point.fault)
+        ranked.append((ranks[group], point))
+        ranks[group] += 1
+    return [point for _, point in sorted(ranked, key=operator.itemgetter(0))]
+
+
 def sweep(
     folder: Path,
     library: Path,
@@ -206,8 +219,7 @@ def sweep(
     complaints = []
     with field.server:
         calls = {name: field.calls(name) for name in acts}
-        points = points_of(calls)
-        random.Random(seed).shuffle(points)
+        points = in_order(points_of(calls), seed)
         for point in points[share[0] :: share[1]][:most]:
             if time.monotonic() > until:
                 break
