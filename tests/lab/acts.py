@@ -17,6 +17,7 @@ from lab.home import (
     MODELS,
     NEW_OBJECT,
     OLD_OBJECT,
+    PASS,
     PLAIN,
     PRIMARY,
     PRIMARY_ID,
@@ -55,8 +56,10 @@ def command(*arguments: str, ring: str = "ring") -> Run:
 
     def run(home: Path) -> int:
         os.environ["PICKLESEAL_KEYRING"] = str(home / ring)
-        if not arguments[-1].endswith("protect"):  # doctors say that others can read it
-            os.environ.pop("PICKLESEAL_PASSPHRASE", None)
+        for name in ("PICKLESEAL_PASSPHRASE", "PICKLESEAL_NEW_PASSPHRASE"):
+            os.environ.pop(name, None)  # the doctor says that others can read it
+            if arguments[-1].endswith("protect"):
+                os.environ[name] = PASS
         sys.argv = ["pickleseal", *(part.format(home=home) for part in arguments)]
         cli.main()
 
