@@ -76,6 +76,10 @@ test-all:  ## Run the tests on every other Python here: without asserts, with co
 	done; \
 	for target in $$targets; do $(MAKE) --no-print-directory $$target; done
 
+.PHONY: vectors
+vectors: $(VENV)/.run  ## Pack the vectors of the format into dist/, always the same bytes
+	@$(BIN)/python tests/make_vectors.py --archive dist/pickleseal-vectors-1.tar
+
 format: $(VENV)/.check  ## Format the code
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 

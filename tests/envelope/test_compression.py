@@ -63,13 +63,26 @@ def test_a_compressed_segment_is_a_file_that_zstd_can_read() -> None:
     assert zstd.decompress(stored) == raw
 
 
-@pytest.mark.parametrize("level", [1, 3, 22])
-def test_no_level_makes_a_frame_that_needs_more_memory_than_is_given(level: int) -> None:
-    raw = random.Random(1).randbytes(CHUNK // 2) * 2
-    frame = compression.compress(memoryview(raw), level)
-    target = memoryview(bytearray(CHUNK))
-    compression.expand(memoryview(frame), target)
-    assert target == raw
+SIZES = (1, 5, 255, 256, 257, 65791, 65792, (128 << 10) + 1, 1 << 20, CHUNK - 1, CHUNK)
+
+
+@pytest.mark.parametrize("level", [1, 2, 3, 7, 12, 19, 22])
+def test_every_frame_that_is_written_has_the_form_of_the_format(level: int) -> None:
+    """Other libraries of zstd choose other headers: what they may be must be all that there is."""
+    for size in SIZES:
+        raw = bytes(size)  # a header depends on the size and the level alone
+        (stored,) = compressed([memoryview(raw)], level)
+        (again,) = expanded(layout.ZSTD, [stored], [size])
+        assert again == raw
+
+
+@pytest.mark.parametrize("size", [2**40, 2**44, 2**62])
+def test_a_table_that_does_not_fit_is_refused_before_memory_is_taken(size: int) -> None:
+    (stored,) = compressed([memoryview(b"a" * 100)], 3)
+    with pytest.raises(MalformedError):
+        expanded(layout.ZSTD, [stored], [size])
+    with pytest.raises(MalformedError):
+        expanded(layout.ZSTD, [stored, stored], [100, size])
 
 
 @pytest.mark.parametrize(

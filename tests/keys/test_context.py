@@ -7,11 +7,11 @@ import pytest
 from fields import CONTROLS, SURROGATES, texts
 from hypothesis import given
 
-from pickleseal import MetadataError
+from pickleseal import Key, Keyring, MetadataError, signed_dumps
 from pickleseal.envelope.metadata import (
     Metadata,
 )
-from pickleseal.keys.context import MAX_CONTEXT_SIZE, normalize_context
+from pickleseal.keys.context import MAX_CONTEXT_SIZE, context_to_seal, normalize_context
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,15 @@ def test_a_context_that_cannot_be_sealed_is_refused(context: str) -> None:
 def test_a_context_is_text(context: Any) -> None:
     with pytest.raises(TypeError):
         normalize_context(context)
+
+
+def test_a_character_that_unicode_does_not_assign_is_read_and_not_sealed() -> None:
+    """Its normal form may come to be another, and the file would be refused then."""
+    unassigned = "fraud/\u0378"
+    assert normalize_context(unassigned) == unassigned
+    with pytest.raises(MetadataError, match="U\\+0378"):
+        context_to_seal(unassigned)
+    with pytest.raises(MetadataError, match="U\\+0378"):
+        signed_dumps(1, keyring=Keyring(Key.generate()), context=unassigned)
+    assert context_to_seal("\U0001f600e\u0301") == "\U0001f600é"
+    assert context_to_seal(None) is None

@@ -102,3 +102,9 @@ def test_data_that_are_not_compressed_are_returned_as_they_are() -> None:
     assert expand(data, 5) is data
     with pytest.raises(MalformedError):
         expand(data, 4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_size_that_no_machine_has_is_refused_as_wrong(method: str) -> None:
+    with pytest.raises(MalformedError):
+        expand(memoryview(METHODS[method](RAW[:300])), 2**53 - 1)

@@ -24,8 +24,11 @@ _LEVELS = range(1, 23)
 _SKIPPED = struct.Struct("<II")
 _SKIPPED_MAGIC = 0x184D2A50
 _SIZE = 4
-# A frame holds one chunk, so it needs no larger window; this bounds memory.
-_WINDOW_LOG = 22
+_FRAME_MAGIC = b"\x28\xb5\x2f\xfd"
+_CONTENT_SIZES = (0, 2, 4, 8)
+"""The size in bytes of a frame's content size, by the two highest bits of its descriptor."""
+_LARGEST_BLOCK = 128 << 10
+_RLE, _RESERVED = 1, 3
 _OTHERS = ("zlib", "gzip", "gz", "bz2", "lzma", "xz", "lz4")
 
 
@@ -80,7 +83,8 @@ def join(frames: Sequence[bytes]) -> bytes:
 def split(stored: memoryview, raw_size: int) -> Iterator[tuple[memoryview, int]]:
     """Yield each frame of a segment that expands to `raw_size` bytes, with the size of its chunk.
 
-    Raise MalformedError if the table does not fit.
+    Raise MalformedError if the table or the form of a frame does not fit. No memory is taken for
+    what a frame holds.
     """
     count = -(-raw_size // CHUNK_SIZE)
     start = _SKIPPED.size + _SIZE * count if count else 0
@@ -97,22 +101,57 @@ def split(stored: memoryview, raw_size: int) -> Iterator[tuple[memoryview, int]]
         raise MalformedError("the frames of a compressed segment do not add up to its size")
     left = raw_size
     for size in sizes:
-        yield stored[start : start + size], min(left, CHUNK_SIZE)
+        frame, length = stored[start : start + size], min(left, CHUNK_SIZE)
+        _check_form(frame, length)
+        yield frame, length
         start += size
         left -= CHUNK_SIZE
 
 
+def _check_form(frame: memoryview, size: int) -> None:
+    """Raise MalformedError unless a frame's header and blocks have the form for a chunk.
+
+    `size` is that of the chunk, in bytes. Decoders differ in what they take (windows, old formats,
+    large blocks), so the form is checked here and not by the one that is installed.
+    """
+    if frame[: len(_FRAME_MAGIC)] != _FRAME_MAGIC or len(frame) <= len(_FRAME_MAGIC) + 1:
+        raise MalformedError("a chunk of a compressed segment is no zstd frame")
+    descriptor, window = frame[4], frame[5]
+    if descriptor & 0b11111:
+        raise MalformedError("a zstd frame has a checksum, a dictionary or a reserved bit")
+    single = descriptor >> 5 & 1
+    position = 5 if single else 6
+    length = _CONTENT_SIZES[descriptor >> 6] or single
+    stated = int.from_bytes(frame[position : position + length], "little")
+    stated += 256 if length == 2 else 0
+    if length and stated != size:
+        raise MalformedError("a zstd frame states another size than its chunk has")
+    base = 1 << 10 + (window >> 3)
+    largest = size if single else base + base // 8 * (window & 7)
+    if largest > CHUNK_SIZE:
+        raise MalformedError("a zstd frame asks for a window over 4 MiB")
+    position += length
+    last = 0
+    while not last:
+        header = int.from_bytes(frame[position : position + 3], "little")
+        last, kind, block = header & 1, header >> 1 & 3, header >> 3
+        if kind == _RESERVED or block > min(largest, _LARGEST_BLOCK):
+            raise MalformedError("a zstd frame has a block that the format does not know")
+        position += 3 + (1 if kind == _RLE else block)
+        if position > len(frame):
+            raise MalformedError("a zstd frame is cut off")
+    if position < len(frame):
+        raise MalformedError("bytes follow the last block of a zstd frame")
+
+
 def expand(frame: memoryview, target: memoryview) -> None:
-    """Expand a frame into `target`. Raise MalformedError if it does not fill it exactly."""
+    """Expand a frame of `split` into `target`. Raise MalformedError if it does not fill it."""
     zstd = _zstd()
-    reader = zstd.ZstdDecompressor(
-        options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
-    )
     try:
-        data = reader.decompress(frame, max_length=len(target) + 1)
+        data = zstd.ZstdDecompressor().decompress(frame, max_length=len(target) + 1)
     except zstd.ZstdError:
         raise MalformedError("a compressed segment cannot be expanded") from None
-    if len(data) != len(target) or not reader.eof or reader.unused_data:
+    if len(data) != len(target):
         raise MalformedError("a compressed segment does not hold what its head says")
     target[:] = data
 

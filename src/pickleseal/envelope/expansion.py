@@ -31,11 +31,14 @@ def expanded(kind: int, stored: list[memoryview], lengths: Sequence[int]) -> lis
     """
     if kind == layout.STORED:
         return stored
+    # Every table and frame is checked before memory is allocated: a bad one is refused as such on
+    # any machine.
+    frames = [list(compression.split(*pair)) for pair in zip(stored, lengths, strict=True)]
     segments = [fresh(length) for length in lengths]
     work: list[tuple[memoryview, memoryview]] = []
-    for packed, segment in zip(stored, segments, strict=True):
+    for pairs, segment in zip(frames, segments, strict=True):
         start = 0
-        for frame, size in compression.split(packed, len(segment)):
+        for frame, size in pairs:
             work.append((frame, segment[start : start + size]))
             start += size
     threads.each(work, lambda _, pair: compression.expand(*pair), least=2)

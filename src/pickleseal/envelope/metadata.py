@@ -362,4 +362,6 @@ def _schema_fault(fields: Mapping[str, Any]) -> str | None:
         return "imports and imports_omitted exclude each other"
     if ("raw_size" in fields) != (fields["content"] == "joblib"):
         return "raw_size belongs to joblib content, and only there"
+    if "external" in fields and fields["content"] != "pickle":
+        return "external belongs to pickle content"
     return None

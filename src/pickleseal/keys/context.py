@@ -27,6 +27,25 @@ def normalize_context(context: str) -> str:
     return normal
 
 
+def context_to_seal(context: str | None) -> str | None:
+    """Return the context of a new seal in normal form, or None.
+
+    Raise MetadataError as `normalize_context` does, and for a character that this Python's Unicode
+    does not assign: only of assigned ones is it sure that the normal form never changes.
+    """
+    if context is None:
+        return None
+    normal = normalize_context(context)
+    unknown = next((c for c in normal if unicodedata.category(c) == "Cn"), None)
+    if unknown is not None:
+        raise MetadataError(
+            f"Unicode {unicodedata.unidata_version}, which this Python follows, does not assign the"
+            f" character U+{ord(unknown):04X} of the context: leave it out, or seal with a newer"
+            " Python"
+        )
+    return normal
+
+
 def context_fault(value: object) -> str | None:
     """Return what is wrong with a context, as a sentence, or None."""
     if not isinstance(value, str) or CONTROL.search(value):

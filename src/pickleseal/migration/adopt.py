@@ -22,7 +22,7 @@ from pickleseal.errors import AdoptionError, NotSealedError, SealError, TargetEr
 from pickleseal.files.globs import Globs
 from pickleseal.files.regular import RegularFile
 from pickleseal.files.walk import Skip
-from pickleseal.keys.context import normalize_context
+from pickleseal.keys.context import context_to_seal
 from pickleseal.keys.keyring import Keyring
 from pickleseal.keys.store.lookup import Ring, find_keyring
 from pickleseal.migration.artifact import Artifact, follow, read_artifact
@@ -138,7 +138,7 @@ def _sealed_head(
     info: Mapping[str, Any] | None = None,
 ) -> SealedHead:
     """Seal the head for an artifact; nobody may change its bytes meanwhile."""
-    sealed_for = None if context is None else normalize_context(context)
+    sealed_for = context_to_seal(context)
     key = find_keyring(keyring).sealing_key(context=sealed_for, now=time.time())
     imports = None if artifact.names is None else dump.imports_of(artifact.names)
     metadata = md.Metadata(

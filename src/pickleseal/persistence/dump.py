@@ -18,7 +18,7 @@ from pickleseal.envelope.expansion import compressed
 from pickleseal.envelope.target import join_envelope, write_envelope
 from pickleseal.errors import MainModuleWarning, MetadataError, shown
 from pickleseal.files.handles import Path, Writable
-from pickleseal.keys.context import normalize_context
+from pickleseal.keys.context import context_to_seal
 from pickleseal.keys.store.lookup import Ring, find_keyring
 from pickleseal.persistence.callers import callers_level
 from pickleseal.pickling import dump as pickling
@@ -317,7 +317,7 @@ def _seal(
     compress: Compress,
 ) -> tuple[seal.SealedHead, list[memoryview]]:
     level = compression.level_of(compress)
-    sealed_for = None if context is None else normalize_context(context)
+    sealed_for = context_to_seal(context)
     key = find_keyring(keyring).sealing_key(context=sealed_for, now=time.time())
     pickled = pickling.dump(
         obj,

@@ -11,7 +11,7 @@ from pickleseal.envelope.source import MemorySource, Source, open_source
 from pickleseal.envelope.target import join_envelope
 from pickleseal.errors import BadSealError, PolicyError
 from pickleseal.files.atomic import write_whole
-from pickleseal.keys.context import normalize_context
+from pickleseal.keys.context import context_to_seal
 from pickleseal.keys.keyring import Keyring
 from pickleseal.persistence import policy
 from pickleseal.persistence.dump import now
@@ -28,7 +28,7 @@ def write_inventory(
 
     Return the SHA-256 of the file, in hexadecimal digits.
     """
-    sealed_for = None if context is None else normalize_context(context)
+    sealed_for = context_to_seal(context)
     key = keyring.sealing_key(context=sealed_for, now=time.time())
     text = memoryview(inventory.encode())
     metadata = Metadata(content=CONTENT, context=sealed_for, created=now())

@@ -137,23 +137,21 @@ def pieces(read: Callable[[int, int], bytes | memoryview], size: int) -> Iterato
 def expand(data: memoryview, raw_size: int) -> memoryview:
     """Return the content of a stream, exactly `raw_size` bytes; data not compressed as they are.
 
-    Takes at most one piece more than `raw_size` bytes of memory. Raises MalformedError for content
-    of another size, and as `pieces` does.
+    Memory grows with the content, so that a wrong `raw_size` is refused as such on any machine.
+    Raises MalformedError for content of another size, and as `pieces` does.
     """
     if _method(bytes(data[:_LONGEST_START])) is None:
         if len(data) != raw_size:
             raise _other_size(raw_size)
         return data
-    whole = memoryview(bytearray(raw_size))
-    done = 0
+    whole = bytearray()
     for piece in pieces(lambda at, length: data[at : at + length], len(data)):
-        if len(piece) > raw_size - done:
+        if len(piece) > raw_size - len(whole):
             raise _other_size(raw_size)
-        whole[done : done + len(piece)] = piece
-        done += len(piece)
-    if done != raw_size:
+        whole += piece
+    if len(whole) != raw_size:
         raise _other_size(raw_size)
-    return whole
+    return memoryview(whole)
 
 
 def _method(start: bytes) -> _Method | None:

@@ -1,0 +1,1 @@
+"""What the vectors are made of: `make_vectors` writes them."""
