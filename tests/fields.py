@@ -53,17 +53,20 @@ optional = {
     "expires": counts,
     "serial": counts,
     "versions": st.dictionaries(names, texts, max_size=5),
-    "external": st.builds(
-        External,
-        st.integers(1, MAX_INTEGER),
-        counts,
-        st.binary(min_size=32, max_size=32).map(bytes.hex),
-    ),
     "info": infos,
 }
+externals = st.builds(
+    External,
+    st.integers(1, MAX_INTEGER),
+    counts,
+    st.binary(min_size=32, max_size=32).map(bytes.hex),
+)
 contents = st.sampled_from([content for content in CONTENTS if content != "joblib"])
 any_metadata = (
     st.fixed_dictionaries({"content": contents}, optional=optional)
+    | st.fixed_dictionaries(
+        {"content": st.just("pickle"), "external": externals}, optional=optional
+    )
     | st.fixed_dictionaries({"content": contents, "imports": imports})
     | st.fixed_dictionaries({"content": contents, "imports_omitted": counts})
     | st.fixed_dictionaries({"content": st.just("joblib"), "raw_size": counts})
