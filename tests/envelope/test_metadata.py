@@ -57,7 +57,7 @@ def sorted_in_depth(value: Any) -> Any:
 
 def test_every_field_worked_out_by_hand() -> None:
     metadata = Metadata(
-        content="joblib",
+        content="pickle",
         source="adopted",
         class_name="a.B",
         context="é",
@@ -66,18 +66,20 @@ def test_every_field_worked_out_by_hand() -> None:
         serial=3,
         versions={"python": "3.11.4", "numpy": "2"},
         imports=(("a", "B"), ("a", "C")),
-        raw_size=4,
         external=External(2, 10, DIGEST),
         info={"z": 1.5, "a": [True, -0.0, 1e100, '"']},
     )
     expected = (
-        '{"class":"a.B","content":"joblib","context":"é","created":1,"expires":2,'
+        '{"class":"a.B","content":"pickle","context":"é","created":1,"expires":2,'
         f'"external":{{"bytes":10,"count":2,"digest":"{DIGEST}"}},'
         '"imports":[["a","B"],["a","C"]],"info":{"a":[true,-0.0,1e+100,"\\""],"z":1.5},'
-        '"raw_size":4,"serial":3,"source":"adopted","versions":{"numpy":"2","python":"3.11.4"}}'
+        '"serial":3,"source":"adopted","versions":{"numpy":"2","python":"3.11.4"}}'
     ).encode()
     assert metadata.encode() == expected
     assert Metadata.decode(expected) == metadata
+    unpacked = Metadata(content="joblib", raw_size=4)
+    assert unpacked.encode() == b'{"content":"joblib","raw_size":4}'
+    assert Metadata.decode(unpacked.encode()) == unpacked
 
 
 def test_a_source_may_be_left_out_of_what_is_read() -> None:
