@@ -97,6 +97,9 @@ class Memory:
         self.total += size
         return self._data[offset : offset + size]
 
+    def next_data(self, offset: int, /) -> int:
+        return offset
+
 
 def seen(data: bytes, name: str = "") -> Contents:
     contents = look(Memory(data), name=name)

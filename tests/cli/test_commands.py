@@ -518,3 +518,23 @@ def test_output_that_nobody_reads_is_no_failed_check(command: str, model: Path, 
     )
     assert done.returncode in (0, 2)  # 0: the pipe took all before its reader was gone
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a working directory in use cannot be removed")
+@pytest.mark.parametrize("arguments", [("audit", "."), ("verify", "it.pkl"), ("adopt", "it.pkl")])
+def test_a_removed_current_folder_is_told(
+    arguments: tuple[str, ...], ring_directory: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "gone").mkdir()
+    code = (
+        "import os, sys; os.chdir(sys.argv[1]); os.rmdir(sys.argv[1]);"
+        " os.execv(sys.executable, [sys.executable, '-m', 'pickleseal', *sys.argv[2:]])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "gone", *arguments, "--keyring", ring_directory],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: the current folder was removed: change to another one\n"

@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -190,3 +191,39 @@ def test_a_new_folder_is_synced_in_the_one_above(
     assert synced == [tmp_path.stat().st_ino]
     with pytest.raises(FileExistsError):
         make_folder(str(tmp_path / "folder"), mode=0o700)
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux alone has it")
+def test_an_open_file_without_a_name_is_refused() -> None:
+    """Its link in /proc leads to a path that never was, such as `/memfd:it (deleted)`."""
+    descriptor = os.memfd_create("it")
+    try:
+        with pytest.raises(TargetError, match="pass the file object"):
+            write_whole(f"/proc/self/fd/{descriptor}", b"new")
+    finally:
+        os.close(descriptor)
+    assert not os.path.lexists("/memfd:it (deleted)")
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="there are no links")
+def test_a_link_to_a_file_that_is_not_there_yet_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("target")
+    write_whole(str(tmp_path / "link"), b"new")
+    assert (tmp_path / "target").read_bytes() == b"new"
+    assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.skipif(not hasattr(os, "statvfs"), reason="this system does not tell")
+@pytest.mark.parametrize(("flag", "error"), [("ST_RDONLY", errno.EROFS), ("", errno.EACCES)])
+def test_a_read_only_mount_is_told_apart_from_a_mode(
+    flag: str, error: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "it"
+    path.write_bytes(b"old")
+    status = SimpleNamespace(f_flag=getattr(os, flag, 0))
+    monkeypatch.setattr(os, "statvfs", lambda _: status)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    with pytest.raises(OSError, match=os.strerror(error)) as failed:
+        write_whole(str(path), b"new")
+    assert (failed.value.errno, failed.value.filename) == (error, str(path))
+    assert path.read_bytes() == b"old"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pickleseal.files.regular import RegularFile
+from pickleseal import audit
+from pickleseal.files.regular import HoleError, RegularFile
 
 SIZES = (0, 1, 1 << 16, (1 << 18) + 1, 3 << 20)
 
@@ -58,3 +59,51 @@ def test_a_file_that_shrinks_gives_what_is_left(tmp_path: Path) -> None:
     with RegularFile(str(tmp_path / "it"), follow=True) as file:
         os.truncate(tmp_path / "it", 2_000_000)
         assert bytes(file.whole()) == data[:2_000_000]
+
+
+def sparse(path: Path, start: bytes, size: int, end: bytes = b"") -> Path:
+    """Write a file whose middle is a hole; skip the test where that takes room on disk."""
+    with path.open("wb") as file:
+        file.write(start)
+        file.truncate(size)
+        file.seek(size)
+        file.write(end)
+    if not hasattr(os, "SEEK_DATA") or path.stat().st_blocks * 512 > 1 << 20:
+        pytest.skip("this file system has no holes")
+    return path
+
+
+@pytest.mark.parametrize("end", [b"", b"end"])
+def test_a_file_with_a_hole_of_a_terabyte_is_not_hashed(end: bytes, tmp_path: Path) -> None:
+    path = sparse(tmp_path / "it", b"start", 1 << 40, end)
+    with RegularFile(str(path), follow=True) as file:
+        assert file.next_data(0) == 0
+        with pytest.raises(HoleError, match="hole"):
+            file.sha256()
+
+
+def test_a_small_hole_is_hashed_as_the_zeros_that_it_reads_as(tmp_path: Path) -> None:
+    path = sparse(tmp_path / "it", b"start", 8 << 20, b"end")
+    with RegularFile(str(path), follow=True) as file:
+        assert file.next_data(1 << 20) == 8 << 20
+        assert file.sha256() == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("missing", ["SEEK_DATA", "SEEK_HOLE"])
+def test_a_system_that_tells_of_no_holes_reads_them(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sparse(tmp_path / "it", b"start", 8 << 20, b"end")
+    monkeypatch.delattr(os, missing)
+    with RegularFile(str(path), follow=True) as file:
+        assert file.sha256() == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("start", [b"PK\3\4", b"\x80\x05N.", b"\x93NUMPY"])
+def test_an_audit_of_a_sparse_terabyte_ends_and_says_what_is_not_listed(
+    start: bytes, tmp_path: Path
+) -> None:
+    path = sparse(tmp_path / "it.pkl", start, 1 << 40)
+    (finding,) = audit(path, deep=True, digests=True)
+    assert finding.digest is None
+    assert "hole" in finding.reason

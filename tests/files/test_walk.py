@@ -178,3 +178,61 @@ def test_a_folder_that_cannot_be_looked_at_is_not_taken_for_a_file(
     assert (found.path, found.skip) == (str(project), Skip.UNREADABLE)
     assert os.strerror(errno.EIO) in str(found.reason)
     assert len(list(files_below([str(project)]))) == 1
+
+
+@pytest.mark.skipif(os.open not in os.supports_dir_fd, reason="folders have no descriptors here")
+def test_a_deep_tree_is_walked_without_a_look_at_each_folder_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that calls realpath for each takes the cube of the depth."""
+    depth = 300
+    place = tmp_path
+    for _ in range(depth):
+        place /= "d"
+        place.mkdir()
+        (place / "f").write_bytes(b"x")
+    looks = []
+    real = os.lstat
+
+    def lstat(*arguments: Any, **options: Any) -> os.stat_result:
+        looks.append(arguments)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    found = list(files_below([str(tmp_path)]))
+    assert len(found) == depth
+    assert not any(one.reason_to_skip() for one in found)
+    assert len(looks) < 5 * depth
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="there are no links")
+@pytest.mark.parametrize("what", ["file", "folder", "folder above"])
+def test_what_was_exchanged_for_a_link_is_not_followed(what: str, tmp_path: Path) -> None:
+    tree, other = tmp_path / "tree", tmp_path / "other"
+    for folder in (tree / "a" / "b", other / "b"):
+        folder.mkdir(parents=True)
+        (folder / "f").write_bytes(b"x")
+    (found,) = files_below([str(tree)])
+    assert found.reason_to_skip() is None
+    place, target = {
+        "file": (tree / "a" / "b" / "f", other / "b" / "f"),
+        "folder": (tree / "a" / "b", other / "b"),
+        "folder above": (tree / "a", other),
+    }[what]
+    place.rename(tmp_path / "away")
+    place.symlink_to(target)
+    assert found.reason_to_skip() == Skip.MOVED.value
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="there are no links")
+def test_a_folder_that_is_exchanged_while_the_walk_runs_is_not_entered(tmp_path: Path) -> None:
+    tree, other = tmp_path / "tree", tmp_path / "other"
+    for folder in (tree / "a", other):
+        folder.mkdir(parents=True)
+        (folder / "f").write_bytes(b"x")
+    (tree / "first").write_bytes(b"x")
+    walk = files_below([str(tree)])
+    assert next(walk).path == str(tree / "first")
+    (tree / "a").rename(tmp_path / "away")
+    (tree / "a").symlink_to(other)
+    assert [(found.path, found.skip) for found in walk] == [(str(tree / "a"), Skip.MOVED)]

@@ -1,6 +1,8 @@
 """Keys and their text."""
 
 import base64
+import errno
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,8 +11,10 @@ from hypothesis import strategies as st
 from pickleseal import (
     BadSealError,
     Key,
+    Keyring,
     KeyringError,
     Suite,
+    signed_dump,
 )
 from pickleseal.keys.key import MAX_LINE, Form, KeyLine, encode, id_mac, outline
 from pickleseal.keys.mac import Mac
@@ -106,3 +110,24 @@ def test_a_line_is_of_ascii_and_of_a_bounded_size() -> None:
     for wrong in (line("x", MAX_LINE - fixed + 1), line("\xe4", 4)):
         with pytest.raises(KeyringError):
             outline(wrong)
+
+
+class Unreachable:
+    """The holder of a key that is known, and out of reach by the time it is to seal."""
+
+    reachable = True
+    check = Mac(SECRET).check
+
+    def mac(self, statement: bytes) -> bytes:
+        if not self.reachable:
+            raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+        return Mac(SECRET).mac(statement)
+
+
+def test_a_key_out_of_reach_is_no_error_of_the_file(tmp_path: Path) -> None:
+    holder = Unreachable()
+    ring = Keyring(Key(Suite.BLAKE3, holder))
+    holder.reachable = False
+    with pytest.raises(KeyringError, match=f"key {KNOWN[Suite.BLAKE3]} .*timed out"):
+        signed_dump([1], tmp_path / "it.pkl", keyring=ring)
+    assert not list(tmp_path.iterdir())

@@ -361,3 +361,14 @@ def test_any_plain_data_go_in_and_come_out(obj: Any, protocol: int) -> None:
     assert pickle.loads(extract(data, keyring=RING)) == obj
     raw = pickle.dumps(obj, protocol)
     assert extract(adopt_bytes(raw, keyring=RING), keyring=RING) == raw
+
+
+@pytest.mark.parametrize(
+    ("spare", "told"),
+    [(1, "1 byte follows"), (70_000, "70000 bytes follow"), (70 << 20, "64 MiB or more follow")],
+)
+def test_what_follows_a_pickle_is_counted_up_to_a_bound(
+    spare: int, told: str, ring: Keyring
+) -> None:
+    with pytest.raises(AdoptionError, match=f"{told} its end"):
+        adopt_bytes(pickle.dumps(1) + b"\xff" * spare, keyring=ring)

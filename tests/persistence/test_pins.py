@@ -385,3 +385,21 @@ def test_pins_that_would_not_be_read_again_are_not_written(
     with pytest.raises(PinsError):
         signed_loads(data, keyring=ring, context="another", pins=pins)
     assert pins.read_bytes() == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system has no modes")
+@pytest.mark.parametrize("what", ["folder", "file", "lock"])
+def test_pins_that_cannot_be_written_stop_the_load_before_it_unpickles(
+    what: str, ring: Keyring, pins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(sealed(1, ring, serial=1), ring, pins=pins)
+    closed = {"folder": pins.parent, "file": pins, "lock": Path(f"{pins}.lock")}[what]
+    real = os.access  # root may write everywhere
+
+    def access(path: str, mode: int, **options: Any) -> bool:
+        return str(path) != str(closed) and real(path, mode, **options)
+
+    monkeypatch.setattr(os, "access", access)
+    assert load(sealed(1, ring, serial=1), ring, pins=pins) == 1  # nothing is to be written
+    with nothing_unpickled(), pytest.raises(PinsError, match="cannot be written to"):
+        load(sealed(Decimal(2), ring, serial=2), ring, pins=pins)

@@ -253,10 +253,9 @@ def audit(
             "the baseline lists nothing at or below what is to be audited: run the audit from the"
             " folder in which the list was written, or name the same paths"
         )
-    here = os.getcwd()
     by_glob = {"*": context} if isinstance(context, str) else dict(context or {})
     contexts = tuple(
-        (Globs.of([glob], here), normalize_context(wanted)) for glob, wanted in by_glob.items()
+        (Globs.of([glob]), normalize_context(wanted)) for glob, wanted in by_glob.items()
     )
     pin_file = find_pins(pins)
     remembered = {} if pin_file is None else pin_file.read()
@@ -273,7 +272,7 @@ def audit(
         Pool(),
     )
     where = None if baseline is None else os.fspath(baseline)
-    chosen = Chosen(Globs.of(include, here) if include else None, Globs.of(exclude, here))
+    chosen = Chosen(Globs.of(include) if include else None, Globs.of(exclude))
     return Audit(names, options, listed, where, chosen)
 
 

@@ -30,7 +30,7 @@ from pickleseal.errors import (
 )
 from pickleseal.files.globs import Globs
 from pickleseal.files.magic import EMPTY, beginning_of
-from pickleseal.files.regular import RegularFile
+from pickleseal.files.regular import HoleError, RegularFile
 from pickleseal.files.walk import BACKUP_SUFFIX, Found, Skip
 from pickleseal.keys.keyring import Keyring, way_to_bring
 from pickleseal.keys.roster import State, fits
@@ -368,15 +368,21 @@ def examine_unsealed(file: RegularFile, options: AuditOptions) -> Finding:
     contents = _look(file, options, file.path)
     if contents is None:
         return _without_pickle(file, options)
+    digest, left_out = None, ""
+    if options.digests:
+        try:
+            digest = of_file(file.sha256())
+        except HoleError as error:
+            left_out = f"; not in the list: {error.strerror}"
     return Finding(
         file.path,
         Verdict.UNSEALED,
         grade_of(Level.WARNING, contents),
-        f"{contents.kind}: unsealed; {_judgement_of(contents)}",
+        f"{contents.kind}: unsealed; {_judgement_of(contents)}{left_out}",
         _advice_on(contents, file),
         size=file.size,
         contents=contents,
-        digest=of_file(file.sha256()) if options.digests else None,
+        digest=digest,
     )
 
 

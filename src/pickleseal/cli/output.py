@@ -204,4 +204,9 @@ def _text(error: BaseException) -> str:
         return f"{shown(os.fsdecode(error.filename))}: {error.strerror}"
     if isinstance(error, MemoryError):
         return str(error) or "not enough memory"
+    if isinstance(error, FileNotFoundError):
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            return "the current folder was removed: change to another one"
     return str(error)

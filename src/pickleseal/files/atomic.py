@@ -96,9 +96,20 @@ def _replaceable(real: str, path: str, seen: Stamp | None) -> os.stat_result | N
         )
     if seen is not None and stamp_of(status) != seen:
         raise _changed(path)
-    if seen is None and not os.access(real, os.W_OK, effective_ids=_EFFECTIVE):
-        raise OSError(errno.EACCES, os.strerror(errno.EACCES), path)
+    if seen is None and not is_writable(real):
+        code = errno.EROFS if _is_read_only(real) else errno.EACCES
+        raise OSError(code, os.strerror(code), path)
     return status
+
+
+def is_writable(path: str) -> bool:
+    """Return whether this user may write to a file or folder."""
+    return os.access(path, os.W_OK, effective_ids=_EFFECTIVE)
+
+
+def _is_read_only(path: str) -> bool:
+    """Return whether a file is on a file system that is mounted read-only."""
+    return hasattr(os, "statvfs") and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 @contextmanager
@@ -174,7 +185,13 @@ def _place_of(path: str, *, follow: bool) -> str:
         place = os.path.join(real, name)
         if not (follow and os.path.islink(place)):
             return place
-        place = os.path.join(os.path.dirname(place), os.readlink(place))
+        linked = os.path.join(os.path.dirname(place), os.readlink(place))
+        if os.path.exists(place) and not os.path.lexists(linked):
+            raise TargetError(
+                f"{shown(path)} leads to an open file without a name, which cannot be replaced:"
+                " pass the file object"
+            )
+        place = linked
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
 

@@ -1,7 +1,7 @@
 """Globs that select paths.
 
 `*` matches any characters, `/` too. A glob without `/` is matched with the last part of a path. One
-with `/` is matched with the absolute path, relative to the folder of the glob unless it begins with
+with `/` is matched with the absolute path, relative to the current folder unless it begins with
 `*`.
 """
 
@@ -18,15 +18,15 @@ class Globs(NamedTuple):
     paths: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, globs: Iterable[str], folder: str) -> Self:
-        """Parse globs that are relative to a folder."""
+    def of(cls, globs: Iterable[str]) -> Self:
+        """Parse globs that are relative to the current folder."""
         names, paths = [], []
         for glob in (one.rstrip("/" + os.sep) for one in globs):
             if os.path.basename(glob) == glob:
                 names.append(glob)
             else:
-                start = "" if glob.startswith("*") else folder
-                paths.append(os.path.normpath(os.path.join(start, glob)))
+                anywhere = glob.startswith("*")
+                paths.append(os.path.normpath(glob) if anywhere else os.path.abspath(glob))
         return cls(tuple(names), tuple(paths))
 
     def fit(self, path: str) -> bool:

@@ -1,5 +1,6 @@
 """A regular file that is opened once and read at any offset."""
 
+import errno
 import hashlib
 import os
 import stat
@@ -14,6 +15,12 @@ WHOLE_SIZE = 1 << 18
 """A file up to this size is read at once."""
 _START_SIZE = 1 << 16
 _CHUNK_SIZE = 1 << 20
+_MOST_HOLE = 16 << 30
+"""The most bytes without data on disk that are hashed: ten seconds or so."""
+
+
+class HoleError(OSError):
+    """A sparse file has too large a hole to be hashed: one of a terabyte would take an hour."""
 
 
 class RegularFile:
@@ -61,11 +68,40 @@ class RegularFile:
         return memoryview(data)[:position].toreadonly()
 
     def sha256(self) -> str:
-        """Return the SHA-256 of its first `size` bytes, in hexadecimal digits."""
+        """Return the SHA-256 of its first `size` bytes, in hexadecimal digits.
+
+        Raise HoleError if too much of that is a hole.
+        """
+        if self._has_large_hole():
+            reason = f"over {_MOST_HOLE >> 30} GiB of it are a hole, without data on disk"
+            raise HoleError(errno.EFBIG, reason, self.path)
         digest = hashlib.sha256()
         for chunk in self._chunks():
             digest.update(chunk)
         return digest.hexdigest()
+
+    def next_data(self, offset: int, /) -> int:
+        """Return the first offset from this one on that is not in a hole, as far as is known."""
+        return self._seek(offset, "SEEK_DATA", unknown=offset)
+
+    def _has_large_hole(self) -> bool:
+        left, position = _MOST_HOLE, 0
+        while position < self.size and left >= 0:
+            data = self.next_data(position)
+            left -= data - position
+            position = self._seek(data, "SEEK_HOLE", unknown=self.size)
+            if position == data < self.size:
+                return False  # a hole in which data begin: this system tells nothing
+        return left < 0
+
+    def _seek(self, offset: int, what: str, *, unknown: int) -> int:
+        if not hasattr(os, what):
+            return unknown
+        try:
+            with _POSITION:
+                return min(os.lseek(self.descriptor, offset, getattr(os, what)), self.size)
+        except OSError as error:  # ENXIO: no data follows
+            return self.size if error.errno == errno.ENXIO else unknown
 
     def _chunks(self) -> Iterator[bytes]:
         # Only up to the size at opening: a file that grows all the time would have no end.

@@ -85,17 +85,19 @@ def _lies_in_foreign(root: str) -> bool:
 
 
 class Folder:
-    """An open folder of a walk.
+    """An open folder of a walk; `real` is its resolved path, at which it was seen.
 
     A file that is opened relative to its descriptor is the file that was seen in it, even if the
     path leads elsewhere by then.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, real: str) -> None:
         self.path = path
+        self.real = real
         self.descriptor: int | None = None
         if os.open in os.supports_dir_fd and os.scandir in os.supports_fd:
             self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._status = os.fstat(self.descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +106,15 @@ class Folder:
         descriptor, self.descriptor = self.descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+    def is_at(self, seen: os.stat_result | None) -> bool:
+        """Return whether this is the folder that was seen, or the one at its path if None was."""
+        if self.descriptor is None:
+            return os.path.realpath(self.path) == self.real
+        try:
+            return os.path.samestat(self._status, os.stat(self.path) if seen is None else seen)
+        except OSError:
+            return False
 
     def entries(self) -> "list[os.DirEntry[str]]":
         """Return its entries, sorted by name."""
@@ -138,7 +149,9 @@ class Found(NamedTuple):
 
     def reason_to_skip(self) -> str | None:
         """Return why the path is skipped, or None; also if it leads elsewhere by now."""
-        if self.skip is None and self.real is not None and os.path.realpath(self.path) != self.real:
+        # Not realpath, which looks at each folder above: deep trees would take the cube.
+        folder = self.folder if self.skip is None else None
+        if folder is not None and (os.path.islink(self.path) or not folder.is_at(None)):
             return Skip.MOVED.value
         return self.reason
 
@@ -178,6 +191,10 @@ def files_below(
             yield Found(path)
 
 
+_Inner = tuple[str, str, os.stat_result | None]
+"""A folder to look into: its path, its resolved path, and its status when it was seen."""
+
+
 class _Walk:
     """A walk below one folder; with `everything` no folder is left out."""
 
@@ -194,22 +211,22 @@ class _Walk:
 
     def below(self, root: str) -> Iterator[Found]:
         """Yield everything below a folder."""
-        waiting = [(root, os.path.realpath(root))]
+        waiting: list[_Inner] = [(root, os.path.realpath(root), None)]
         while waiting:
-            place, real = waiting.pop()
+            place, real, seen = waiting.pop()
             if not self._everything and os.path.basename(place) in _FOREIGN_NAMES:
                 self._pass_over(place, real)
                 continue
             try:
-                with Folder(place) as folder:
-                    if os.path.realpath(place) != real:
+                with Folder(place, real) as folder:
+                    if not folder.is_at(seen):
                         yield Found(place, real, Skip.MOVED)
                         continue
                     entries = folder.entries()
                     if not self._everything and any(e.name in _FOREIGN_MARKS for e in entries):
                         self._pass_over(place, real)
                         continue
-                    inner = yield from self._within(folder, real, entries)
+                    inner = yield from self._within(folder, entries)
             except OSError as error:
                 yield Found(place, real, Skip.UNREADABLE, error.strerror or "")
                 continue
@@ -220,19 +237,26 @@ class _Walk:
             self._left_out.add(place, real)
 
     def _within(
-        self, folder: Folder, real: str, entries: "list[os.DirEntry[str]]"
-    ) -> Generator[Found, None, list[tuple[str, str]]]:
-        """Yield the files in a folder; return the folders in it with their resolved paths."""
-        inner = []
+        self, folder: Folder, entries: "list[os.DirEntry[str]]"
+    ) -> Generator[Found, None, list[_Inner]]:
+        """Yield the files in a folder; return the folders in it."""
+        inner: list[_Inner] = []
         for entry in entries:
-            path, entry_real = os.path.join(folder.path, entry.name), os.path.join(real, entry.name)
+            path, real = (os.path.join(above, entry.name) for above in (folder.path, folder.real))
             if self._excluded is not None and self._excluded(path):
-                yield Found(path, entry_real, Skip.EXCLUDED)
+                yield Found(path, real, Skip.EXCLUDED)
             elif entry.is_dir(follow_symlinks=False):
-                inner.append((path, entry_real))
+                inner.append((path, real, _status(entry)))
             elif not _is_finished_temporary(entry):
-                yield Found(path, entry_real, *_fault(entry), folder)
+                yield Found(path, real, *_fault(entry), folder)
         return inner
+
+
+def _status(entry: "os.DirEntry[str]") -> os.stat_result | None:
+    try:
+        return entry.stat(follow_symlinks=False)
+    except OSError:  # opening it will tell
+        return None
 
 
 def _is_temporary(name: str) -> bool:

@@ -168,7 +168,11 @@ class Key:
 
     def mac(self, statement: bytes) -> bytes:
         """Return the tag (32 bytes) of a statement of 96 bytes."""
-        return self._holder.mac(statement)
+        try:
+            return self._holder.mac(statement)
+        except OSError as error:  # or a dump would blame it on its file
+            reason = error.strerror or error
+            raise KeyringError(f"key {self.id} cannot be used: {reason}") from error
 
     def check(self, statement: bytes, tag: bytes) -> None:
         """Raise BadSealError if `tag` is not that of the statement."""

@@ -117,8 +117,10 @@ def _check_end(
         if not next_walk().ended:
             reader.drain()
             spare = reader.given - end
-            what = "byte follows" if spare == 1 else "bytes follow"
-            raise AdoptionError(f"{spare} {what} its end, and no load would take them")
+            what = "1 byte follows" if spare == 1 else f"{spare} bytes follow"
+            if spare >= _MOST_SPARE:
+                what = f"{_MOST_SPARE >> 20} MiB or more follow"
+            raise AdoptionError(f"{what} its end, and no load would take them")
         count += 1
         if count > _MOST_COUNTED:
             raise AdoptionError(f"it contains over {_MOST_COUNTED} pickles: {_NOT_ONE}")

@@ -97,7 +97,8 @@ def signed_dump(
     TargetError
         If a path leads to something other than a regular file.
     OSError
-        If the file cannot be written. After any error a path is as it was before.
+        If the file cannot be written. A path is then as it was before, unless the message says that
+        the change is in place and may not survive a power cut.
 
     Warns
     -----

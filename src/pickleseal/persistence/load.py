@@ -456,6 +456,12 @@ def _restore(
                 ),
                 stacklevel=callers_level(),
             )
+    note = None
+    if policy.pin_file is not None and metadata.context is not None:
+        found = pin_rules.Pin.of(metadata, digest)
+        if found is not None and pin_rules.is_newer(found, policy.pin()):
+            policy.pin_file.check_writable()  # unpickling cannot be undone
+            note = functools.partial(policy.pin_file.note, metadata.context, found)
     # `buffers` may be a generator, whose code is the caller's and no part of the load.
     given = list(buffers) if buffers is not None and metadata.external is not None else None
     sys.audit("pickleseal.load", name, digest, payload.head.key.id, metadata.context)
@@ -467,10 +473,8 @@ def _restore(
         buffers=given,
         allow=policy.allowed,
     )
-    if policy.pin_file is not None and metadata.context is not None:
-        found = pin_rules.Pin.of(metadata, digest)
-        if found is not None and pin_rules.is_newer(found, policy.pin()):
-            policy.pin_file.note(metadata.context, found)
+    if note is not None:
+        note()
     return obj
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pickleseal.errors import KeyPermissionError, PinsError, check_path, shown
-from pickleseal.files.atomic import write_whole
+from pickleseal.files.atomic import is_writable, write_whole
 from pickleseal.files.lock import locked
 from pickleseal.keys.store import permissions, variables
 from pickleseal.persistence import pins
@@ -49,6 +49,12 @@ class PinFile(NamedTuple):
             return pins.decode(text)
         except PinsError as error:
             raise self._unusable(str(error)) from None
+
+    def check_writable(self) -> None:
+        """Raise PinsError if a pin could not be recorded."""
+        for place in (self.path.parent, self.path, self._lock()):
+            if place.exists() and not is_writable(str(place)):
+                raise self._unusable(f"{shown(str(place))} cannot be written to")
 
     def note(self, context: str, found: Pin) -> None:
         """Record a loaded artifact, unless another process recorded a newer one."""

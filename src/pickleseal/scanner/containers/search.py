@@ -44,7 +44,7 @@ class Hidden(NamedTuple):
 
 
 def search(
-    view: View, limit: int, covered: list[tuple[int, int]], bounds: Bounds
+    view: Whole, limit: int, covered: list[tuple[int, int]], bounds: Bounds
 ) -> Iterator[Hidden]:
     """Search the first `limit` bytes for pickles, except in `covered` ranges."""
     offset = 0
@@ -53,8 +53,10 @@ def search(
         offset = max(offset, end)
 
 
-def _search(view: View, start: int, end: int, bounds: Bounds) -> Iterator[Hidden]:
-    while start < end and (chunk := view.read(start, min(LONGEST, end - start))):
+def _search(view: Whole, start: int, end: int, bounds: Bounds) -> Iterator[Hidden]:
+    while (start := view.next_data(start)) < end and (
+        chunk := view.read(start, min(LONGEST, end - start))
+    ):
         behind = 0
         for at, run in _places(chunk):
             if at < behind:

@@ -37,6 +37,9 @@ class Bytes(Protocol):
     def read(self, offset: int, size: int, /) -> bytes:
         """Return `size` bytes at an offset, fewer only at the end."""
 
+    def next_data(self, offset: int, /) -> int:
+        """Return the first offset from this one on that is not in a hole of a sparse file."""
+
 
 class Memory:
     """Immutable bytes in memory."""
@@ -48,6 +51,10 @@ class Memory:
     def read(self, offset: int, size: int, /) -> bytes:
         """Return `size` bytes at an offset, fewer only at the end."""
         return bytes(self._data[offset : offset + size])
+
+    def next_data(self, offset: int, /) -> int:
+        """Return the offset: memory has no holes."""
+        return offset
 
 
 class View(Protocol):
@@ -157,6 +164,7 @@ class Whole:
 
     def __init__(self, data: Bytes) -> None:
         self.read = data.read
+        self.next_data = data.next_data
         self._size = data.size
 
     def reach(self, offset: int, /) -> int:
