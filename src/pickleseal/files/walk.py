@@ -95,6 +95,7 @@ class Folder:
         self.path = path
         self.real = real
         self.descriptor: int | None = None
+        self._status: os.stat_result | None = None
         if os.open in os.supports_dir_fd and os.scandir in os.supports_fd:
             self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._status = os.fstat(self.descriptor)
@@ -109,7 +110,7 @@ class Folder:
 
     def is_at(self, seen: os.stat_result | None) -> bool:
         """Return whether this is the folder that was seen, or the one at its path if None was."""
-        if self.descriptor is None:
+        if self._status is None:
             return os.path.realpath(self.path) == self.real
         try:
             return os.path.samestat(self._status, os.stat(self.path) if seen is None else seen)
