@@ -183,7 +183,8 @@ def _follow(path: Path | str) -> _Way:
     if not CHECKED:
         return way
     folder = os.sep
-    names = os.path.join(os.getcwd(), path).split(os.sep)[::-1]
+    start = path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
+    names = os.fspath(start).split(os.sep)[::-1]
     while names:
         name = names.pop()
         if not name:
