@@ -12,7 +12,9 @@ import pytest
 from command import as_json, run
 
 from pickleseal import signed_dump
+from pickleseal.cli import cli
 from pickleseal.keys.store import changes
+from pickleseal.migration import batch
 from pickleseal.migration.batch import Batch, Candidate, Outcome, Result
 
 SHORT_OF_MEMORY = """
@@ -217,3 +219,29 @@ def test_files_refused_for_one_reason_are_listed_below_it(
     assert done.stdout.count("✗") == 1
     assert "50 files" in done.stdout
     assert done.stdout.count(".pkl") == 50
+
+
+@pytest.mark.parametrize("command", ["adopt", "extract", "reseal", "verify"])
+def test_a_key_that_the_ring_gets_meanwhile_is_known(
+    command: str, ring_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rotation and a dump beside a long run made an honest file one of an unknown key."""
+    models = tmp_path / "models"
+    models.mkdir()
+    for name in ("a.pkl", "b.pkl"):
+        signed_dump(name, models / name, keyring=ring_directory)
+    real, seen = batch.attempt, []
+
+    def attempt(candidate: Candidate, *arguments: Any, **options: Any) -> Result[Any]:
+        seen.append(candidate.path)
+        if len(seen) == 2:
+            changes.rotate(ring_directory, now=1_800_000_000)
+            signed_dump("b.pkl", models / "b.pkl", keyring=ring_directory)
+        return real(candidate, *arguments, **options)
+
+    monkeypatch.setattr(batch, "attempt", attempt)
+    options = ["--to", str(tmp_path / "out")] if command == "extract" else []
+    code = cli.main(
+        [command, str(models), "--keyring", str(ring_directory), *options], standalone_mode=False
+    )
+    assert (code, len(seen)) == (0, 2)

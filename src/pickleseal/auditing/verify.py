@@ -10,14 +10,14 @@ from pickleseal.auditing.judge import AuditOptions, examine_unsealed
 from pickleseal.envelope.source import envelopes_in
 from pickleseal.errors import KeyringError, NotSealedError
 from pickleseal.keys.context import normalize_context
-from pickleseal.keys.keyring import Keyring
+from pickleseal.keys.store.lookup import Ring
 from pickleseal.migration.batch import Batch, Candidate, Outcome, Result, failure, found_file
 from pickleseal.migration.place import is_backup
 from pickleseal.persistence.inspection import Inspection, verify_opened
 
 
 def verify_all(
-    batch: Batch, *, keyring: Keyring, context: str | None = None
+    batch: Batch, *, keyring: Ring, context: str | None = None
 ) -> Iterator[Result[Inspection]]:
     """Check the seals of files, one after the other. Raises KeyringError if a key cannot be used.
 
@@ -26,7 +26,7 @@ def verify_all(
     batch
         The files. A file that is named must be sealed, whatever it is.
     keyring
-        The ring whose keys must have sealed them.
+        The ring whose keys must have sealed them, looked up for each file.
     context
         What all of them must be sealed for. Default: anything.
     """
@@ -34,7 +34,7 @@ def verify_all(
     return batch.each(lambda candidate: _checked(candidate, keyring, wanted), fatal=KeyringError)
 
 
-def _checked(candidate: Candidate, keyring: Keyring, context: str | None) -> Result[Inspection]:
+def _checked(candidate: Candidate, keyring: Ring, context: str | None) -> Result[Inspection]:
     with found_file(candidate.found) as file:
         if not candidate.named and is_backup(file):
             return candidate.result(Outcome.SKIPPED, "a backup that adopt made")

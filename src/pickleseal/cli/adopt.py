@@ -121,7 +121,7 @@ def adopt(
     place = Place(folder, not no_backup)
     listed = None if digests is None else _read_list(digests)
     run = Run(adoption_batch(paths, Globs.of(exclude)))
-    looks = survey(run.batch, keyring=ring, context=context, accepted=accept, digests=listed)
+    looks = survey(run.batch, keyring=keyring, context=context, accepted=accept, digests=listed)
     found = run.collect(looks, "Scanning")
     done: list[Result[Adopted]] = []
     if not run.interrupted:

@@ -9,7 +9,6 @@ from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
 from pickleseal.cli.options import PathType, common, not_empty
 from pickleseal.cli.output import FINE, guarded, print_json
 from pickleseal.errors import shown
-from pickleseal.keys.keyring import Keyring
 from pickleseal.keys.store.lookup import find_keyring
 from pickleseal.migration.batch import Batch, Outcome, Result
 from pickleseal.migration.extract import extract_all, extract_file
@@ -65,14 +64,14 @@ def extract(
     """
     if (folder is None) == (output is None):
         raise click.UsageError("give --to DIR, or --output FILE for one PATH")
-    ring = find_keyring(keyring, to_open=True)
+    find_keyring(keyring, to_open=True)  # raises if there is none
     if output is not None:
         if len(paths) > 1 or os.path.isdir(paths[0]):
             raise click.UsageError("--output takes one file: for folders, give --to DIR")
-        return _extract_one(paths[0], output, ring, context, as_json=as_json)
+        return _extract_one(paths[0], output, keyring, context, as_json=as_json)
     run = Run(Batch(paths))
     done = run.collect(
-        extract_all(run.batch, folder or "", keyring=ring, context=context), "Extracting"
+        extract_all(run.batch, folder or "", keyring=keyring, context=context), "Extracting"
     )
     return run.finish(
         done,
@@ -85,7 +84,7 @@ def extract(
 
 
 def _extract_one(
-    path: str, output: str, ring: Keyring, context: str | None, *, as_json: bool
+    path: str, output: str, keyring: str | None, context: str | None, *, as_json: bool
 ) -> int:
     if output == "-" and as_json:
         raise click.UsageError("--json and --output - would both be printed")
@@ -93,7 +92,7 @@ def _extract_one(
         raise click.UsageError(
             "a plain file is not for a terminal: redirect it, as in --output - > plain.pkl"
         )
-    plain = extract_file(path, keyring=ring, context=context)
+    plain = extract_file(path, keyring=keyring, context=context)
     if output == "-":
         sys.stdout.flush()
         sys.stdout.buffer.write(plain.data)

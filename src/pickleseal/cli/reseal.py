@@ -64,7 +64,7 @@ def reseal(
     run = Run(Batch(paths))
     done = run.collect(
         reseal_all(
-            run.batch, keyring=ring, context=context, readmitted=readmitted, dry_run=dry_run
+            run.batch, keyring=keyring, context=context, readmitted=readmitted, dry_run=dry_run
         ),
         "Resealing",
     )

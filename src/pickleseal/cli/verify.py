@@ -44,9 +44,9 @@ def verify(
       pickleseal verify --context fraud/v3 models/*.pkl && ./deploy
       pickleseal verify models/
     """
-    ring = find_keyring(keyring, to_open=True)
+    find_keyring(keyring, to_open=True)  # raises if there is none
     run = Run(Batch(paths))
-    done = run.collect(verify_all(run.batch, keyring=ring, context=context), "Verifying")
+    done = run.collect(verify_all(run.batch, keyring=keyring, context=context), "Verifying")
     return run.finish(
         done,
         as_json=as_json,

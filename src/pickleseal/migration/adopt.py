@@ -182,7 +182,7 @@ class Adopted(NamedTuple):
 class _Rules(NamedTuple):
     """What a file must meet to be adopted; `accepted` are real paths, of any grade."""
 
-    ring: Keyring
+    ring: Ring
     context: str | None
     accepted: frozenset[str]
     digests: frozenset[str] | None
@@ -216,7 +216,7 @@ def adoption_batch(paths: Iterable[str], exclude: Globs = NO_GLOBS) -> Batch:
 def survey(
     batch: Batch,
     *,
-    keyring: Keyring,
+    keyring: Ring,
     context: str | None = None,
     accepted: Iterable[str] = (),
     digests: frozenset[str] | None = None,
@@ -382,7 +382,7 @@ def _fault_of_sealed(file: RegularFile, wanted: str | None, rules: _Rules) -> st
     source = envelope_at(file, 0)
     source.exact = True  # as for a load: nothing may follow it
     try:
-        head = reader.read_head(source).authenticate(rules.ring)
+        head = reader.read_head(source).authenticate(find_keyring(rules.ring, to_open=True))
         policy.check_expiry(head.metadata, time.time())
         reader.check_body(source, head)
     except SealError as error:

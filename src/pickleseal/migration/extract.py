@@ -13,7 +13,6 @@ from pickleseal.files.atomic import write_whole
 from pickleseal.files.regular import RegularFile
 from pickleseal.files.walk import Found
 from pickleseal.keys.context import normalize_context
-from pickleseal.keys.keyring import Keyring
 from pickleseal.keys.roster import fits
 from pickleseal.keys.store.lookup import Ring, find_keyring
 from pickleseal.migration.batch import Batch, Candidate, Outcome, Result, found_envelope
@@ -92,13 +91,13 @@ class Plain(NamedTuple):
         write_whole(path, self.data, mode=self.mode, exclusive=True)
 
 
-def extract_file(path: str, *, keyring: Keyring, context: str | None = None) -> Plain:
+def extract_file(path: str, *, keyring: Ring, context: str | None = None) -> Plain:
     """Return the plain file that is in the envelope at a path; `context` as for `extract_all`."""
     return _plain_of(Found(path), keyring, _context_check(context))
 
 
 def extract_all(
-    batch: Batch, folder: str, *, keyring: Keyring, context: str | None = None
+    batch: Batch, folder: str, *, keyring: Ring, context: str | None = None
 ) -> Iterator[Result[str]]:
     """Write what is in each envelope into a folder that mirrors the files' own.
 
@@ -112,7 +111,7 @@ def extract_all(
     folder
         The folder to write to; it is created.
     keyring
-        The ring whose keys must have sealed them.
+        The ring whose keys must have sealed them, looked up for each file.
     context
         What all of them must be sealed for: a name, a beginning and `*`, or "*" for anything.
         Default: nothing.
@@ -144,7 +143,7 @@ def _context_check(context: str | None) -> Callable[[seal.AuthenticHead], None]:
     return check
 
 
-def _plain_of(found: Found, keyring: Keyring, check: Callable[[seal.AuthenticHead], None]) -> Plain:
+def _plain_of(found: Found, keyring: Ring, check: Callable[[seal.AuthenticHead], None]) -> Plain:
     with found_envelope(found) as (source, mode):
         return Plain(_extracted(source, keyring=keyring, check=check), mode)
 

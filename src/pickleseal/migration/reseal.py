@@ -22,7 +22,7 @@ from pickleseal.keys.context import normalize_context
 from pickleseal.keys.keyring import Keyring
 from pickleseal.keys.roster import Entry
 from pickleseal.keys.store.directory import revoked_keys
-from pickleseal.keys.store.lookup import find_keyring
+from pickleseal.keys.store.lookup import Ring, find_keyring
 from pickleseal.migration.batch import (
     Batch,
     Candidate,
@@ -95,7 +95,7 @@ def readmission(
 def reseal(
     file: Path,
     *,
-    keyring: Keyring | str | os.PathLike[str] | None = None,
+    keyring: Ring = None,
     context: str | None = None,
 ) -> str | None:
     """Seal a file again under the primary key, without unpickling it.
@@ -147,17 +147,19 @@ def reseal(
     >>> signed_load(path, keyring=Keyring(new))
     [1, 2]
     """
-    ring = find_keyring(keyring, to_open=True)
+    find_keyring(keyring, to_open=True)  # raises without a ring, whatever the file is
     path = text_path(file)
     candidate = Candidate(Found(path), path, os.path.realpath(path), named=True)
-    done = _reseal(candidate, ring, context=context, readmitted=None, durable=True, dry_run=False)
+    done = _reseal(
+        candidate, keyring, context=context, readmitted=None, durable=True, dry_run=False
+    )
     return None if done.outcome is Outcome.ALREADY or done.detail is None else done.detail.old_key
 
 
 def reseal_all(
     batch: Batch,
     *,
-    keyring: Keyring,
+    keyring: Ring,
     context: str | None = None,
     readmitted: Readmission | None = None,
     durable: bool = True,
@@ -173,7 +175,7 @@ def reseal_all(
     batch
         The files. What is not sealed below a folder is left alone.
     keyring
-        The ring whose primary key seals.
+        The ring whose primary key seals, looked up for each file.
     context
         Below folders, only files that are sealed for this; a named file must be. Default: all.
     readmitted
@@ -183,7 +185,7 @@ def reseal_all(
     dry_run
         Verify everything and write nothing.
     """
-    keyring.sealing_entry(now=time.time())
+    find_keyring(keyring, to_open=True).sealing_entry(now=time.time())
     wanted = None if context is None else normalize_context(context)
     return batch.each(
         lambda candidate: _reseal(
@@ -199,14 +201,13 @@ def reseal_all(
 
 def _reseal(
     candidate: Candidate,
-    ring: Keyring,
+    keyring: Ring,
     *,
     context: str | None,
     readmitted: Readmission | None,
     durable: bool,
     dry_run: bool,
 ) -> Result[Resealed]:
-    opening_ring = ring if readmitted is None else readmitted.ring
     named = candidate.named
     with found_envelope(candidate.found) as (source, _), reader.naming(source.name):
         try:
@@ -214,7 +215,9 @@ def _reseal(
         except MalformedError:
             _check_single(candidate.found)
             raise
-        head = claimed.authenticate(opening_ring)
+        # Only now: the ring may have got the key that sealed the file since the batch began.
+        ring = find_keyring(keyring, to_open=True)
+        head = claimed.authenticate(ring if readmitted is None else readmitted.ring)
         metadata = head.metadata
         if metadata.content == CONTENT and not named:
             reason = "an inventory, whose SHA-256 would change: name it to seal it again"
