@@ -1,9 +1,10 @@
 """The fault lab in small, so that it cannot rot: `make lab` runs all of it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from lab import shim, sweep
+from lab import crowd, shim, sweep
 from lab.acts import ACTS
 
 
@@ -28,3 +29,12 @@ def test_the_judge_sees_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     library = shim.build(tmp_path)
     swept = sweep.sweep(tmp_path / "sweep", library, ["keys list"], seed=1, most=8)
     assert swept.complaints
+
+
+def test_a_crowd_of_threads_raises_no_alarm(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(len(crowd.ROLES)) as workers:
+        part = crowd.crowd(tmp_path, workers, seed=1, seconds=2)
+    assert not part.complaints
+    assert {"dumps", "loads with pins", "audits", "reseals of a folder"} <= {
+        w for w, _ in part.rows
+    }

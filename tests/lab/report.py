@@ -24,10 +24,6 @@ class Bench(NamedTuple):
     seconds: float
     workers: int
 
-    def pool(self) -> ProcessPoolExecutor:
-        """Return a pool of fresh processes."""
-        return ProcessPoolExecutor(self.workers, mp_context=multiprocessing.get_context("spawn"))
-
 
 class Part(NamedTuple):
     """What a part did: a table of counts, and what its judge complained of.
@@ -41,6 +37,11 @@ class Part(NamedTuple):
     rows: list[tuple[str, ...]]
     complaints: list[str]
     skipped: str = ""
+
+
+def pool(workers: int) -> ProcessPoolExecutor:
+    """Return a pool of fresh processes."""
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
 
 
 def page(parts: list[Part], command: str, seed: int, minutes: float) -> str:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from lab import home as homes
 from lab import shim
 from lab.acts import ACTS, Act
-from lab.report import Bench, Part
+from lab.report import Bench, Part, pool
 from lab.turns import FAIL, KILL, SHORT, SIGNAL, TORN, Fault, Server, Turn
 from pickleseal import PicklesealError
 
@@ -242,9 +242,9 @@ def run(bench: Bench) -> Part:
         return Part("Kills, failed calls and signals", did, (), [], [], skipped=lacking)
     library = shim.build(bench.folder)
     until = time.monotonic() + bench.seconds
-    with bench.pool() as pool:
+    with pool(bench.workers) as workers:
         jobs = [
-            pool.submit(
+            workers.submit(
                 sweep,
                 bench.folder / f"sweep-{number}",
                 library,
