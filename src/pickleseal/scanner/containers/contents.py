@@ -209,7 +209,7 @@ class _Looking:
         if holds:
             self._opened = " > ".join(inside.kinds)
         found = holds and self.at(inner, _unpacked_name(name), inside)
-        if (found and inner.fault) or inner.fault == layers.TOO_LARGE:
+        if (found and inner.fault) or inner.fault in layers.UNCLEAR:
             self._miss(inside, f"{inner.fault} inside {layer.name}")
         elif inner.fault or not holds:
             return False, False

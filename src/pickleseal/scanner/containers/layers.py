@@ -7,11 +7,11 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import NamedTuple, Protocol
 
 from pickleseal.scanner.containers.views import (
     CHUNK,
-    FAR,
     Bounds,
     View,
 )
@@ -26,7 +26,9 @@ _ZEROS = 1 << 30  # zeros between streams; Python's own readers take minutes to 
 DAMAGED = "it is damaged"
 CUT_OFF = "it is cut off"
 TOO_LARGE = "it takes too much memory to unpack"
-"""Why a layer ends early. A reader with more memory continues where it is TOO_LARGE here."""
+NOT_FOLLOWED = "a form that is not followed"
+"""Why a layer ends early. Readers may continue where it is TOO_LARGE or NOT_FOLLOWED here."""
+UNCLEAR = (TOO_LARGE, NOT_FOLLOWED)
 
 
 class _Decoder(Protocol):
@@ -44,15 +46,12 @@ class _Decoder(Protocol):
 class Stream(NamedTuple):
     """One compressed stream: its decoder, the offset of its data, and its trailer.
 
-    `trailer` is the size of the unchecked bytes behind the data; `errors` are the exceptions that
-    the decoder raises. More than `memory` bytes into the data, they may mean a lack of memory.
+    `trailer` is the size of the unchecked bytes behind the data.
     """
 
     decoder: _Decoder
     start: int
     trailer: int = 0
-    errors: tuple[type[Exception], ...] = (zlib.error,)
-    memory: int = FAR
 
 
 class Layer(NamedTuple):
@@ -142,7 +141,7 @@ class Expanded:
         if stream is None:
             self.fault = DAMAGED
         while stream is not None:
-            decoder, at, trailer, errors, memory = stream
+            decoder, at, trailer = stream
             while not decoder.eof:
                 data = b""
                 if decoder.needs_input:
@@ -159,9 +158,10 @@ class Expanded:
                     return
                 try:
                     piece = decoder.decompress(data, room)
-                except errors as error:
-                    # Only its text distinguishes this error from the others.
-                    too_large = position > memory or "memory" in str(error).lower()
+                except MemoryError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - each decoder has its own
+                    too_large = "memory" in str(error).lower()
                     raise _Broken(TOO_LARGE if too_large else DAMAGED) from None
                 self._bounds.give_back(cost - max(len(piece), _CALL))
                 position += len(piece)
@@ -222,17 +222,6 @@ _HEAD = 14
 _NO_STREAM = bytes(18)  # liblzma takes them for an empty stream of lzma
 
 
-class _Nothing:
-    """A decoder of an empty stream."""
-
-    eof = True
-    needs_input = False
-    unused_data = b""
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        raise NotImplementedError
-
-
 class _Inflate:
     """A decoder of raw deflate with the interface of the others.
 
@@ -255,6 +244,10 @@ class _Inflate:
         piece = self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
         self.needs_input = len(piece) < max_length and not self._inner.unconsumed_tail
         return piece
+
+
+_NOTHING = _Inflate()
+_NOTHING.decompress(b"\3\0", 1)  # an empty stream, so that it has ended
 
 
 def _deflate(_: View, offset: int) -> Stream:
@@ -306,16 +299,8 @@ def _behind_zero(view: View, offset: int) -> int:
     return offset + text.find(b"\0") + 1
 
 
-def _bzip2(view: View, offset: int) -> Stream | None:
-    if view.read(offset, 3) != b"BZh":
-        return None
-    import bz2  # noqa: PLC0415 - few files are compressed
-
-    return Stream(bz2.BZ2Decompressor(), offset, errors=(OSError, ValueError))
-
-
 def _lzma(view: View, offset: int) -> Stream | None:
-    """Begin a stream of xz, lzma or lzip: Python's reader accepts them in any sequence."""
+    """Begin a stream of xz or lzma: Python's reader accepts them in any sequence."""
     end = _behind_zeros(view, offset)
     # Python reads zeros as empty streams, and a remainder may begin the next stream. xz
     # ignores them.
@@ -324,93 +309,56 @@ def _lzma(view: View, offset: int) -> Stream | None:
     if not _is_alone(start):
         offset = end
         start = view.read(offset, _HEAD)
-    if start.startswith(b"LZIP"):
-        return _lzip(start, offset)
-    import lzma  # noqa: PLC0415 - as above
-
+    if start.startswith((b"LZIP\0", b"LZIP\1")):
+        raise _Broken(NOT_FOLLOWED)
+    lzma = import_module("lzma")
     if start.startswith(b"\xfd7zXZ\0"):
-        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, _MEMORY)
-        return Stream(decoder, offset, errors=(lzma.LZMAError,))
+        return Stream(lzma.LZMADecompressor(lzma.FORMAT_XZ, _MEMORY), offset)
     if not _is_alone(start):
         return None
     decoder = lzma.LZMADecompressor(lzma.FORMAT_ALONE)
-    dictionary = int.from_bytes(start[1:5], "little")
-    head = start[:1] + min(dictionary, _MEMORY).to_bytes(4, "little") + start[5 : _HEAD - 1]
+    # A dictionary that is too large is needed only by data as long.
+    dictionary = min(int.from_bytes(start[1:5], "little"), _MEMORY)
     try:
-        decoder.decompress(head)
+        decoder.decompress(start[:1] + dictionary.to_bytes(4, "little") + start[5 : _HEAD - 1])
     except lzma.LZMAError:
         return None
-    return Stream(decoder, offset + len(head), 0, (lzma.LZMAError,), _MEMORY)
+    return Stream(decoder, offset + _HEAD - 1)
 
 
-def _lzip(start: bytes, offset: int) -> Stream | None:
-    if len(start) < _HEAD or start[4] > 1:
+def _framed(
+    magic: bytes, make: Callable[[], _Decoder], *, skippable: bool = True
+) -> Callable[[View, int], Stream | None]:
+    """Return how a stream of a format begins: with magic bytes, or as a frame that is skipped."""
+
+    def begin(view: View, offset: int) -> Stream | None:
+        start = view.read(offset, 8)
+        if start.startswith(magic):
+            return Stream(make(), offset)
+        if skippable and _is_skippable(start):
+            return Stream(_NOTHING, offset + 8 + int.from_bytes(start[4:], "little"))
         return None
-    trailer = 20 if start[4] else 12
-    return _raw_lzma(1 << (start[5] & 31), (3, 0, 2), offset + 6, trailer)
+
+    return begin
 
 
-def _zip_lzma(view: View, offset: int) -> Stream | None:
-    start = view.read(offset, 9)
-    if len(start) < 9 or start[2:4] != b"\x05\0" or start[4] >= 225:
-        return None
-    properties, dictionary = struct.unpack_from("<BI", start, 4)
-    coding = (properties % 9, properties // 9 % 5, properties // 45)
-    return _raw_lzma(dictionary, coding, offset + 9)
+def _zstd() -> _Decoder:
+    module = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    return import_module(module).ZstdDecompressor()  # type: ignore[no-any-return]
 
 
-def _raw_lzma(
-    dictionary: int, coding: tuple[int, int, int], offset: int, trailer: int = 0
-) -> Stream | None:
-    """Begin a stream of lzma whose header was read already; `coding` is its lc, lp and pb.
-
-    A dictionary that is too large is needed only by data as long.
-    """
-    import lzma  # noqa: PLC0415 - as above
-
-    lc, lp, pb = coding
-    if lc + lp > 4:
-        return None
-    size = min(dictionary, _MEMORY)
-    coder = {"id": lzma.FILTER_LZMA1, "dict_size": size, "lc": lc, "lp": lp, "pb": pb}
-    decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[coder])
-    return Stream(decoder, offset, trailer, (lzma.LZMAError, ValueError), _MEMORY)
-
-
-def _skipped(view: View, offset: int, start: bytes) -> Stream | None:
-    """Skip a frame that readers skip."""
-    if not _is_skippable(start):
-        return None
-    return Stream(_Nothing(), offset + 8 + int.from_bytes(view.read(offset + 4, 4), "little"))
-
-
-def _zstd(view: View, offset: int) -> Stream | None:
-    start = view.read(offset, 4)
-    if start != b"\x28\xb5\x2f\xfd":
-        return _skipped(view, offset, start)
-    if sys.version_info >= (3, 14):
-        from compression import zstd  # noqa: PLC0415 - as above
-    else:
-        from backports import zstd  # noqa: PLC0415 - as above
-    return Stream(zstd.ZstdDecompressor(), offset, errors=(zstd.ZstdError,))
-
-
-def _lz4(view: View, offset: int) -> Stream | None:
-    start = view.read(offset, 4)
-    if start != b"\x04\x22\x4d\x18":
-        return _skipped(view, offset, start)
-    import lz4.frame  # noqa: PLC0415 - few have it, and few files need it
-
-    return Stream(lz4.frame.LZ4FrameDecompressor(), offset, errors=(RuntimeError, ValueError))
-
-
+# Few files are compressed, so the modules are imported late.
 DEFLATE = Layer("deflate", _deflate, many=False)
 ZLIB = Layer("zlib", _zlib, many=False)
 LZMA = Layer("lzma", _lzma)
-BZIP2 = Layer("bz2", _bzip2)
+BZIP2 = Layer(
+    "bz2", _framed(b"BZh", lambda: import_module("bz2").BZ2Decompressor(), skippable=False)
+)
 XZ = Layer("xz", _lzma)
-ZSTD = Layer("zstd", _zstd)
-LZ4 = Layer("lz4", _lz4)
+ZSTD = Layer("zstd", _framed(b"\x28\xb5\x2f\xfd", _zstd))
+LZ4 = Layer(
+    "lz4", _framed(b"\x04\x22\x4d\x18", lambda: import_module("lz4.frame").LZ4FrameDecompressor())
+)
 
 _BEGINNINGS = {
     b"\x1f\x8b\x08": Layer("gzip", _gzip),
@@ -422,11 +370,5 @@ _BEGINNINGS = {
 }
 """Layers by their unique first bytes."""
 OLD_JOBLIB = Layer("joblib before 0.10", _old_joblib, many=False)
-ZIPPED = {
-    8: DEFLATE,
-    12: BZIP2,
-    14: Layer("lzma", _zip_lzma, many=False),
-    93: ZSTD,
-    95: XZ,
-}
+ZIPPED = {8: DEFLATE, 12: BZIP2, 93: ZSTD, 95: XZ}
 """Layers by their zip compression method."""

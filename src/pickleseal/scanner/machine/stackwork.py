@@ -70,8 +70,7 @@ def _tuple_3(walk: Walk) -> None:
 
 
 def _tuple(walk: Walk) -> None:
-    items = walk.pop_mark()
-    walk.stack.append(tuple_of(items))
+    walk.stack.append(tuple_of(walk.pop_mark()))
 
 
 def _empty_list(walk: Walk) -> None:
@@ -169,8 +168,8 @@ def _reduce(walk: Walk) -> None:
     stack = walk.stack
     if len(stack) - 1 <= walk.marks[-1]:
         walk.underflow()
-    args, function = stack.pop(), stack[-1]
-    stack[-1] = call(walk.record, function, args)
+    args = stack.pop()
+    stack[-1] = call(walk.record, stack[-1], args)
 
 
 def build(walk: Walk) -> None:

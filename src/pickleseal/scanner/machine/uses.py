@@ -113,8 +113,9 @@ def set_state(record: Record, target: object, state: object) -> None:
         target.of.uses |= BUILT
         set_dtype_state(record, target, state)
         return
-    if type(target) is Result and type(state) is Dict:  # as nearly always
-        look_at_attributes(record, state)
+    if type(target) is Result and type(state) is Dict and not (state.dunders or state.computed):
+        # As nearly always.
+        state.given = True
         target.of.uses |= BUILT
         record.note_done(target, SETTLED, "it sets the state of an object twice")
         target.length = None

@@ -279,21 +279,20 @@ def is_dunder(name: str) -> bool:
 
 
 def tuple_of(items: list[object]) -> object:
-    """Return the value that represents a tuple of these items."""
+    """Return the value that represents a tuple of these items; change the list."""
     if len(items) > _TUPLE_KEPT:
         return TUPLE
-    if TUPLE_TYPE.isdisjoint(map(type, items)):
-        return tuple(items)
-    return tuple(
-        [
-            item if type(item) is not tuple else _flat(item) if at < _HEAD else TUPLE
-            for at, item in enumerate(items)
-        ]
-    )
+    for at, item in enumerate(items):
+        if type(item) is tuple:
+            items[at] = _flat(item) if at < _HEAD else TUPLE
+    return tuple(items)
 
 
 def _flat(items: tuple[object, ...]) -> tuple[object, ...]:
-    return items if _LARGE.isdisjoint(map(type, items)) else tuple(map(_little, items))
+    for item in items:
+        if type(item) in _LARGE:
+            return tuple(map(_little, items))
+    return items
 
 
 def _little(item: object) -> object:
