@@ -7,7 +7,6 @@ import lzma
 import pickle
 import struct
 import sys
-import zipfile
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -155,7 +154,7 @@ def lzip(data: bytes) -> bytes:
     return b"LZIP\x01\x10" + packed + sizes
 
 
-AUTO: dict[str, Callable[[bytes], bytes]] = {"xz": lzma.compress, "lzma": alone, "lzip": lzip}
+AUTO: dict[str, Callable[[bytes], bytes]] = {"xz": lzma.compress, "lzma": alone}
 
 
 @pytest.mark.parametrize("first", AUTO)
@@ -166,6 +165,18 @@ def test_what_lzma_opens_may_change_from_stream_to_stream(first: str, second: st
         contents = seen(data)
         assert contents.pickles == 2
         assert {"os.mkdir", "numpy.ndarray"} <= names(contents)
+
+
+@pytest.mark.parametrize("data", [ARMED, PLAIN, b""])
+@pytest.mark.parametrize("first", [lzma.compress(b""), lzma.compress(PLAIN), b""])
+def test_lzip_is_not_followed_and_cannot_be_told(data: bytes, first: bytes) -> None:
+    contents = seen(first + lzip(data))
+    assert contents.grade is Grade.CANNOT_TELL
+    assert any(layers.NOT_FOLLOWED in reason for reason in contents.reasons)
+
+
+def test_a_text_about_lzip_is_no_finding() -> None:
+    assert look(Memory(b"LZIP is a format.\n")) is None
 
 
 @pytest.mark.parametrize("zeros", [18, 4, 36, 18_000, 400_000])
@@ -212,10 +223,6 @@ def test_a_dictionary_of_any_size_is_decoded_with(dictionary: int) -> None:
     data[1:5] = struct.pack("<I", dictionary)
     assert lzma.decompress(bytes(data)) == ARMED
     assert "os.mkdir" in names(seen(bytes(data)))
-    archive = bytearray(zipped({"a": ARMED}, zipfile.ZIP_LZMA))
-    at = archive.find(b"\x05\0\x5d") + 3
-    archive[at : at + 4] = struct.pack("<I", dictionary)
-    assert "os.mkdir" in names(seen(bytes(archive)))
 
 
 @pytest.mark.parametrize("dress", ["bare", "zip"])

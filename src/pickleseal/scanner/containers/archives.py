@@ -1,7 +1,7 @@
-"""The members of zip and tar files, as each of their readers could find them.
+"""The members of zip and tar files, in the forms that their writers write.
 
 A zip describes each member twice, in its directory and in a local header, and readers differ in
-which one they use. Where the two differ, the member is yielded in both readings.
+which one they use. Where the two differ, the member is said to be in trouble.
 """
 
 import struct
@@ -32,18 +32,19 @@ _ENTRY = struct.Struct("<4s4B4HL2L5H2L")
 _LOCAL = struct.Struct("<4s2B4HL2L2H")
 _COMMENT = 1 << 16
 _NO_SIZE = 0xFFFFFFFF
+TWO_FORMS = "its sizes or methods in the zip's directory and its local header differ"
 _NO_SIZES = (_NO_SIZE, 0xFFFFFFFFFFFFFFFF)
 
 
 class Member(NamedTuple):
-    """A member: its name, and its bytes in each possible reading.
+    """A member: its name and its bytes.
 
-    `oddity` says what no ordinary writer does, `trouble` why it cannot be read: a clause each, or
-    empty.
+    `oddity` says what no ordinary writer does, `trouble` why it cannot be told what it is: a clause
+    each, or empty.
     """
 
     name: str
-    readings: tuple[View, ...] = ()
+    view: View | None = None
     oddity: str = ""
     trouble: str = ""
 
@@ -182,35 +183,26 @@ def _member(view: View, entry: Entry, bounds: Bounds) -> Member:
     if len(fixed) < _LOCAL.size or not fixed.startswith(ZIP_MAGIC):
         return Member(name, trouble="not where the zip's directory says")
     fields = _LOCAL.unpack(fixed)
-    flags, method, packed, name_size, extra_size = (fields[i] for i in (3, 4, 8, 10, 11))
+    flags, method, size, name_size, extra_size = (fields[i] for i in (3, 4, 8, 10, 11))
     start = entry.local + _LOCAL.size
     local_name = view.read(start, min(name_size, _NAME_KEPT))
     start += name_size + extra_size
-    ways = {(entry.method, entry.size)}
-    if method != entry.method:
-        ways.add((method, entry.size))
-    if packed not in (entry.size, 0, _NO_SIZE):
-        ways |= {(method, packed), (entry.method, packed)}
-    readings = [_unpacked(view, start, *way, bounds) for way in sorted(ways)]
+    packed = Part(view, start, entry.size, bounds)
+    layer = layers.ZIPPED.get(entry.method)
+    unpacked = packed if layer is None else layers.Expanded(packed, 0, layer, bounds)
     oddity = trouble = ""
     if local_name != entry.name:
         oddity = "its names in the zip's directory and its local header differ"
     elif (flags | entry.flags) & 1:
         oddity = "marked as encrypted, but is not"
         trouble = "encrypted"
-    if None in readings:
+    if method != entry.method or size not in (entry.size, 0, _NO_SIZE):
+        trouble = TWO_FORMS
+    elif layer is None and method:
         trouble = "unknown compression method"
-    elif any(view.reach(start + size) < start + size for _, size in ways):
+    elif view.reach(start + entry.size) < start + entry.size:
         trouble = "longer than the zip"
-    return Member(name, tuple(r for r in readings if r is not None), oddity, trouble)
-
-
-def _unpacked(view: View, start: int, method: int, size: int, bounds: Bounds) -> View | None:
-    packed = Part(view, start, size, bounds)
-    if method == 0:
-        return packed
-    layer = layers.ZIPPED.get(method)
-    return None if layer is None else layers.Expanded(packed, 0, layer, bounds)
+    return Member(name, unpacked, oddity, trouble)
 
 
 # --- tar -------------------------------------------------------------------------------------
@@ -260,22 +252,13 @@ def tar_members(view: View, bounds: Bounds) -> Iterator[Member]:
             name = name or head[:100].rstrip(b"\0")
             if kind in _WITHOUT_DATA or (kind == b"\0" and name.endswith(b"/")):
                 told = 0
-            if kind == b"S":
-                holes = True
-                start = _behind_map(view, start, more=head[482])
             shown = name[:_NAME_KEPT].decode("utf-8", "replace")
-            trouble = "sparse member" if holes else ""
-            yield Member(shown, (Part(view, start, told, bounds),), trouble=trouble)
+            trouble = "sparse member" if holes or kind == b"S" else ""
+            yield Member(shown, Part(view, start, told, bounds), trouble=trouble)
+            if kind == b"S":  # a map of unknown length follows
+                return
             name, size, holes = b"", None, False
         offset = min(start + -(-told // BLOCK) * BLOCK, FAR)
-
-
-def _behind_map(view: View, start: int, *, more: int) -> int:
-    """Skip the further blocks of a sparse map."""
-    while more and len(block := view.read(start, BLOCK)) == BLOCK:
-        more = block[504]
-        start += BLOCK
-    return start
 
 
 _FOR_ONE = frozenset({b"size", b"path"})

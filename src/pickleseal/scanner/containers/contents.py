@@ -232,20 +232,23 @@ class _Looking:
         missed: dict[str, list[_Place]] = {}
         for member in members:
             inside = place.inside(kind, member.name)
-            holds = [self._member(view, member.name, inside) for view in member.readings]
-            if any(holds) and member.oddity:
+            holds = self._member(member, inside)
+            if holds and member.oddity:
                 _tell(self._beyond, inside.members + member.oddity)
-            trouble = member.trouble or _too_large(member.readings)
-            if trouble and not any(holds):
+            unclear = isinstance(member.view, layers.Expanded) and member.view.fault
+            trouble = member.trouble or (layers.TOO_LARGE if unclear == layers.TOO_LARGE else "")
+            if trouble and (not holds or trouble == archives.TWO_FORMS):
                 missed.setdefault(trouble, []).append(inside)
-            found = found or any(holds)
+            found = found or holds
         for trouble, (first, *others) in missed.items():
             self._miss(first, trouble + (f" (and {len(others)} more like it)" if others else ""))
         return found
 
-    def _member(self, view: View, name: str, place: _Place) -> bool:
-        packed = isinstance(view, layers.Expanded)
-        return self.at(view, name, place.unpacked() if packed else place)
+    def _member(self, member: archives.Member, place: _Place) -> bool:
+        if member.view is None:
+            return False
+        packed = isinstance(member.view, layers.Expanded)
+        return self.at(member.view, member.name, place.unpacked() if packed else place)
 
     def _objects(self, view: View, place: _Place, *, likely: bool) -> tuple[bool, bool]:
         """Follow the consecutive pickles and arrays at the start of the bytes.
@@ -334,12 +337,6 @@ class _Looking:
     def _miss(self, place: _Place, clause: str) -> None:
         self._opened = self._opened or " > ".join(place.kinds)
         _tell(self._unclear, place.members + clause)
-
-
-def _too_large(views: Iterable[View]) -> str:
-    """Report each of them that takes too much memory."""
-    faults = [view.fault for view in views if isinstance(view, layers.Expanded)]
-    return layers.TOO_LARGE if layers.TOO_LARGE in faults else ""
 
 
 def _tell(told: dict[str, None], clause: str) -> None:

@@ -161,7 +161,8 @@ class Expanded:
                 except MemoryError:
                     raise
                 except Exception as error:  # noqa: BLE001 - each decoder has its own
-                    too_large = "memory" in str(error).lower()
+                    beyond_dictionary = self._layer.begin is _lzma and position > _MEMORY
+                    too_large = beyond_dictionary or "memory" in str(error).lower()
                     raise _Broken(TOO_LARGE if too_large else DAMAGED) from None
                 self._bounds.give_back(cost - max(len(piece), _CALL))
                 position += len(piece)
