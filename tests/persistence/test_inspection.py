@@ -254,3 +254,15 @@ def test_a_file_object_is_left_after_its_envelope(ring: Keyring) -> None:
     stream = io.BytesIO(one + two)
     assert verify(stream, keyring=ring).size == len(one)
     assert verify(stream, keyring=ring).size == len(two)
+
+
+def test_what_is_whole_names_the_level_of_a_verifier(ring: Keyring) -> None:
+    data = signed_dumps(1, keyring=ring)
+    whole = inspect(io.BytesIO(data), keyring=ring)
+    assert whole.to_dict()["level"] == "verifier"
+    assert verify(io.BytesIO(data), keyring=ring).level == "verifier"
+    header = inspect(io.BytesIO(data), keyring=ring, header_only=True)
+    broken = inspect(io.BytesIO(data[:-1] + bytes([data[-1] ^ 1])), keyring=ring)
+    for found in (header, broken):
+        assert found.level is None
+        assert "level" not in found.to_dict()

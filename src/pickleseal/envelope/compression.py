@@ -83,8 +83,8 @@ def join(frames: Sequence[bytes]) -> bytes:
 def split(stored: memoryview, raw_size: int) -> Iterator[tuple[memoryview, int]]:
     """Yield each frame of a segment that expands to `raw_size` bytes, with the size of its chunk.
 
-    Raise MalformedError if the table or the form of a frame does not fit. No memory is taken for
-    what a frame holds.
+    Raise MalformedError if the table (8.2) or the form of a frame (8.3) does not fit. No memory is
+    taken for what a frame holds.
     """
     count = -(-raw_size // CHUNK_SIZE)
     start = _SKIPPED.size + _SIZE * count if count else 0
@@ -145,7 +145,7 @@ def _check_form(frame: memoryview, size: int) -> None:
 
 
 def expand(frame: memoryview, target: memoryview) -> None:
-    """Expand a frame of `split` into `target`. Raise MalformedError if it does not fill it."""
+    """Expand a frame of `split` into `target`, or raise MalformedError if it does not fit (8.4)."""
     zstd = _zstd()
     try:
         data = zstd.ZstdDecompressor().decompress(frame, max_length=len(target) + 1)

@@ -125,43 +125,44 @@ def left_over(count: int) -> str:
 
 
 def parse_fixed(start: bytes) -> Fixed:
-    """Parse the first 64 bytes (step 2 of format.md, "Reading").
+    """Parse the first 64 bytes (steps 2 and 3 of format.md, "Reading").
 
     `start` has 64 bytes, or fewer if the input ends there. Raise NotSealedError if it does not
     begin as an envelope, MalformedError if a field is out of range for this version.
     """
     if len(start) < FIXED_SIZE:
         if not start:
-            raise NothingToReadError(
+            raise NothingToReadError(  # 2.1
                 f"not sealed: there is nothing to read (0 bytes). If it is a file, {EMPTY.advice}"
             )
-        if start[: len(MAGIC)] != MAGIC[: len(start)]:
+        if start[: len(MAGIC)] != MAGIC[: len(start)]:  # 2.2
             raise _not_sealed(start)
+        # 2.3
         raise MalformedError(f"cut off: {len(start)} bytes are fewer than any envelope has")
     magic, version, suite, flags, key_id, metadata_size, segments, total, codec, reserved = (
         _FIXED.unpack_from(start)
     )
-    if magic != MAGIC:
+    if magic != MAGIC:  # 2.2
         raise _not_sealed(start)
-    if version != VERSION:
+    if version != VERSION:  # 2.4
         raise MalformedError(
             f"envelope version {version}, and this pickleseal reads version {VERSION}"
         )
-    if suite not in _SUITES:
+    if suite not in _SUITES:  # 2.5
         raise MalformedError(f"suite {suite} is not one of this version's")
-    if flags or reserved != _RESERVED:
+    if flags or reserved != _RESERVED:  # 2.6, 2.7
         raise MalformedError("a flag or reserved byte is set, and this version has none")
-    if codec not in (STORED, ZSTD):
+    if codec not in (STORED, ZSTD):  # 2.8
         raise MalformedError(f"codec {codec} is not one of this version's")
-    if not 2 <= metadata_size <= MAX_METADATA:
+    if not 2 <= metadata_size <= MAX_METADATA:  # 2.9
         raise MalformedError(f"a metadata size of {metadata_size} is out of range")
-    if not 1 <= segments <= MAX_SEGMENTS:
+    if not 1 <= segments <= MAX_SEGMENTS:  # 2.10
         raise MalformedError(f"a count of {segments} segments is out of range")
-    if total > MAX_TOTAL:
+    if total > MAX_TOTAL:  # 2.11
         raise MalformedError(f"a total size of {total} is out of range")
     fixed = Fixed.of(_SUITES[suite], key_id, metadata_size, segments, total, codec)
     body = fixed.body_size
-    if body < 0 or body % ALIGNMENT:
+    if body < 0 or body % ALIGNMENT:  # 3.1, 3.2
         raise MalformedError(f"a total size of {total} does not fit the head's own size")
     return fixed
 
@@ -172,15 +173,15 @@ def parse_head(fixed: Fixed, head: bytes) -> Head:
     table_start = fixed.table_start
     table_end = table_start + _ROW.size * fixed.segments
     table = head[table_start:table_end]
-    if any(head[metadata_end:table_start]) or any(head[table_end:]):
+    if any(head[metadata_end:table_start]) or any(head[table_end:]):  # 5.2, 5.3
         raise MalformedError("the padding of the head is not zero")
     sizes = struct.unpack(f"<{2 * fixed.segments}Q", table)
     lengths, raw = sizes[::2], sizes[1::2]
-    if fixed.codec == STORED and lengths != raw:
+    if fixed.codec == STORED and lengths != raw:  # 5.4
         raise MalformedError("a stored segment has two sizes")
-    if sum(raw) > MAX_TOTAL:
+    if sum(raw) > MAX_TOTAL:  # 5.5
         raise MalformedError("the segments are larger than an envelope may hold")
-    if _padded_size(lengths) != fixed.body_size:
+    if _padded_size(lengths) != fixed.body_size:  # 5.6
         raise MalformedError("the segment sizes do not add up to the total size")
     return Head(fixed, head[FIXED_SIZE:metadata_end], table, lengths, raw)
 

@@ -196,7 +196,7 @@ def decode_shared(data: bytes) -> Metadata:
     except (ValueError, RecursionError):
         # ValueError: not UTF-8, not JSON, a number out of bounds, a lone surrogate.
         canonical = False
-    if not canonical:
+    if not canonical:  # 5.7
         raise MalformedError("the metadata are not canonical JSON")
     fault = _schema_fault(fields)
     if fault:
@@ -349,19 +349,19 @@ _FIELDS: Mapping[str, Callable[[Any], str | None]] = {
 
 def _schema_fault(fields: Mapping[str, Any]) -> str | None:
     """Return what is wrong with the fields of metadata, or None."""
-    if "content" not in fields:
+    if "content" not in fields:  # 5.8
         return "there is no content field"
     for name, value in fields.items():
         check = _FIELDS.get(name)
-        if check is None:
+        if check is None:  # 5.8
             return f"there is no field named {name!r}"
         fault = check(value)
-        if fault:
+        if fault:  # 5.8
             return f"{name}: {fault}"
-    if "imports" in fields and "imports_omitted" in fields:
+    if "imports" in fields and "imports_omitted" in fields:  # 5.9
         return "imports and imports_omitted exclude each other"
-    if ("raw_size" in fields) != (fields["content"] == "joblib"):
+    if ("raw_size" in fields) != (fields["content"] == "joblib"):  # 5.10
         return "raw_size belongs to joblib content, and only there"
-    if "external" in fields and fields["content"] != "pickle":
+    if "external" in fields and fields["content"] != "pickle":  # 5.11
         return "external belongs to pickle content"
     return None

@@ -39,7 +39,7 @@ class ClaimedHead(NamedTuple):
     """The head with its tag, from the first byte."""
 
     def authenticate(self, keyring: Keyring) -> seal.AuthenticHead:
-        """Check the header tag under the one key that the head names (steps 4 and 5).
+        """Check the header tag under the one key that the head names (steps 4 to 6).
 
         The errors are those of `seal.open_head`.
         """
@@ -60,7 +60,7 @@ def read_head(source: Source, *, max_bytes: int | None = None) -> ClaimedHead:
     """Read a head and its tag, and compare the size it names with the input's (steps 2 to 4)."""
     fixed = layout.parse_fixed(source.pull(layout.FIXED_SIZE))
     total = fixed.total_size
-    if source.size is not None:
+    if source.size is not None:  # 3.3
         if source.size < total:
             raise MalformedError(
                 f"cut off: it should take {total} bytes, and there are {source.size}"
@@ -72,10 +72,10 @@ def read_head(source: Source, *, max_bytes: int | None = None) -> ClaimedHead:
                     "another sealed object follows: open the file, and load one after the other"
                 )
             raise MalformedError(layout.left_over(source.size - total))
-    check_size(total, max_bytes)
+    check_size(total, max_bytes)  # 3.4
     size = fixed.head_size + layout.TAG_SIZE
     data = fixed.pack() + source.pull(size - layout.FIXED_SIZE)
-    if len(data) < size:
+    if len(data) < size:  # 4.1
         raise MalformedError("cut off: the input ends inside the head")
     return ClaimedHead(fixed, data)
 
@@ -95,7 +95,7 @@ def check_body(source: Source, head: seal.AuthenticHead) -> str:
 
 def _last_tag(source: Source) -> bytes:
     tag = source.pull(layout.TAG_SIZE)
-    if len(tag) < layout.TAG_SIZE:
+    if len(tag) < layout.TAG_SIZE:  # 7.1
         raise MalformedError("cut off: the input ends before the last tag")
     return tag
 
@@ -120,7 +120,7 @@ def read(
     """
     claimed = read_head(source, max_bytes=max_bytes)
     head = claimed.authenticate(keyring())
-    if max_bytes is not None:
+    if max_bytes is not None:  # 6.2
         check_size(max(sum(head.raw), head.metadata.raw_size or 0), max_bytes)
     check(head)
     return read_body(source, head)

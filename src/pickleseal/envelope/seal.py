@@ -97,12 +97,12 @@ def open_head(fixed: layout.Fixed, data: bytes, keyring: Keyring) -> AuthenticHe
     RevokedKeyError, BadSealError, MalformedError if an authentic head breaks the format, or
     ContextError if the ring binds the key to other contexts.
     """
-    key = keyring.opening_key(fixed.key_id, fixed.suite)
+    key = keyring.opening_key(fixed.key_id, fixed.suite)  # 4.2, 4.3, 4.4
     size = fixed.head_size
     head, tag = data[:size], data[size:]
     digest = hashing.head_digest(key.suite, head)
     try:
-        key.check(_header_statement(key, head, digest), tag)
+        key.check(_header_statement(key, head, digest), tag)  # 5.1
     except BadSealError:
         raise BadSealError(
             "the seal does not hold: the head of the file is not what was sealed. It was changed,"
@@ -110,9 +110,9 @@ def open_head(fixed: layout.Fixed, data: bytes, keyring: Keyring) -> AuthenticHe
         ) from None
     parsed = layout.parse_head(fixed, head)
     metadata = decode_shared(parsed.metadata)
-    if metadata.external is not None and fixed.segments != 1:
+    if metadata.external is not None and fixed.segments != 1:  # 5.12
         raise MalformedError("an envelope with external buffers has one segment")
-    keyring.check_binding(key, metadata.context)
+    keyring.check_binding(key, metadata.context)  # 6.1
     return AuthenticHead(key, fixed, metadata, parsed.table, parsed.lengths, parsed.raw, digest)
 
 
@@ -143,14 +143,14 @@ def check_body(head: AuthenticHead, leaves: Sequence[bytes], tag: bytes, *, padd
     content = hashing.content_digest(
         head.key.suite, head.fixed.body_size, head.fixed.codec, head.table, leaves
     )
-    try:
+    try:  # 7.2
         head.key.check(_envelope_statement(head.key, head.fixed, head.digest, content), tag)
     except BadSealError:
         raise BadSealError(
             "the seal does not hold: the head is genuine, but the body was changed after it was"
             " sealed, or is damaged"
         ) from None
-    if not padded:
+    if not padded:  # 7.3
         raise MalformedError("the padding of a segment is not zero")
     return content
 

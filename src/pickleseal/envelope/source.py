@@ -100,7 +100,7 @@ def open_source(file: Path | Readable) -> Iterator[Source]:
 def open_path(
     path: str, *, follow: bool = True, folder: int | None = None
 ) -> Iterator[tuple["Source", os.stat_result]]:
-    """Open a path as exactly one envelope; yield its status, too.
+    """Open a path as exactly one envelope (1.1); yield its status, too.
 
     `follow`, `folder`: as for `open_regular`.
     """
@@ -409,6 +409,7 @@ def _not_blocking() -> BlockingIOError:
 
 
 def _cut_off() -> MalformedError:
+    # 7.1
     return MalformedError("cut off: the input ends before the envelope does")
 
 

@@ -8,7 +8,7 @@ class Suite(IntEnum):
 
     Notes
     -----
-    See "Suites" in docs/reference/format.md.
+    See "Terms" in docs/reference/format.md.
 
     Examples
     --------

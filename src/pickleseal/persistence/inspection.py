@@ -103,11 +103,20 @@ class Inspection(NamedTuple):
     digest: str | None
     others: tuple["Inspection", ...] = ()
 
+    @property
+    def level(self) -> str | None:
+        """The level of the format's reference that was reached: "verifier", or None.
+
+        A load does more: it is a loader, which may refuse what a verifier accepts.
+        """
+        return "verifier" if self.status is Status.WHOLE else None
+
     def to_dict(self) -> dict[str, Any]:
         """Return all fields that are known as dicts and lists, ready for JSON."""
         metadata = {} if self.metadata is None else _plain(self.metadata)
         fields = {
             "status": self.status.value,
+            "level": self.level,
             "problem": self.problem,
             "file": self.file,
             "key_id": self.key_id,
@@ -239,6 +248,9 @@ def verify(
     max_bytes: int | None = None,
 ) -> Inspection:
     """Check that the seal of an envelope holds over every byte, without unpickling.
+
+    It does what the format's reference calls the level of a verifier. A load is a loader: it also
+    looks into the segments, and may refuse what is sealed, but is no pickle that it takes.
 
     Parameters
     ----------
@@ -391,7 +403,7 @@ _CODECS = {layout.STORED: "stored", layout.ZSTD: "zstd"}
 _STATUS_TEXT = {
     Status.UNVERIFIED: "UNVERIFIED: all below is only what the file claims",
     Status.HEADER: "header verified: the facts below were sealed; the body was not checked",
-    Status.WHOLE: "whole: every byte is as it was sealed",
+    Status.WHOLE: "whole: every byte is as it was sealed; it was not unpickled",
 }
 _STATUS_COLOUR = {
     Status.UNVERIFIED: "#c62828",

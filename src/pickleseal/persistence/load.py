@@ -1,8 +1,9 @@
 """signed_load, signed_loads, and load, loads with pickle's signatures.
 
 The order of a load's checks is that of docs/reference/format.md, "Reading": `open_source` takes
-step 1, `reader.read_head` steps 2 to 4, `seal.open_head` steps 4 and 5, `LoadPolicy.check_head`
-step 6, `reader.read_body` and `LoadPolicy.check_content` step 7, `pickling.restore` step 8.
+step 1, `reader.read_head` steps 2 to 4, `seal.open_head` steps 4 to 6, `LoadPolicy.check_head`
+step 6, `reader.read_body` and `LoadPolicy.check_content` step 7, `pickling.restore` step 8. A
+comment with a number beside a check, such as 6.3, names it there or in payload.md, "Reading".
 """
 
 import functools
@@ -346,17 +347,17 @@ class LoadPolicy(NamedTuple):
     def check_head(self, metadata: Metadata, now: float) -> None:
         """Check an authentic head at `now` (Unix seconds), before the body is read.
 
-        The checks and their order are those of format.md, "Reading", step 6.
+        The checks and their order are those of format.md, "Reading", step 6; 6.1 and 6.2 are done.
         """
-        rules.check_context(metadata.context, self.context)
-        rules.check_expiry(metadata, now)
-        rules.check_age(metadata, self.max_age, now)
-        rules.check_serial(metadata, self.min_serial)
+        rules.check_context(metadata.context, self.context)  # 6.3
+        rules.check_expiry(metadata, now)  # 6.4
+        rules.check_age(metadata, self.max_age, now)  # 6.5, 6.6, 6.7
+        rules.check_serial(metadata, self.min_serial)  # 6.8
         pin = self.pin()
         if pin is not None:
-            pin_rules.check_head(metadata, pin, self._pins_path)
-        rules.check_imports(metadata, self.allowed)
-        if self.on_mismatch == "raise":
+            pin_rules.check_head(metadata, pin, self._pins_path)  # 6.9
+        rules.check_imports(metadata, self.allowed)  # 6.10
+        if self.on_mismatch == "raise":  # 6.11
             drifts = _drifts(metadata)
             if drifts:
                 raise VersionMismatchError(_describe(metadata, drifts))
@@ -366,11 +367,11 @@ class LoadPolicy(NamedTuple):
 
         The checks and their order are those of format.md, "Reading", end of step 7.
         """
-        rules.check_digest(digest, self.expect)
+        rules.check_digest(digest, self.expect)  # 7.4
         pin = self.pin()
         found = None if pin is None else pin_rules.Pin.of(metadata, digest)
         if found is not None:
-            pin_rules.check_whole(found, pin, metadata.context, self._pins_path)
+            pin_rules.check_whole(found, pin, metadata.context, self._pins_path)  # 7.5
 
     @property
     def _pins_path(self) -> str | None:

@@ -1,6 +1,6 @@
 """Decompressing what joblib compressed: one whole stream, in pieces of bounded size.
 
-docs/reference/format.md, "Payload", is the rule. A load decompresses only verified bytes, and to
+docs/reference/payload.md, "joblib", is the rule. A load decompresses only verified bytes, and to
 exactly the size that the head names.
 """
 
@@ -135,7 +135,7 @@ def pieces(read: Callable[[int, int], bytes | memoryview], size: int) -> Iterato
 
 
 def expand(data: memoryview, raw_size: int) -> memoryview:
-    """Return the content of a stream, exactly `raw_size` bytes; data not compressed as they are.
+    """Return the content of a stream, exactly `raw_size` bytes (8.6); plain data as they are.
 
     Memory grows with the content, so that a wrong `raw_size` is refused as such on any machine.
     Raises MalformedError for content of another size, and as `pieces` does.

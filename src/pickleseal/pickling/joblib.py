@@ -14,7 +14,7 @@ from pickleseal.pickling.lookup import Lookup, Unpickler, is_of_python_2
 def restore_joblib(payload: Verified, lookup: Lookup) -> Any:  # noqa: ANN401 - as restore
     """Unpickle verified joblib content: unpacked by us, read by joblib. For `restore` alone."""
     packed, *beside = reader.segments(payload)
-    if beside:
+    if beside:  # 8.5
         raise MalformedError("joblib content has one segment")
     from joblib import numpy_pickle  # noqa: PLC0415 - only for files that were adopted
 
@@ -51,7 +51,7 @@ def restore_joblib(payload: Verified, lookup: Lookup) -> Any:  # noqa: ANN401 - 
     unpickler.fix_imports = False  # as in Unpickler
     obj = unpickler.load()
     # It reads the rest of its last frame first, and then the file.
-    if unpickler.read(1):
+    if unpickler.read(1):  # 8.10
         raise MalformedError("bytes follow the end of what joblib wrote")
     return obj
 

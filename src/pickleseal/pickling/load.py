@@ -1,6 +1,6 @@
 """The one door to the unpickler: `restore` takes a `Verified` payload, which only `seal` makes.
 
-docs/reference/format.md, "Payload", is the rule.
+docs/reference/payload.md is the rule; a number beside a check is that of its "Reading".
 """
 
 import copyreg
@@ -40,11 +40,11 @@ def restore(
     lookup = Lookup(metadata, allow)
     if metadata.content == "joblib":
         return joblib.restore_joblib(payload, lookup)
-    if metadata.content != "pickle":
+    if metadata.content != "pickle":  # 8.1
         raise PolicyError("it is an inventory, not an object: see pickleseal audit --baseline")
     stream, *beside = reader.segments(payload)
     source: Sequence[Any] = beside
-    if metadata.external is not None:
+    if metadata.external is not None:  # 8.7
         source = external.check_buffers(metadata.external, buffers)
     left = iter(source)
     file = _ViewReader(stream)
@@ -58,9 +58,9 @@ def restore(
         buffers=left,
     )
     obj = unpickler.load()
-    if file.position != len(stream):
+    if file.position != len(stream):  # 8.10
         raise MalformedError(f"{len(stream) - file.position} bytes follow the end of the pickle")
-    if next(left, None) is not None:
+    if next(left, None) is not None:  # 8.11
         raise MalformedError("the pickle does not use all of its buffers")
     return obj
 

@@ -35,12 +35,12 @@ class Lookup:
         has today. Raises PolicyError, before anything is looked up, for a name that the sealed
         imports do not list or `allow` does not have.
         """
-        if self._listed is not None and (module, name) not in self._listed:
+        if self._listed is not None and (module, name) not in self._listed:  # 8.8
             raise PolicyError(
                 f"it refers to {shown(module)}.{shown(name)}, which is not among its sealed imports"
             )
         wanted = today_of(module, name) if of_python_2 else (module, name)
-        if self._allow is not None and not self._allow.has(*wanted):
+        if self._allow is not None and not self._allow.has(*wanted):  # 8.9
             old = "" if wanted == (module, name) else f" ({module}.{name} in Python 2)"
             raise PolicyError(
                 f"it refers to {shown('.'.join(wanted) + old)}, which allow does not have"
