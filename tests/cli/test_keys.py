@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,15 @@ def test_the_story_of_a_ring_from_its_first_key_to_a_revocation(
         assert secret not in human.stdout
 
 
+def test_a_key_seals_on_its_last_day(ring: Path) -> None:
+    today = datetime.now(UTC)
+    end = datetime(today.year, today.month, today.day, tzinfo=UTC) + timedelta(days=1)
+    made = done_json("keys", "rotate", "--sign-until", f"{today:%Y-%m-%d}", "--keyring", ring)
+    entry = read_roster(ring).entries[made["id"]]
+    assert entry.sign_until in (end.timestamp(), (end + timedelta(days=1)).timestamp())
+    assert signed_dumps(1, keyring=ring)
+
+
 def test_states_notes_and_limits_change_by_command(ring: Path) -> None:
     old = done_json("keys", "show", "--keyring", ring)["id"]
     new = done_json("keygen", "--add", "--keyring", ring, "--context", "a", "--context", "b/*")[
@@ -128,10 +138,12 @@ def test_states_notes_and_limits_change_by_command(ring: Path) -> None:
     assert done_json("keys", "retire", old, "--keyring", ring)["state"] == "retired"
     assert done_json("keys", "note", old, "the old one", "--keyring", ring)["note"] == "the old one"
     limited = done_json("keys", "limit", new, "--sign-until", "2099-01-31", "--keyring", ring)
-    assert limited["sign_until"] == 4073500800
+    assert limited["sign_until"] == 4073587200, "the end of that day"
+    assert "the end of 2099-01-31 (UTC)" in run("keys", "show", new, "--keyring", ring).stdout
+    assert "the end of 2099-01-31 (UTC)" in run("keys", "list", "--keyring", ring).stdout
     assert limited["contexts"] == ["a", "b/*"]
     limited = done_json("keys", "limit", new, "--any-context", "--keyring", ring)
-    assert (limited["sign_until"], limited["contexts"]) == (4073500800, None)
+    assert (limited["sign_until"], limited["contexts"]) == (4073587200, None)
     limited = done_json(
         "keys", "limit", new, "--sign-for-ever", "--context", "x", "--keyring", ring
     )

@@ -18,7 +18,7 @@ from pickleseal import (
     signed_dumps,
     signed_loads,
 )
-from pickleseal.keys.key import Form, outline
+from pickleseal.keys.key import Form, KeyLine, outline
 from pickleseal.keys.passphrase import Passphrase
 from pickleseal.keys.roster import State
 from pickleseal.keys.store import changes
@@ -157,6 +157,31 @@ def test_an_older_keyring_json_put_back_is_refused_below_min_epoch(
         with pytest.raises(KeyringError):
             use()
     assert (ring_directory / INDEX).read_bytes() == backup
+
+
+def test_a_min_epoch_of_another_ring_is_told_as_one(
+    tmp_path: Path, ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PICKLESEAL_MIN_EPOCH", "7")
+    with pytest.raises(KeyringError, match="epoch is that of another ring"):
+        open_keyring(ring_directory)
+    with pytest.raises(KeyringError, match="Unset PICKLESEAL_MIN_EPOCH for a new ring"):
+        create_key(tmp_path / "new", now=NOW)
+    assert not (tmp_path / "new").exists()
+    monkeypatch.setenv("PICKLESEAL_MIN_EPOCH", "1")
+    create_key(tmp_path / "new", now=NOW)
+    assert open_keyring(tmp_path / "new")
+
+
+def test_a_min_epoch_is_refused_beside_keys_that_have_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PICKLESEAL_KEY", KeyLine.generate().reveal())
+    monkeypatch.setenv("PICKLESEAL_MIN_EPOCH", "7")
+    with pytest.raises(KeyringError, match="in PICKLESEAL_KEY have no epoch"):
+        signed_dumps(1)
+    monkeypatch.setenv("PICKLESEAL_MIN_EPOCH", "0")
+    assert signed_loads(signed_dumps(1)) == 1
 
 
 @pytest.mark.parametrize("value", ["", "x", "-1", "1.5", "٣", "9" * 40, " 1"])

@@ -242,6 +242,20 @@ def test_a_change_is_refused_when_the_ring_changed_though_the_lock_was_held(
     assert read_roster(ring_directory).entries[old].state is State.REVOKED
 
 
+def test_a_command_says_for_whom_it_waits(ring_directory: Path) -> None:
+    ours = [sys.executable, "-m", "pickleseal", "keygen", "--add"]
+    command = [*ours, "--keyring", str(ring_directory)]
+    with changing(ring_directory):
+        waiting = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert waiting.stderr
+        told = waiting.stderr.readline()
+    waiting.communicate()
+    assert told.startswith("waiting for the lock ")
+    assert f"process {os.getpid()} " in told
+    assert waiting.returncode == 0
+    assert len(read_roster(ring_directory).entries) == 2
+
+
 def test_who_waited_for_a_lock_that_was_removed_takes_the_new_one(ring_directory: Path) -> None:
     with changing(ring_directory):
         waiting = start(ring_directory, "create", 1)

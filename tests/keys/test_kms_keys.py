@@ -269,6 +269,40 @@ def test_a_kms_that_is_not_reached_is_a_clear_error(
     assert not sprung
 
 
+@pytest.mark.parametrize(
+    ("url", "accepted"),
+    [
+        ("https://kms.eu-central-1.amazonaws.com", True),
+        ("https://10.0.0.1:8080", True),
+        ("http://localhost:4566", True),
+        ("http://127.0.0.2", True),
+        ("http://[::1]:80", True),
+        ("http://kms.eu-central-1.amazonaws.com", False),
+        ("http://10.0.0.1:8080", False),
+        ("http://localhost.example.org", False),
+        ("http://127.0.0.1.example.org", False),
+        ("http://localhost@10.0.0.1", False),
+    ],
+)
+def test_kms_is_asked_over_https_or_on_this_machine(
+    url: str,
+    accepted: bool,  # noqa: FBT001 - a column of the table
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever is on the way could answer that a forged tag is valid."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    holder = aws_kms.KmsHolder(
+        "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    )
+    if accepted:
+        assert holder._connected()
+    else:
+        with pytest.raises(KeyringError, match="is not https"):
+            holder.mac(bytes(96))
+
+
 def test_without_credentials_kms_is_a_clear_error(
     as_root: LocalKms, kms_ring: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,8 @@ from pickleseal.keys.store.passphrases import new_passphrase
 from pickleseal.keys.store.permissions import quoted
 from pickleseal.persistence.policy import time_text
 
+_DAY = 86_400
+
 
 @click.command()
 @click.option(
@@ -143,8 +145,15 @@ def limits_of(entry: Entry) -> list[str]:
         limits.append(f"only for {', '.join(entry.contexts)}")
     if entry.sign_until is not None:
         over = " (over)" if entry.sign_until <= time.time() else ""
-        limits.append(f"seals until {day(entry.sign_until)}{over}")
+        limits.append(f"seals until {end_of(entry.sign_until)}{over}")
     return limits
+
+
+def end_of(sign_until: int) -> str:
+    """Return in words until when a key seals."""
+    if sign_until % _DAY:
+        return time_text(sign_until)
+    return f"the end of {day(sign_until - 1)} (UTC)"
 
 
 def day(seconds: int | None) -> str:

@@ -8,6 +8,7 @@ import click
 
 from pickleseal.cli.keygen import (
     day,
+    end_of,
     limits_of,
     named,
     plain,
@@ -15,11 +16,11 @@ from pickleseal.cli.keygen import (
 from pickleseal.cli.lazy import LazyGroup
 from pickleseal.cli.options import (
     SUITES,
-    Day,
     Moment,
     changing,
     common,
     note,
+    until,
 )
 from pickleseal.cli.output import (
     FINE,
@@ -129,7 +130,7 @@ def show(key_id: str | None, *, keyring: str | None, as_json: bool) -> int:
         ("state", _state(ring, entry)),
         ("suite", f"{entry.suite.value} ({entry.suite.name})" if entry.suite else ""),
         ("created", day(entry.created)),
-        ("seals until", day(entry.sign_until) if entry.sign_until is not None else ""),
+        ("seals until", end_of(entry.sign_until) if entry.sign_until is not None else ""),
         ("contexts", ", ".join(entry.contexts or ())),
         ("revoked", day(entry.revoked) if entry.revoked is not None else ""),
         ("reason", entry.reason),
@@ -144,9 +145,7 @@ def show(key_id: str | None, *, keyring: str | None, as_json: bool) -> int:
 
 @keys.command()
 @click.option("--suite", type=click.Choice(list(SUITES)), help="Default: as the old primary.")
-@click.option(
-    "--sign-until", type=Day(), metavar="DAY", help="The new key seals before this day (UTC)."
-)
+@until
 @note
 @changing
 @guarded
@@ -306,7 +305,7 @@ def annotate(key_id: str, text: str, *, keyring: str | None, as_json: bool) -> i
 
 @keys.command()
 @click.argument("key_id")
-@click.option("--sign-until", type=Day(), metavar="DAY", help="It seals before this day (UTC).")
+@until
 @click.option("--sign-for-ever", is_flag=True, help="It seals without such a limit.")
 @click.option(
     "--context",

@@ -10,14 +10,16 @@ import click
 from pickleseal.errors import KeyringError, check_path
 from pickleseal.keys.suite import Suite
 
+_DAY = 86_400
+
 SUITES = {"blake3": Suite.BLAKE3, "sha256": Suite.SHA256}
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 # The base class is generic in new versions of click alone.
-class Day(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """A day, `YYYY-MM-DD`, as the Unix time at which it begins in UTC."""
+class LastDay(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """A last day, `YYYY-MM-DD`, as the Unix time at which it ends in UTC."""
 
     name = "day"
 
@@ -27,17 +29,17 @@ class Day(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> int:
-        """Return the Unix time at which the day begins."""
+        """Return the Unix time at which the day ends."""
         if isinstance(value, int):
             return value
         try:
             day = datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC)
         except ValueError:
             self.fail(f"'{value}' is not a day: write it as 2027-01-31", param, ctx)
-        return int(day.timestamp())
+        return int(day.timestamp()) + _DAY
 
 
-class Moment(Day):
+class Moment(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """A day or a time in UTC, `YYYY-MM-DD` or `YYYY-MM-DDTHH:MM[:SS]`, as Unix time."""
 
     name = "time"
@@ -50,7 +52,7 @@ class Moment(Day):
     ) -> int:
         """Return the Unix time; of a day, that of its beginning."""
         if not isinstance(value, str):
-            return super().convert(value, param, ctx)
+            return int(value)
         try:
             time = datetime.fromisoformat(value.removesuffix("Z"))
         except ValueError:
@@ -119,14 +121,17 @@ def changing(command: _Function) -> _Function:
     return _with_keyring(_with_json(command), default="PICKLESEAL_KEYRING")
 
 
+until = click.option(
+    "--sign-until",
+    type=LastDay(),
+    metavar="DAY",
+    help="Last day on which the key seals, to its end in UTC, such as 2027-01-31. Later it only"
+    " opens.",
+)
+
+
 def limits(command: _Function) -> _Function:
     """Add --context and --sign-until to a command."""
-    with_until = click.option(
-        "--sign-until",
-        type=Day(),
-        metavar="DAY",
-        help="Last day on which the key seals, such as 2027-01-31 (UTC). Later it only opens.",
-    )
     with_context = click.option(
         "--context",
         "contexts",
@@ -135,7 +140,7 @@ def limits(command: _Function) -> _Function:
         help="Bind the key to a context, or to all that match a prefix, as 'fraud/*'. It is refused"
         " for all others. Can be given several times.",
     )
-    return with_context(with_until(command))
+    return with_context(until(command))
 
 
 note = click.option("--note", default="", metavar="TEXT", help="A note for yourself.")

@@ -7,6 +7,7 @@ when keyring.json is replaced; a key file that it does not list is ignored.
 import os
 import shlex
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -233,7 +234,20 @@ def _check_epoch(roster: Roster, name: str, min_epoch: int | str | None) -> None
         )
     fault = None if pin is None else pin.fault(roster)
     if fault is not None:
-        raise KeyringError(f"{name} {fault}. Restore the newest one")
+        raise KeyringError(
+            f"{name} {fault}. Restore the newest one; if the epoch is that of another"
+            " ring, correct it"
+        )
+
+
+def _check_new() -> None:
+    """Raise KeyringError if no load would use a new ring."""
+    pin = variables.min_epoch()
+    if pin is not None and pin.fault(Roster(1, None, {})) is not None:
+        raise KeyringError(
+            f"{variables.MIN_EPOCH} asks for the epoch of another ring, and a new one begins with"
+            f" 1: no load would use it. Unset {variables.MIN_EPOCH} for a new ring"
+        )
 
 
 def read_line(folder: Path, key_id: str, *, group_read: bool | None = None) -> KeyLine:
@@ -414,13 +428,15 @@ def changing(
     before; it is read again only if it has changed since. Raise KeyringError and
     KeyPermissionError as `open_keyring` does.
     """
+    if create and not os.path.lexists(directory / INDEX):
+        _check_new()
     if create:
         _make_folders(directory)
     elif not directory.is_dir():
         read_roster(directory)  # raises
     permissions.check_folders(directory)
     folder = Path(os.path.realpath(directory))
-    with locked(folder / LOCK):
+    with locked(folder / LOCK, _say):
         is_new = create and not os.path.lexists(folder / INDEX)
         if is_new and has_key_files(folder):
             raise _lost_index(folder)
@@ -435,6 +451,11 @@ def changing(
         except BaseException:
             change.undo()
             raise
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:
+        print(shown(text), file=sys.stderr)  # noqa: T201 - a person waits
 
 
 def _make_folders(directory: Path) -> None:

@@ -161,6 +161,12 @@ def _kept_lines(lines: KeyLine) -> Keyring:
 
 
 def _parse_lines(lines: KeyLine, opener: Opener) -> Keyring:
+    pin = variables.min_epoch()
+    if pin is not None and pin.epoch:
+        raise KeyringError(
+            f"{variables.MIN_EPOCH} is set, and is for the directory of a keyring: the keys in"
+            f" {variables.KEYS} have no epoch. Unset one of the two"
+        )
     parts = [KeyLine(text) for text in lines.reveal().split()]
     if not parts:
         raise KeyringError(

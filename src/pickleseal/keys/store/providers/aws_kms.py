@@ -6,6 +6,7 @@ open files and cannot forge them. Each seal and each load make two calls.
 
 import os
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pickleseal.errors import BadSealError, KeyringError, shown
@@ -82,9 +83,32 @@ class KmsHolder:
             limits = Config(
                 connect_timeout=5, read_timeout=10, retries={"mode": "standard", "max_attempts": 3}
             )
-            self._client = get_session().create_client("kms", self._region, config=limits)
-            self._pid = os.getpid()
+            client = get_session().create_client("kms", self._region, config=limits)
+            _check_endpoint(client.meta.endpoint_url)
+            self._client, self._pid = client, os.getpid()
         return self._client
+
+
+def _check_endpoint(url: str) -> None:
+    """Raise KeyringError if answers could be forged on their way: plain HTTP, not to this machine.
+
+    Nothing but the connection says that KMS found a tag valid.
+    """
+    from ipaddress import ip_address  # noqa: PLC0415 - few keys are in KMS
+    from urllib.parse import urlsplit  # noqa: PLC0415 - as above
+
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "https" or host == "localhost":
+        return
+    with suppress(ValueError):
+        if ip_address(host).is_loopback:
+            return
+    raise KeyringError(
+        f"AWS KMS: the endpoint {shown(url)} is not https, and whoever is on the way could answer"
+        " that a forged tag is valid. Plain http is accepted to this machine alone: see"
+        " AWS_ENDPOINT_URL and endpoint_url in AWS's settings"
+    )
 
 
 def plain_line(place: str, key_id: str) -> KeyLine:
