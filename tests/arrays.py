@@ -23,7 +23,7 @@ from pickleseal.pickling.dump import OUT_OF_BAND_SIZE as LIMIT
 
 
 def payload_of(data: bytes, ring: Keyring) -> seal.Verified:
-    return reader.read(memory_source(data), lambda: ring, check=lambda _: None)
+    return reader.read(memory_source(data), lambda _: ring, check=lambda _: None)
 
 
 def hand_sealed(ring: Keyring, *segments: bytes) -> bytes:

@@ -1,11 +1,18 @@
-"""The command as a process."""
+"""The command, as a process and in this one."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import click
+
+from pickleseal.cli import cli
+from pickleseal.cli.output import show_click_error
 
 
 def run(
@@ -32,3 +39,17 @@ def run(
 def as_json(done: subprocess.CompletedProcess[str]) -> Any:
     assert done.stdout.isascii()
     return json.loads(done.stdout)
+
+
+def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process, without a terminal: many times faster than `run`."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = cli.main([*map(str, arguments)], standalone_mode=False)
+        except click.ClickException as error:
+            show_click_error(error, as_json="--json" in arguments)
+            code = 2
+    return subprocess.CompletedProcess(
+        [*map(str, arguments)], code or 0, out.getvalue(), err.getvalue()
+    )

@@ -9,7 +9,7 @@ from pickleseal.envelope.target import join_envelope
 
 def payload_of(data: bytes, ring: Keyring) -> seal.Verified:
     """Return the verified payload of an envelope."""
-    return reader.read(memory_source(data), lambda: ring, check=lambda _: None)
+    return reader.read(memory_source(data), lambda _: ring, check=lambda _: None)
 
 
 def hand_sealed(ring: Keyring, metadata: Metadata, *segments: bytes | memoryview) -> bytes:

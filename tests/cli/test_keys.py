@@ -94,7 +94,7 @@ def test_the_story_of_a_ring_from_its_first_key_to_a_revocation(
     signed_dump("late", late, keyring=ring)
     moved = done_json("reseal", models / "0.pkl", models / "1.pkl", "--keyring", ring)
     assert [file["outcome"] for file in moved["files"]] == ["resealed"] * 2
-    revoked = done_json("keys", "revoke", first[:8], "--reason", "stolen", "--keyring", ring)
+    revoked = done_json("keys", "revoke", first, "--reason", "stolen", "--keyring", ring)
     assert (revoked["state"], revoked["reason"], revoked["primary"]) == ("revoked", "stolen", False)
     refused = run("verify", models / "2.pkl", "--keyring", ring)
     assert refused.returncode == 1

@@ -67,7 +67,9 @@ def test_a_revoked_key_is_told_apart_from_an_unknown_one_and_the_way_on_is_named
         signed_loads(signed_dumps(1, keyring=Keyring(Key.generate())), keyring=ring_directory)
 
 
-def test_a_rotation_after_a_revocation_follows_the_key_that_was_primary(tmp_path: Path) -> None:
+def test_a_rotation_after_a_revocation_follows_the_key_that_was_primary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The way after a theft: what limits and protects the key must not get lost on it."""
     folder = tmp_path / "r"
     create_key(folder, suite=Suite.SHA256, now=0, limits=Limits(contexts=("fraud/*",)))
@@ -76,6 +78,7 @@ def test_a_rotation_after_a_revocation_follows_the_key_that_was_primary(tmp_path
     other = create_key(folder, now=1).entry.id
     revoke(folder, old)
     revoke(folder, other)
+    monkeypatch.setenv("PICKLESEAL_NEW_PASSPHRASE", "another one")
     storage = changes.like_primary(RingFiles(folder), Opener(lambda: PASS))
     made = changes.rotate(folder, now=NOW, storage=storage)
     assert (made.entry.suite, made.entry.contexts) == (Suite.SHA256, ("fraud/*",))

@@ -99,7 +99,7 @@ def test_an_own_ring_without_its_index_is_damaged_and_not_missing(
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "own"))
     (rings[2] / INDEX).unlink()
-    for to_open in (True, False):
+    for to_open in ("--all", None):
         with pytest.raises(KeyringError) as caught:
             find_keyring(to_open=to_open)
         assert not isinstance(caught.value, NoKeyError)
@@ -115,7 +115,7 @@ def test_a_file_given_as_a_keyring_is_refused_by_its_own_name(ring_directory: Pa
 def test_a_missing_key_file_is_told_with_the_ring_to_mend(ring_directory: Path) -> None:
     (file,) = ring_directory.glob("*.key")
     file.unlink()
-    mend = f"from a backup.* If it is lost: .* --reason lost --keyring {ring_directory}"
+    mend = f"from a backup.* If it is lost, run .* --reason lost --keyring {ring_directory}"
     with pytest.raises(KeyringError, match=mend):
         open_keyring(ring_directory)
 

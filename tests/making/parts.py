@@ -70,7 +70,7 @@ def named(context: str) -> tuple[tuple[str, str], ...]:
 
 def opened(data: bytes) -> Verified:
     """Return an envelope of the ring's, checked as far as its seal goes."""
-    return reader.read(MemorySource(data), lambda: RING, check=lambda _: None)
+    return reader.read(MemorySource(data), lambda _: RING, check=lambda _: None)
 
 
 def sealed(metadata: Metadata, segments: list[bytes], key: Key = BLAKE) -> bytes:

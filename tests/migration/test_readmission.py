@@ -139,7 +139,7 @@ def relabel(source: Path, target: Path, ring: Keyring, **changes: Any) -> None:
     from pickleseal.envelope import reader
 
     with open_source(source) as opened:
-        payload = reader.read(opened, lambda: ring, check=lambda _: None)
+        payload = reader.read(opened, lambda _: ring, check=lambda _: None)
     key = ring.sealing_key(context=None, now=0)
     metadata = payload.head.metadata._replace(**changes)
     head = seal.seal_head(key, metadata, payload.head.lengths)

@@ -36,7 +36,7 @@ MAJOR, MINOR, MICRO = sys.version_info[:3]
 
 
 def versions_in(data: bytes, ring: Keyring) -> dict[str, str]:
-    payload = reader.read(memory_source(data), lambda: ring, check=lambda _: None)
+    payload = reader.read(memory_source(data), lambda _: ring, check=lambda _: None)
     return dict(payload.head.metadata.versions or {})
 
 

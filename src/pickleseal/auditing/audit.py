@@ -27,7 +27,7 @@ from pickleseal.files.walk import (
     files_below,
 )
 from pickleseal.keys.context import normalize_context
-from pickleseal.keys.keyring import Keyring
+from pickleseal.keys.keyring import EVERY_KEY, Keyring
 from pickleseal.keys.store.lookup import find_keyring
 from pickleseal.persistence.inventory_file import Read, read_inventory
 from pickleseal.persistence.pin_file import find_pins
@@ -242,7 +242,7 @@ def audit(
     listed = None
     if baseline is not None:
         if ring is None:
-            find_keyring(keyring, to_open=True)  # which says what is missing
+            find_keyring(keyring, to_open=EVERY_KEY)  # which says what is missing
         else:
             listed = read_inventory(baseline, keyring=ring, sha256=baseline_sha256)
             wanted = None if baseline_context is None else normalize_context(baseline_context)
@@ -307,7 +307,7 @@ def _check_context(sealed: str | None, wanted: str | None) -> None:
 
 def _ring(keyring: Keyring | Path | None) -> Keyring | None:
     try:
-        return find_keyring(keyring, to_open=True)
+        return find_keyring(keyring, to_open=EVERY_KEY)
     except NoKeyError:
         if keyring is not None:
             raise
@@ -317,7 +317,7 @@ def _ring(keyring: Keyring | Path | None) -> Keyring | None:
 def _ring_by_now(keyring: Keyring | Path | None) -> Keyring | None:
     """Return the ring as it is by now, or None: one that broke meanwhile must not end an audit."""
     with suppress(KeyringError):
-        return find_keyring(keyring, to_open=True)
+        return find_keyring(keyring, to_open=EVERY_KEY)
     return None
 
 

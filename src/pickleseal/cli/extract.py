@@ -9,6 +9,7 @@ from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
 from pickleseal.cli.options import PathType, common, not_empty
 from pickleseal.cli.output import FINE, guarded, print_json
 from pickleseal.errors import shown
+from pickleseal.keys.keyring import EVERY_KEY
 from pickleseal.keys.store.lookup import find_keyring
 from pickleseal.migration.batch import Batch, Outcome, Result
 from pickleseal.migration.extract import extract_all, extract_file
@@ -64,7 +65,7 @@ def extract(
     """
     if (folder is None) == (output is None):
         raise click.UsageError("give --to DIR, or --output FILE for one PATH")
-    find_keyring(keyring, to_open=True)  # raises if there is none
+    find_keyring(keyring, to_open=EVERY_KEY)  # raises if there is none
     if output is not None:
         if len(paths) > 1 or os.path.isdir(paths[0]):
             raise click.UsageError("--output takes one file: for folders, give --to DIR")

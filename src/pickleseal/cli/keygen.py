@@ -96,7 +96,7 @@ def keygen(
         files=files,
     )
     role = "primary: seals and opens" if made.is_primary else "active: opens only"
-    then = "demo" if made.is_primary else f"keys primary {made.entry.id[:8]}, to seal with it"
+    then = "demo" if made.is_primary else f"keys primary {made.entry.id}"
     if as_json:
         print_json({**plain(made), "keyring": str(directory)})
         return FINE
@@ -141,6 +141,8 @@ def _backup_of(*, os_keyring: bool) -> str:
 def limits_of(entry: Entry) -> list[str]:
     """Return the limits of a key in words."""
     limits = []
+    if entry.sign_from is not None:
+        limits.append(f"seals from {time_text(entry.sign_from)} on")
     if entry.contexts is not None:
         limits.append(f"only for {', '.join(entry.contexts)}")
     if entry.sign_until is not None:

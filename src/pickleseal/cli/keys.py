@@ -12,11 +12,13 @@ from pickleseal.cli.keygen import (
     limits_of,
     named,
     plain,
+    storage_of,
 )
 from pickleseal.cli.lazy import LazyGroup
 from pickleseal.cli.options import (
     SUITES,
     Moment,
+    agreed,
     changing,
     common,
     note,
@@ -25,6 +27,7 @@ from pickleseal.cli.options import (
 from pickleseal.cli.output import (
     FINE,
     Line,
+    confirm,
     guarded,
     print_json,
     print_lines,
@@ -34,9 +37,9 @@ from pickleseal.errors import KeyringError, holds_key_line, shown
 from pickleseal.keys.key import KeyLine, outline
 from pickleseal.keys.keyring import Keyring
 from pickleseal.keys.roster import Entry, Roster, State
-from pickleseal.keys.store.changes import change_roster, kept_as, like_primary
+from pickleseal.keys.store.changes import Made, change_roster, kept_as, like_primary
 from pickleseal.keys.store.changes import rotate as rotate_key
-from pickleseal.keys.store.directory import RingFiles
+from pickleseal.keys.store.directory import RingFiles, read_line, read_roster
 from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.store.lookup import find_keyring, keyring_directory
 from pickleseal.persistence.policy import time_text
@@ -120,7 +123,7 @@ def show(key_id: str | None, *, keyring: str | None, as_json: bool) -> int:
     ring = find_keyring(keyring)
     wanted = ring.primary if key_id is None else key_id
     if wanted is None:
-        raise KeyringError(f"{ring.name} has no primary: name a key (pickleseal keys list)")
+        raise KeyringError(f"{ring.name} has no primary: name a key, see `pickleseal keys list`")
     entry = ring.roster.find(wanted)
     if as_json:
         print_json({"keyring": ring.directory or ring.name, **_plain(ring, entry)})
@@ -130,6 +133,7 @@ def show(key_id: str | None, *, keyring: str | None, as_json: bool) -> int:
         ("state", _state(ring, entry)),
         ("suite", f"{entry.suite.value} ({entry.suite.name})" if entry.suite else ""),
         ("created", day(entry.created)),
+        ("seals from", "" if entry.sign_from is None else time_text(entry.sign_from)),
         ("seals until", end_of(entry.sign_until) if entry.sign_until is not None else ""),
         ("contexts", ", ".join(entry.contexts or ())),
         ("revoked", day(entry.revoked) if entry.revoked is not None else ""),
@@ -145,58 +149,124 @@ def show(key_id: str | None, *, keyring: str | None, as_json: bool) -> int:
 
 @keys.command()
 @click.option("--suite", type=click.Choice(list(SUITES)), help="Default: as the old primary.")
+@click.option(
+    "--from",
+    "sign_from",
+    type=Moment(),
+    metavar="TIME",
+    help="The new key seals from this time on (UTC), such as 2027-01-31. Until then the old one"
+    " does, so that every other machine can import the new one before.",
+)
 @until
+@click.option("--plain", "in_plain", is_flag=True, help="Store it unencrypted in its file.")
+@click.option(
+    "--passphrase", is_flag=True, help="Encrypt it with a new passphrase, which is asked for."
+)
+@click.option("--os-keyring", is_flag=True, help="Store it in the keyring of your system.")
 @note
+@agreed
 @changing
 @guarded
 def rotate(
-    suite: str | None, note: str, *, sign_until: int | None, keyring: str | None, as_json: bool
+    suite: str | None,
+    note: str,
+    *,
+    sign_from: int | None,
+    sign_until: int | None,
+    in_plain: bool,
+    passphrase: bool,
+    os_keyring: bool,
+    yes: bool,
+    keyring: str | None,
+    as_json: bool,
 ) -> int:
     """Make a new primary key, and retire the old one.
 
     Files that the old key sealed still open; new files are sealed with the new key. The new key is
-    stored in the same way as the old one, and is bound to the same contexts. To move old files to
-    the new key, run `pickleseal reseal`.
+    stored in the same way as the old one, unless you choose another one, and is bound to the same
+    contexts. Machines that share the keyring need the new key before it seals: choose a time with
+    --from, and import it there before.
 
     \b
     Examples:
       pickleseal keys rotate
+      pickleseal keys rotate --from 2027-01-31
       pickleseal keys rotate --note "winter" --sign-until 2027-06-30
     """
     directory = keyring_directory(keyring)
     files = RingFiles(directory)
-    old = files.roster.primary
+    option = named(keyring, directory)
+    doubt = _doubt(files.roster, option)
+    if doubt is not None:
+        confirm(doubt, "Make another new key all the same?", yes=yes, as_json=as_json)
+    if [in_plain, passphrase, os_keyring].count(True) > 1:
+        raise click.UsageError("choose one of --plain, --passphrase and --os-keyring")
+    chosen = in_plain or passphrase or os_keyring
     made = rotate_key(
         directory,
         suite=None if suite is None else SUITES[suite],
         note=note,
         now=int(time.time()),
+        sign_from=sign_from,
         sign_until=sign_until,
-        storage=like_primary(files, Opener()),
+        storage=storage_of(passphrase=passphrase, os_keyring=os_keyring)
+        if chosen
+        else like_primary(files, Opener()),
         files=files,
     )
     if as_json:
         print_json({**plain(made), "keyring": str(directory)})
         return FINE
-    before = [("before", f"{old}, retired: opens only")] if old is not None else []
-    all_revoked = all(entry.state is State.REVOKED for entry in files.roster.entries.values())
-    only = " --only-digests INVENTORY" if all_revoked else ""
-    moved = "what it lists" if all_revoked else "old files"
-    print_rows(
-        [
-            ("key", made.entry.id),
-            ("role", "primary: seals and opens"),
-            *before,
-            ("file", str(made.path)),
-            ("keep", "a new backup of the directory"),
-            (
-                "next",
-                f"pickleseal reseal{named(keyring, directory)}{only} PATH..., to move {moved}",
-            ),
-        ],
-        styles={"key": "green"},
-    )
+    _show_rotation(made, files.roster, option)
     return FINE
+
+
+def _doubt(roster: Roster, option: str) -> str | None:
+    """Return why a new key may not be what is wanted, or None."""
+    later = roster.successor()
+    if roster.primary is None:
+        return None
+    if later is not None:
+        return (
+            f"key {later.id} seals from {time_text(later.sign_from or 0)} on: to seal with it now,"
+            f" run `pickleseal keys primary {later.id}{option}`"
+        )
+    if roster.entries[roster.primary].imported is not None:
+        return (
+            f"the primary, {roster.primary}, was imported. If it was rotated where it came from, a"
+            " new key here would be a third one: run `pickleseal keys export -o new.txt` there, and"
+            f" `pickleseal keys import new.txt{option}` here"
+        )
+    return None
+
+
+def _show_rotation(made: Made, before: Roster, option: str) -> None:
+    """Print a new key, and what is left to do here and on other machines."""
+    entry, old = made.entry, before.primary
+    role, at = "primary: seals and opens", "can open new files once they have the new key"
+    rows = []
+    if not made.is_primary:
+        start = time_text(entry.sign_from or 0)
+        role, at = f"opens, and seals from {start} on", f"need the new key before {start}"
+        rows.append(("before", f"{old}, seals until then"))
+    elif old is not None:
+        rows.append(("before", f"{old}, retired: opens only"))
+    file = f"{entry.id[:8]}.txt"
+    rows += [
+        ("kept", kept_as(outline(read_line(made.path.parent, entry.id)))),
+        ("file", str(made.path)),
+        ("keep", "a new backup of the directory"),
+        ("others", f"machines that share this keyring {at}: here and there"),
+        ("", f"pickleseal keys export {entry.id} -o {file}{option}"),
+        ("", f"pickleseal keys import {file}"),
+    ]
+    if made.is_primary:
+        everything_revoked = {one.state for one in before.entries.values()} == {State.REVOKED}
+        only = " --only-digests INVENTORY" if everything_revoked else ""
+        moved = "what an inventory from before the leak lists" if only else "old files"
+        rows.append(("then", f"to seal {moved} with the new key"))
+        rows.append(("next", f"pickleseal reseal{option}{only} PATH"))
+    print_rows([("key", entry.id), ("role", role), *rows], styles={"key": "green"})
 
 
 @keys.command()
@@ -231,6 +301,7 @@ def retire(key_id: str, *, keyring: str | None, as_json: bool) -> int:
     help="Since when others may have had it (UTC), such as 2027-01-31 or 2027-01-31T14:30. Later"
     " inventories readmit none of its files. Can be corrected by revoking it again.",
 )
+@agreed
 @changing
 @guarded
 def revoke(
@@ -239,6 +310,7 @@ def revoke(
     whole_id: str | None,
     reason: str,
     since: int | None,
+    yes: bool,
     keyring: str | None,
     as_json: bool,
 ) -> int:
@@ -246,7 +318,8 @@ def revoke(
 
     Do this when somebody may have a copy of it. Files that it sealed are refused from now on: make
     them again from trusted sources, or readmit those that an inventory from before lists, with
-    `pickleseal reseal --only-digests`. KEY_ID may also be the whole key line.
+    `pickleseal reseal --only-digests`. KEY_ID may also be the whole key line. A shortened one has
+    to be confirmed.
 
     \b
     Examples:
@@ -263,6 +336,13 @@ def revoke(
     now = int(time.time())
     if key_id is not None and holds_key_line(key_id):
         key_id = outline(KeyLine(key_id.strip())).id
+    if key_id is not None:
+        entry = read_roster(keyring_directory(keyring)).find(key_id)
+        if key_id.lower() != entry.id:
+            what = ", ".join([f"created {day(entry.created)}", *_remarks(entry)])
+            doubt = f"'{key_id}' is a shortened id, of key {entry.id} ({what})"
+            confirm(doubt, "Revoke this key for ever?", yes=yes, as_json=as_json)
+        key_id = entry.id
     return _change(
         keyring,
         key_id,
@@ -377,7 +457,8 @@ def _change(
     rows += [("", remark) for remark in _remarks(entry)]
     over = is_primary and entry.sign_until is not None and entry.sign_until <= time.time()
     if roster.primary is None or over:
-        rows.append(("next", f"pickleseal keys rotate{named(keyring, directory)}, to seal again"))
+        rows.append(("then", "nothing seals until there is a new key"))
+        rows.append(("next", f"pickleseal keys rotate{named(keyring, directory)}"))
     print_rows(rows, styles={"state": _STYLES[entry.state]})
     return FINE
 
@@ -421,6 +502,9 @@ def _facts(entry: Entry) -> dict[str, object]:
         "revoked": entry.revoked,
         "reason": entry.reason,
         "leaked": entry.leaked,
+        "sign_from": entry.sign_from,
+        "replaces": entry.replaces,
+        "imported": entry.imported,
     }
 
 

@@ -143,4 +143,5 @@ def limits(command: _Function) -> _Function:
     return with_context(until(command))
 
 
+agreed = click.option("--yes", is_flag=True, help="Do it without a question.")
 note = click.option("--note", default="", metavar="TEXT", help="A note for yourself.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pickleseal.errors import PicklesealError, SealError, shown, without_secrets
+from pickleseal.keys.store import terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -164,6 +165,19 @@ def show_click_error(error: click.ClickException, *, as_json: bool) -> None:
 
 class CouldNotRun(Exception):  # noqa: N818 - the outcome of a command
     """A command could not run, and checked nothing."""
+
+
+def confirm(doubt: str, question: str, *, yes: bool, as_json: bool) -> None:
+    """Ask a question on the terminal, unless `yes`; raise CouldNotRun if the answer is not yes.
+
+    `doubt`: why it is asked. Programs, which read JSON, are not asked.
+    """
+    if yes:
+        return
+    if as_json or not terminal.is_there():
+        raise CouldNotRun(f"{doubt}. To do it all the same, add --yes")
+    if terminal.ask(f"{shown(doubt)}.\n{question} [y/N]: ").lower() not in ("y", "yes"):
+        raise CouldNotRun("nothing was done")
 
 
 def check_no_folder(path: str) -> None:

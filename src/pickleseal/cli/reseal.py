@@ -6,6 +6,7 @@ from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
 from pickleseal.cli.options import common
 from pickleseal.cli.output import Line, guarded
 from pickleseal.errors import shown
+from pickleseal.keys.keyring import EVERY_KEY
 from pickleseal.keys.store.lookup import find_keyring
 from pickleseal.migration.batch import Batch, Outcome
 from pickleseal.migration.reseal import readmission, reseal_all
@@ -59,7 +60,7 @@ def reseal(
     """
     if sha256 is not None and inventory is None:
         raise click.UsageError("--sha256 goes with --only-digests")
-    ring = find_keyring(keyring, to_open=True)
+    ring = find_keyring(keyring, to_open=EVERY_KEY)
     readmitted = None if inventory is None else readmission(ring, inventory, sha256=sha256)
     run = Run(Batch(paths))
     done = run.collect(

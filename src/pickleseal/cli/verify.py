@@ -10,6 +10,7 @@ from pickleseal.cli.batch import Run, fields_of, trouble_lines
 from pickleseal.cli.options import common
 from pickleseal.cli.output import Line, guarded, kind_of
 from pickleseal.errors import SealError, shown
+from pickleseal.keys.keyring import EVERY_KEY
 from pickleseal.keys.store.lookup import find_keyring
 from pickleseal.migration.batch import Batch, Outcome, Result
 from pickleseal.persistence.inspection import Inspection
@@ -44,7 +45,7 @@ def verify(
       pickleseal verify --context fraud/v3 models/*.pkl && ./deploy
       pickleseal verify models/
     """
-    find_keyring(keyring, to_open=True)  # raises if there is none
+    find_keyring(keyring, to_open=EVERY_KEY)  # raises if there is none
     run = Run(Batch(paths))
     done = run.collect(verify_all(run.batch, keyring=keyring, context=context), "Verifying")
     return run.finish(

@@ -108,18 +108,18 @@ def segments(payload: seal.Verified) -> list[memoryview]:
 
 def read(
     source: Source,
-    keyring: Callable[[], Keyring],
+    keyring: Callable[[str], Keyring],
     *,
     check: Callable[[seal.AuthenticHead], None],
     max_bytes: int | None = None,
 ) -> seal.Verified:
     """Read one envelope whole. `check` is called with the genuine head before the body is read.
 
-    `keyring` is called once a head was read, so that a missing keyring does not hide a file that
-    is not sealed.
+    `keyring` is called with the id of the key once a head was read, so that a missing keyring does
+    not hide a file that is not sealed.
     """
     claimed = read_head(source, max_bytes=max_bytes)
-    head = claimed.authenticate(keyring())
+    head = claimed.authenticate(keyring(claimed.fixed.key_id.hex()))
     if max_bytes is not None:  # 6.2
         check_size(max(sum(head.raw), head.metadata.raw_size or 0), max_bytes)
     check(head)

@@ -313,5 +313,5 @@ def _read(line: KeyLine) -> tuple[Suite, Mac, str] | str:
     if len(secret) != SECRET_SIZE:
         return "this key line holds no secret of 32 bytes in base64url: copy all of it again"
     if len(set(secret)) == 1:
-        return "the secret of this key line is not random: make a key with pickleseal keygen"
+        return "the secret of this key line is not random: make a key with `pickleseal keygen`"
     return found.suite, Mac(secret), found.id

@@ -21,6 +21,9 @@ from pickleseal.keys.key import Key, Outline
 from pickleseal.keys.roster import Entry, Roster, State
 from pickleseal.keys.suite import Suite
 
+EVERY_KEY = "--all"
+"""In place of a key's id, where several files are to be opened."""
+
 _ID = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
 
 
@@ -173,13 +176,14 @@ class Keyring:
         if self.primary is None:
             way = "keys rotate" if self.entries else "keygen"
             raise KeyringError(
-                f"{self.name} has no key to seal with: make one with pickleseal {way}{self._option}"
+                f"{self.name} has no key to seal with: make one with"
+                f" `pickleseal {way}{self._option}`"
             )
         entry = self.entries[self.primary]
         if entry.sign_until is not None and now >= entry.sign_until:
             raise KeyringError(
                 f"key {entry.id}, the primary of {self.name}, no longer seals: make a new one with"
-                f" pickleseal keys rotate{self._option}"
+                f" `pickleseal keys rotate{self._option}`"
             )
         return entry
 
@@ -211,7 +215,7 @@ class Keyring:
                 f"sealed by key {entry.id}, which {self.name} lists as revoked{because}: whoever"
                 " has that key may have made this file. Make the object again and seal it. If an"
                 " inventory from before lists the file, you can instead readmit it with"
-                " pickleseal reseal --only-digests INVENTORY FILE"
+                " `pickleseal reseal --only-digests INVENTORY FILE`"
             )
         if entry.suite is not suite:
             raise MalformedError(
@@ -263,7 +267,7 @@ class Keyring:
 def way_to_bring(key_id: str, option: str | None) -> str:
     """Return in words how to bring the key that sealed a file.
 
-    `key_id`: its id, or `--all`. `option`: the option that names the ring here, None for one in
+    `key_id`: its id, or EVERY_KEY. `option`: the option that names the ring here, None for one in
     memory.
     """
     here = (

@@ -25,7 +25,7 @@ _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _CHANGE = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _PIN = re.compile(rf"([0-9]{{1,18}})(?:\.({_CHANGE.pattern}))?", re.ASCII)
 _WILDCARD = "*"
-_TIMES = ("created", "sign_until", "revoked", "leaked")
+_TIMES = ("created", "sign_until", "revoked", "leaked", "sign_from", "imported")
 
 
 class State(StrEnum):
@@ -46,6 +46,9 @@ class Entry(NamedTuple):
     `contexts` are names, or prefixes of names followed by `*`. `leaked` is since when others may
     have had a revoked key, as its owner stated. None means unknown, no limit, or not revoked; only
     the suite of a revoked key may be unknown.
+
+    `replaces` is the id of the primary that a rotation replaced by this key; from `sign_from` on it
+    does, if that is set. `imported` is when it came from another ring. All times are Unix seconds.
     """
 
     id: str
@@ -58,6 +61,9 @@ class Entry(NamedTuple):
     revoked: int | None = None
     reason: str = ""
     leaked: int | None = None
+    sign_from: int | None = None
+    replaces: str | None = None
+    imported: int | None = None
 
     def covers(self, context: str | None) -> bool:
         """Return whether this key may seal and open for a context."""
@@ -102,7 +108,7 @@ class Roster(NamedTuple):
         if not found:
             raise KeyringError(
                 f"no key of this ring has an id that begins with '{shown(beginning)}': see"
-                " pickleseal keys list"
+                " `pickleseal keys list`"
             )
         if len(found) > 1:
             ids = ", ".join(entry.id for entry in found)
@@ -110,13 +116,17 @@ class Roster(NamedTuple):
         return found[0]
 
     def add(self, entry: Entry, *, make_primary: bool = False) -> Self:
-        """Add a key. It becomes the primary if asked for, or if there is none."""
+        """Add a key. It becomes the primary if asked for, or if there is none.
+
+        A key that is to seal later does not: see `at`.
+        """
         if entry.id in self.entries:
             known = self.entries[entry.id].state.value
             raise KeyringError(f"key {entry.id} is already in this ring; it is {known}")
         primary = self.primary
-        if entry.state is State.ACTIVE and (make_primary or primary is None):
-            primary = entry.id
+        is_first = primary is None and entry.sign_from is None
+        if entry.state is State.ACTIVE and (make_primary or is_first):
+            primary, entry = entry.id, entry._replace(sign_from=None)
         return self._changed({**self.entries, entry.id: entry}, primary)
 
     def retire(self, key_id: str) -> Self:
@@ -124,14 +134,56 @@ class Roster(NamedTuple):
         entry = self._living(key_id)
         if key_id == self.primary:
             raise KeyringError(
-                f"key {key_id} is the primary: make a new one with pickleseal keys rotate, which"
+                f"key {key_id} is the primary: make a new one with `pickleseal keys rotate`, which"
                 " retires this one, or make another one primary first"
             )
-        return self._put(entry._replace(state=State.RETIRED))
+        return self._put(entry._replace(state=State.RETIRED, sign_from=None))
+
+    def at(self, now: float) -> Self:
+        """Return this roster as it is at a time, in Unix seconds.
+
+        A key that replaces the primary is the primary from its `sign_from` on, and retires the one
+        that it replaces. So a rotation takes effect on every machine that has imported the new key,
+        and at one time. The epoch stays, since nobody changed the ring.
+        """
+        old = self.primary or self.last_primary
+        ready = [
+            entry
+            for entry in self.entries.values()
+            if entry.state is State.ACTIVE
+            and entry.replaces not in (None, entry.id)
+            and (old is None or entry.replaces == old)
+            and (entry.sign_from or 0) <= now
+        ]
+        if not ready:
+            return self
+        new = max(ready, key=lambda entry: (entry.sign_from or 0, entry.id))
+        entries = {**self.entries, new.id: new._replace(sign_from=None)}
+        if self.primary is not None:
+            entries[self.primary] = entries[self.primary]._replace(state=State.RETIRED)
+        return self._replace(entries=entries, primary=new.id, last_primary=None).at(now)
+
+    def successor(self) -> Entry | None:
+        """Return the key that is to replace the primary later, if there is one."""
+        waiting = [
+            entry
+            for entry in self.entries.values()
+            if entry.state is State.ACTIVE
+            and entry.sign_from is not None
+            and entry.replaces == (self.primary or self.last_primary)
+        ]
+        return min(waiting, key=lambda entry: entry.sign_from or 0, default=None)
 
     def rotate(self, entry: Entry) -> Self:
-        """Make a new key the primary, and retire the old one."""
-        entries = dict(self.entries)
+        """Make a new key the primary, and retire the old one: now, or from `sign_from` on."""
+        old = self.predecessor()
+        if entry.sign_from is not None and self.primary is None:
+            raise KeyringError("no key would seal until then: rotate at once, without a time")
+        if old is not None:
+            entry = entry._replace(replaces=old.id)
+        entries = {one.id: _without_successor(one, old) for one in self.entries.values()}
+        if entry.sign_from is not None:
+            return self._replace(entries=entries).add(entry)
         if self.primary is not None:
             entries[self.primary] = entries[self.primary]._replace(state=State.RETIRED)
         return self._replace(entries=entries).add(entry, make_primary=True)
@@ -170,8 +222,9 @@ class Roster(NamedTuple):
 
     def make_primary(self, key_id: str) -> Self:
         """Make a key the primary; a retired one becomes active."""
-        entry = self._living(key_id)._replace(state=State.ACTIVE)
-        return self._changed({**self.entries, key_id: entry}, key_id)
+        entry = self._living(key_id)._replace(state=State.ACTIVE, sign_from=None)
+        entries = {one.id: _without_successor(one, entry) for one in self.entries.values()}
+        return self._changed({**entries, key_id: entry}, key_id)
 
     def annotate(self, key_id: str, note: str) -> Self:
         """Change the note of a key."""
@@ -256,6 +309,13 @@ class Roster(NamedTuple):
         return after._replace(changes=(*self.changes, change)[-MAX_CHANGES:])
 
 
+def _without_successor(entry: Entry, old: Entry | None) -> Entry:
+    """Return an entry that does not replace another one any more."""
+    if old is None or entry.replaces != old.id:
+        return entry
+    return entry._replace(replaces=None, sign_from=None)
+
+
 class Pin(NamedTuple):
     """A change that a ring must have made: its epoch, and its id if that is known."""
 
@@ -294,11 +354,23 @@ def new_entry(
     state: State = State.ACTIVE,
     sign_until: int | None = None,
     contexts: Iterable[str] | None = None,
+    sign_from: int | None = None,
 ) -> Entry:
     """Return the entry of a new key, or raise KeyringError for invalid limits or texts."""
-    if sign_until is not None and sign_until <= created:
-        raise KeyringError("the end of a new key's sealing time must be in the future")
-    return Entry(key_id, suite, state, created, _text(note), sign_until, normal_patterns(contexts))
+    if sign_until is not None and sign_until <= max(created, sign_from or 0):
+        raise KeyringError(
+            "the end of a new key's sealing time must be in the future, and after its beginning"
+        )
+    return Entry(
+        key_id,
+        suite,
+        state,
+        created,
+        _text(note),
+        sign_until,
+        normal_patterns(contexts),
+        sign_from=sign_from if sign_from is not None and sign_from > created else None,
+    )
 
 
 def normal_patterns(contexts: Iterable[str] | None) -> tuple[str, ...] | None:
@@ -342,6 +414,9 @@ def fields_of(entry: Entry) -> dict[str, object]:
         "revoked": entry.revoked,
         "reason": entry.reason or None,
         "leaked": entry.leaked,
+        "sign_from": entry.sign_from,
+        "replaces": entry.replaces,
+        "imported": entry.imported,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -359,6 +434,9 @@ def _entry(key_id: str, fields: Mapping[str, Any]) -> Entry:
         fields.get("revoked"),
         fields.get("reason", ""),
         fields.get("leaked"),
+        fields.get("sign_from"),
+        fields.get("replaces"),
+        fields.get("imported"),
     )
 
 
@@ -410,7 +488,9 @@ def _holds(fields: Mapping[str, Any]) -> bool:
         and fields["state"] in {state.value for state in State}
         and (is_revoked or "leaked" not in fields)
         and all(_is_count(fields.get(name, 0)) for name in _TIMES)
-        and all(isinstance(fields.get(name, ""), str) for name in ("note", "reason"))
+        and all(isinstance(fields.get(name, ""), str) for name in ("note", "reason", "replaces"))
+        and ("replaces" in fields or "sign_from" not in fields)
+        and _ID.fullmatch(fields.get("replaces", "0" * 32)) is not None
         and _are_contexts(fields.get("contexts", ["any"]))
     )
 

@@ -23,7 +23,7 @@ from pickleseal.files.globs import Globs
 from pickleseal.files.regular import RegularFile
 from pickleseal.files.walk import Skip
 from pickleseal.keys.context import context_to_seal
-from pickleseal.keys.keyring import Keyring
+from pickleseal.keys.keyring import EVERY_KEY, Keyring
 from pickleseal.keys.store.lookup import Ring, find_keyring
 from pickleseal.migration.artifact import Artifact, follow, read_artifact
 from pickleseal.migration.batch import (
@@ -382,7 +382,7 @@ def _fault_of_sealed(file: RegularFile, wanted: str | None, rules: _Rules) -> st
     source = envelope_at(file, 0)
     source.exact = True  # as for a load: nothing may follow it
     try:
-        head = reader.read_head(source).authenticate(find_keyring(rules.ring, to_open=True))
+        head = reader.read_head(source).authenticate(find_keyring(rules.ring, to_open=EVERY_KEY))
         policy.check_expiry(head.metadata, time.time())
         reader.check_body(source, head)
     except SealError as error:
@@ -486,7 +486,7 @@ def _check_target(target: str, found: Preview, keyring: Keyring, context: str | 
         with open_source(target) as source:
             payload = reader.read(
                 source,
-                lambda: keyring,
+                lambda _: keyring,
                 check=lambda head: policy.check_head(
                     head.metadata, now=time.time(), context=context
                 ),

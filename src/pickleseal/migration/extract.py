@@ -153,7 +153,7 @@ def _extracted(
 ) -> bytes:
     with opening.naming(source.name):
         return _joined(
-            opening.read(source, lambda: find_keyring(keyring, to_open=True), check=check)
+            opening.read(source, lambda key_id: find_keyring(keyring, to_open=key_id), check=check)
         )
 
 

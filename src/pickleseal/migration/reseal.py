@@ -19,7 +19,7 @@ from pickleseal.errors import MalformedError, PolicyError, RevokedKeyError
 from pickleseal.files.handles import Path, text_path
 from pickleseal.files.walk import Found
 from pickleseal.keys.context import normalize_context
-from pickleseal.keys.keyring import Keyring
+from pickleseal.keys.keyring import EVERY_KEY, Keyring
 from pickleseal.keys.roster import Entry
 from pickleseal.keys.store.directory import revoked_keys
 from pickleseal.keys.store.lookup import Ring, find_keyring
@@ -147,7 +147,7 @@ def reseal(
     >>> signed_load(path, keyring=Keyring(new))
     [1, 2]
     """
-    find_keyring(keyring, to_open=True)  # raises without a ring, whatever the file is
+    find_keyring(keyring, to_open=EVERY_KEY)  # raises without a ring, whatever the file is
     path = text_path(file)
     candidate = Candidate(Found(path), path, os.path.realpath(path), named=True)
     done = _reseal(
@@ -185,7 +185,7 @@ def reseal_all(
     dry_run
         Verify everything and write nothing.
     """
-    find_keyring(keyring, to_open=True).sealing_entry(now=time.time())
+    find_keyring(keyring, to_open=EVERY_KEY).sealing_entry(now=time.time())
     wanted = None if context is None else normalize_context(context)
     return batch.each(
         lambda candidate: _reseal(
@@ -216,7 +216,7 @@ def _reseal(
             _check_single(candidate.found)
             raise
         # Only now: the ring may have got the key that sealed the file since the batch began.
-        ring = find_keyring(keyring, to_open=True)
+        ring = find_keyring(keyring, to_open=EVERY_KEY)
         head = claimed.authenticate(ring if readmitted is None else readmitted.ring)
         metadata = head.metadata
         if metadata.content == CONTENT and not named:

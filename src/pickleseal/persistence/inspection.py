@@ -220,12 +220,12 @@ def inspect_with_error(
     file: File, *, keyring: Ring, header_only: bool
 ) -> tuple[Inspection, SealError | KeyringError | None]:
     """Do what `inspect` does; return the error behind its `problem`, too."""
-    ring = functools.cache(lambda: find_keyring(keyring, to_open=True))
+    ring = functools.cache(lambda key_id: find_keyring(keyring, to_open=key_id))
 
     def look(source: Source) -> _Answer:
         claimed = reader.read_head(source)
         try:
-            head = claimed.authenticate(ring())
+            head = claimed.authenticate(ring(claimed.fixed.key_id.hex()))
         except (SealError, KeyringError) as error:
             return claims(claimed, source.name, str(error)), error
         if header_only:
@@ -306,7 +306,7 @@ def verify_opened(
     max_bytes: int | None = None,
 ) -> Inspection:
     """Do what `verify` does, with the envelopes of an open file."""
-    ring = functools.cache(lambda: find_keyring(keyring, to_open=True))
+    ring = functools.cache(lambda key_id: find_keyring(keyring, to_open=key_id))
 
     def check(head: seal.AuthenticHead) -> None:
         policy.check_head(

@@ -58,7 +58,7 @@ def read_inventory(
     with open_source(path) as opened, reader.naming(opened.name):
         payload = reader.read(
             opened if sha256 is None else _with_sha256(opened, sha256),
-            lambda: keyring,
+            lambda _: keyring,
             check=lambda head: policy.check_head(
                 head.metadata, now=time.time(), context=head.metadata.context
             ),

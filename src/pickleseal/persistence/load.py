@@ -424,7 +424,7 @@ def _verified(source: Source, policy: LoadPolicy, keyring: Ring, max_bytes: int 
     """Read one envelope whole: steps 2 to 7 of format.md, "Reading"."""
     return reader.read(
         source,
-        lambda: find_keyring(keyring, to_open=True),
+        lambda key_id: find_keyring(keyring, to_open=key_id),
         check=lambda head: policy.check_head(head.metadata, time.time()),
         max_bytes=max_bytes,
     )

@@ -40,7 +40,6 @@ from pickleseal.keys.store.directory import (
     is_alone,
     key_path,
     read_line,
-    rotation,
 )
 from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.store.passphrases import new_passphrase
@@ -123,10 +122,11 @@ def rotate(
     note: str = "",
     now: int,
     sign_until: int | None = None,
+    sign_from: int | None = None,
     storage: Storage = PLAIN,
     files: RingFiles | None = None,
 ) -> Made:
-    """Make a new key the primary, and retire the old one.
+    """Make a new key the primary, and retire the old one: now, or from `sign_from` on.
 
     The new key has the contexts of the old one, or of the revoked one if there is no primary, and
     its suite unless `suite` is given.
@@ -141,6 +141,7 @@ def rotate(
             created=now,
             note=note,
             sign_until=sign_until,
+            sign_from=sign_from,
             contexts=old.contexts if old else None,
         )
         return _enter(change, directory, line, storage, change.roster.rotate(entry))
@@ -285,7 +286,7 @@ def _must_change(files: RingFiles, key_id: str, *, plain: bool) -> bool:
     if found.form is Form.EXTERNAL and providers.runs_a_command(found):
         raise KeyringError(
             f"key {key_id} is held by a command, and is not copied into a file: leave it out, or"
-            " import its plain line with pickleseal keys import"
+            " import its plain line with `pickleseal keys import -`"
         )
     path = key_path(files.folder, key_id)
     if not is_alone(path):
@@ -341,10 +342,12 @@ def like_primary(files: RingFiles, opener: Opener) -> Storage:
     service = _in_os_keyring(line)
     if service is None:
         provider = providers.reference_of(found).provider
+        what = {"command": "COMMAND", "aws-kms": "ARN"}.get(provider, "")
+        option = f"--keyring {quoted(files.folder)}"
         raise KeyringError(
             f"key {old.id} is held by {provider}, where pickleseal cannot make a key: make it there"
-            f" and bring it with pickleseal keys import --primary --{provider}, or make one in a"
-            f" file with `{rotation(files.folder)} --plain`"
+            f" and use `pickleseal keys import --primary --{provider} {what} {option}`, or"
+            f" make one in a file with `pickleseal keys rotate --plain {option}`"
         )
     return Storage(os_service=service)
 

@@ -8,6 +8,7 @@ import os
 import shlex
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -112,8 +113,8 @@ def checked_path(given: str | os.PathLike[str], takes: str) -> str:
 class RingFiles:
     """The files of a ring as one command sees them: `keyring.json` and each key file, read once.
 
-    Raise KeyringError if there is no ring, or if it is damaged or too old. `to_open`: it is to
-    open sealed files; the error then tells how to bring the key.
+    Raise KeyringError if there is no ring, or if it is damaged or too old. `to_open`: the id of the
+    key that is to open a file, or EVERY_KEY; the error then says how to bring it.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class RingFiles:
         *,
         group_read: bool | None = None,
         min_epoch: int | str | None = None,
-        to_open: bool = False,
+        to_open: str | None = None,
     ) -> None:
         self.folder = folder
         self.name = f"the keyring {shown(str(folder))}"
@@ -189,7 +190,7 @@ def read_keyring(
     *,
     group_read: bool | None = None,
     min_epoch: int | str | None = None,
-    to_open: bool = False,
+    to_open: str | None = None,
 ) -> Keyring:
     """Read a keyring with an opener that may have opened keys of it before."""
     files = RingFiles(folder, group_read=group_read, min_epoch=min_epoch, to_open=to_open)
@@ -291,8 +292,8 @@ def is_alone(path: Path) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
-def read_roster(folder: Path, *, to_open: bool = False) -> Roster:
-    """Read a keyring.json; raise KeyringError if it is missing or damaged."""
+def read_roster(folder: Path, *, to_open: str | None = None) -> Roster:
+    """Return the roster in a keyring.json as it is now; raise KeyringError if it is damaged."""
     path = folder / INDEX
     try:
         data = permissions.read_guarded(path, secret=False, group_read=True, limit=_MAX_INDEX)
@@ -307,21 +308,21 @@ def read_roster(folder: Path, *, to_open: bool = False) -> Roster:
     except OSError as error:
         raise KeyringError(f"{shown(str(path))} cannot be read: {error.strerror}") from None
     try:
-        return Roster.decode(data)
+        return Roster.decode(data).at(time.time())
     except ValueError as error:
         raise KeyringError(
             f"{shown(str(path))} is damaged ({error}): restore it from a backup"
         ) from None
 
 
-def no_ring(folder: Path, *, to_open: bool = False) -> KeyringError:
+def no_ring(folder: Path, *, to_open: str | None = None) -> KeyringError:
     """Return the error for a directory without a keyring."""
     option = f" --keyring {permissions.quoted(folder)}"
     way = (
-        f". To open a sealed file, {way_to_bring('--all', option)}"
-        if to_open
-        else f": make one with pickleseal keygen{option}, or import existing keys with"
-        f" pickleseal keys import key.txt{option}"
+        f". To open a sealed file, {way_to_bring(to_open, option)}"
+        if to_open is not None
+        else f": make one with `pickleseal keygen{option}`, or import existing keys with"
+        f" `pickleseal keys import key.txt{option}`"
     )
     return KeyringError(f"there is no keyring in {shown(str(folder))}{way}")
 
@@ -338,8 +339,8 @@ def _lost_index(folder: Path) -> KeyringError:
     return KeyringError(
         f"{shown(str(folder / INDEX))} is missing, but there are key files: restore the newest"
         " backup of it. If there is none, move the key files elsewhere, make a new key with"
-        f" pickleseal keygen{option}, and import each one that was not revoked with pickleseal"
-        f" keys import FILE --retired{option}"
+        f" `pickleseal keygen{option}`, and import each one that was not revoked with"
+        f" `pickleseal keys import --retired{option} FILE`"
     )
 
 

@@ -174,5 +174,5 @@ def check_foreign(lines: Iterable[KeyLine]) -> None:
         if providers.runs_a_command(found):
             raise KeyringError(
                 f"the line of key {found.id} names a command to run: if you trust the command,"
-                " use pickleseal keys import --command"
+                " use `pickleseal keys import --command COMMAND`"
             )

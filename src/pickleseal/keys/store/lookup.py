@@ -5,7 +5,9 @@ directory; never the current directory or that of a pickle.
 """
 
 import hashlib
+import math
 import os
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +29,8 @@ class _Open(NamedTuple):
     stamp: _Stamp
     ring: Keyring
     opener: Opener
+    until: float = math.inf
+    """When another key becomes the primary, in Unix seconds."""
 
 
 # The only global state of this package. Opening the ring would take a third of a small load, and a
@@ -34,14 +38,14 @@ class _Open(NamedTuple):
 _open_rings: dict[str, _Open] = {}
 
 
-def find_keyring(given: Ring = None, *, to_open: bool = False) -> Keyring:
+def find_keyring(given: Ring = None, *, to_open: str | None = None) -> Keyring:
     """Return the keyring to use: the given one, or the first that is set up.
 
     `given`: a Keyring, or the path of a keyring's directory (`~` is the home directory). Without
     it, in this order: the absolute path in PICKLESEAL_KEYRING, the key lines in PICKLESEAL_KEY (the
-    first seals, the others open), the user's own directory. `to_open`: it is to open sealed files,
-    for which a new key would be useless. Raise NoKeyError if there is none, KeyringError if it
-    cannot be used.
+    first seals, the others open), the user's own directory. `to_open`: the id of
+    the key that is to open a file, or EVERY_KEY: a new key would be useless. Raise NoKeyError if
+    there is none, KeyringError if it cannot be used.
     """
     if given is not None:
         if isinstance(given, Keyring):
@@ -66,14 +70,14 @@ def find_keyring(given: Ring = None, *, to_open: bool = False) -> Keyring:
         is_set_up = True
     if is_set_up:
         return _kept_directory(own, to_open=to_open)
-    if to_open:
+    if to_open is not None:
         raise NoKeyError(
-            f"there is no keyring. To open a sealed file, {way_to_bring('--all', '')}; or name the"
+            f"there is no keyring. To open a sealed file, {way_to_bring(to_open, '')}; or name the"
             f" keyring's directory with keyring= or {variables.KEYRING}"
         )
     raise NoKeyError(
-        "there is no key yet. Make one with: pickleseal keygen (or name a keyring's directory"
-        f" with keyring= or {variables.KEYRING})"
+        "there is no key yet. Make one with `pickleseal keygen`, or name a keyring's directory"
+        f" with keyring= or {variables.KEYRING}"
     )
 
 
@@ -123,7 +127,7 @@ def _variable_lines() -> KeyLine | None:
     return KeyLine(os.environ[variables.KEYS]) if variables.KEYS in os.environ else None
 
 
-def _kept_directory(directory: str, *, to_open: bool) -> Keyring:
+def _kept_directory(directory: str, *, to_open: str | None) -> Keyring:
     try:
         status = os.stat(f"{directory}/{INDEX}")
     except OSError:
@@ -140,12 +144,14 @@ def _kept_directory(directory: str, *, to_open: bool) -> Keyring:
     )
     # A relative path that leads elsewhere by now has another stamp, too.
     kept = _open_rings.get(directory)
-    if kept is not None and kept.stamp == stamp:
+    if kept is not None and kept.stamp == stamp and time.time() < kept.until:
         return kept.ring
     # The same opener: it has the passphrases that were given before.
     opener = Opener() if kept is None else kept.opener
     ring = read_keyring(Path(directory), opener)
-    _open_rings[directory] = _Open(stamp, ring, opener)
+    successor = ring.roster.successor()
+    until = math.inf if successor is None else successor.sign_from or 0
+    _open_rings[directory] = _Open(stamp, ring, opener, until)
     return ring
 
 
