@@ -24,7 +24,7 @@ keys/keyring.json: | $(VENV)/.run
 	@echo "Making a key in keys/"
 	@$(BIN)/pickleseal keygen --keyring keys --note "made by make demo"
 
-test: lint test-fast  ## Lint, check types, run the tests
+test: lint $(VENV)/.frameworks test-fast  ## Lint, check types, run the tests
 
 lint: $(VENV)/.check  ## Check style, types and docstrings
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && echo "style: fine"
@@ -104,6 +104,12 @@ $(VENV)/.run: $(VENV)/.venv pyproject.toml
 $(VENV)/.test: $(VENV)/.run
 	@echo "Installing what the tests need"
 	@$(PIP) install --no-compile --group test
+	@touch $@
+
+# For tests that no other Python can change.
+$(VENV)/.frameworks: $(VENV)/.test
+	@echo "Installing the frameworks that pickleseal plugs into"
+	@$(PIP) install --no-compile --group frameworks
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test

@@ -48,6 +48,12 @@ API = ROOT / "docs/reference/api.md"
 CLI = ROOT / "docs/reference/cli.md"
 ERRORS = ROOT / "docs/reference/errors.md"
 
+NEEDED = {
+    "docs/how-to/migrate.md": ("modelstamp",),
+    "docs/how-to/seal-caches.md": ("cachelib", "diskcache"),
+}
+"""Modules that a document's code imports, and that not every environment has."""
+
 LANGUAGES = {"python", "console", "sh", "text", "json", "yaml", "toml", "dockerfile"}
 LOOSELY = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -180,8 +186,9 @@ def _elsewhere(name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> I
         monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyrings.alt.file.PlaintextKeyring")
         monkeypatch.setattr(keyring.core, "_keyring_backend", None)
         yield
-    elif name == "docs/how-to/migrate.md":
-        pytest.importorskip("modelstamp")
+    elif name in NEEDED:
+        for module in NEEDED[name]:
+            pytest.importorskip(module)
         yield
     elif name == "docs/how-to/keys-in-aws-kms.md":
         pytest.importorskip("moto")

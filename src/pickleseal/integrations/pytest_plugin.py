@@ -134,7 +134,7 @@ class AuditTest(pytest.Item):
     def repr_failure(
         self,
         excinfo: pytest.ExceptionInfo[BaseException],
-        style: Any = None,  # noqa: ANN401, ARG002 - pytest's own
+        style: Any = None,  # noqa: ARG002 - pytest's own
     ) -> str:
         """Return only the text: there is no line of code to show."""
         return str(excinfo.value)
@@ -198,7 +198,7 @@ def _keyring(config: pytest.Config) -> str | None:
     return str(config.rootpath / os.path.expanduser(named)) if named else None
 
 
-def _told(config: pytest.Config, finding: Any, *, fails: bool) -> Told:  # noqa: ANN401 - imported late
+def _told(config: pytest.Config, finding: Any, *, fails: bool) -> Told:
     from pickleseal.errors import shown  # noqa: PLC0415 - as above
 
     lines = [f"{finding.verdict.value}: {finding.reason}" if finding.reason else finding.verdict]

@@ -1,0 +1,66 @@
+"""Entries of caches: each is sealed for its place, and a refused one is a miss."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pickleseal.errors import SealError, shown
+from pickleseal.persistence.dump import signed_dumps
+from pickleseal.persistence.load import signed_load, signed_loads
+
+T = TypeVar("T")
+
+LOG = logging.getLogger("pickleseal.integrations")
+
+
+def seal_entry(value: object, context: str) -> bytes:
+    """Return a value sealed for one place of a cache."""
+    return signed_dumps(value, context=context)
+
+
+def open_entry(data: object, context: str, missing: T) -> Any | T:
+    """Return the value that was sealed for this place, or `missing` and log why."""
+    return _opened(signed_loads, data if isinstance(data, bytes) else b"", context, missing)
+
+
+def read_entry(path: str, context: str, missing: T) -> Any | T:
+    """Return the value in a file that was sealed for this place, or `missing`.
+
+    Where there is a file, log why.
+    """
+    try:
+        return _opened(signed_load, path, context, missing)
+    except FileNotFoundError:
+        return missing
+
+
+def _opened(load: Callable[..., Any], source: object, context: str, missing: T) -> Any | T:
+    try:
+        return load(source, context=context)
+    except SealError as error:
+        LOG.warning("refused the cache entry %s: %s", shown(context), error)
+        return missing
+
+
+class Counters:
+    """A serializer for Redis that leaves whole numbers as they are, so that Redis can count.
+
+    All else was sealed before it comes here, and is opened after it left.
+    """
+
+    def dumps(self, value: Any) -> Any:
+        return str(value).encode() if is_counter(value) else value
+
+    def loads(self, value: bytes | None) -> Any:
+        if value is None:
+            return None
+        digits = value.removeprefix(b"-")
+        return int(value) if digits.isdigit() and len(digits) <= _DIGITS else value
+
+
+def is_counter(value: object) -> bool:
+    """Return whether Redis can count with this value: a signed number of 64 bits, no bool."""
+    return type(value) is int and -(1 << 63) <= value < 1 << 63
+
+
+_DIGITS = 19
