@@ -53,3 +53,9 @@ def call(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(
         [*map(str, arguments)], code or 0, out.getvalue(), err.getvalue()
     )
+
+
+def done_json(*arguments: object, code: int = 0, **options: Any) -> Any:
+    done = run(*arguments, "--json", **options)
+    assert done.returncode == code, done.stdout + done.stderr
+    return as_json(done)

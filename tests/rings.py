@@ -1,8 +1,10 @@
 """Rings whose keys are rotated and revoked at one moment."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pickleseal.keys.key import KeyLine
 from pickleseal.keys.store import changes
 from pickleseal.keys.store.changes import change_roster
 from pickleseal.keys.store.directory import read_roster
@@ -23,3 +25,12 @@ def rotate(folder: Path, **options: Any) -> str:
 
 def revoke(folder: Path, key_id: str, reason: str = "stolen") -> None:
     change_roster(folder, lambda r: r.revoke(key_id, reason=reason, now=NOW))
+
+
+def command_line(argv: Sequence[str]) -> KeyLine:
+    (line,) = changes.command_bundle(argv).lines
+    return line
+
+
+def secrets_of(ring: Path) -> list[str]:
+    return [path.read_text().split(".")[2] for path in ring.glob("*.key")]

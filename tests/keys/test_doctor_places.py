@@ -13,13 +13,14 @@ from doctoring import (
     mend,
     new_key,
 )
+from rings import command_line
 
 from pickleseal import open_keyring
 from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pickleseal.keys.key import KeyLine
 from pickleseal.keys.passphrase import Passphrase
 from pickleseal.keys.store import permissions
-from pickleseal.keys.store.changes import Storage, command_line, import_keys, protect, rotate
+from pickleseal.keys.store.changes import Storage, import_keys, protect, rotate
 from pickleseal.keys.store.directory import RingFiles
 from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.store.surroundings import shared_kind

@@ -1,24 +1,27 @@
 """Keys exported from one ring and imported into another."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rings import NOW, PASS, primary_of, revoke, rotate
 
 from pickleseal import (
+    ContextError,
     Key,
     KeyringError,
+    RevokedKeyError,
     UnknownKeyError,
     signed_dumps,
     signed_loads,
 )
+from pickleseal.keys.bundle import entry_text
 from pickleseal.keys.key import Form, KeyLine, outline
-from pickleseal.keys.roster import State
+from pickleseal.keys.roster import Entry, State
 from pickleseal.keys.store import changes
-from pickleseal.keys.store.changes import (
-    import_keys,
-)
+from pickleseal.keys.store.changes import Limits, change_roster, import_keys
 from pickleseal.keys.store.directory import (
+    INDEX,
     RingFiles,
     read_roster,
 )
@@ -114,3 +117,131 @@ def test_a_protected_line_in_the_variable_opens_with_the_passphrase(
     monkeypatch.setenv("PICKLESEAL_KEY", line.reveal())
     monkeypatch.setenv("PICKLESEAL_PASSPHRASE", PASS)
     assert signed_loads(signed_dumps(1)) == 1
+
+
+def exported(folder: Path) -> tuple[list[KeyLine], dict[str, Entry]]:
+    entries = dict(read_roster(folder).entries)
+    usable = [key_id for key_id, entry in entries.items() if entry.state is not State.REVOKED]
+    return changes.export_lines(RingFiles(folder), usable, Opener(), plain=False), entries
+
+
+def limit(folder: Path, key_id: str, **limits: Any) -> None:
+    full = {"sign_until": None, "contexts": None, **limits}
+    change_roster(folder, lambda r: r.limit(key_id, **full))
+
+
+def test_an_imported_key_may_do_what_it_may_where_it_comes_from(
+    ring_directory: Path, tmp_path: Path
+) -> None:
+    old = primary_of(ring_directory)
+    limit(ring_directory, old, contexts=("fraud/*",), sign_until=NOW * 2)
+    rotate(ring_directory)
+    lines, entries = exported(ring_directory)
+    other = tmp_path / "other"
+    import_keys(other, lines, entries=entries, now=NOW + 5)
+    assert dict(read_roster(other).entries) == entries
+    with pytest.raises(KeyringError, match="bound"):
+        signed_dumps(1, keyring=other)
+
+
+def test_what_is_given_replaces_what_came_with_a_key(ring_directory: Path, tmp_path: Path) -> None:
+    limit(ring_directory, primary_of(ring_directory), contexts=("fraud/*",), sign_until=NOW * 2)
+    lines, entries = exported(ring_directory)
+    other = tmp_path / "other"
+    (made,) = import_keys(
+        other,
+        lines,
+        entries=entries,
+        now=NOW,
+        note="theirs",
+        retired=True,
+        limits=Limits(contexts=("spam",)),
+    ).made
+    assert (made.entry.state, made.entry.note) == (State.RETIRED, "theirs")
+    assert (made.entry.contexts, made.entry.sign_until) == (("spam",), NOW * 2)
+
+
+def test_only_the_first_key_of_an_import_becomes_primary(
+    ring_directory: Path, tmp_path: Path
+) -> None:
+    first, second = KeyLine.generate(), KeyLine.generate()
+    import_keys(ring_directory, [first], now=NOW)
+    before = primary_of(ring_directory)
+    import_keys(ring_directory, [first, second], now=NOW, make_primary=True)
+    assert primary_of(ring_directory) == before, "the first was known, and the second not meant"
+    retired = {outline(second).id: Entry(outline(second).id, outline(second).suite, State.RETIRED)}
+    (made,) = import_keys(
+        tmp_path / "new", [second], entries=retired, now=NOW, make_primary=True
+    ).made
+    assert (made.is_primary, made.entry.state) == (False, State.RETIRED)
+
+
+def test_a_revocation_reaches_other_rings_with_and_without_the_key(
+    ring_directory: Path, tmp_path: Path
+) -> None:
+    data = signed_dumps(1, keyring=ring_directory)
+    old = primary_of(ring_directory)
+    (line,) = exported(ring_directory)[0]
+    other = tmp_path / "other"
+    import_keys(other, [line], now=NOW, note="from afar")
+    without = tmp_path / "without"
+    changes.create_key(without, now=NOW)
+    change_roster(ring_directory, lambda r: r.revoke(old, reason="stolen", now=NOW, leaked=NOW - 9))
+    tombstone = read_roster(ring_directory).entries[old]
+    for folder in (other, without):
+        done = import_keys(folder, [], entries={old: tombstone}, now=NOW + 5)
+        assert [entry.id for entry in done.revoked] == [old]
+        found = read_roster(folder).entries[old]
+        assert (found.reason, found.revoked, found.leaked) == ("stolen", NOW, NOW - 9)
+        with pytest.raises(RevokedKeyError, match="stolen"):
+            signed_loads(data, keyring=folder)
+        with pytest.raises(KeyringError):
+            import_keys(folder, [line], now=NOW)
+        before = (folder / INDEX).read_bytes()
+        again = import_keys(folder, [], entries={old: tombstone}, now=NOW + 9)
+        assert again.revoked == []
+        assert (folder / INDEX).read_bytes() == before
+    assert read_roster(other).primary is None
+    assert read_roster(other).entries[old].note == "from afar"
+
+
+def test_of_two_times_of_a_leak_the_earlier_one_stays(ring_directory: Path) -> None:
+    old = primary_of(ring_directory)
+    change_roster(ring_directory, lambda r: r.revoke(old, reason="a", now=NOW, leaked=NOW - 5))
+    here = read_roster(ring_directory).entries[old]
+    for brought, expected in ((NOW - 3, NOW - 5), (None, NOW - 5), (NOW - 7, NOW - 7)):
+        entries = {old: here._replace(reason="b", leaked=brought)}
+        import_keys(ring_directory, [], entries=entries, now=NOW)
+        found = read_roster(ring_directory).entries[old]
+        assert (found.leaked, found.reason) == (expected, "a")
+
+
+def test_revocations_alone_make_no_ring(tmp_path: Path) -> None:
+    tombstone = Entry("1" * 32, None, State.REVOKED)
+    with pytest.raises(KeyringError, match="no keyring"):
+        import_keys(tmp_path / "none", [], entries={"1" * 32: tombstone}, now=NOW)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_keys_in_the_variable_keep_their_limits_and_revocations(
+    ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = primary_of(ring_directory)
+    before = signed_dumps(1, context="fraud/v1", keyring=ring_directory)
+    new = rotate(ring_directory)
+    limit(ring_directory, old, contexts=("fraud/*",))
+    lines, entries = exported(ring_directory)
+    lines.sort(key=lambda line: outline(line).id != old)
+    texts = [f"{entry_text(entries[outline(line).id])} {line.reveal()}" for line in lines]
+    monkeypatch.setenv("PICKLESEAL_KEY", " ".join(texts))
+    assert signed_dumps(1)[16:32].hex() == new, "the old one is retired, though it comes first"
+    assert signed_loads(before, context="fraud/v1") == 1
+    with pytest.raises(ContextError):
+        signed_loads(before)
+    monkeypatch.setenv("PICKLESEAL_KEY", texts[0])
+    with pytest.raises(KeyringError, match="no key to seal with"):
+        signed_dumps(1)
+    dead = entries[old]._replace(state=State.REVOKED, reason="stolen")
+    monkeypatch.setenv("PICKLESEAL_KEY", f"{texts[1]} {lines[0].reveal()} {entry_text(dead)}")
+    with pytest.raises(RevokedKeyError, match="stolen"):
+        signed_loads(before, context="fraud/v1")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rings import command_line
 
 from pickleseal import (
     Key,
@@ -26,7 +27,7 @@ from pickleseal import (
 )
 from pickleseal.keys.key import KeyLine
 from pickleseal.keys.store import permissions
-from pickleseal.keys.store.changes import Made, command_line, create_key
+from pickleseal.keys.store.changes import Made, create_key
 from pickleseal.keys.store.directory import INDEX
 from pickleseal.keys.store.lookup import find_keyring, keyring_directory
 

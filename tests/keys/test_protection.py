@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from rings import NOW, PASS, primary_of, rotate
+from rings import NOW, PASS, command_line, primary_of, rotate
 
 from pickleseal import (
     Key,
@@ -157,7 +157,7 @@ def test_a_key_that_a_command_holds_is_not_copied_here(tmp_path: Path) -> None:
     script.write_text(f"#!/bin/sh\necho {KeyLine.generate().reveal()}\n")
     script.chmod(0o700)
     folder = tmp_path / "ring"
-    import_keys(folder, [changes.command_line([str(script)])], now=0)
+    import_keys(folder, [command_line([str(script)])], now=0)
     for choose in (None, lambda: Storage(Passphrase(PASS))):
         with pytest.raises(KeyringError):
             changes.protect(RingFiles(folder), [primary_of(folder)], Opener(), choose)

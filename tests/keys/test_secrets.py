@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rings import command_line
 
 from pickleseal import (
     KeyringError,
@@ -67,7 +68,7 @@ def test_the_garbage_collector_finds_no_secret_below_what_a_caller_holds(
         script = tmp_path / "fetch"
         script.write_text(f"#!/bin/sh\necho {line.reveal()}\n")
         script.chmod(0o700)
-        changes.import_keys(folder, [changes.command_line([str(script)])], now=0)
+        changes.import_keys(folder, [command_line([str(script)])], now=0)
     else:
         changes.import_keys(folder, [line], now=0)
     if kept == "passphrase":
@@ -117,7 +118,7 @@ def test_no_traceback_with_locals_shows_a_secret_or_passphrase(tmp_path: Path) -
         with_file(wrapped, seal_with(lambda: "another " + getpass_stand_in())),
         with_file(damaged, seal_with(getpass_stand_in)),
         with_file(wrapped[:-2], seal_with(getpass_stand_in)),
-        lambda: changes.command_line([str(script)]),
+        lambda: command_line([str(script)]),
         lambda: changes.import_keys(tmp_path / "other", [line, KeyLine("x")], now=0),
         lambda: changes.import_keys(tmp_path / "other", [KeyLine(line.reveal() + "x")], now=0),
         lambda: changes.import_keys(folder / "x" / os.devnull / "x", [line], now=0),

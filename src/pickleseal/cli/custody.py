@@ -1,15 +1,17 @@
 """`pickleseal keys protect`, `unprotect`, `export`, `import`: how keys are stored and moved."""
 
 import json
+import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import click
 
-from pickleseal.cli.keygen import named, plain, storage_of
+from pickleseal.cli.keygen import limits_of, named, plain, storage_of
 from pickleseal.cli.options import (
     SUITES,
     PathType,
@@ -26,13 +28,15 @@ from pickleseal.cli.output import (
 )
 from pickleseal.errors import KeyringError, holds_key_line, shown
 from pickleseal.files.atomic import write_private
+from pickleseal.keys.bundle import Bundle, entry_text, read_bundle
 from pickleseal.keys.key import Form, KeyLine, outline
-from pickleseal.keys.roster import State
+from pickleseal.keys.roster import Entry, Roster, State
 from pickleseal.keys.store import changes
 from pickleseal.keys.store.commands import split_command
-from pickleseal.keys.store.directory import RingFiles
+from pickleseal.keys.store.directory import RingFiles, read_roster
 from pickleseal.keys.store.lines import Opener, check_foreign
 from pickleseal.keys.store.lookup import keyring_directory
+from pickleseal.keys.store.permissions import read_guarded
 
 _MAX_INPUT = 1 << 16
 
@@ -96,8 +100,9 @@ def unprotect(key_ids: tuple[str, ...], *, keyring: str | None, as_json: bool) -
 @click.command()
 @click.argument("key_ids", nargs=-1, metavar="[KEY_ID...]")
 @click.option(
-    "--all", "every", is_flag=True, help="All keys that are not revoked, the primary first."
+    "--all", "every", is_flag=True, help="All keys, the primary first, and all revocations."
 )
+@click.option("--revocations", is_flag=True, help="All revocations alone, which hold no secret.")
 @click.option(
     "-o",
     "--output",
@@ -115,6 +120,7 @@ def export(
     key_ids: tuple[str, ...],
     *,
     every: bool,
+    revocations: bool,
     output: str | None,
     yes: bool,
     in_plain: bool,
@@ -124,48 +130,78 @@ def export(
     """Export keys, one line each: the primary, or the named ones.
 
     Whoever has such a line can seal in your name; lines of keys with a passphrase stay encrypted.
-    The lines are for PICKLESEAL_KEY, or for `keys import` on another machine. On a terminal they
+    The lines are for PICKLESEAL_KEY, or for `keys import` on another machine, and keep the state,
+    limits and note of each key. Of a revoked key the revocation is exported. On a terminal secrets
     are shown only with --yes.
 
     \b
     Examples:
       pickleseal keys export --output key.txt
       pickleseal keys export --all | ssh server pickleseal keys import -
+      pickleseal keys export --revocations --output revoked.txt
     """
-    directory = keyring_directory(keyring)
-    if output is None and not yes and sys.stdout is not None and sys.stdout.isatty():
+    if bool(key_ids) + every + revocations > 1:
+        raise click.UsageError("name keys, or use one of --all and --revocations")
+    files = RingFiles(keyring_directory(keyring))
+    named_ids = _to_export(files.roster, key_ids, every=every, revocations=revocations)
+    entries = [files.roster.entries[key_id] for key_id in named_ids]
+    revoked = [entry.id for entry in entries if entry.state is State.REVOKED]
+    found = [key_id for key_id in named_ids if key_id not in revoked]
+    on_terminal = output is None and sys.stdout is not None and sys.stdout.isatty()
+    if found and on_terminal and not yes:
         raise KeyringError(
             "this would show secrets on the terminal: name a file with --output, or confirm with"
             " --yes"
         )
-    files = RingFiles(directory)
-    roster = files.roster
-    if every:
-        usable = [e.id for e in roster.entries.values() if e.state is not State.REVOKED]
-        found = sorted(usable, key=lambda key_id: key_id != roster.primary)
-    elif key_ids:
-        found = list(dict.fromkeys(roster.find(key_id).id for key_id in key_ids))
-    elif roster.primary is not None:
-        found = [roster.primary]
-    else:
-        raise KeyringError("the ring has no primary: name a key, or use --all")
-    lines = changes.export_lines(files, found, Opener(), plain=in_plain)
+    lines = dict(
+        zip(found, changes.export_lines(files, found, Opener(), plain=in_plain), strict=True)
+    )
+    ids = {"keys": found, "revoked": revoked}
     if output is not None:
-        write_private(
-            output, lambda: "".join(line.reveal() + "\n" for line in lines), exclusive=True
-        )
+        write_private(output, lambda: "".join(_texts(entries, lines)), exclusive=True)
         if as_json:
-            print_json({"keys": found, "path": output})
+            print_json({**ids, "path": output})
         else:
-            print_rows([*(("key", key_id) for key_id in found), ("file", output)])
+            print_rows(
+                [
+                    *(("key", key_id) for key_id in found),
+                    *(("revoked", key_id) for key_id in revoked),
+                    ("file", output),
+                ]
+            )
     elif as_json:
         # Not print_json: it would hide the secrets.
-        told = {"keys": found, "lines": [line.reveal() for line in lines]}
+        told = {**ids, "lines": [text.removesuffix("\n") for text in _texts(entries, lines)]}
         write_out(json.dumps(told, indent=2) + "\n")
     else:
-        for line in lines:
-            click.echo(line.reveal())
+        click.echo("".join(_texts(entries, lines)), nl=False)
     return FINE
+
+
+def _to_export(
+    roster: Roster, beginnings: Sequence[str], *, every: bool, revocations: bool
+) -> list[str]:
+    """Return the ids of the keys to export, of all of them the primary first and revoked last."""
+    if every or revocations:
+        entries = sorted(
+            (e for e in roster.entries.values() if every or e.state is State.REVOKED),
+            key=lambda e: (e.state is State.REVOKED, e.id != roster.primary),
+        )
+        if not entries:
+            raise KeyringError("this ring has none")
+        return [entry.id for entry in entries]
+    if beginnings:
+        return list(dict.fromkeys(roster.find(beginning).id for beginning in beginnings))
+    if roster.primary is None:
+        raise KeyringError("the ring has no primary: name a key, or use --all")
+    return [roster.primary]
+
+
+def _texts(entries: Iterable[Entry], lines: Mapping[str, KeyLine]) -> Iterator[str]:
+    """Yield the lines of an export: each entry, and behind it the key line if there is one."""
+    for entry in entries:
+        line = lines.get(entry.id)
+        yield f"{entry_text(entry)}{'' if line is None else f' {line.reveal()}'}\n"
 
 
 @click.command(name="import")
@@ -203,9 +239,10 @@ def import_(
 ) -> int:
     """Import keys into a ring, all or none.
 
-    FILE has the lines that `keys export` wrote; `-` is the standard input. The first key of a ring
-    is its primary. Only import a key if you know whose it is: whoever else has it can make files
-    that you will load.
+    FILE has the lines that `keys export` wrote; `-` is the standard input. A key keeps the state,
+    limits and note that come with it, unless you give others. Revocations are taken over. The first
+    key of a ring is its primary. Only import a key if you know whose it is: whoever else has it can
+    make files that you will load.
 
     \b
     Examples:
@@ -219,32 +256,65 @@ def import_(
     if primary and retired:
         raise click.UsageError("a retired key cannot be the primary")
     if command is not None:
-        lines: Sequence[KeyLine] = [changes.command_line(split_command(command, "the command"))]
+        bundle = changes.command_bundle(split_command(command, "the command"))
     elif aws_kms is not None:
-        lines = [changes.kms_line(aws_kms, SUITES[suite])]
+        bundle = Bundle((changes.kms_line(aws_kms, SUITES[suite]),))
     else:
-        lines = _read_lines(file or "-")
+        bundle = _read(file or "-")
     directory = keyring_directory(keyring)
-    made, known = changes.import_keys(
+    done = changes.import_keys(
         directory,
-        lines,
+        bundle.lines,
+        entries=bundle.entries,
         note=note,
         now=int(time.time()),
         make_primary=primary,
         retired=retired,
         limits=changes.Limits(sign_until, contexts or None),
     )
+    given = {"--primary": primary, "--retired": retired, "--context": contexts, "--note": note}
+    given["--sign-until"] = sign_until is not None
+    options = ", ".join(option for option, value in given.items() if value)
+    roster = read_roster(directory)
     if as_json:
-        keys = [plain(one) for one in made]
-        print_json({"keyring": str(directory), "keys": keys, "known": known})
+        print_json(
+            {
+                "keyring": str(directory),
+                "keys": [plain(one) for one in done.made],
+                "known": done.known,
+                "revoked": [entry.id for entry in done.revoked],
+                "ignored": options.split(", ") if options and done.known else [],
+            }
+        )
         return FINE
-    rows = [("known", f"{key_id}, unchanged") for key_id in known]
-    for one in made:
+    rows: list[tuple[str, str]] = []
+    for key_id in done.known:
+        rows.append(("known", f"{key_id}, unchanged{f': {options} ignored' if options else ''}"))
+        brought, here = bundle.entries.get(key_id), roster.entries[key_id]
+        if brought is not None and _granted(brought) != _granted(here):
+            rows.append(("", f"here: {_granted(here)}; where it comes from: {_granted(brought)}"))
+    for one in done.made:
         rows.append(("key", one.entry.id))
         rows.append(("state", f"{one.entry.state.value}{', primary' * one.is_primary}"))
-    rows.append(("next", f"pickleseal keys list{named(keyring, directory)}"))
-    print_rows(rows, styles={"key": "green"})
+        if primary and one is done.made[0] and not one.is_primary:
+            rows.append(("", "--primary ignored: it is retired where it comes from"))
+        rows += [("limits", limit) for limit in limits_of(one.entry)]
+        brought = bundle.entries.get(one.entry.id)
+        if brought is not None and limits_of(brought) != limits_of(one.entry):
+            was = "; ".join(limits_of(brought)) or "none"
+            rows.append(("", f"instead of those where it comes from: {was}"))
+    rows += [("revoked", f"{entry.id}: {entry.reason}".rstrip(": ")) for entry in done.revoked]
+    if done.made and file is not None:
+        rows.append(("compare", "each id with what pickleseal keys list shows where it comes from"))
+    then = "rotate" if done.revoked and roster.primary is None else "list"
+    rows.append(("next", f"pickleseal keys {then}{named(keyring, directory)}"))
+    print_rows(rows, styles={"key": "green", "revoked": "red"})
     return FINE
+
+
+def _granted(entry: Entry) -> str:
+    """Return in words what a ring lets a key do."""
+    return ", ".join((entry.state.value, *limits_of(entry)))
 
 
 def _named(files: RingFiles, beginnings: Sequence[str]) -> list[str]:
@@ -290,27 +360,33 @@ def _tell(
     return FINE
 
 
-def _read_lines(file: str) -> list[KeyLine]:
+def _read(file: str) -> Bundle:
     if holds_key_line(file):
         raise KeyringError(
             "this is a key line, not a file. Other users can see the arguments of a command: write"
             " it to the standard input of pickleseal keys import - instead, and revoke the key if"
             " this machine is shared"
         )
-    lines = _into_lines(file)
+    words = _words_in(file)
     name = "the standard input" if file == "-" else shown(file)
-    if not lines:
+    if not words:
         raise KeyringError(f"there is no key line in {name}")
     try:
-        check_foreign(lines)
+        bundle = read_bundle(words)
+        check_foreign(bundle.lines)
     except KeyringError as error:
         raise KeyringError(f"{name}: {error}") from None
-    return lines
+    return bundle
 
 
-def _into_lines(file: str) -> list[KeyLine]:
+def _words_in(file: str) -> list[KeyLine]:
     # Only the read raises here, so that no frame of a traceback holds the secret.
     if file == "-":
         return [KeyLine(text) for text in sys.stdin.read(_MAX_INPUT).split()]
-    with open(file, encoding="latin-1") as stream:
+    if os.path.isfile(file):
+        data = read_guarded(
+            Path(file), secret=False, group_read=True, limit=_MAX_INPUT, sticky=True
+        )
+        return [KeyLine(text) for text in data.decode("latin-1").split()]
+    with open(file, encoding="latin-1") as stream:  # a pipe, such as /dev/stdin
         return [KeyLine(text) for text in stream.read(_MAX_INPUT).split()]

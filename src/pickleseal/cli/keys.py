@@ -335,7 +335,7 @@ def revoke(
         raise click.UsageError("give a reason: errors show it")
     now = int(time.time())
     if key_id is not None and holds_key_line(key_id):
-        key_id = outline(KeyLine(key_id.strip())).id
+        key_id = outline(KeyLine(key_id.split()[-1])).id
     if key_id is not None:
         entry = read_roster(keyring_directory(keyring)).find(key_id)
         if key_id.lower() != entry.id:
@@ -348,6 +348,7 @@ def revoke(
         key_id,
         lambda r, i: r.revoke(i, reason=reason, now=now, leaked=since),
         whole_id=None if whole_id is None else whole_id.lower(),
+        travels=True,
         as_json=as_json,
     )
 
@@ -436,9 +437,13 @@ def _change(
     rule: Any,  # noqa: ANN401
     *,
     whole_id: str | None = None,
+    travels: bool = False,
     as_json: bool,
 ) -> int:
-    """Apply a change of `Roster` to the key that an id names, or has, and show it."""
+    """Apply a change of `Roster` to the key that an id names, or has, and show it.
+
+    `travels`: other rings need it too.
+    """
     directory = keyring_directory(keyring)
     changed: list[str] = []
 
@@ -455,6 +460,10 @@ def _change(
         return FINE
     rows = [("key", entry.id), ("state", f"{entry.state.value}{', primary' * is_primary}")]
     rows += [("", remark) for remark in _remarks(entry)]
+    if travels:
+        export = f"pickleseal keys export {entry.id} --output revoked.txt"
+        rows.append(("others", f"{export}{named(keyring, directory)}"))
+        rows.append(("", "then, for each other ring: pickleseal keys import revoked.txt"))
     over = is_primary and entry.sign_until is not None and entry.sign_until <= time.time()
     if roster.primary is None or over:
         rows.append(("then", "nothing seals until there is a new key"))

@@ -421,6 +421,17 @@ def fields_of(entry: Entry) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def parse_entry(key_id: str, fields: object) -> Entry:
+    """Return an entry from elsewhere; raise ValueError for one that `fields_of` does not return."""
+    if not _ID.fullmatch(key_id) or not isinstance(fields, dict) or not _holds(fields):
+        raise ValueError("the entry is invalid")
+    entry = _entry(key_id, fields)
+    try:
+        return entry._replace(note=_text(entry.note), reason=_text(entry.reason))
+    except KeyringError as error:
+        raise ValueError(str(error)) from None
+
+
 def _entry(key_id: str, fields: Mapping[str, Any]) -> Entry:
     contexts = fields.get("contexts")
     return Entry(

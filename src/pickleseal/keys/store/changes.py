@@ -5,12 +5,14 @@ into effect. A process that is killed in between leaves the ring as it was.
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pickleseal.errors import KeyringError, shown
+from pickleseal.keys.bundle import Bundle
 from pickleseal.keys.key import (
     Form,
     Key,
@@ -148,16 +150,18 @@ def rotate(
 
 
 class Imported(NamedTuple):
-    """The keys that were added by an import, and the ids of those that were there before."""
+    """What an import did: keys added, ids of keys that stay as they were, keys revoked."""
 
     made: list[Made]
     known: list[str]
+    revoked: list[Entry]
 
 
 def import_keys(
     directory: Path,
     lines: Sequence[KeyLine],
     *,
+    entries: Mapping[str, Entry] = MappingProxyType({}),
     note: str = "",
     now: int,
     make_primary: bool = False,
@@ -166,15 +170,19 @@ def import_keys(
 ) -> Imported:
     """Add keys to a ring, all or none, and make the ring if there is none.
 
+    A key gets the entry that comes with it in `entries`; what is given here replaces parts of it.
     The first one becomes the primary with `make_primary`, or if the ring has none; `retired` keys
-    open only. A key that the ring already has stays as it is. Raise KeyringError for an invalid
-    line, and for a key that is revoked here.
+    open only. A key that the ring already has stays as it is, unless its entry says that it is
+    revoked. Raise KeyringError for an invalid line, and for a key that is revoked here.
     """
     opener = Opener()
     for line in lines:
         opener.key(line)  # raises for an invalid line
-    with changing(directory, create=True) as change:
+    with changing(directory, create=bool(lines)) as change:
         roster = change.roster
+        revoked = _newly_revoked(roster, entries)
+        for tombstone in revoked:
+            roster = roster.refuse(tombstone)
         fresh: dict[str, KeyLine] = {}
         known: list[str] = []
         for line in lines:
@@ -192,23 +200,60 @@ def import_keys(
                 state=State.RETIRED if retired else State.ACTIVE,
                 **limits._asdict(),
             )
-            roster = roster.add(entry, make_primary=make_primary and not fresh)
+            if found.id in entries:
+                entry = _merged(entries[found.id], entry)
+            roster = roster.add(entry, make_primary=make_primary and line is lines[0])
             fresh[found.id] = line
         paths = [change.add_key(line) for line in fresh.values()]
-        if paths:
+        if roster != change.roster:
             change.save(roster)
     made = [
         Made(roster.entries[path.stem], directory / path.name, path.stem == roster.primary)
         for path in paths
     ]
-    return Imported(made, known)
+    return Imported(made, known, revoked)
 
 
-def command_line(argv: Sequence[str]) -> KeyLine:
-    """Return the line of a key that a command prints. It is run once, to learn the id."""
+def _merged(brought: Entry, given: Entry) -> Entry:
+    """Return the entry that came with a key, with what was given for it here."""
+    return brought._replace(
+        state=State.RETIRED if given.state is State.RETIRED else brought.state,
+        note=given.note or brought.note,
+        sign_until=brought.sign_until if given.sign_until is None else given.sign_until,
+        contexts=brought.contexts if given.contexts is None else given.contexts,
+    )
+
+
+def _newly_revoked(roster: Roster, entries: Mapping[str, Entry]) -> list[Entry]:
+    """Return the tombstones that a ring lacks, or that state an earlier leak than its own."""
+    found = []
+    for brought in entries.values():
+        if brought.state is not State.REVOKED:
+            continue
+        here = roster.entries.get(brought.id, brought)
+        merged = brought
+        if here.state is State.REVOKED and here is not brought:
+            leaks = [one.leaked for one in (here, brought) if one.leaked is not None]
+            merged = here._replace(leaked=min(leaks, default=None))
+        elif here is not brought:
+            merged = here._replace(
+                state=State.REVOKED,
+                revoked=brought.revoked,
+                reason=brought.reason,
+                leaked=brought.leaked,
+            )
+        if merged != roster.entries.get(brought.id):
+            found.append(merged)
+    return found
+
+
+def command_bundle(argv: Sequence[str]) -> Bundle:
+    """Return the key that a command prints, by reference. It is run once, to learn the id."""
     place = command.place_of(argv)
-    key = command.connect(place, "")
-    return reference_line(key.suite, Reference(command.NAME, place, id_mac(key.suite, key)))
+    printed = command.read(place)
+    key = Key.parse(printed.lines[0])
+    reference = Reference(command.NAME, place, id_mac(key.suite, key))
+    return printed._replace(lines=(reference_line(key.suite, reference),))
 
 
 def kms_line(arn: str, suite: Suite) -> KeyLine:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pickleseal.errors import KeyringError, NoKeyError, shown
+from pickleseal.keys.bundle import read_bundle
 from pickleseal.keys.key import Key, KeyLine
 from pickleseal.keys.keyring import Keyring, way_to_bring
+from pickleseal.keys.roster import Entry, Roster, State
 from pickleseal.keys.store import variables
 from pickleseal.keys.store.directory import INDEX, checked_path, has_key_files, read_keyring
 from pickleseal.keys.store.lines import Opener, check_foreign
@@ -173,16 +175,18 @@ def _parse_lines(lines: KeyLine, opener: Opener) -> Keyring:
             f"{variables.MIN_EPOCH} is set, and is for the directory of a keyring: the keys in"
             f" {variables.KEYS} have no epoch. Unset one of the two"
         )
-    parts = [KeyLine(text) for text in lines.reveal().split()]
-    if not parts:
+    try:
+        given = read_bundle(KeyLine(text) for text in lines.reveal().split())
+        check_foreign(given.lines)
+        keys = {key.id: key for key in map(opener.key, given.lines)}
+    except KeyringError as error:
+        raise KeyringError(f"{variables.KEYS}: {error}") from None
+    if not keys:
         raise KeyringError(
             f"{variables.KEYS} is set, but contains no key line: unset it, or fill it"
         )
-    try:
-        check_foreign(parts)
-        keys = [opener.key(part) for part in parts]
-    except KeyringError as error:
-        raise KeyringError(f"{variables.KEYS}: {error}") from None
-    distinct = {key.id: key for key in keys}.values()
-    roster = Keyring(*distinct).roster
-    return Keyring.of(roster, distinct, name=f"the keyring in {variables.KEYS}")
+    alone = {key.id: Entry(key.id, key.suite, State.ACTIVE) for key in keys.values()}
+    entries = {**alone, **given.entries}
+    primary = next((i for i in keys if entries[i].state is State.ACTIVE), None)
+    name = f"the keyring in {variables.KEYS}"
+    return Keyring.of(Roster(0, primary, entries), keys.values(), name=name)

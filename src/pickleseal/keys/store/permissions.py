@@ -58,13 +58,16 @@ class Fault(NamedTuple):
         )
 
 
-def read_guarded(path: Path, *, secret: bool, group_read: bool, limit: int) -> bytes:
+def read_guarded(
+    path: Path, *, secret: bool, group_read: bool, limit: int, sticky: bool = False
+) -> bytes:
     """Return up to `limit` bytes of a file that nobody else can change or, if secret, read.
 
     Each folder and link on the way to it, and the file that it leads to, are checked before the
-    first byte is read. Raise KeyPermissionError, or OSError if the file cannot be opened.
+    first byte is read. `sticky`: it may lie in a sticky folder, such as /tmp. Raise
+    KeyPermissionError, or OSError if the file cannot be opened.
     """
-    real = checked_way(path)
+    real = checked_way(path, sticky=sticky)
 
     def check(status: os.stat_result, place: Path | int) -> None:
         _raise_first(irregular_faults(status, path))
@@ -83,10 +86,10 @@ def read_guarded(path: Path, *, secret: bool, group_read: bool, limit: int) -> b
         os.close(descriptor)
 
 
-def checked_way(path: Path) -> Path:
+def checked_way(path: Path, *, sticky: bool = False) -> Path:
     """Return where a path leads; raise KeyPermissionError if others can make it lead elsewhere."""
     way = _follow(path)
-    _raise_first(_way_faults(way, way.real.parent))
+    _raise_first(_way_faults(way, None if sticky else way.real.parent))
     return way.real
 
 

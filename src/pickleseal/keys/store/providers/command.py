@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from pickleseal.errors import KeyringError
 from pickleseal.files.strict_json import parse_json
+from pickleseal.keys.bundle import Bundle, read_bundle
 from pickleseal.keys.key import Key, KeyLine
 from pickleseal.keys.store.commands import secret_from
 
@@ -29,14 +30,30 @@ def argv_of(place: str) -> list[str]:
     return argv
 
 
-def connect(place: str, key_id: str) -> Key:
+def connect(place: str, key_id: str) -> Key:  # noqa: ARG001 - the provider's interface
     """Return the key that the command prints."""
+    return Key.parse(read(place).lines[0])
+
+
+def plain_line(place: str, key_id: str) -> KeyLine:  # noqa: ARG001 - as above
+    """Return the line that the command prints."""
+    return read(place).lines[0]
+
+
+def read(place: str) -> Bundle:
+    """Return the one key that the command prints: its line, or what `keys export` wrote."""
+    argv = argv_of(place)
     try:
-        return Key.parse(plain_line(place, key_id))
+        printed = read_bundle(secret_from(argv, _words))
+        keys = [Key.parse(line) for line in printed.lines]
     except KeyringError as error:
         raise type(error)(f"a key from a command: {error}") from None
+    if len(keys) != 1:
+        raise KeyringError(
+            f"a key from a command: it printed {len(keys)} keys that are not revoked, not one"
+        )
+    return printed
 
 
-def plain_line(place: str, key_id: str) -> KeyLine:  # noqa: ARG001 - the provider's interface
-    """Return the line that the command prints."""
-    return secret_from(argv_of(place), KeyLine)
+def _words(text: str) -> list[KeyLine]:
+    return [KeyLine(word) for word in text.split()]
