@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 
 @pytest.mark.timeout(600)
@@ -15,6 +16,8 @@ def test_the_demo_goes_as_promised(ring_directory: Path) -> None:
     command = [sys.executable, "-m", "pickleseal", "demo", "--keyring", str(ring_directory)]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
     outcome = json.loads(done.stdout)
+    schema = Path(__file__).parents[2] / "docs" / "reference" / "schemas" / "demo.json"
+    Draft202012Validator(json.loads(schema.read_text())).validate(outcome)
     assert outcome["ok"] is True
     assert outcome["accuracy"]["before"] == outcome["accuracy"]["after"]
     assert [refusal["error"] for refusal in outcome["refusals"]] == [

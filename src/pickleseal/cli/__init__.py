@@ -77,7 +77,7 @@ def main() -> NoReturn:
         if sys.stdout is not None:
             sys.stdout.flush()
     except click.ClickException as error:
-        show_click_error(error, as_json="--json" in sys.argv)
+        show_click_error(error, as_json=_asks_for_json(sys.argv))
         code = COULD_NOT_RUN
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
@@ -95,6 +95,12 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = COULD_NOT_RUN
     sys.exit(code)
+
+
+def _asks_for_json(arguments: list[str]) -> bool:
+    formats = {"--format=json", "--format=jsonl"}
+    after = {arguments[at + 1] for at, one in enumerate(arguments[:-1]) if one == "--format"}
+    return not formats.union(["--json"]).isdisjoint(arguments) or bool(after & {"json", "jsonl"})
 
 
 def _clean_up_when_terminated() -> None:

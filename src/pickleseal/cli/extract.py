@@ -7,7 +7,7 @@ import click
 
 from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
 from pickleseal.cli.options import PathType, common, not_empty
-from pickleseal.cli.output import FINE, guarded, print_json
+from pickleseal.cli.output import FINE, guarded
 from pickleseal.errors import shown
 from pickleseal.keys.keyring import EVERY_KEY
 from pickleseal.keys.store.lookup import find_keyring
@@ -56,7 +56,7 @@ def extract(
     and run it again to go on.
 
     The exit code is 0 if all is extracted, 1 if a file was refused, 2 if one could not be read or
-    written.
+    written, or there is none.
 
     \b
     Examples:
@@ -70,7 +70,7 @@ def extract(
         if len(paths) > 1 or os.path.isdir(paths[0]):
             raise click.UsageError("--output takes one file: for folders, give --to DIR")
         return _extract_one(paths[0], output, keyring, context, as_json=as_json)
-    run = Run(Batch(paths))
+    run = Run(Batch(paths), "extract")
     done = run.collect(
         extract_all(run.batch, folder or "", keyring=keyring, context=context), "Extracting"
     )
@@ -80,7 +80,6 @@ def extract(
         files=(fields_of(one, target=one.detail) for one in done),
         lines=trouble_lines(done),
         summary=[summary_of(done)],
-        idle=not done,
     )
 
 
@@ -100,8 +99,10 @@ def _extract_one(
         sys.stdout.buffer.flush()
         return FINE
     plain.write_new(output)
-    if as_json:
-        print_json({"files": [fields_of(Result(path, Outcome.EXTRACTED), target=output)]})
-    else:
-        click.echo(f"wrote {shown(output)}: it has no seal", err=True)
-    return FINE
+    done = Result(path, Outcome.EXTRACTED, detail=output)
+    return Run(Batch((path,)), "extract").finish(
+        [done],
+        as_json=as_json,
+        files=[fields_of(done, target=output)],
+        summary=[[(f"wrote {shown(output)}: it has no seal", "")]],
+    )
