@@ -51,7 +51,6 @@ REFUSED = {
     ("sklearn.utils.parallel", "delayed"),
     ("sklearn.externals._packaging.version", "parse"),
     ("pkg_resources", "parse_version"),
-    ("builtins", "getattr"),  # bound methods: ordinary, and the key to everything
     ("functools", "partial"),
     ("builtins", "print"),  # writes to what it is called with
     ("numba.core.serialize", "custom_rebuild"),  # calls what its argument says
@@ -90,6 +89,22 @@ BY_HAND = [
             "Int",
             "Long",
             "Short",
+        )
+    ),
+    # Bound methods: ordinary, and the key to everything. The walk marks each use but the one by
+    # which a time zone is unpickled. M, which no function can be, keeps what is handed on unknown.
+    ("builtins", "getattr", "cM"),
+    ("zoneinfo", "ZoneInfo", "c"),  # reads the file of a zone by its key
+    # They call the function that they hold where somebody scores with them, and not when made.
+    *(
+        ("sklearn.metrics." + module, name, "bm")
+        for module in ("_scorer", "scorer")
+        for name in (
+            "_Scorer",
+            "_CurveScorer",
+            "_PredictScorer",
+            "_ProbaScorer",
+            "_ThresholdScorer",
         )
     ),
     # Its objects call one of their methods, which their state holds: only looked up.

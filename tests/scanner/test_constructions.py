@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from walking import names, ordinary, uses, walk
 
+from pickleseal.scanner.grade import Grade
+from pickleseal.scanner.grades import grade
 from pickleseal.scanner.machine import (
     stack,
 )
@@ -149,9 +151,11 @@ def test_what_picklers_write_for_objects_is_not_beyond() -> None:
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_a_time_zone_is_not_beyond(protocol: int) -> None:
+def test_a_time_zone_is_data_and_other_attributes_are_not(protocol: int) -> None:
     obj = dt.datetime(2020, 1, 1, tzinfo=zoneinfo.ZoneInfo("UTC"))
-    assert walk(pickle.dumps(obj, protocol))[0].beyond == ()
+    assert grade([walk(pickle.dumps(obj, protocol))[0]])[0] is Grade.DATA
+    for value in ([1].append, getattr):
+        assert grade([walk(pickle.dumps(value, protocol))[0]])[0] is Grade.UNKNOWN
     other = b"cbuiltins\ngetattr\n(czoneinfo\nZoneInfo\nVfrom_file\ntR)R."
     assert walk(other)[0].beyond
 

@@ -314,6 +314,13 @@ def test_an_array_that_is_longer_than_any_file_is_no_trouble(tmp_path: Path) -> 
     assert contents.grade is Grade.CANNOT_TELL
 
 
+def test_a_field_of_less_than_nothing_is_nothing_that_numpy_writes() -> None:
+    header = b"{'descr': [('a', '<f8', (-1,))], 'fortran_order': False, 'shape': (3,), }"
+    contents = look(Memory(b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header))
+    assert contents is not None
+    assert contents.grade is Grade.CANNOT_TELL
+
+
 @pytest.mark.parametrize("version", [1, 2, 3])
 def test_every_version_of_the_header_is_read(version: int) -> None:
     file = io.BytesIO()

@@ -200,6 +200,11 @@ def is_listed(module: str, name: str) -> bool:
     return f"{module} {name}" in _listed().uses
 
 
+def is_class(module: str, name: str) -> bool:
+    """Return whether a name on the list is a class, whose instances `__new__` makes."""
+    return bool(_listed().uses.get(f"{module} {name}", 0) & Use.MADE.value)
+
+
 def grade_name(module: str, name: str, uses: Use) -> Grade:
     """Return what a name may reach for, by where it lives and how it is used; import nothing.
 
@@ -280,7 +285,7 @@ def _is_state(module: str, name: str) -> bool:
     root = module.partition(".")[0]
     if root == "pandas":
         return name.endswith(("Dtype", "Array", "Index"))
-    return root in _STATES
+    return root in _STATES and name != "getattr"  # which may give anything
 
 
 def _is_function(name: str) -> bool:

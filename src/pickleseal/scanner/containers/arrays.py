@@ -57,10 +57,18 @@ def _fields(header: str) -> tuple[int, bool, tuple[int, ...]]:
     fields = ast.literal_eval(header.strip(" \n"))
     descr, order, shape = fields["descr"], fields["fortran_order"], fields["shape"]
     text = f"{{'descr': {descr!r}, 'fortran_order': {order!r}, 'shape': {shape!r}, }}"
-    lengths = type(shape) is tuple and all(type(n) is int and 0 <= n <= FAR for n in shape)
-    if header.rstrip(" \n") != text or type(order) is not bool or not lengths or len(shape) > 64:
+    if header.rstrip(" \n") != text or type(order) is not bool:
         raise ValueError(header)
-    return *_item(descr), shape
+    return *_item(descr), _lengths(shape)
+
+
+def _lengths(shape: object) -> tuple[int, ...]:
+    """Return a shape, or raise ValueError if it can be none."""
+    if type(shape) is not tuple or len(shape) > 64:
+        raise ValueError(shape)
+    if not all(type(n) is int and 0 <= n <= FAR for n in shape):
+        raise ValueError(shape)
+    return shape
 
 
 def _item(descr: object) -> tuple[int, bool]:
@@ -76,6 +84,6 @@ def _item(descr: object) -> tuple[int, bool]:
     for field in descr:
         _, inner, *shape = field
         item, objects = _item(inner)
-        size += item * math.prod(shape[0] if shape else ())
+        size += item * math.prod(_lengths(shape[0]) if shape else ())
         of_objects = of_objects or objects
     return size, of_objects

@@ -12,7 +12,7 @@ from pickleseal.scanner.machine.values import (
     Result,
     are_plain,
 )
-from pickleseal.scanner.names import is_listed
+from pickleseal.scanner.names import is_class, is_listed
 
 MAX_NAMES = 20_000
 MAX_BEYOND = 200
@@ -125,4 +125,5 @@ def _makes_objects(module: str, name: str) -> bool:
     if not is_listed(module, name):
         return False
     start = name.lstrip("_")[:1]
-    return start.isupper() or name in _MAKERS or name.startswith("__pyx_unpickle_")
+    made = name in _MAKERS or name.startswith("__pyx_unpickle_") or is_class(module, name)
+    return made or start.isupper()

@@ -35,6 +35,7 @@ def _getattr(record: Record, function: Global, args: Args) -> object:
     name = args[1] if args is not None and len(args) > 1 else None
     if args and len(args) == 2 and name == "_unpickle" and _is_zone(args[0]):
         return args[0]  # it reads the same files as the class, by a checked key
+    function.uses |= STATE  # which no list has
     if type(name) is not str:
         record.note("it reads an attribute with a computed name")
     elif is_dunder(name):
