@@ -10,6 +10,7 @@ from pickleseal import (
     BadSealError,
     ContextError,
     ExpiredError,
+    Key,
     Keyring,
     MalformedError,
     RollbackError,
@@ -17,6 +18,8 @@ from pickleseal import (
     Status,
     Verdict,
     audit,
+    inspect,
+    signed_dumps,
     signed_load,
 )
 from pickleseal.envelope import hashing, layout, seal
@@ -100,3 +103,33 @@ def test_a_file_in_the_wrong_place_shows_whether_its_body_holds(
     (facts,) = finding.envelopes
     assert finding.verdict is Verdict.WRONG_CONTEXT
     assert facts.status is (Status.WHOLE if body else Status.HEADER)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("with_key", ["with a key", ""])
+def test_stacked_refused_envelopes_are_read_up_to_a_bound(
+    with_key: str, ring: Keyring, tmp_path: Path
+) -> None:
+    forged = signed_dumps(1, keyring=Keyring(Key.generate()))
+    path = tmp_path / "stacked.pkl"
+    path.write_bytes(forged * 3000)
+    keyring = ring if with_key else None
+    (finding,) = audit(path, keyring=keyring)
+    assert finding.verdict is Verdict.UNKNOWN_KEY
+    assert "nothing behind the first 100 refused objects was read" in finding.reason
+    assert len(finding.envelopes) == 100
+    facts = inspect(path, keyring=keyring)
+    assert "nothing behind the first 100 refused objects was read" in str(facts.problem)
+    assert len(facts.others) == 99
+
+
+@pytest.mark.once
+def test_of_many_objects_that_hold_json_lists_the_first(ring: Keyring, tmp_path: Path) -> None:
+    path = tmp_path / "many.pkl"
+    path.write_bytes(signed_dumps(1, keyring=ring) * 1234)
+    (finding,) = audit(path, keyring=ring)
+    assert (finding.verdict, len(finding.envelopes)) == (Verdict.SEALED, 1234)
+    listed = finding.to_dict()
+    assert (len(listed["envelopes"]), listed["envelopes_left_out"]) == (1000, 234)
+    facts = inspect(path, keyring=ring).to_dict()
+    assert (len(facts["others"]), facts["others_left_out"]) == (999, 234)

@@ -158,3 +158,21 @@ def test_a_state_that_has_statsmodels_evaluate_a_formula_is_beyond() -> None:
         state = fields(**{key: number(1), "formula": text("open('mark', 'w')")})
         assert grade_of(found(whole(build(make(where), state)))) == Grade.BEYOND
     assert grade_of(found(whole(build(make(where), fields(formula=text("y ~ x")))))) != Grade.BEYOND
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"known": [1]},
+        {"include": [b"*.pkl"]},
+        {"exclude": "*.pkl"},
+        {"context": {1: "fraud"}},
+        {"context": {"*": 1}},
+        {"context": 5},
+        {"context": ["fraud"]},
+    ],
+)
+def test_an_option_of_the_wrong_type_is_refused_by_its_name(options: dict[str, Any]) -> None:
+    (option,) = options
+    with pytest.raises(TypeError, match=option):
+        audit(".", **options)

@@ -150,3 +150,16 @@ def test_a_pickle_with_the_name_of_a_backup_that_is_none_is_refused(
     found = outcomes(models, ring)
     assert found["numbers.npy.unsealed"] is Outcome.REFUSED
     assert found["one.pkl.unsealed"] is Outcome.SKIPPED, "one.pkl is sealed"
+
+
+def test_an_archive_that_is_not_opened_is_mentioned_and_not_refused(
+    models: Path, ring: Keyring
+) -> None:
+    (models / "all.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(40))
+    (models / "empty.pkl").touch()
+    found = {
+        os.path.basename(one.path): one for one in verify_all(Batch([str(models)]), keyring=ring)
+    }
+    assert found["all.7z"].outcome is Outcome.SKIPPED
+    assert "7z" in found["all.7z"].reason
+    assert found["empty.pkl"].outcome is Outcome.REFUSED

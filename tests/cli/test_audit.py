@@ -454,3 +454,12 @@ def test_on_a_terminal_it_is_coloured_unless_nobody_wants_that(
     assert process.wait() == 1
     assert b"armed.pkl" in seen
     assert (b"\x1b[1;31m" in seen) is not no_color
+
+
+@pytest.mark.once
+def test_pins_that_are_not_there_are_an_error_if_they_are_named(models: Path, ring: Path) -> None:
+    audited = ("audit", models, "--keyring", ring)
+    done = run(*audited, "--pins", models / "typo.json")
+    assert done.returncode == 2
+    assert "no such file" in done.stderr
+    assert run(*audited, env={"PICKLESEAL_PINS": str(models / "to-come.json")}).returncode == 0

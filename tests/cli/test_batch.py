@@ -245,3 +245,26 @@ def test_a_key_that_the_ring_gets_meanwhile_is_known(
         [command, str(models), "--keyring", str(ring_directory), *options], standalone_mode=False
     )
     assert (code, len(seen)) == (0, 2)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("command", ["adopt", "extract --to plain", "reseal", "verify", "audit"])
+def test_an_empty_folder_is_said_to_be_one(
+    command: str, ring_directory: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    act, *options = command.split()
+    done = run(act, "empty", *options, "--keyring", ring_directory, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"nothing to {act}: no file in empty")
+
+
+@pytest.mark.once
+def test_a_list_that_cannot_be_used_is_no_verdict_on_a_file(
+    ring_directory: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.list").write_text("no inventory")
+    for command in (("reseal", "--only-digests"), ("audit", "--baseline")):
+        done = run(*command, "a.list", ".", "--keyring", ring_directory, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "a.list: not sealed" in done.stderr

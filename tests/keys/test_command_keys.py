@@ -468,3 +468,10 @@ def test_a_key_stays_with_its_command_and_is_handed_over_where_that_is_asked_for
 
 def changed(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@pytest.mark.once
+def test_a_refused_limit_leaves_no_folder(tmp_path: Path) -> None:
+    over = ("--sign-until", "2020-01-01", "--keyring", tmp_path / "new")
+    assert run("keygen", *over).returncode == 2
+    assert not (tmp_path / "new").exists()

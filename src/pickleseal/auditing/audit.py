@@ -188,7 +188,8 @@ def audit(
         replace it. Default: not checked.
     pins : path-like, optional
         File in which loads remember the newest serial of each context, to find files that are
-        older. Default: the path in ``PICKLESEAL_PINS``, else none.
+        older. It must exist. Default: the path in ``PICKLESEAL_PINS``, which may not exist yet,
+        else none.
     known : sequence of str, default ()
         Modules whose names count as data where no list has them, such as "mycompany.models"; their
         submodules too. What reaches beyond data stays so, and no module of Python can be named.
@@ -211,7 +212,8 @@ def audit(
     MetadataError
         If a context is not valid.
     TypeError
-        If `include`, `exclude` or `known` is a single string.
+        If `include`, `exclude` or `known` is a single string, or one of these or `context` has
+        something else than texts in it.
     ValueError
         If a known module is not one.
     SealError
@@ -236,8 +238,7 @@ def audit(
         check_path(name)
         os.lstat(name)
     for option, globs in (("include", include), ("exclude", exclude)):
-        if isinstance(globs, str):  # each of its characters would be a glob, "*" for all files
-            raise TypeError(f"{option} takes a list of globs, not a single string")
+        _check_texts(option, globs, "globs")
     ring = _ring(keyring)
     listed = None
     if baseline is not None:
@@ -253,15 +254,13 @@ def audit(
             "the baseline lists nothing at or below what is to be audited: run the audit from the"
             " folder in which the list was written, or name the same paths"
         )
-    by_glob = {"*": context} if isinstance(context, str) else dict(context or {})
-    contexts = tuple(
-        (Globs.of([glob]), normalize_context(wanted)) for glob, wanted in by_glob.items()
-    )
     pin_file = find_pins(pins)
+    if pins is not None and pin_file is not None:
+        pin_file.check_exists()  # a file that a variable names may still be to come
     remembered = {} if pin_file is None else pin_file.read()
     options = AuditOptions(
         ring,
-        contexts,
+        _contexts(context),
         imports,
         digests or listed is not None,
         remembered,
@@ -276,10 +275,31 @@ def audit(
     return Audit(names, options, listed, where, chosen)
 
 
+def _contexts(context: str | Mapping[str, str] | None) -> tuple[tuple[Globs, str], ...]:
+    """Return what files must be sealed for, by globs."""
+    if context is None:
+        return ()
+    by_glob = {"*": context} if isinstance(context, str) else context
+    if not isinstance(by_glob, Mapping):
+        raise TypeError(
+            f"context takes a text, or a mapping from globs to texts, not {type(context).__name__}"
+        )
+    _check_texts("context", by_glob, "globs")
+    return tuple((Globs.of([glob]), normalize_context(wanted)) for glob, wanted in by_glob.items())
+
+
+def _check_texts(option: str, given: Iterable[object], what: str) -> None:
+    """Raise TypeError unless all that an option was given are texts."""
+    if isinstance(given, str):  # each of its characters would be a glob, "*" for all files
+        raise TypeError(f"{option} takes a list of {what}, not a single string")
+    for one in given:
+        if not isinstance(one, str):
+            raise TypeError(f"{option} takes {what} as texts, not {type(one).__name__}")
+
+
 def _modules(known: Sequence[str]) -> tuple[str, ...]:
     """Return the modules that are known; raise TypeError or ValueError for what can be none."""
-    if isinstance(known, str):
-        raise TypeError("known takes a list of modules, not one text")
+    _check_texts("known", known, "modules")
     for module in known:
         parts = module.split(".")
         if not all(part.isidentifier() for part in parts):

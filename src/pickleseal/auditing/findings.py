@@ -3,7 +3,7 @@
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
-from pickleseal.persistence.inspection import Inspection
+from pickleseal.persistence.inspection import MOST_LISTED, Inspection
 from pickleseal.scanner.grade import Contents, Grade
 
 
@@ -135,7 +135,11 @@ class Finding(NamedTuple):
         return self.envelopes[0] if self.envelopes else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the finding as plain dicts and lists, ready for JSON."""
+        """Return the finding as plain dicts and lists, ready for JSON.
+
+        Of more than 1,000 envelopes only the first are listed; `envelopes_left_out` counts the
+        rest.
+        """
         fields: dict[str, Any] = {
             "path": self.path,
             "verdict": self.verdict.value,
@@ -146,7 +150,8 @@ class Finding(NamedTuple):
             "digest": self.digest,
             "change": self.change,
             "moved_from": self.moved_from,
-            "envelopes": [envelope.to_dict() for envelope in self.envelopes],
+            "envelopes": [envelope.to_dict() for envelope in self.envelopes[:MOST_LISTED]],
+            "envelopes_left_out": max(len(self.envelopes) - MOST_LISTED, 0) or None,
             "contents": None if self.contents is None else _plain(self.contents),
         }
         return {name: value for name, value in fields.items() if value not in (None, "", [])}

@@ -156,7 +156,11 @@ class _Judged(NamedTuple):
 
 def _sealed(file: RegularFile, options: AuditOptions) -> Finding:
     judged = [_judge(file, 0, options)]
+    refused = 0
     while judged[-1].end < file.size and judged[-1].facts is not None:
+        refused += _SEALED[judged[-1].verdict][0] is Level.ERROR
+        if refused == inspection.MOST_REFUSED:
+            break
         judged.append(_judge(file, judged[-1].end, options))
     if len(judged) == 1:
         return _told(file, judged[0])
@@ -166,6 +170,8 @@ def _sealed(file: RegularFile, options: AuditOptions) -> Finding:
         reason = f"{count} objects in sequence: a load by path refuses it"
     elif count > 1 and not worst.stray:
         reason = f"object {judged.index(worst) + 1} of {count}: {reason}"
+    if refused == inspection.MOST_REFUSED:
+        reason = f"{reason}; {inspection.REST_NOT_READ}"
     contents = max((one.contents for one in judged if one.contents), default=None, key=_grade_in)
     finding = _told(file, worst._replace(reason=reason, contents=contents))
     envelopes = tuple(one.facts for one in judged if one.facts is not None)

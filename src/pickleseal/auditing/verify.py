@@ -5,7 +5,7 @@ Below a folder, what an audit would report of an unsealed file decides whether i
 
 from collections.abc import Iterator
 
-from pickleseal.auditing.findings import Level
+from pickleseal.auditing.findings import Level, Verdict
 from pickleseal.auditing.judge import AuditOptions, examine_unsealed
 from pickleseal.envelope.source import envelopes_in
 from pickleseal.errors import KeyringError, NotSealedError
@@ -41,11 +41,11 @@ def _checked(candidate: Candidate, keyring: Ring, context: str | None) -> Result
         try:
             facts = verify_opened(envelopes_in(file), keyring=keyring, context=context)
         except NotSealedError as error:
-            # An unsealed file is in order if an audit would have nothing to say of it.
-            if (
-                not candidate.named
-                and examine_unsealed(file, AuditOptions(None)).level <= Level.NONE
-            ):
-                return candidate.result(Outcome.NO_PICKLE)
+            finding = None if candidate.named else examine_unsealed(file, AuditOptions(None))
+            if finding is not None and finding.verdict is Verdict.NO_PICKLE:
+                if finding.level is Level.NONE:
+                    return candidate.result(Outcome.NO_PICKLE)
+                if file.size:  # an archive that is not opened
+                    return candidate.result(Outcome.SKIPPED, finding.reason)
             return failure(candidate.path, Outcome.REFUSED, error)
     return candidate.result(Outcome.WHOLE, detail=facts)

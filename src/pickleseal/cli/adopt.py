@@ -106,7 +106,7 @@ def adopt(
     to go on.
 
     The exit code is 0 if all is sealed, 1 if a file was refused, 2 if one could not be read or
-    written, or nobody said yes.
+    written, there is none, or nobody said yes.
 
     \b
     Examples:
@@ -120,7 +120,7 @@ def adopt(
     ring.sealing_entry(now=time.time())
     place = Place(folder, not no_backup)
     listed = None if digests is None else _read_list(digests)
-    run = Run(adoption_batch(paths, Globs.of(exclude)))
+    run = Run(adoption_batch(paths, Globs.of(exclude)), "adopt")
     looks = survey(run.batch, keyring=keyring, context=context, accepted=accept, digests=listed)
     found = run.collect(looks, "Scanning")
     done: list[Result[Adopted]] = []
@@ -150,7 +150,6 @@ def adopt(
         facts={"primary": ring.primary, "dry_run": dry_run},
         lines=trouble_lines(done, most=_LINES_SHOWN),
         summary=summary,
-        idle=not found,
     )
 
 

@@ -36,8 +36,9 @@ _SKIPPED_SHOWN = 3
 class Run:
     """One run of a command over a batch. Ctrl-C ends it, and what was done is still reported."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch, act: str) -> None:
         self.batch = batch
+        self.act = act
         self.interrupted = False
 
     def collect(
@@ -63,13 +64,14 @@ class Run:
         facts: Mapping[str, object] | None = None,
         lines: Iterable[Line] = (),
         summary: Iterable[Line],
-        idle: bool = False,
+        lacking: str | None = None,
     ) -> int:
         """Report the results, and return the exit code.
 
-        `files` and `facts` are for the JSON document, `lines` and `summary` for a person. `idle`:
-        there was nothing to do, and that is an error.
+        `files` and `facts` are for the JSON document, `lines` and `summary` for a person. It is an
+        error if there was nothing to act on: no file at all, or none that is as `lacking` says.
         """
+        idle = lacking is not None or not results
         if as_json:
             print_json(
                 {
@@ -82,7 +84,7 @@ class Run:
         else:
             print_lines(lines)
             # An interrupt before the first result does not mean that there is nothing to do.
-            told = [] if self.interrupted and (idle or not results) else summary
+            told = ([] if self.interrupted else [self._nothing(lacking)]) if idle else summary
             print_lines([*told, *left_out_lines(self.batch.left_out)], stderr=True)
         if self.interrupted:
             click.echo("stopped: run it again, and it goes on", err=True)
@@ -91,6 +93,11 @@ class Run:
         if Outcome.FAILED in outcomes or idle:
             return COULD_NOT_RUN
         return CHECK_FAILED if Outcome.REFUSED in outcomes else FINE
+
+    def _nothing(self, lacking: str | None) -> Line:
+        where = ", ".join(map(shown, self.batch.paths))
+        text = f"no file in {where}{lacking or ''}"
+        return [(f"nothing to {self.act}: ", "bold red"), (text, "")]
 
 
 def fields_of(result: Result[Any], **more: object) -> dict[str, object]:
@@ -138,10 +145,8 @@ def trouble_lines(
 def summary_of(
     results: Sequence[Result[Any]],
     words: Mapping[Outcome, str] = _NO_WORDS,
-    *,
-    nothing: str = "nothing here",
 ) -> Line:
     """Return the line that counts the results by their outcome."""
     counts = Counter(one.outcome for one in results)
     parts = [f"{counts[kind]:,} {words.get(kind, kind.value)}" for kind in Outcome if counts[kind]]
-    return [(f"{counted(len(results), 'file')}: {', '.join(parts) or nothing}", "")]
+    return [(f"{counted(len(results), 'file')}: {', '.join(parts)}", "")]

@@ -27,6 +27,7 @@ INTERRUPTED = 130
 TERMINATED = 143
 
 _FOLDERS_NAMED = 3
+_UNBROKEN = re.compile(r"(?<=: )pickleseal .+|`[^`]+`\S*|\S+")
 
 _Command = TypeVar("_Command", bound=Callable[..., int])
 
@@ -107,8 +108,20 @@ def print_lines(lines: Iterable[Line], *, stderr: bool = False) -> None:
 
 
 def _fold(terminal: "Console", before: "Text", text: "Text") -> None:
-    """Print `text` after `before`, wrapped to where it begins, without trailing blanks."""
-    for part in text.wrap(terminal, max(terminal.width - before.cell_len, 1)):
+    """Print `text` after `before`, wrapped to where it begins, without trailing blanks.
+
+    Paths and commands stay whole, to be copied: the terminal breaks them if it must.
+    """
+    from rich.cells import cell_len  # noqa: PLC0415 - as above
+
+    plain, width = text.plain, terminal.width - before.cell_len
+    breaks, start = [], 0
+    for word in _UNBROKEN.finditer(plain):
+        beside_mark = word.start() - start <= len("✗ ")
+        if not beside_mark and cell_len(plain[start : word.end()]) > width:
+            start = word.start()
+            breaks.append(start)
+    for part in text.divide(breaks):
         line = before + part
         line.rstrip()
         terminal.print(line, soft_wrap=True)

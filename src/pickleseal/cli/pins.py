@@ -38,8 +38,7 @@ def _file(given: str | None) -> PinFile:
     found = find_pins(given)
     if found is None:
         raise CouldNotRun("no file of pins: name it with --pins or PICKLESEAL_PINS")
-    if not found.path.exists():
-        raise CouldNotRun(f"{found.path}: no such file: no load has made it yet")
+    found.check_exists()
     return found
 
 

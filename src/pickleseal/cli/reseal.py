@@ -4,8 +4,8 @@ import click
 
 from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
 from pickleseal.cli.options import common
-from pickleseal.cli.output import Line, guarded
-from pickleseal.errors import shown
+from pickleseal.cli.output import CouldNotRun, Line, guarded
+from pickleseal.errors import SealError, shown
 from pickleseal.keys.keyring import EVERY_KEY
 from pickleseal.keys.store.lookup import find_keyring
 from pickleseal.migration.batch import Batch, Outcome
@@ -50,7 +50,7 @@ def reseal(
     You can stop it at any time, and run it again to go on.
 
     The exit code is 0 if all is sealed by the primary key, 1 if a file was refused, 2 if one could
-    not be read or written.
+    not be read or written, or there is none.
 
     \b
     Examples:
@@ -61,8 +61,11 @@ def reseal(
     if sha256 is not None and inventory is None:
         raise click.UsageError("--sha256 goes with --only-digests")
     ring = find_keyring(keyring, to_open=EVERY_KEY)
-    readmitted = None if inventory is None else readmission(ring, inventory, sha256=sha256)
-    run = Run(Batch(paths))
+    try:
+        readmitted = None if inventory is None else readmission(ring, inventory, sha256=sha256)
+    except SealError as error:
+        raise CouldNotRun(str(error)) from None  # it is no verdict on a file
+    run = Run(Batch(paths), "reseal")
     done = run.collect(
         reseal_all(
             run.batch, keyring=keyring, context=context, readmitted=readmitted, dry_run=dry_run
@@ -82,5 +85,5 @@ def reseal(
         files=(fields_of(one, **(one.detail._asdict() if one.detail else {})) for one in done),
         facts={"primary": ring.primary, "dry_run": dry_run},
         lines=[*lines, *trouble_lines(done)],
-        summary=[summary_of(done, words, nothing="nothing to do")],
+        summary=[summary_of(done, words)],
     )

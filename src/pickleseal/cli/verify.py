@@ -46,15 +46,15 @@ def verify(
       pickleseal verify models/
     """
     find_keyring(keyring, to_open=EVERY_KEY)  # raises if there is none
-    run = Run(Batch(paths))
+    run = Run(Batch(paths), "verify")
     done = run.collect(verify_all(run.batch, keyring=keyring, context=context), "Verifying")
     return run.finish(
         done,
         as_json=as_json,
         files=(_fields(one) for one in done if one.outcome is not Outcome.NO_PICKLE),
         lines=[*_whole_lines(done), *trouble_lines(done, word=_word)],
-        summary=[_summary(paths, done)],
-        idle=not any(one.outcome in _CHECKED for one in done),
+        summary=[_summary(done)],
+        lacking=None if any(one.outcome in _CHECKED for one in done) else " has or needs a seal",
     )
 
 
@@ -78,15 +78,9 @@ def _whole_lines(done: Sequence[Result[Inspection]]) -> Iterator[Line]:
             yield [(f"  {_facts(one.detail)}", "dim")]
 
 
-def _summary(paths: Sequence[str], done: Sequence[Result[Inspection]]) -> Line:
+def _summary(done: Sequence[Result[Inspection]]) -> Line:
     counts = Counter(one.outcome for one in done)
     checked = sum(counts[kind] for kind in _CHECKED)
-    if not checked:
-        where = ", ".join(map(shown, paths))
-        return [
-            ("nothing to verify: ", "bold red"),
-            (f"no file in {where} has or needs a seal", ""),
-        ]
     parts = [f"{counts[Outcome.WHOLE]:,} whole", f"{counts[Outcome.REFUSED]:,} refused"]
     more = (Outcome.FAILED, Outcome.SKIPPED, Outcome.NO_PICKLE)
     parts += [f"{counts[kind]:,} {_WORDS.get(kind, kind.value)}" for kind in more if counts[kind]]

@@ -21,6 +21,12 @@ from pickleseal.persistence import policy
 
 File = Path | Readable
 
+MOST_REFUSED = 100
+"""How many refused envelopes of a file are read: those behind them change no verdict."""
+MOST_LISTED = 1000
+"""How many envelopes of a file a JSON document lists."""
+REST_NOT_READ = f"nothing behind the first {MOST_REFUSED} refused objects was read"
+
 
 class Status(StrEnum):
     """How much of an envelope is authentic.
@@ -112,7 +118,10 @@ class Inspection(NamedTuple):
         return "verifier" if self.status is Status.WHOLE else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields that are known as dicts and lists, ready for JSON."""
+        """Return all fields that are known as dicts and lists, ready for JSON.
+
+        Of more than 1,000 envelopes only the first are listed; `others_left_out` counts the rest.
+        """
         metadata = {} if self.metadata is None else _plain(self.metadata)
         fields = {
             "status": self.status.value,
@@ -126,7 +135,8 @@ class Inspection(NamedTuple):
             "segments": list(self.segments),
             "digest": self.digest,
             "metadata": metadata,
-            "others": [other.to_dict() for other in self.others] or None,
+            "others": [other.to_dict() for other in self.others[: MOST_LISTED - 1]] or None,
+            "others_left_out": max(len(self.others) + 1 - MOST_LISTED, 0) or None,
         }
         return {name: value for name, value in fields.items() if value is not None}
 
@@ -328,6 +338,7 @@ _Answer = tuple[Inspection, SealError | KeyringError | None]
 def _all_of(sources: Iterator[Source], look: Callable[[Source], _Answer]) -> _Answer:
     """Return one answer for all envelopes of a path, or for the next one of a file object."""
     answers: list[_Answer] = []
+    refused = 0
     for source in sources:
         try:
             with reader.naming(source.name):
@@ -336,6 +347,9 @@ def _all_of(sources: Iterator[Source], look: Callable[[Source], _Answer]) -> _An
             if answers:
                 error.args = (f"object {len(answers) + 1}: {error.args[0]}",)
             raise
+        refused += answers[-1][1] is not None
+        if refused == MOST_REFUSED:
+            break
     if len(answers) == 1:
         return answers[0]
     first, *others = [found for found, _ in answers]
@@ -343,6 +357,8 @@ def _all_of(sources: Iterator[Source], look: Callable[[Source], _Answer]) -> _An
         enumerate(answers, 1), key=lambda answer: _ORDER.index(answer[1][0].status)
     )
     problem = worst.problem and f"object {number} of {len(answers)}: {worst.problem}"
+    if problem and refused == MOST_REFUSED:
+        problem = f"{problem}; {REST_NOT_READ}"
     joined = first._replace(status=worst.status, problem=problem, others=tuple(others))
     return joined, why
 

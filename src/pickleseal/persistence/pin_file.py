@@ -56,6 +56,11 @@ class PinFile(NamedTuple):
             if place.exists() and not is_writable(str(place)):
                 raise self._unusable(f"{shown(str(place))} cannot be written to")
 
+    def check_exists(self) -> None:
+        """Raise PinsError if there is no such file: its path may be mistyped."""
+        if not self.path.exists():
+            raise self._unusable("no such file: no load has made it yet")
+
     def note(self, context: str, found: Pin) -> None:
         """Record a loaded artifact, unless another process recorded a newer one."""
         try:

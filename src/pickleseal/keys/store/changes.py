@@ -98,11 +98,12 @@ def create_key(
     The first key of a ring is its primary. `now`: the time in Unix seconds. `only_first`: refuse a
     ring that has a primary. Raise KeyringError, or OSError if a file cannot be written.
     """
+    line = KeyLine.generate(suite)
+    # Before a folder is made: this refuses invalid limits.
+    entry = new_entry(outline(line).id, suite, created=now, note=note, **limits._asdict())
     with changing(directory, create=True, files=files) as change:
         if only_first:
             check_no_primary(directory, change.roster)
-        line = KeyLine.generate(suite)
-        entry = new_entry(outline(line).id, suite, created=now, note=note, **limits._asdict())
         return _enter(change, directory, line, storage, change.roster.add(entry))
 
 
