@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-fast test-coverage test-optimized test-all sweep lab bench format clean
+.PHONY: help demo test lint test-fast test-coverage test-optimized test-all sweep lab mutants bench format clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,6 +54,9 @@ sweep: $(VENV)/.test  ## Run the long forms of some tests
 lab: $(VENV)/.lab  ## Break it on purpose for 18 minutes: kills, failed calls, full disks, fuzzing
 	@PYTHONPATH=tests $(BIN)/python -m lab $(ARGS)
 
+mutants: $(VENV)/.test  ## Switch off each guard in turn: a test must miss it; ARGS="--share 0.1" tries some
+	@PYTHONPATH=tests $(BIN)/python -m mutants $(ARGS)
+
 bench: $(VENV)/.bench $(VENV)/.scanners  ## Measure how fast it is, beside its peers; ARGS=--quick in seconds
 	@$(BIN)/python -m benchmarks $(ARGS)
 
@@ -84,7 +87,7 @@ format: $(VENV)/.check  ## Format the code
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 
 clean:  ## Remove what was made, but no key
-	@rm -rf .venv .venv-* dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-* .mutants dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.venv:

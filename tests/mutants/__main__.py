@@ -1,0 +1,95 @@
+"""`python -m mutants`: try every mutant, list those that no test misses."""
+
+import argparse
+import random
+import sys
+import time
+from pathlib import Path
+
+from mutants.guards import Mutant, mutants
+from mutants.trial import PACKAGE, Trial, run_trial
+
+TESTS = {
+    "envelope": ("tests/envelope", "tests/test_vectors.py", "tests/attacks"),
+    "files": (
+        *("tests/files", "tests/envelope", "tests/persistence/test_targets.py"),
+        *("tests/migration/test_place.py", "tests/migration/test_reseal.py"),
+        "tests/auditing/test_audit.py",
+    ),
+    "keys": ("tests/keys",),
+    "migration": ("tests/migration", "tests/cli/test_adopt.py", "tests/cli/test_extract.py"),
+    "persistence": ("tests/persistence", "tests/attacks"),
+    "pickling": ("tests/pickling", "tests/attacks"),
+}
+"""The tests that have to miss a guard of each folder."""
+EQUIVALENT = Path(__file__).with_name("equivalent.txt")
+
+
+def main() -> int:
+    """Return 1 if a mutant survives that is not listed as equivalent, else 0."""
+    parser = argparse.ArgumentParser(prog="python -m mutants", description=__doc__)
+    parser.add_argument("only", nargs="*", help="try the mutants whose key contains one of these")
+    parser.add_argument("--folder", action="append", choices=list(TESTS), help="of this one alone")
+    parser.add_argument("--share", type=float, default=1, help="try this share of them: 0.1")
+    parser.add_argument("--seed", type=int, default=1, help="another one picks other mutants")
+    parser.add_argument("--keep", type=Path, default=Path(".mutants"), help="for measurements")
+    chosen = parser.parse_args()
+    pick = random.Random(chosen.seed)
+    listed = equivalents()
+    survivors = 0
+    for folder in chosen.folder or TESTS:
+        found = [
+            one
+            for path in sorted((PACKAGE / folder).rglob("*.py"))
+            for one in mutants(PACKAGE, path)
+        ]
+        stale = [key for key in listed if key.startswith(f"{folder}/")]
+        stale = [key for key in stale if key not in {one.key for one in found}]
+        for key in stale:
+            print(f"listed as equivalent, and not there: {key}")
+        tried = [one for one in found if pick.random() < chosen.share and one.key not in listed]
+        if chosen.only:
+            tried = [one for one in tried if any(part in one.key for part in chosen.only)]
+        survivors += len(stale)
+        if tried:
+            left = run_trial(TESTS[folder], chosen.keep.absolute() / folder, tried, survivors_of)
+            survivors += len(left)
+            print(f"{folder}: {len(tried)} mutants of {len(found)} tried, {len(left)} survived")
+    return int(survivors > 0)
+
+
+def survivors_of(trial: Trial, tried: list[Mutant]) -> list[Mutant]:
+    """Try some mutants, and print and return those that survive."""
+    trial.measure()
+    left = []
+    for number, mutant in enumerate(tried):
+        started = time.monotonic()
+        tests = trial.tests_of(mutant)
+        if trial.survives(mutant, tests):
+            left.append(mutant)
+            reached = f"reached by {len(tests)} tests" if tests else "reached by no test"
+            place = f"{mutant.path.relative_to(PACKAGE.parent.parent)}:{mutant.line}"
+            print(f"\n{place}: survived, {reached}\n  {mutant.key}", flush=True)
+        took = time.monotonic() - started
+        print(f"\r{number + 1}/{len(tried)} {took:.1f} s ", end="", file=sys.stderr, flush=True)
+    return left
+
+
+def equivalents() -> dict[str, str]:
+    """Return the mutants that are equivalent, each with its reason."""
+    listed: dict[str, str] = {}
+    key = ""
+    for line in EQUIVALENT.read_text(encoding="utf-8").splitlines():
+        if line.startswith("    "):
+            listed[key] = f"{listed[key]} {line.strip()}".strip()
+        elif line and not line.startswith("#"):
+            key = line
+            listed[key] = ""
+    unexplained = [one for one, reason in listed.items() if not reason]
+    if unexplained:
+        sys.exit(f"no reason is given for: {unexplained[0]}")
+    return listed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
