@@ -127,3 +127,33 @@ def test_a_file_that_others_can_change_is_not_imported(ring: Path, tmp_path: Pat
             stdin=stdin, check=False,
         )  # fmt: skip
     assert piped.returncode == 0
+
+
+def test_a_ring_is_backed_up_and_restored_by_command(
+    ring: Path, sealed: Path, tmp_path: Path
+) -> None:
+    file, new = tmp_path / "ring.backup", tmp_path / "new"
+    env = {"PICKLESEAL_NEW_PASSPHRASE": "correct horse"}
+    told = run("keys", "backup", file, "--keyring", ring, env=env)
+    assert told.returncode == 0, told.stderr
+    assert not [s for s in secrets_of(ring) if s in told.stdout + file.read_text()]
+    if hasattr(os, "geteuid"):
+        assert file.stat().st_mode & 0o777 == 0o600
+    before = file.read_text()
+    assert run("keys", "backup", file, "--keyring", ring, env=env).returncode == 2
+    assert file.read_text() == before, "an earlier backup is not overwritten"
+    wrong = run("keys", "restore", file, "--keyring", new, env={"PICKLESEAL_PASSPHRASE": "no"})
+    assert wrong.returncode == 2
+    assert str(file) in wrong.stderr
+    assert not new.exists()
+    opens = {"PICKLESEAL_PASSPHRASE": "correct horse"}
+    done = done_json("keys", "restore", file, "--keyring", new, env=opens)
+    assert (done["whole"], len(done["files"])) == (True, 1)
+    assert run("verify", sealed, "--keyring", new).returncode == 0
+    again = run("keys", "restore", file, "--keyring", new, env=opens)
+    assert "none was missing" in again.stdout
+    for bad in ("none", "empty"):
+        (tmp_path / "empty").touch()
+        refused = run("keys", "restore", tmp_path / bad, "--keyring", new, env=opens)
+        assert refused.returncode == 2
+        assert str(tmp_path / bad) in refused.stderr

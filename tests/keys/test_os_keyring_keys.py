@@ -331,3 +331,20 @@ def test_a_protection_that_fails_leaves_an_entry_that_was_there(
     with pytest.raises(OSError, match="No space"):
         changes.protect(RingFiles(copy), [key_id], Opener(), lambda: storage)
     assert in_process.get_password("pickleseal", key_id) is None, "nothing refers to it"
+
+
+def test_a_backup_holds_the_secret_and_a_restore_needs_no_entry(
+    plaintext: Store, tmp_path: Path
+) -> None:
+    ring, new, file = tmp_path / "ring", tmp_path / "new", tmp_path / "backup"
+    made = plaintext.run("keygen", "--os-keyring", "--keyring", ring, "--json")
+    key_id = json.loads(made.stdout)["id"]
+    sealed = tmp_path / "sealed.pkl"
+    assert plaintext.python(SEAL_AND_LOAD, ring, sealed) == "[1]\n"
+    env = {"PICKLESEAL_NEW_PASSPHRASE": "correct horse", "PICKLESEAL_PASSPHRASE": "correct horse"}
+    done = run("keys", "backup", file, "--keyring", ring, "--json", env={**plaintext.env, **env})
+    assert json.loads(done.stdout)["elsewhere"] == {}
+    plaintext.delete(key_id)
+    assert run("keys", "restore", file, "--keyring", new, env=env).returncode == 0
+    assert run("verify", sealed, "--keyring", new, env=env).returncode == 0
+    assert "scrypt" in (new / f"{key_id}.key").read_text(), "it was never plain, and is not now"

@@ -105,7 +105,8 @@ def keygen(
             ("key", made.entry.id),
             ("role", role),
             ("file", str(made.path)),
-            ("keep", _backup_of(os_keyring=os_keyring)),
+            ("keep", f"a backup: `pickleseal keys backup FILE{named(keyring, directory)}`"),
+            ("", "without the key its files cannot be opened"),
             *[("limits", limit) for limit in limits_of(made.entry)],
             ("next", f"pickleseal {then}{named(keyring, directory)}"),
         ],
@@ -127,15 +128,6 @@ def storage_of(*, passphrase: bool, os_keyring: bool) -> Storage:
 
         return Storage(os_service=SERVICE)
     return PLAIN
-
-
-def _backup_of(*, os_keyring: bool) -> str:
-    lost = "without the key its files cannot be opened"
-    if not os_keyring:
-        return f"a backup of the directory: {lost}"
-    from pickleseal.keys.store.providers.os_keyring import store_name  # noqa: PLC0415 - rare
-
-    return f"a backup of your system's keyring ({store_name()}): {lost}"
 
 
 def limits_of(entry: Entry) -> list[str]:

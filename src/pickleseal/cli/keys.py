@@ -62,6 +62,12 @@ _STYLES = {State.ACTIVE: "green", State.RETIRED: "yellow", State.REVOKED: "red"}
             "Export keys, one line each: the primary, or the named ones.",
         ),
         "import": ("custody", "import_", "Import keys into a ring, all or none."),
+        "backup": (
+            "backup",
+            "backup",
+            "Write a whole keyring to a new FILE, encrypted with a passphrase.",
+        ),
+        "restore": ("backup", "restore", "Restore a keyring from a FILE that `keys backup` wrote."),
         "doctor": ("doctor", "doctor", "Check a keyring."),
     },
 )
@@ -255,7 +261,7 @@ def _show_rotation(made: Made, before: Roster, option: str) -> None:
     rows += [
         ("kept", kept_as(outline(read_line(made.path.parent, entry.id)))),
         ("file", str(made.path)),
-        ("keep", "a new backup of the directory"),
+        ("keep", f"a new backup: `pickleseal keys backup FILE{option}`"),
         ("others", f"machines that share this keyring {at}: here and there"),
         ("", f"pickleseal keys export {entry.id} -o {file}{option}"),
         ("", f"pickleseal keys import {file}"),

@@ -6,6 +6,7 @@ data, so that suite, id and cost cannot be exchanged.
 
 import os
 import unicodedata
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from pickleseal.errors import KeyringError, WrongPassphraseError
@@ -31,6 +32,7 @@ _LOG2_N_READ = range(14, 21)
 _R = 8
 _P = 1
 _NONCE_SIZE = 12
+_LOCKED_FIELDS = 3
 _BOX_SIZE = _NONCE_SIZE + 32 + 16
 
 
@@ -102,9 +104,7 @@ def wrap(line: KeyLine, passphrase: Passphrase, *, salt: bytes, log2_n: int = LO
     `log2_n`: the cost, log2 of Scrypt's N.
     """
     key = Key.parse(line)
-    box = passphrase.box(salt, log2_n)
-    if box is None:
-        raise _no_memory(log2_n)
+    box = _box(passphrase, salt, log2_n)
     nonce = os.urandom(_NONCE_SIZE)
     outer = (encode(salt), str(log2_n))
     data = line_of(key.suite, Form.SCRYPT, (*outer, ""), key.id).encode("ascii")
@@ -120,13 +120,60 @@ def unwrap(line: KeyLine, passphrase: Passphrase) -> KeyLine:
     """
     found = outline(line)
     salt, log2_n, sealed = _fields(found)
-    box = passphrase.box(salt, log2_n)
-    if box is None:
-        raise _no_memory(log2_n)
+    box = _box(passphrase, salt, log2_n)
     plain = _open(box, sealed, found)
     if plain is None:
         raise WrongPassphraseError(f"{passphrase.source} does not open key {found.id}")
     return plain
+
+
+def lock(
+    head: str,
+    content: Callable[[], str],
+    passphrase: Passphrase,
+    *,
+    salt: bytes,
+    log2_n: int = LOG2_N,
+) -> str:
+    """Encrypt a text with a passphrase: return `head`, salt, cost and box, with dots between.
+
+    `content` is called where it is encrypted, so that no variable holds a secret.
+    """
+    box = _box(passphrase, salt, log2_n)
+    nonce = os.urandom(_NONCE_SIZE)
+    start = f"{head}.{encode(salt)}.{log2_n}."
+    sealed = box.encrypt(nonce, content().encode(), start.encode("ascii"))
+    return start + encode(nonce + sealed)
+
+
+def unlock(head: str, text: str, passphrase: Passphrase) -> KeyLine:
+    """Decrypt a text of `lock`; raise WrongPassphraseError, or KeyringError if it is none."""
+    start, *fields = text.split(".")
+    if start != head:
+        raise KeyringError(f"it does not begin with {head}, as a backup does")
+    salt = decode(fields[0]) if len(fields) == _LOCKED_FIELDS else None
+    sealed = decode(fields[-1]) if fields else None
+    if salt is None or len(salt) != SALT_SIZE or sealed is None or len(sealed) <= _NONCE_SIZE:
+        raise KeyringError("it is damaged, or cut off")
+    log2_n = _cost(fields[1])
+    if log2_n is None:
+        raise KeyringError("it is damaged, or made to take all memory: its cost is out of bounds")
+    opened = _decrypt(
+        _box(passphrase, salt, log2_n), sealed, ".".join((head, *fields[:2], "")).encode("ascii")
+    )
+    if opened is None:
+        raise WrongPassphraseError(f"{passphrase.source} does not open it, or it is damaged")
+    return opened
+
+
+def _decrypt(box: "AESGCM", sealed: bytes, data: bytes) -> KeyLine | None:
+    # It never raises, as `_open` does not.
+    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as in `Passphrase.box`
+
+    try:
+        return KeyLine(box.decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], data).decode())
+    except (InvalidTag, UnicodeDecodeError):
+        return None
 
 
 def salt_of(line: KeyLine) -> bytes:
@@ -148,7 +195,7 @@ def _fields(found: Outline) -> tuple[bytes, int, bytes]:
     if found.form is not Form.SCRYPT:
         raise KeyringError(f"the line of key {found.id} is not behind a passphrase")
     salt, sealed = decode(found.fields[0]), decode(found.fields[2])
-    log2_n = {str(cost): cost for cost in _LOG2_N_READ}.get(found.fields[1])
+    log2_n = _cost(found.fields[1])
     if log2_n is None:
         raise KeyringError(
             f"the cost in the line of key {found.id} is not from {_LOG2_N_READ[0]} to"
@@ -157,6 +204,10 @@ def _fields(found: Outline) -> tuple[bytes, int, bytes]:
     if salt is None or len(salt) != SALT_SIZE or sealed is None or len(sealed) != _BOX_SIZE:
         raise KeyringError(f"the line of key {found.id} is damaged: copy all of it again")
     return salt, log2_n, sealed
+
+
+def _cost(field: str) -> int | None:
+    return {str(cost): cost for cost in _LOG2_N_READ}.get(field)
 
 
 def _open(box: "AESGCM", sealed: bytes, found: Outline) -> KeyLine | None:
@@ -171,7 +222,10 @@ def _open(box: "AESGCM", sealed: bytes, found: Outline) -> KeyLine | None:
     return KeyLine.of(found.suite, secret, found.id)
 
 
-def _no_memory(log2_n: int) -> KeyringError:
-    return KeyringError(
-        f"Scrypt needs {1 << log2_n - 10} MiB of memory for this key, more than there is"
-    )
+def _box(passphrase: Passphrase, salt: bytes, log2_n: int) -> "AESGCM":
+    box = passphrase.box(salt, log2_n)
+    if box is None:
+        raise KeyringError(
+            f"Scrypt needs {1 << log2_n - 10} MiB of memory for this key, more than there is"
+        )
+    return box

@@ -132,7 +132,7 @@ class RingFiles:
         # Taken before a file is read: a file that is replaced meanwhile then has another stamp.
         self._stamps = {folder / INDEX: file_stamp(folder / INDEX)}
         self.roster = read_roster(folder, to_open=to_open)
-        _check_epoch(self.roster, self.name, min_epoch)
+        check_epoch(self.roster, self.name, min_epoch)
 
     @property
     def stamp(self) -> Stamp | None:
@@ -226,7 +226,8 @@ def revoked_keys(ring: Keyring) -> list[Key]:
     ]
 
 
-def _check_epoch(roster: Roster, name: str, min_epoch: int | str | None) -> None:
+def check_epoch(roster: Roster, name: str, min_epoch: int | str | None) -> None:
+    """Raise KeyringError if a ring did not make the change that is required."""
     pin = variables.min_epoch() if min_epoch is None else Pin.parse(str(min_epoch))
     if pin is None and min_epoch is not None:
         raise KeyringError(
@@ -259,8 +260,9 @@ def read_line(folder: Path, key_id: str, *, group_read: bool | None = None) -> K
     except FileNotFoundError:
         raise KeyringError(
             f"the key file {_name(folder, key_id)} is missing, and keyring.json lists it: copy it"
-            " from where the ring was copied from, or from a backup. If it is lost, run"
-            f" `{revocation(folder, key_id, 'lost')}`"
+            " from where the ring was copied from, or from a backup with"
+            f" `pickleseal keys restore --keyring {permissions.quoted(folder)} FILE`. If it is"
+            f" lost, run `{revocation(folder, key_id, 'lost')}`"
         ) from None
     except OSError as error:
         raise KeyringError(
@@ -338,7 +340,8 @@ def _lost_index(folder: Path) -> KeyringError:
     option = f" --keyring {permissions.quoted(folder)}"
     return KeyringError(
         f"{shown(str(folder / INDEX))} is missing, but there are key files: restore the newest"
-        " backup of it. If there is none, move the key files elsewhere, make a new key with"
+        f" backup with `pickleseal keys restore{option} FILE`. If there is none,"
+        " move the key files elsewhere, make a new key with"
         f" `pickleseal keygen{option}`, and import each one that was not revoked with"
         f" `pickleseal keys import --retired{option} FILE`"
     )
@@ -421,15 +424,19 @@ class Change:
 
 @contextmanager
 def changing(
-    directory: Path, *, create: bool = False, files: RingFiles | None = None
+    directory: Path,
+    *,
+    create: bool = False,
+    restoring: bool = False,
+    files: RingFiles | None = None,
 ) -> Iterator[Change]:
     """Yield a ring to change, which no other process changes meanwhile.
 
-    `create`: make the directory and an empty ring where there is none. `files`: what was read
-    before; it is read again only if it has changed since. Raise KeyringError and
-    KeyPermissionError as `open_keyring` does.
+    `create`: make the directory and an empty ring where there is none. `restoring`: also where
+    there are key files without one. `files`: what was read before; it is read again only if it has
+    changed since. Raise KeyringError and KeyPermissionError as `open_keyring` does.
     """
-    if create and not os.path.lexists(directory / INDEX):
+    if create and not restoring and not os.path.lexists(directory / INDEX):
         _check_new()
     if create:
         _make_folders(directory)
@@ -439,7 +446,7 @@ def changing(
     folder = Path(os.path.realpath(directory))
     with locked(folder / LOCK, _say):
         is_new = create and not os.path.lexists(folder / INDEX)
-        if is_new and has_key_files(folder):
+        if is_new and not restoring and has_key_files(folder):
             raise _lost_index(folder)
         if is_new:
             files = None

@@ -1,0 +1,124 @@
+"""`pickleseal keys backup` and `restore`: a whole ring in one file, behind a passphrase."""
+
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from pickleseal.cli.keygen import named
+from pickleseal.cli.options import PathType, changing
+from pickleseal.cli.output import FINE, counted, guarded, print_json, print_rows
+from pickleseal.errors import TargetError, shown
+from pickleseal.files.atomic import write_private
+from pickleseal.keys.backup import seal_backup
+from pickleseal.keys.key import Form, outline
+from pickleseal.keys.passphrase import SALT_SIZE
+from pickleseal.keys.roster import Roster
+from pickleseal.keys.store.backup import ask_and_open, backup_of
+from pickleseal.keys.store.backup import restore as restore_ring
+from pickleseal.keys.store.changes import kept_as
+from pickleseal.keys.store.directory import RingFiles
+from pickleseal.keys.store.lookup import keyring_directory
+from pickleseal.keys.store.passphrases import new_passphrase
+from pickleseal.keys.store.permissions import quoted
+from pickleseal.persistence.policy import time_text
+
+_MAX_SIZE = 1 << 23
+
+
+@click.command()
+@click.argument("file", type=PathType(dir_okay=False))
+@changing
+@guarded
+def backup(file: str, *, keyring: str | None, as_json: bool) -> int:
+    """Write a whole keyring to a new FILE, encrypted with a passphrase.
+
+    It has all keys with their states, limits and notes, and all revocations. Keys in the keyring of
+    your system are in it too; of keys in AWS KMS or behind a command it has the reference. The
+    passphrase is read from PICKLESEAL_NEW_PASSPHRASE, or else asked for twice.
+
+    \b
+    Examples:
+      pickleseal keys backup /media/stick/keys.backup
+    """
+    if os.path.lexists(file):
+        raise TargetError(f"{shown(file)} exists already, and is not overwritten")
+    directory = keyring_directory(keyring)
+    files = RingFiles(directory)
+    passphrase, salt = new_passphrase(), os.urandom(SALT_SIZE)
+    made = backup_of(files, passphrase, salt=salt, now=int(time.time()))
+    write_private(file, lambda: seal_backup(made, passphrase, salt=salt) + "\n", exclusive=True)
+    found = {key_id: outline(line) for key_id, line in made.lines.items()}
+    elsewhere = {i: kept_as(one) for i, one in found.items() if one.form is Form.EXTERNAL}
+    if as_json:
+        print_json(
+            {
+                "path": file,
+                "keyring": str(directory),
+                "epoch": made.roster.epoch,
+                "keys": list(made.lines),
+                "elsewhere": elsewhere,
+            }
+        )
+        return FINE
+    print_rows(
+        [
+            ("backup", file),
+            ("ring", _summary(made.roster)),
+            *(("without", f"the secret of {i}, held by {place}") for i, place in elsewhere.items()),
+            ("keep", "the file and its passphrase in two places, neither on this machine alone"),
+            ("later", f"pickleseal keys restore {quoted(Path(file))}{named(keyring, directory)}"),
+        ],
+        styles={"backup": "green"},
+    )
+    return FINE
+
+
+@click.command()
+@click.argument("file", type=PathType(dir_okay=False))
+@changing
+@guarded
+def restore(file: str, *, keyring: str | None, as_json: bool) -> int:
+    """Restore a keyring from a FILE that `keys backup` wrote.
+
+    Where there is no keyring, it is as it was. Where there is one that came from the one in the
+    backup, missing key files are restored. Nothing is ever overwritten, and any other keyring is
+    left alone. The passphrase is read as for keys: see "Behind a passphrase" in the reference.
+
+    \b
+    Examples:
+      pickleseal keys restore /media/stick/keys.backup
+      pickleseal keys restore keys.backup --keyring restored
+    """
+    directory = keyring_directory(keyring)
+    with open(file, encoding="latin-1") as stream:
+        found = ask_and_open(stream.read(_MAX_SIZE).strip(), file=file)
+    done = restore_ring(directory, found)
+    if as_json:
+        print_json(
+            {
+                "keyring": str(directory),
+                "created": found.created,
+                "epoch": found.roster.epoch,
+                "whole": done.is_whole,
+                "files": done.written,
+            }
+        )
+        return FINE
+    rows = [("ring", str(directory)), ("backup", f"made {time_text(found.created)}")]
+    if done.is_whole:
+        rows.append(("", _summary(found.roster)))
+        rows.append(("lacks", "revocations made since: bring them with `pickleseal keys import`"))
+    else:
+        rows.append(("files", ", ".join(done.written) or "none was missing"))
+    rows.append(("next", f"pickleseal keys doctor{named(keyring, directory)}"))
+    print_rows(rows, styles={"ring": "green"})
+    return FINE
+
+
+def _summary(roster: Roster) -> str:
+    states = Counter(entry.state.value for entry in roster.entries.values())
+    parts = ", ".join(f"{count} {state}" for state, count in states.items())
+    return f"{counted(len(roster.entries), 'key')} ({parts}), epoch {roster.pin}"
