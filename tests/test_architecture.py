@@ -197,7 +197,9 @@ def test_verified_is_made_in_one_room_and_unpickled_in_one() -> None:
                 makers.add(room)
             if called.endswith("Unpickler"):
                 unpicklers.add(room)
-            if called in ("restore", "restore_joblib"):
+            # RQ's own method has the name, too.
+            ours = not ast.unparse(node.func).startswith("super()")
+            if called in ("restore", "restore_joblib") and ours:
                 doors.add((called, room))
     assert makers == {"envelope.seal"}
     assert mentions == {"pickling.lookup", "pickling.load", "pickling.joblib"}

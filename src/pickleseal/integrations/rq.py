@@ -1,0 +1,124 @@
+"""RQ: jobs are sealed, and bound to their id, their queue and their callbacks."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import rq.job
+from rq.exceptions import DeserializationError, NoSuchJobError
+
+from pickleseal.errors import SealError
+from pickleseal.integrations.contexts import derived_context
+from pickleseal.persistence.dump import signed_dumps
+from pickleseal.persistence.load import signed_loads
+
+_LOG = logging.getLogger("pickleseal.integrations")
+_FIELD = "pickleseal"
+_BOUND = (
+    *(
+        f"{end}_callback_{of}"
+        for end in ("success", "failure", "stopped")
+        for of in ("name", "timeout")
+    ),
+    *("origin", "timeout", "dependency_ids", "webhooks", "allow_dependency_failures"),
+)
+"""The fields of a job that say what runs, where, and after what."""
+
+
+class _Values:
+    """A serializer for results and what else belongs to one job."""
+
+    def __init__(self, job: "Job") -> None:
+        self._context = job.context("value")
+
+    def dumps(self, value: object) -> bytes:
+        return signed_dumps(value, context=self._context)
+
+    def loads(self, data: bytes) -> Any:
+        return signed_loads(data, context=self._context)
+
+
+class Job(rq.job.Job):
+    """A job whose call and results are sealed: the `job_class` of queues and workers.
+
+    A job that is not sealed for its id, or whose queue, callbacks, time limits, webhooks or
+    dependencies were changed, is a job that does not exist, with a record in the log
+    `pickleseal.integrations`. Who can write to Redis can still drop jobs and repeat them.
+
+    Examples
+    --------
+    >>> import redis, rq
+    >>> from pickleseal.integrations.rq import Job
+    >>> queue = rq.Queue(connection=redis.Redis(), job_class=Job)
+    """
+
+    _data: Any
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.serializer = _Values(self)
+
+    def context(self, what: str) -> str:
+        """Return the context that a part of this job is sealed for: its call, fields or values."""
+        return derived_context("rq", self.id, what)
+
+    @property
+    def data(self) -> bytes:
+        if self._data is rq.job.UNEVALUATED:
+            super().data  # noqa: B018 - it fills in what was not given
+            call = self._func_name, self._instance, self._args, self._kwargs
+            self._data = signed_dumps(call, context=self.context("call"))
+        return self._data
+
+    @data.setter
+    def data(self, value: bytes) -> None:
+        rq.job.Job.data.fset(self, value)
+
+    def _deserialize_data(self) -> None:
+        try:
+            call = signed_loads(self.data, context=self.context("call"))
+        except SealError as error:
+            raise DeserializationError(str(error)) from error
+        self._func_name, self._instance, self._args, self._kwargs = call
+
+    def to_dict(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        fields = super().to_dict(*arguments, **options)
+        fields[_FIELD] = signed_dumps(_bound(fields), context=self.context("fields"))
+        return fields
+
+    def restore(self, raw_data: Mapping[Any, Any]) -> Any:
+        fields = {_text(name): value for name, value in raw_data.items()}
+        try:
+            self._check_fields(fields)
+        except SealError as error:
+            _LOG.warning("refused the job %s: %s", self.id, error)
+            raise NoSuchJobError(f"job {self.id} is refused: {error}") from error
+        return super().restore(raw_data)
+
+    def _check_fields(self, fields: Mapping[str, Any]) -> None:
+        sealed = signed_loads(fields.get(_FIELD, b""), context=self.context("fields"))
+        if sealed != _bound(fields):
+            raise SealError("its queue, callbacks or time limits are not those it was sent with")
+
+    @classmethod
+    def fetch_many(
+        cls,
+        job_ids: Iterable[str],
+        connection: Any,
+        serializer: object = None,  # noqa: ARG003 - RQ passes one
+    ) -> list[Any]:
+        found = []
+        for job_id in job_ids:
+            try:
+                found.append(cls.fetch(job_id, connection=connection))
+            except NoSuchJobError:
+                found.append(None)
+        return found
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _bound(fields: Mapping[str, Any]) -> dict[str, str]:
+    return {name: _text(fields[name]) for name in _BOUND if name in fields}

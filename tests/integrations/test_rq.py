@@ -1,0 +1,160 @@
+"""RQ with a real Redis and a real worker that forks: what is changed or moved never runs."""
+
+import base64
+import os
+import pickle
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import rq_jobs
+from local_redis import local_redis
+
+from pickleseal import Suite
+from pickleseal.keys.store.changes import create_key, rotate
+
+redis = pytest.importorskip("redis")
+rq = pytest.importorskip("rq")
+
+from rq.exceptions import NoSuchJobError  # noqa: E402
+
+from pickleseal.integrations.rq import Job  # noqa: E402
+
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"),
+]
+
+
+class Running(NamedTuple):
+    queue: Any
+    client: Any
+    mark: Path
+    ring: Path
+
+    def work(self) -> None:
+        worker = rq.SimpleWorker([self.queue], connection=self.client, job_class=Job)
+        worker.work(burst=True, logging_level="CRITICAL")
+
+    def done(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        job = self.queue.enqueue(function, *arguments, **options)
+        self.work()
+        return self.queue.fetch_job(job.id)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with local_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture
+def running(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Running:
+    ring, mark = tmp_path / "keys", tmp_path / "mark"
+    create_key(ring, suite=Suite.BLAKE3, note="", now=0)
+    monkeypatch.setenv("PICKLESEAL_KEYRING", str(ring))
+    monkeypatch.setenv("JOBS_MARK", str(mark))
+    client = redis.Redis.from_url(server)
+    client.flushall()
+    return Running(rq.Queue(connection=client, job_class=Job), client, mark, ring)
+
+
+def test_jobs_results_callbacks_and_retries_work(running: Running) -> None:
+    job = running.done(rq_jobs.predict, [1, 2], meta={"for": "a test"}, job_timeout=30)
+    assert (job.return_value(), job.meta) == ([2, 4], {"for": "a test"})
+    assert running.done(rq_jobs.fails, retry=rq.Retry(max=1)).is_failed
+    first = running.queue.enqueue(rq_jobs.predict, [1])
+    second = running.queue.enqueue(rq_jobs.predict, [2], depends_on=first)
+    running.work()
+    assert [running.queue.fetch_job(j.id).return_value() for j in (first, second)] == [[2], [4]]
+    running.done(rq_jobs.predict, [1], on_success=rq.Callback(rq_jobs.danger))
+    assert running.mark.exists()
+    found = Job.fetch_many([first.id, "gone"], running.client)
+    assert [job and job.id for job in found] == [first.id, None]
+
+
+def test_a_worker_in_a_process_of_its_own_works(running: Running) -> None:
+    import subprocess
+    import sys
+
+    job = running.queue.enqueue(rq_jobs.predict, [3])
+    url = "redis://127.0.0.1:{port}".format(**running.client.connection_pool.connection_kwargs)
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "rq.cli", "worker", "--burst", "--url", url),
+            *(
+                "--job-class",
+                "pickleseal.integrations.rq.Job",
+                "--path",
+                str(Path(__file__).parent.parent),
+            ),
+        ],
+        check=True,
+        capture_output=True,
+        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")},
+    )
+    assert running.queue.fetch_job(job.id).return_value() == [6]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("success_callback_name", "rq_jobs.danger"),
+        ("failure_callback_name", "rq_jobs.danger"),
+        ("origin", "another"),
+        ("timeout", "99999"),
+        ("webhooks", "[]"),
+        ("dependency_ids", '["another"]'),
+        ("pickleseal", b""),
+    ],
+)
+def test_a_job_with_a_changed_field_is_no_job(
+    running: Running, field: str, value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = running.queue.enqueue(rq_jobs.predict, [1])
+    running.client.hset(job.key, field, value)
+    with pytest.raises(NoSuchJobError):
+        Job.fetch(job.id, connection=running.client)
+    assert [record.name for record in caplog.records] == ["pickleseal.integrations"]
+    running.work()
+    assert not running.mark.exists()
+    assert not job.results()
+
+
+def test_a_job_under_the_id_of_another_is_no_job(running: Running) -> None:
+    one = running.queue.enqueue(rq_jobs.danger)
+    other = running.queue.enqueue(rq_jobs.predict, [1])
+    running.queue.empty()
+    other = running.queue.enqueue(rq_jobs.predict, [1])
+    one = Job.create(rq_jobs.danger, connection=running.client)
+    one.save()
+    everything = running.client.hgetall(one.key)
+    running.client.hset(other.key, "data", everything[b"data"])
+    running.work()
+    assert running.queue.fetch_job(other.id).is_failed
+    running.client.hset(other.key, mapping=everything)
+    assert running.queue.fetch_job(other.id) is None
+    assert not running.mark.exists()
+
+
+def test_a_pickle_or_a_result_is_no_call(running: Running) -> None:
+    suggested = running.done(rq_jobs.suggest)
+    (stream,) = running.client.xrange(f"rq:results:{suggested.id}")
+    result = base64.b64decode(stream[1][b"return_value"])
+    call = pickle.dumps(("rq_jobs.danger", None, (), {}))
+    for planted in (call, result):
+        for job_id in (None, suggested.id):
+            job = running.queue.enqueue(rq_jobs.predict, [1], job_id=job_id)
+            running.client.hset(job.key, "data", zlib.compress(planted))
+            running.work()
+            assert running.queue.fetch_job(job.id).is_failed
+    assert not running.mark.exists()
+
+
+def test_jobs_from_before_a_rotation_run(running: Running) -> None:
+    job = running.queue.enqueue(rq_jobs.predict, [1])
+    rotate(running.ring, now=1)
+    running.work()
+    assert running.queue.fetch_job(job.id).return_value() == [2]
