@@ -552,3 +552,12 @@ def test_a_terminal_breaks_no_path_and_no_command(ring: Path, tmp_path: Path) ->
     lines = re.sub("\x1b[^m]*m", "", drawn).splitlines()
     assert f"  ! {folder}/bare.pkl" in lines
     assert "    → if it is yours, seal it: pickleseal adopt" in lines
+
+
+def test_a_module_that_cannot_be_imported_is_no_failed_check(ring: Path, tmp_path: Path) -> None:
+    """As where too little memory is left to map a library: Python's own exit code is 1."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/grp.py").write_text("raise ImportError('failed to map segment')")
+    ring.chmod(0o770)  # whether its group is private is looked up
+    done = run("keys", "rotate", "--keyring", ring, env={"PYTHONPATH": str(tmp_path / "broken")})
+    assert (done.returncode, done.stderr) == (2, "error: failed to map segment\n")

@@ -19,6 +19,7 @@ from pickleseal.cli.output import (
     TERMINATED,
     show_click_error,
 )
+from pickleseal.errors import shown
 
 _COMMANDS = {
     "adopt": ("adopt", "adopt", "Seal existing pickle and joblib files without unpickling them."),
@@ -83,6 +84,9 @@ def main() -> NoReturn:
         code = INTERRUPTED
     except MemoryError:  # while a command was imported
         click.echo("error: not enough memory", err=True)
+        code = COULD_NOT_RUN
+    except ImportError as error:  # for want of memory, too: a library could not be mapped
+        click.echo(f"error: {shown(str(error))}", err=True)
         code = COULD_NOT_RUN
     except SystemExit as ended:
         # Commands return their codes. click itself exits, with 1, where nobody reads the output any
