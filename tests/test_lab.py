@@ -1,10 +1,12 @@
 """The fault lab in small, so that it cannot rot: `make lab` runs all of it."""
 
+import math
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from lab import crowd, shim, sweep
+from lab import crowd, limits, shim, sweep
 from lab.acts import ACTS
 
 
@@ -38,3 +40,13 @@ def test_a_crowd_of_threads_raises_no_alarm(tmp_path: Path) -> None:
     assert {"dumps", "loads with pins", "audits", "reseals of a folder"} <= {
         w for w, _ in part.rows
     }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="address spaces are measured in /proc")
+def test_full_disks_and_little_memory_are_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PICKLESEAL_PASSPHRASE", "")
+    part = limits.limits(tmp_path, ["dump", "keys rotate"], seed=1, until=math.inf, most=16)
+    assert not part.complaints
+    assert sum(int(runs) for _, runs, *_ in part.rows) == 16

@@ -9,12 +9,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from lab import crowd, report, sweep
+from lab import crowd, limits, report, sweep
 
 PAGE = Path(__file__).parent.parent.parent / "docs/explanation/evidence.md"
 PARTS = {
     "sweep": (sweep.run, 0.5),
     "crowd": (crowd.run, 0.1),
+    "limits": (limits.run, 0.1),
 }
 """The parts, each with its share of the time."""
 

@@ -23,7 +23,7 @@ from pickleseal.migration.reseal import reseal_all
 
 FILES = 6
 THREADS = 2
-_SIZES = (10, 3000, 300_000)  # one segment, several, several leaves
+_SIZES = (10, 30_000, 1_200_000)  # one segment, several, so many leaves that threads share them
 _PAUSE = 0.2
 """Seconds between two audits and reseals, on average; ten times as many between rotations."""
 

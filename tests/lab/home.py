@@ -37,6 +37,7 @@ CONTEXT = "fraud/v1"
 OLD_OBJECT = {"a": [1, 2, 3]}
 NEW_OBJECT = {"b": list(range(3000))}
 ARRAY = np.arange(300_000.0)  # three leaves
+LARGE = np.arange(1_200_000.0)  # so many leaves that threads share them
 
 MODELS: dict[str, tuple[Any, str | None]] = {
     "fit.pkl": (OLD_OBJECT, None),
@@ -68,7 +69,7 @@ def warm_up() -> None:
     """Do once what a process does once, such as to look up versions."""
     ring = Keyring(Key.generate())
     for value in (OLD_OBJECT, ARRAY):
-        signed_loads(signed_dumps(value, keyring=ring), keyring=ring)
+        signed_loads(signed_dumps(value, keyring=ring, compress="zstd"), keyring=ring)
 
 
 def build(home: Path) -> None:

@@ -8,6 +8,7 @@ import ctypes
 import gc
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -23,6 +24,7 @@ HUNG = 60.0
 """Seconds after which a turn counts as hung, for ever."""
 
 COUNT, FAIL, SHORT, TORN, KILL, SIGNAL = range(6)  # as in faults.c
+MEMORY = 6  # for the server alone: the address space that the act may add, in bytes
 KINDS = (
     *("open", "create", "read", "write", "sync", "rename", "link", "unlink", "mkdir", "truncate"),
     *("close", "lock", "status", "chmod", "list"),
@@ -32,7 +34,7 @@ KINDS = (
 class Fault(NamedTuple):
     """What happens at which of an act's calls; without an action the calls are counted.
 
-    `value`: an errno or a signal. `lasting`: kinds of calls that fail from there on.
+    `value`: an errno, a signal or a size. `lasting`: kinds of calls that fail from there on.
     """
 
     name: str = "none"
@@ -113,10 +115,11 @@ def _import_all() -> None:
     import importlib
     import pkgutil
 
-    import numpy  # noqa: F401, ICN001
-
     import pickleseal
 
+    # The last three where they are first used; too little memory for an import is Python's error.
+    for name in ("numpy", "fcntl", "grp", "pwd"):
+        importlib.import_module(name)
     for room in pkgutil.walk_packages(pickleseal.__path__, "pickleseal."):
         if not room.name.endswith(("__main__", "pytest_plugin")):
             importlib.import_module(room.name)
@@ -159,6 +162,9 @@ def _strike(run: Callable[[Path], int], home: Path, fault: Fault, calls: Path) -
         lasting = sum(1 << KINDS.index(kind) for kind in fault.lasting)
         place = os.fsencode(home)
         shim.fault_arm(place, fault.action, fault.value, fault.call, ctypes.c_uint(lasting))
+    if fault.action == MEMORY:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + fault.value, resource.RLIM_INFINITY))
     try:
         code = run(home)
     except SystemExit as ended:
@@ -166,6 +172,7 @@ def _strike(run: Callable[[Path], int], home: Path, fault: Fault, calls: Path) -
     except BaseException:  # noqa: BLE001 - the judge sees the traceback
         traceback.print_exc()
         code = 70
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     if counts:
         number = shim.fault_disarm()
         calls.write_bytes(bytes(shim.fault_call(index) for index in range(number)))
