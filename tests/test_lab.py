@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from lab import crowd, limits, shim, sweep
+from lab import crowd, fuzz, limits, shim, sweep, targets
 from lab.acts import ACTS
 
 
@@ -50,3 +50,27 @@ def test_full_disks_and_little_memory_are_no_verdict(
     part = limits.limits(tmp_path, ["dump", "keys rotate"], seed=1, until=math.inf, most=16)
     assert not part.complaints
     assert sum(int(runs) for _, runs, *_ in part.rows) == 16
+
+
+def test_seeded_mutations_raise_nothing_but_the_packages_own_errors() -> None:
+    for name, target in targets.make().items():
+        for data in target.seeds:
+            target.check(data)
+        count, complaints = fuzz.mutate(
+            target.check, target.seeds, seed=1, until=math.inf, most=100
+        )
+        assert (name, count, complaints) == (name, 100, [])
+
+
+def test_the_fuzzer_sees_what_escapes_and_reaches_behind_the_tags() -> None:
+    def check(data: bytes) -> None:
+        assert data.startswith(b"good"), "it is not"
+
+    count, complaints = fuzz.mutate(check, (b"good",), seed=1, until=math.inf, most=50)
+    assert count == 50
+    assert complaints
+    for sealed in targets.make()["envelope with its tags made anew"].seeds:
+        assert targets.tagged(sealed) == sealed
+        spoiled = sealed[:16] + bytes(16) + sealed[32:-1] + b"x"
+        assert not targets.is_sealed(spoiled)
+        assert targets.is_sealed(targets.tagged(spoiled))

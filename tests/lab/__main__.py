@@ -9,13 +9,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from lab import crowd, limits, report, sweep
+from lab import crowd, fuzz, limits, report, sweep
 
 PAGE = Path(__file__).parent.parent.parent / "docs/explanation/evidence.md"
 PARTS = {
     "sweep": (sweep.run, 0.5),
     "crowd": (crowd.run, 0.1),
     "limits": (limits.run, 0.1),
+    "fuzz": (fuzz.run, 0.15),
 }
 """The parts, each with its share of the time."""
 

@@ -59,6 +59,11 @@ class Turn(NamedTuple):
     err: str
 
 
+def environment() -> dict[str, str]:
+    """Return the environment of a process that imports the lab."""
+    return {**os.environ, "PYTHONPATH": str(TESTS)}
+
+
 class Server:
     """A process that runs turns one after the other, as a context manager."""
 
@@ -69,7 +74,7 @@ class Server:
             [sys.executable, "-m", "lab.turns", str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(TESTS), **preload},
+            env={**environment(), **preload},
             text=True,
         )
 
