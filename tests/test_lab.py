@@ -2,12 +2,14 @@
 
 import math
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from lab import crowd, fuzz, limits, shim, sweep, targets
+from lab import crowd, fuzz, limits, lives, shim, sweep, targets
 from lab.acts import ACTS
+from lab.turns import Server
 
 
 @pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "-")
@@ -74,3 +76,15 @@ def test_the_fuzzer_sees_what_escapes_and_reaches_behind_the_tags() -> None:
         spoiled = sealed[:16] + bytes(16) + sealed[32:-1] + b"x"
         assert not targets.is_sealed(spoiled)
         assert targets.is_sealed(targets.tagged(spoiled))
+
+
+@pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "-")
+@pytest.mark.parametrize("life", [lives.RingLife, lives.FolderLife])
+def test_a_life_with_crashes_loses_nothing(life: type[lives.Life], tmp_path: Path) -> None:
+    counts: Counter[str] = Counter()
+    with Server(shim.build(tmp_path), tmp_path) as server:
+        complaints = lives.live(
+            life, server, tmp_path, number=1, examples=6, may_crash=True, counts=counts
+        )
+    assert not complaints
+    assert counts["steps"]

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lab import crowd, fuzz, limits, report, sweep
+from lab import crowd, fuzz, limits, lives, report, sweep
 
 PAGE = Path(__file__).parent.parent.parent / "docs/explanation/evidence.md"
 PARTS = {
@@ -17,6 +17,7 @@ PARTS = {
     "crowd": (crowd.run, 0.1),
     "limits": (limits.run, 0.1),
     "fuzz": (fuzz.run, 0.15),
+    "lives": (lives.run, 0.15),
 }
 """The parts, each with its share of the time."""
 

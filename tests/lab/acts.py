@@ -67,6 +67,29 @@ def command(*arguments: str, ring: str = "ring") -> Run:
     return run
 
 
+def run_of(act: str | list[str]) -> Run:
+    """Return an act by its name, or one of a life: a dump, a load with pins, or a command."""
+    if isinstance(act, str):
+        return ACTS[act].run
+    if act[0] == "dump":
+        return call(lambda home: _dump_of_life(home, *act[1:]))
+    if act[0] == "load":
+        return call(lambda home: _load_of_life(home, *act[1:]))
+    return command(*act)
+
+
+def _dump_of_life(home: Path, name: str, context: str, serial: str) -> None:
+    value = {"serial": int(serial), "text": "x" * 5000 + serial}
+    path = home / name
+    signed_dump(value, path, keyring=home / "ring", context=context, serial=int(serial))
+
+
+def _load_of_life(home: Path, name: str, context: str) -> None:
+    path, pins = home / name, home / "pins.json"
+    got = signed_load(path, keyring=home / "ring", context=context, pins=pins)
+    assert got["text"] == "x" * 5000 + str(got["serial"]), "an object is torn"
+
+
 def call(function: Callable[[Path], object]) -> Run:
     """Return an act that calls the library, with the exit code that a command would have."""
 
