@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -93,10 +94,25 @@ def test_the_story_of_a_ring_from_its_first_key_to_a_revocation(
     assert {file["outcome"] for file in plain["files"]} == {"already", "refused"}
     # The list was sealed by the key that is revoked now, so its own digest must vouch for it.
     only = ("reseal", models, "--keyring", ring, "--only-digests", listed)
-    assert done_json(*only, code=1)["error"]["kind"] == "RevokedKeyError"
+    assert "--sha256" in done_json(*only, code=2)["error"]["message"]
     told = run("reseal", *(models / f"{n}.pkl" for n in (0, 1)), "--keyring", ring).stderr
     assert told == "2 files: 2 sealed by the primary already\n"
+    told = run(*only, "--sha256", sha256, "--dry-run").stderr
+    assert f"sealed by key {first} (revoked)" in told
+    assert f"{listed}: made {time.strftime('%Y-')}" in told
+    early = run(*only, "--sha256", sha256, "--made-before", "2001-01-01")
+    assert (early.returncode, "2001-01-01" in early.stderr) == (2, True)
+    assert run("reseal", models, "--made-before", "2001-01-01", "--keyring", ring).returncode == 2
+    since = ("--reason", "stolen", "--since", "2001-01-01", "--keyring", ring)
+    assert run("keys", "revoke", first, *since).returncode == 0
+    young = run(*only, "--sha256", sha256)
+    assert (young.returncode, "2001-01-01" in young.stdout) == (1, True)
+    later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1))
+    time.sleep(1.1)
+    since = ("--reason", "stolen", "--since", later, "--keyring", ring)
+    assert run("keys", "revoke", first, *since).returncode == 0
     again = done_json(*only, "--sha256", sha256)
+    assert again["inventory"]["key"] == first
     assert {file["outcome"] for file in again["files"]} == {"already", "resealed"}
     for number in range(20):
         path = models / f"{number}.pkl"

@@ -259,3 +259,42 @@ def test_an_inventory_found_on_the_way_is_left_as_it_is(
     assert outcomes(done, models)["list.inventory"] == "skipped"
     assert inside.read_bytes() == listed.read_bytes()
     assert reseal(inside, keyring=ring_directory), "if it is named it is sealed anew"
+
+
+def test_a_list_from_after_the_leak_readmits_nothing_of_that_key(
+    models: Path, listed: Path, ring_directory: Path
+) -> None:
+    """It may list what the thief made, though a key that is not revoked sealed it."""
+    old = primary_of(ring_directory)
+    rotate(ring_directory)
+    signed_dump("good", models / "good.pkl", keyring=ring_directory)
+    rotate(ring_directory)
+
+    def leak(since: int | None) -> None:
+        change_roster(
+            ring_directory, lambda r: r.revoke(old, reason="stolen", now=NOW * 2, leaked=since)
+        )
+
+    leak(NOW)
+    found = outcomes(readmit(ring_directory, listed, [models]), models)
+    assert {found[name] for name in ("list.pkl", "deep/array.pkl", "deep/er/old.pkl")} == {
+        "refused"
+    }
+    (one,) = readmit(ring_directory, listed, [models / "list.pkl"])
+    assert isinstance(one.error, PolicyError)
+    sha256 = hashlib.sha256(listed.read_bytes()).hexdigest()
+    (one,) = readmit(ring_directory, listed, [models / "list.pkl"], sha256=sha256)
+    assert isinstance(one.error, PolicyError), "its SHA-256 does not make it older"
+    leak(NOW + 1)
+    found = outcomes(readmit(ring_directory, listed, [models]), models)
+    assert found["list.pkl"] == found["deep/array.pkl"] == "resealed"
+
+
+def test_a_list_must_be_older_than_was_asked_for(listed: Path, ring_directory: Path) -> None:
+    ring = open_keyring(ring_directory)
+    sha256 = hashlib.sha256(listed.read_bytes()).hexdigest()
+    for given in (None, sha256):
+        assert readmission(ring, listed, sha256=given, made_before=NOW + 1)
+        with pytest.raises(PolicyError) as caught:
+            readmission(ring, listed, sha256=given, made_before=NOW)
+        assert caught.value.source == str(listed)

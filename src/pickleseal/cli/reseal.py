@@ -3,13 +3,14 @@
 import click
 
 from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
-from pickleseal.cli.options import common
+from pickleseal.cli.options import Moment, common
 from pickleseal.cli.output import CouldNotRun, Line, guarded
 from pickleseal.errors import SealError, shown
 from pickleseal.keys.keyring import EVERY_KEY
 from pickleseal.keys.store.lookup import find_keyring
 from pickleseal.migration.batch import Batch, Outcome
 from pickleseal.migration.reseal import readmission, reseal_all
+from pickleseal.persistence.policy import time_text
 
 
 @click.command()
@@ -29,6 +30,13 @@ from pickleseal.migration.reseal import readmission, reseal_all
     help="The SHA-256 of the inventory's file, as you noted it down where no thief could change it."
     " It is needed if the key that sealed the inventory is revoked now.",
 )
+@click.option(
+    "--made-before",
+    type=Moment(),
+    metavar="TIME",
+    help="The inventory must be older (UTC), such as 2027-01-31 or 2027-01-31T14:30. It must always"
+    " be older than the leak that `keys revoke --since` stated.",
+)
 @click.option("--dry-run", is_flag=True, help="Verify everything and write nothing.")
 @common
 @guarded
@@ -38,6 +46,7 @@ def reseal(
     context: str | None,
     inventory: str | None,
     sha256: str | None,
+    made_before: int | None,
     dry_run: bool,
     keyring: str | None,
     as_json: bool,
@@ -60,11 +69,22 @@ def reseal(
     """
     if sha256 is not None and inventory is None:
         raise click.UsageError("--sha256 goes with --only-digests")
+    if made_before is not None and inventory is None:
+        raise click.UsageError("--made-before goes with --only-digests")
     ring = find_keyring(keyring, to_open=EVERY_KEY)
-    try:
-        readmitted = None if inventory is None else readmission(ring, inventory, sha256=sha256)
-    except SealError as error:
-        raise CouldNotRun(str(error)) from None  # it is no verdict on a file
+    facts: dict[str, object] = {"primary": ring.primary, "dry_run": dry_run}
+    told: list[Line] = []
+    readmitted = None
+    if inventory is not None:
+        try:
+            readmitted = readmission(ring, inventory, sha256=sha256, made_before=made_before)
+        except SealError as error:
+            raise CouldNotRun(str(error)) from None  # it is no verdict on a file
+        listed = readmitted.listed
+        made, key = listed.inventory.created, ring.entries[listed.key_id]
+        facts["inventory"] = {"created": made, "key": key.id, "state": key.state.value}
+        sealed = f"made {time_text(made)}, sealed by key {key.id} ({key.state.value})"
+        told.append([(f"{shown(inventory)}: {sealed}", "dim")])
     run = Run(Batch(paths), "reseal")
     done = run.collect(
         reseal_all(
@@ -83,7 +103,7 @@ def reseal(
         done,
         as_json=as_json,
         files=(fields_of(one, **(one.detail._asdict() if one.detail else {})) for one in done),
-        facts={"primary": ring.primary, "dry_run": dry_run},
+        facts=facts,
         lines=[*lines, *trouble_lines(done)],
-        summary=[summary_of(done, words)],
+        summary=[*told, summary_of(done, words)],
     )

@@ -33,7 +33,7 @@ from pickleseal.migration.batch import (
 )
 from pickleseal.persistence import policy
 from pickleseal.persistence.inventory import CONTENT, metadata_digest
-from pickleseal.persistence.inventory_file import read_inventory
+from pickleseal.persistence.inventory_file import Read, read_inventory
 
 
 class Resealed(NamedTuple):
@@ -46,15 +46,24 @@ class Resealed(NamedTuple):
 class Readmission(NamedTuple):
     """A ring whose revoked keys open again, for exactly the files that an inventory lists.
 
-    `vouching` is the key that sealed the inventory; None where the user gave its SHA-256.
+    `vouching` is the key that sealed the inventory; None where the user gave its SHA-256. `listed`
+    is the inventory.
     """
 
     ring: Keyring
+    listed: Read
     known: frozenset[tuple[str, str]]
     vouching: Entry | None
 
     def check(self, digest: str, metadata: Metadata, key_id: str) -> None:
         """Raise PolicyError unless the inventory lists a file as it is, and may vouch for it."""
+        leaked, made = self.ring.entries[key_id].leaked, self.listed.inventory.created
+        if leaked is not None and made >= leaked:
+            raise PolicyError(
+                f"others may have had key {key_id} since {policy.time_text(leaked)}, and the"
+                f" inventory was made {policy.time_text(made)}: it may list files of theirs. Use an"
+                " older one"
+            )
         if (digest, metadata_digest(metadata)) not in self.known:
             raise PolicyError(
                 f"sealed by key {key_id}, and not in the inventory as it is: it was made or changed"
@@ -68,18 +77,24 @@ class Readmission(NamedTuple):
 
 
 def readmission(
-    ring: Keyring, inventory: str | os.PathLike[str], *, sha256: str | None
+    ring: Keyring,
+    inventory: str | os.PathLike[str],
+    *,
+    sha256: str | None,
+    made_before: int | None = None,
 ) -> Readmission:
     """Read the inventory of what may be readmitted to a ring that comes from a directory.
 
     A thief of a key can seal inventories too. So a key that is not revoked must have sealed it, and
-    it then vouches for the contexts of that key; or its file must have the given SHA-256. Raises a
-    SealError for an inventory that fails this, KeyringError for keys that cannot be read.
+    it then vouches for the contexts of that key; or its file must have the given SHA-256. It must
+    be older than `made_before` (Unix seconds), and for the files of a key older than its leak.
+    Raises a SealError for an inventory that fails this, KeyringError for keys that cannot be read.
     """
     again = ring.reopening(revoked_keys(ring))
     if sha256 is not None:
         listed = read_inventory(inventory, keyring=again, sha256=sha256)
-        return Readmission(again, listed.inventory.known(), None)
+        _check_made(listed, inventory, made_before)
+        return Readmission(again, listed, listed.inventory.known(), None)
     try:
         listed = read_inventory(inventory, keyring=ring)
     except RevokedKeyError as error:
@@ -89,7 +104,19 @@ def readmission(
         )
         refusal.source = error.source
         raise refusal from None
-    return Readmission(again, listed.inventory.known(), ring.entries[listed.key_id])
+    _check_made(listed, inventory, made_before)
+    return Readmission(again, listed, listed.inventory.known(), ring.entries[listed.key_id])
+
+
+def _check_made(listed: Read, path: str | os.PathLike[str], made_before: int | None) -> None:
+    made = listed.inventory.created
+    if made_before is not None and made >= made_before:
+        error = PolicyError(
+            f"the inventory was made {policy.time_text(made)}, and not before"
+            f" {policy.time_text(made_before)}"
+        )
+        error.source = os.fspath(path)
+        raise error
 
 
 def reseal(
