@@ -40,18 +40,32 @@ KEY_PREFIX = "pickleseal-key-1"
 """Prefix of every key line."""
 _HIDDEN = "[hidden]"
 _DOT = r"\s*(?:\.|%2e)\s*"
+# Between the letters of a prefix that was wrapped or copied from a page: blanks, zero-width
+# characters, quotation marks. In place of its hyphens and dots also dashes, underscores, escapes.
+_NOISE = r"\W{0,8}"
+_MARK = r"(?:\W|_|%(?:25)*2[de]|=2[de]|&\#?\w{1,8};){1,12}"
+_LOOSE_REST = _MARK.join(_NOISE.join(word) for word in KEY_PREFIX.split("-"))[1:]
 # A whole line, whose id may be shown; or a prefix followed by a suite or a long field. Nobody knows
-# where the second kind ends, so all the rest of the text is hidden.
+# where the second kind ends, so all the rest of the text is hidden. A set of the first characters
+# comes first, because re skips all others fast then. The last three are the prefix in base64, as
+# in the manifest of a Kubernetes secret, at each offset within a group of its characters.
 _KEY_LINE = re.compile(
     rf"""
-    (?-i:{KEY_PREFIX})\.
-    (?:(?P<suite>[0-9]{{1,3}})\.[\w-]{{43}}
-      |(?P<wrapped>(?-i:[0-9]{{1,3}}-(?:scrypt|ext)))\.[\w.-]+?)
-    \.(?P<id>(?-i:[0-9a-f]{{32}}))(?![\w%+=-]|\.\w)
-    |(?P<start>pickleseal(?:-|%2d)key(?:-|%2d)1)
-    {_DOT}(?:[0-9]{{1,3}}(?:(?:-|%2d)\w+)?(?:{_DOT}(?!\[hidden\])|\Z)|[\w%+=-]{{16}}).*
+    [pPcBw](?i:
+      (?-i:(?<=p){KEY_PREFIX[1:]})\.
+      (?:(?P<suite>[0-9]{{1,3}})\.(?a:[\w-]){{43}}
+        |(?P<wrapped>(?-i:[0-9]{{1,3}}-(?:scrypt|ext)))\.(?a:[\w.-])+?)
+      \.(?P<id>(?-i:[0-9a-f]{{32}}))(?![\w%+=-]|\.\w)
+      |(?P<part>
+        (?<=p)ickleseal(?:-|%2d)key(?:-|%2d)1{_DOT}
+        (?:[0-9]{{1,3}}(?:(?:-|%2d)\w+)?(?:{_DOT}(?!\[hidden\])|\Z)|[\w%+=-]{{16}})
+        |(?<=p){_LOOSE_REST}{_MARK}[12](?:{_NOISE}(?:scrypt|ext))?
+          (?!\W{{1,3}}hidden\]){_MARK}\w(?:\W{{0,3}}\w){{11}}
+        |(?-i:(?<=c)Glja2xlc2VhbC1rZXktM|(?<=B)pY2tsZXNlYWwta2V5LT|(?<=w)aWNrbGVzZWFsLWtleS0x)
+      ).*
+    )
     """,
-    re.ASCII | re.IGNORECASE | re.DOTALL | re.VERBOSE,
+    re.DOTALL | re.VERBOSE,
 )
 
 
@@ -61,11 +75,11 @@ def masked(text: str) -> str:
     A whole line keeps its prefix, suite and id. If it is truncated, upper-cased or altered in
     another way, only the prefix is kept and all text after it is hidden.
     """
-    return _KEY_LINE.sub(_mask, text) if "seal" in text.lower() else text
+    return _KEY_LINE.sub(_mask, text)
 
 
 def _mask(found: re.Match[str]) -> str:
-    if found["start"] is not None:
+    if found["part"] is not None:
         return f"{KEY_PREFIX}.{_HIDDEN}"
     return f"{KEY_PREFIX}.{found['suite'] or found['wrapped']}.{_HIDDEN}.{found['id']}"
 
@@ -73,6 +87,11 @@ def _mask(found: re.Match[str]) -> str:
 def holds_key_line(text: str) -> bool:
     """Return whether `text` contains a key line, or part of one with its prefix."""
     return masked(text) != text
+
+
+def holds_part(text: str) -> bool:
+    """Return whether `text` contains a part of a key line that may go on elsewhere."""
+    return any(found["part"] is not None for found in _KEY_LINE.finditer(text))
 
 
 def without_secrets(value: object) -> object:

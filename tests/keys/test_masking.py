@@ -1,16 +1,19 @@
 """A key line in the wrong place: no message, traceback, JSON or usage error shows its secret."""
 
+import base64
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from command import run
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import pickleseal
@@ -27,6 +30,7 @@ from pickleseal import (
 from pickleseal.errors import (
     check_path,
     holds_key_line,
+    holds_part,
     masked,
     shown,
     without_secrets,
@@ -59,6 +63,28 @@ FORMS = {
 }
 
 
+EXOTIC = {
+    **{f"wrapped at {at}": f"{LINE[:at]}\n{LINE[at:]}" for at in (1, 7, 15, 16, 17)},
+    "a blank that does not break": LINE.replace(".", "\u00a0."),
+    "a blank of no width": f"{LINE[:5]}\u200b{LINE[5:]}",
+    "hyphens that do not break": LINE.replace("-", "\u2011", 2),
+    "dashes": LINE.replace("-", "\u2013", 2),
+    "underscores": LINE.replace("-", "_", 2),
+    "wide dots": LINE.replace(".", "\uff0e"),
+    "blanks for dots": LINE.replace(".", " "),
+    "backslashes": LINE.replace("-", "\\-").replace(".", "\\."),
+    "quoted in parts": f"'pickleseal-key-1'\".2.\"{SECRET}.{KEY_ID}",
+    "percent-encoded twice": quote(LINE.replace("-", "%2D").replace(".", "%2E"), safe=""),
+    "quoted-printable": LINE.replace("-", "=2D", 2),
+    "of a page": LINE.replace(".", "&#46;").replace("-", "&hyphen;", 2),
+    **{
+        f"in base64 behind {before!r}": base64.b64encode((before + LINE).encode()).decode()
+        for before in ("", "a", "KEY=", "export PICKLESEAL_KEY=")
+    },
+}
+"""What becomes of a line in a mail, a chat, a page, a manifest or a script."""
+
+
 def leaks(text: str) -> list[str]:
     """Return the parts of the secret that are in a text, in any case."""
     low, secret = text.lower(), SECRET.lower()
@@ -79,6 +105,26 @@ def test_a_key_line_is_masked_however_it_is_written(text: str) -> None:
     assert holds_key_line(text)
 
 
+@pytest.mark.parametrize("text", EXOTIC.values(), ids=EXOTIC)
+def test_a_key_line_is_masked_whatever_it_was_copied_through(text: str) -> None:
+    said = masked(f"it is '{text}': no")
+    assert not leaks(said)
+    encoded = base64.b64encode(SECRET.encode()).decode()
+    assert not any(encoded[at : at + RUN] in said for at in range(len(encoded) - RUN))
+    assert masked(said) == said
+    assert holds_part(text)
+    with pytest.raises(KeyringError, match="not a path: put it in PICKLESEAL_KEY"):
+        check_path(text)
+
+
+@given(st.text("pickleseal-key-1.2&#%=;_ \\\n\u200bABC", max_size=300))
+@example("pickleseal-key-1" + "&" * 300)
+@example("pickleseal-key-1" + "%25" * 300)
+@example("p i c k l e " * 300)
+def test_masking_what_was_masked_changes_nothing(text: str) -> None:
+    assert masked(masked(text)) == masked(text)
+
+
 def test_a_whole_line_keeps_its_suite_and_id_and_the_text_around_it() -> None:
     assert masked(f"'{LINE}': no") == f"'pickleseal-key-1.2.[hidden].{KEY_ID}': no"
     wrapped = f"pickleseal-key-1.1-scrypt.{'A' * 22}.17.{SECRET * 2}.{KEY_ID}"
@@ -94,6 +140,9 @@ def test_a_whole_line_keeps_its_suite_and_id_and_the_text_around_it() -> None:
         "my pickleseal-key-10.key",
         "this is not a key line: a key line begins with pickleseal-key-1.",
         "2c0abba4d7207b23347f7eeb6b697b9d.key",
+        "pickleseal-key-1-2026-11-production-server.key",
+        "pickleseal keys rotate --keyring /srv/keys/1/2/production",
+        "src/pickleseal/keys/store/permissions.py",
         "",
     ],
 )
@@ -342,6 +391,55 @@ def test_no_argument_of_a_command_shows_a_line(project: dict[str, str], tmp_path
     assert int(output.split()[-1]) > 1000, "each argument was tried"
     assert "Traceback" not in complaint
     assert not leaks(output + complaint)
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (LINE[:50], LINE[50:]),
+        (LINE[50:], LINE[:50]),
+        ("pickleseal-key-1.", f"2.{SECRET}.{KEY_ID}"),
+        ("pickleseal-key-1.2", SECRET),
+        ("pickle", f"seal-key-1.2.{SECRET[:20]}", SECRET[20:]),
+    ],
+)
+def test_a_line_that_is_split_between_arguments_is_not_shown(
+    parts: tuple[str, ...], as_json: list[str]
+) -> None:
+    for command in (["verify"], ["keys", "note"], ["no-command"]):
+        done = run(*command, *parts, *as_json)
+        assert done.returncode == 2
+        assert not leaks(done.stdout + done.stderr)
+        assert "contain a part of a key line" in done.stdout + done.stderr
+
+
+def test_no_report_shows_a_line(project: dict[str, str], tmp_path: Path) -> None:
+    """It may be the name of a file, of a member of an archive, or of what a pickle imports."""
+    (tmp_path / LINE).mkdir()
+    (tmp_path / LINE / "model.pkl").write_bytes(b"cos\nsystem\n.")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / f"{LINE}.pkl").write_bytes((tmp_path / "model.pkl").read_bytes())
+    (tmp_path / "names.pkl").write_bytes(b"cpickleseal-key-1.2\n%s\n." % SECRET.encode())
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.writestr(f"{LINE}/data.pkl", b"cos\nsystem\n.")
+    wrapped = f"{LINE[:40]}\n{LINE[40:]}"
+    (tmp_path / "code.py").write_text(f'import pickle\npickle.loads("""{wrapped}""")\n')
+    for arguments in (
+        ["audit", ".", "--all", "--html", "page.html"],
+        *(["audit", ".", "--format", name] for name in ("json", "jsonl", "sarif")),
+        ["verify", "."],
+        ["find-loads", "."],
+        ["find-loads", ".", "--json"],
+        ["adopt", ".", "--dry-run", "--context", "{path}"],
+    ):
+        done = run(*arguments, env=project, cwd=tmp_path)
+        assert "hidden" in done.stdout + done.stderr
+        assert not leaks(done.stdout + done.stderr), arguments
+    for path in list(tmp_path.rglob(f"{LINE}*")):
+        path.rename(path.with_name("renamed"))  # the fixture looks for such names
+    assert "[hidden]" in (tmp_path / "page.html").read_text()
+    assert not leaks((tmp_path / "page.html").read_text())
 
 
 def test_no_variable_shows_a_line(project: dict[str, str], tmp_path: Path) -> None:

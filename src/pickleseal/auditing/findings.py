@@ -3,8 +3,9 @@
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
+from pickleseal.errors import holds_key_line, masked
 from pickleseal.persistence.inspection import MOST_LISTED, Inspection
-from pickleseal.scanner.grade import Contents, Grade
+from pickleseal.scanner.grade import Contents, Grade, GradedName
 
 
 class Level(IntEnum):
@@ -162,7 +163,13 @@ def _plain(contents: Contents) -> dict[str, Any]:
         "kind": contents.kind,
         "grade": contents.grade.label,
         "pickles": contents.pickles,
-        "names": [[n.module, n.name, n.grade.label] for n in contents.names],
+        "names": [[*_parts_of(n), n.grade.label] for n in contents.names],
         "reasons": list(contents.reasons),
         **({"known": known} if (known := [str(n) for n in contents.names if n.known]) else {}),
     }
+
+
+def _parts_of(name: GradedName) -> tuple[str, str]:
+    """Return the module and the name in it; a key line that is split between them is hidden."""
+    whole = f"{name.module}.{name.name}"
+    return (masked(whole), "") if holds_key_line(whole) else (name.module, name.name)

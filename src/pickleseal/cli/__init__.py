@@ -17,9 +17,10 @@ from pickleseal.cli.output import (
     COULD_NOT_RUN,
     INTERRUPTED,
     TERMINATED,
+    refuse_key_line,
     show_click_error,
 )
-from pickleseal.errors import shown
+from pickleseal.errors import holds_part, shown
 
 _COMMANDS = {
     "adopt": ("adopt", "adopt", "Seal existing pickle and joblib files without unpickling them."),
@@ -73,6 +74,10 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an unprintable character must not fail a command
     _clean_up_when_terminated()
+    if holds_part(" ".join(sys.argv[1:])):
+        # A line that was split between arguments: only its beginning could be recognized later.
+        refuse_key_line(as_json="--json" in sys.argv)
+        sys.exit(COULD_NOT_RUN)
     try:
         code = cli.main(standalone_mode=False)
         if sys.stdout is not None:

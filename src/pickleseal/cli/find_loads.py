@@ -19,7 +19,7 @@ from pickleseal.cli.output import (
     print_lines,
 )
 from pickleseal.cli.progress import tracked
-from pickleseal.errors import PicklesealError, shown
+from pickleseal.errors import PicklesealError, masked, shown
 from pickleseal.files.walk import (
     Found,
     LeftOut,
@@ -152,13 +152,13 @@ def _plain(looked: list[_Looked]) -> dict[str, object]:
 
 def _lines(looked: _Looked) -> Iterator[Line]:
     for site in looked.reading.sites:
-        first, *more = map(_on_a_line, site.code.split("\n"))
+        first, *more = _shown_lines(site.code)
         style = "bold yellow" if site.kind is Kind.LOAD else "cyan"
         place = (_place(looked.path, site), "bold")
         yield [place, (f"  {site.kind.value}", style), (f"  {first}", "")]
         yield from ([(f"      {line}", "")] for line in more)
         if site.instead is not None:
-            first, *more = map(_on_a_line, site.instead.split("\n"))
+            first, *more = _shown_lines(site.instead)
             yield [("    → ", "dim"), (first, "green")]
             yield from ([(f"      {line}", "green")] for line in more)
         yield from ([(f"      {shown(remark)}", "dim")] for remark in site.remarks)
@@ -169,8 +169,9 @@ def _place(path: str, site: Site) -> str:
     return f"{shown(path)}:{cell}{site.line}:{site.column}"
 
 
-def _on_a_line(text: str) -> str:
-    return shown(text.strip())
+def _shown_lines(code: str) -> list[str]:
+    # Masked as a whole: a key line may go on in the next line.
+    return [shown(line.strip()) for line in masked(code).split("\n")]
 
 
 def _faults(looked: _Looked) -> Iterator[Line]:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from pickleseal.auditing.findings import Change, Finding, Level, Verdict
 from pickleseal.auditing.report import Report
-from pickleseal.errors import shown
+from pickleseal.errors import masked, shown
 from pickleseal.scanner.grade import Contents, Grade
 
 MAX_RESULTS = 25_000
@@ -391,8 +391,11 @@ _HASHES = {"sha256": "sha-256"}
 
 
 def _location(path: str) -> _Json:
-    """Return the location of a path. Every byte of its name is kept, percent-encoded if needed."""
-    path = os.path.normpath(path)
+    """Return the location of a path. Every byte of its name is kept, percent-encoded if needed.
+
+    The exception is the secret of a key line in it.
+    """
+    path = masked(os.path.normpath(path))
     if os.path.isabs(path):
         return {"uri": pathlib.Path(path).as_uri()}
     return {"uri": quote(os.fsencode(path.replace(os.sep, "/"))), "uriBaseId": _ROOT}
@@ -473,7 +476,7 @@ def _of_contents(contents: Contents) -> _Json:
     return {
         "kind": _shown(contents.kind),
         "grade": contents.grade.label,
-        "names": [f"{_shown(n.module)}.{_shown(n.name)}" for n in names],
+        "names": [_shown(f"{n.module}.{n.name}") for n in names],
         "known": [_shown(str(name)) for name in contents.names if name.known][:MAX_NAMES],
         "namesInAll": len(contents.names),
         "reasons": [_shown(reason) for reason in contents.reasons[:MAX_NAMES]],
