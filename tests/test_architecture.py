@@ -139,6 +139,10 @@ def test_one_folder_pickles() -> None:
         ("pickling.dump", "cloudpickle"),
         ("pickling.joblib", "joblib.numpy_pickle"),
         ("errors", "pickle.UnpicklingError"),
+        # A store of joblib.Memory, which loads nothing by itself.
+        ("integrations.joblib", "joblib"),
+        ("integrations.joblib", "joblib._store_backends.CacheWarning"),
+        ("integrations.joblib", "joblib._store_backends.FileSystemStoreBackend"),
     }
 
 

@@ -110,6 +110,7 @@ def notebook(*cells: dict[str, Any], **about: Any) -> Reading:
         ("import joblib\njoblib.Memory('cache')", "joblib.Memory"),
         ("from joblib.memory import Memory\nMemory(location=place)", "joblib.Memory"),
         ("from joblib import Memory\nMemory(**settings)", "joblib.Memory"),
+        ("import joblib\njoblib.Memory('cache', backend='local')", "joblib.Memory"),
         ("import \uff50ickle\n\uff50ickle.load(f)", "pickle.load"),
         ('import pickle\nx = f"é {pickle.loads(b)!r}"', "pickle.loads"),
     ],
@@ -131,6 +132,7 @@ def test_an_alias_of_a_function_is_followed() -> None:
     [
         "import json\njson.load(f)",
         "load(f)",
+        "from joblib import Memory\nMemory('cache', backend='pickleseal')",
         "from joblib import Memory\nMemory(None)",
         "from joblib import Memory\nMemory(verbose=0)",
         "from joblib import Memory\ndef f(cache: Memory) -> None: ...",

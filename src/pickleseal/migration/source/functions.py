@@ -84,9 +84,8 @@ _UNPICKLER = (
 )
 _PICKLER = "signed_dump(obj, file) replaces its dump(obj)"
 _MEMORY = (
-    "joblib.Memory unpickles its cache folder, which pickleseal does not seal yet: keep the folder"
-    " where nobody else can write; save results that leave it with signed_dump, and load them with"
-    " signed_load"
+    "joblib.Memory unpickles its cache folder: import pickleseal.integrations.joblib, and pass"
+    ' backend="pickleseal"'
 )
 
 PICKLES: Mapping[str, Rule | Words] = {

@@ -341,10 +341,13 @@ def _is_of_a_pickle(mention: Mention) -> bool:
         value = arguments(node, (), ()).get("weights_only")
         return not (isinstance(value, ast.Constant) and value.value is True)
     if mention.function == "joblib.Memory" and isinstance(node, ast.Call):
-        # Without a location it keeps nothing.
-        location = arguments(node, node.args, ("location",)).get("location")
-        is_none = isinstance(location, ast.Constant) and location.value is None
-        return is_unpacked(node) or not (location is None or is_none)
+        # Without a location it keeps nothing, and ours keeps what is sealed.
+        given = arguments(node, node.args, ("location", "backend"))
+        location, backend = (
+            value.value if isinstance(value, ast.Constant) else value
+            for value in map(given.get, ("location", "backend"))
+        )
+        return is_unpacked(node) or (location is not None and backend != "pickleseal")
     if mention.function == "numpy.load":
         if not isinstance(node, ast.Call):
             return False

@@ -1,0 +1,82 @@
+"""A store for `joblib.Memory` whose results are sealed: importing this registers its backend."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import joblib
+from joblib._store_backends import CacheWarning, FileSystemStoreBackend
+
+from pickleseal.errors import SealError, shown
+from pickleseal.integrations.contexts import derived_context
+from pickleseal.integrations.entries import LOG
+from pickleseal.persistence.dump import signed_dump
+from pickleseal.persistence.inspection import verify
+from pickleseal.persistence.load import signed_load
+
+BACKEND = "pickleseal"
+
+
+class SealedStore(FileSystemStoreBackend):
+    """The store of `joblib.Memory(location, backend="pickleseal")`.
+
+    A result is bound to its function, its arguments and the folder. One that is not sealed for them
+    is computed again, with a record in the log `pickleseal.integrations`.
+
+    Raises
+    ------
+    ValueError
+        If a `mmap_mode` is asked for: a mapped file can change after it was checked.
+
+    Examples
+    --------
+    >>> import tempfile, joblib
+    >>> from pickleseal.integrations.joblib import BACKEND
+    >>> memory = joblib.Memory(tempfile.mkdtemp(), backend=BACKEND, verbose=0)
+    """
+
+    def configure(self, location: str, *arguments: Any, **options: Any) -> None:
+        super().configure(location, *arguments, **options)
+        if self.mmap_mode is not None:
+            raise ValueError("a sealed result cannot be mapped: leave mmap_mode out")
+
+    def context(self, call_id: Sequence[str]) -> str:
+        """Return the context that the result of a call is sealed for."""
+        return derived_context("joblib", os.path.realpath(self.location), *call_id)
+
+    def contains_item(self, call_id: Sequence[str]) -> bool:
+        try:
+            verify(self._path(call_id), context=self.context(call_id))
+        except FileNotFoundError:
+            return False
+        except SealError as error:
+            LOG.warning("refused the cached result of %s: %s", shown(call_id[0]), error)
+            return False
+        return True
+
+    def load_item(self, call_id: Sequence[str], *_: Any, **__: Any) -> Any:
+        try:
+            return signed_load(self._path(call_id), context=self.context(call_id))
+        except FileNotFoundError as error:
+            raise KeyError(f"there is no result {error.filename}") from error
+
+    def dump_item(self, call_id: Sequence[str], item: object, *_: Any, **__: Any) -> None:
+        path = self._path(call_id)
+        try:
+            self.create_location(os.path.dirname(path))
+            signed_dump(
+                item,
+                path,
+                context=self.context(call_id),
+                compress="zstd" if self.compress else None,
+                durable=False,
+            )
+        except Exception as error:  # noqa: BLE001 - joblib goes on without a cache
+            warnings.warn(f"Unable to cache to disk: {error}", CacheWarning, stacklevel=2)
+
+    def _path(self, call_id: Sequence[str]) -> str:
+        return os.path.join(self.location, *call_id, "output.pkl")
+
+
+joblib.register_store_backend(BACKEND, SealedStore)

@@ -1,0 +1,98 @@
+"""joblib.Memory with sealed results: what was planted or moved is computed again."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+
+from pickleseal import Suite
+from pickleseal.integrations.joblib import BACKEND
+from pickleseal.keys.store.changes import create_key, rotate
+
+
+class Armed:
+    """Leaves a mark when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.write_text, (self.mark, "ran")
+
+
+@pytest.fixture
+def calls() -> list[int]:
+    return []
+
+
+@pytest.fixture(params=[None, 3], ids=["stored", "compressed"])
+def double(
+    request: pytest.FixtureRequest,
+    calls: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
+    create_key(tmp_path / "keys", suite=Suite.BLAKE3, note="", now=0)
+    monkeypatch.setenv("PICKLESEAL_KEYRING", str(tmp_path / "keys"))
+    memory = joblib.Memory(tmp_path / "cache", backend=BACKEND, verbose=0, compress=request.param)
+
+    def double(value: int) -> Any:
+        calls.append(value)
+        return {"array": np.full(20_000, 2 * value)}
+
+    return memory.cache(double)
+
+
+def results(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("output.pkl"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def test_results_are_sealed_and_come_back(double: Any, calls: list[int], tmp_path: Path) -> None:
+    for _ in range(2):
+        assert double(1)["array"][0] == 2
+    assert calls == [1]
+    assert double.check_call_in_cache(1)
+    assert not double.check_call_in_cache(2)
+    assert double.call_and_shelve(1).get()["array"][0] == 2
+    (file,) = results(tmp_path)
+    assert file.read_bytes().startswith(b"\xa6PSEAL")
+    rotate(tmp_path / "keys", now=1)
+    double(1)
+    assert calls == [1]
+
+
+def test_a_planted_or_moved_result_is_computed_again(
+    double: Any, calls: list[int], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    double(1)
+    double(2)
+    one, two = results(tmp_path)
+    mark = tmp_path / "mark"
+    joblib.dump(Armed(mark), tmp_path / "armed")
+    for source in (tmp_path / "armed", two):
+        shutil.copy(source, one)
+        caplog.clear()
+        assert double(1)["array"][0] == 2
+        assert [r.name for r in caplog.records] == ["pickleseal.integrations"]
+        assert caplog.records[0].levelno == logging.WARNING
+    assert calls == [1, 2, 1, 1]
+    assert not mark.exists()
+
+
+def test_a_mapped_result_is_refused_where_it_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be mapped"):
+        joblib.Memory(tmp_path, backend=BACKEND, mmap_mode="r")
+
+
+def test_what_cannot_be_pickled_is_returned_all_the_same(double: Any, tmp_path: Path) -> None:
+    make = joblib.Memory(tmp_path / "other", backend=BACKEND, verbose=0).cache(lambda_of)
+    with pytest.warns(Warning, match="Unable to cache to disk"):
+        assert make(2)(3) == 6
+
+
+def lambda_of(factor: int) -> Any:
+    return lambda value: value * factor
