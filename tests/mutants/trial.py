@@ -1,7 +1,9 @@
 """Tests that are collected once, and run on each mutant in a child process of their own."""
 
 import ast
+import functools
 import gc
+import hashlib
 import importlib
 import json
 import os
@@ -31,10 +33,25 @@ _SURVIVED, _KILLED = 0, 1
 
 
 class Reach(NamedTuple):
-    """The lines of the package that a test runs, in its own process or in those that it starts."""
+    """The lines of the package that a test runs, in its own process or in those that it starts.
+
+    `digests` are those of its own file and of all that it reaches: one that changed is measured
+    again. A test that fails without any mutant takes no time.
+    """
 
     seconds: float
     lines: dict[str, list[int]]
+    digests: dict[str, str]
+
+    def is_stale(self) -> bool:
+        """Return whether a file changed since."""
+        return any(_digest(path) != digest for path, digest in self.digests.items())
+
+
+@functools.cache
+def _digest(path: str) -> str:
+    file = Path(path)
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else ""
 
 
 class Trial:
@@ -66,14 +83,16 @@ class Trial:
         """Find out which lines each test reaches, in a child process; keep it for the next run."""
         kept = self._folder / "reaches.json"
         known = json.loads(kept.read_text()) if kept.exists() else {}
-        missing = [name for name in self._items if name not in known]
+        known = {name: Reach(*one) for name, one in known.items()}
+        missing = [n for n in self._items if n not in known or known[n].is_stale()]
         if missing:
+            print(f"measuring {len(missing)} tests", file=sys.stderr, flush=True)
             part = self._folder / "part.json"
             part.unlink(missing_ok=True)
             _in_child(lambda: self._measure(missing, part), seconds=3600)
-            known |= json.loads(part.read_text())
+            known |= {name: Reach(*one) for name, one in json.loads(part.read_text()).items()}
             kept.write_text(json.dumps(known))
-        self._reaches = {name: Reach(*known[name]) for name in self._items}
+        self._reaches = {name: known[name] for name in self._items}
         failed = [name for name, one in self._reaches.items() if not one.seconds]
         for name in failed:
             print(f"fails without any mutant, and is left out: {name}")
@@ -106,11 +125,15 @@ class Trial:
         main.combine([str(data)], keep=True)
         lines: dict[str, dict[str, list[int]]] = {name: {} for name in took}
         for path in main.get_data().measured_files():
-            for line, reached in main.get_data().contexts_by_lineno(path).items():
-                for name in lines.keys() & set(reached):
+            for line, contexts in main.get_data().contexts_by_lineno(path).items():
+                for name in lines.keys() & set(contexts):
                     lines[name].setdefault(path, []).append(line)
-        passed = {name: (took[name], lines[name]) for name in took if name not in self._failed}
-        kept.write_text(json.dumps({**{name: (0, {}) for name in self._failed}, **passed}))
+        made = {}
+        for name, reached in lines.items():
+            passed = name not in self._failed
+            digests = {path: _digest(path) for path in (str(self._items[name].path), *reached)}
+            made[name] = Reach(took[name] * passed, reached if passed else {}, digests)
+        kept.write_text(json.dumps(made))
 
     def tests_of(self, mutant: Mutant) -> list[str]:
         """Return the tests that reach a mutant's line, the fastest first."""

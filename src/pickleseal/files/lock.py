@@ -87,7 +87,8 @@ def _sign(descriptor: int, text: bytes) -> None:
 
 
 def _holder(descriptor: int) -> str:
-    with suppress(OSError, ValueError):
+    # On Windows there is no pread, and a locked byte cannot be read.
+    with suppress(OSError, ValueError, AttributeError):
         return f"process {int(os.pread(descriptor, _MAX_NUMBER, 0))}"
     return "another process"
 
