@@ -364,7 +364,7 @@ def _read(file: str) -> Bundle:
     if holds_key_line(file):
         raise KeyringError(
             "this is a key line, not a file. Other users can see the arguments of a command: write"
-            " it to the standard input of pickleseal keys import - instead, and revoke the key if"
+            " it to the standard input of `pickleseal keys import -` instead, and revoke the key if"
             " this machine is shared"
         )
     words = _words_in(file)
