@@ -2,8 +2,10 @@
 
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -187,6 +189,99 @@ def test_the_storage_of_a_new_key_can_be_chosen(
     assert outline(read_line(protected, primary_of(protected))).form is form
     both = call("keys", "rotate", "--plain", "--passphrase", "--keyring", protected)
     assert both.returncode == 2
+
+
+# --- on several machines --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def machines(ring_directory: Path, tmp_path: Path) -> list[Path]:
+    """Return the keyrings of three machines that share a key, which the first one made."""
+    others = [tmp_path / "second", tmp_path / "third"]
+    for other in others:
+        hand_over(primary_of(ring_directory), ring_directory, other)
+    return [ring_directory, *others]
+
+
+def hand_over(key_id: str, here: Path, there: Path) -> subprocess.CompletedProcess[str]:
+    lines = call("keys", "export", key_id, "--keyring", here)
+    done = call("keys", "import", "-", "--keyring", there, stdin=lines.stdout)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def check_no_gap(machines: list[Path]) -> set[str]:
+    """Check that each machine opens what each seals; return the ids of the keys that sealed."""
+    sealed = [signed_dumps(1, keyring=machine) for machine in machines]
+    assert [signed_loads(data, keyring=one) for data in sealed for one in machines] == [1] * 9
+    return {sealed_by(data) for data in sealed}
+
+
+def test_three_machines_rotate_without_a_gap_in_three_commands(
+    machines: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, old = machines[0], primary_of(machines[0])
+    clock = [time.time()]
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    assert check_no_gap(machines) == {old}
+    start = datetime.fromtimestamp(clock[0] + 100, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    done = call("keys", "rotate", "--from", start, "--json", "--keyring", first)
+    new = json.loads(done.stdout)["id"]
+    assert check_no_gap(machines) == {old}
+    for machine in machines[1:]:
+        told = hand_over(new, first, machine)
+        assert "seals from" in told.stdout
+        assert check_no_gap(machines) == {old}
+    clock[0] += 101
+    assert check_no_gap(machines) == {new}
+    states = [read_roster(machine).entries[old].state for machine in machines]
+    assert states == [State.RETIRED] * 3
+
+
+def test_a_machine_that_imports_the_new_key_late_follows_at_once(machines: list[Path]) -> None:
+    first, second = machines[:2]
+    old = primary_of(first)
+    assert call("keys", "rotate", "--keyring", first).returncode == 0
+    told = hand_over(primary_of(first), first, second)
+    assert f"{old}, retired" in told.stdout
+    assert primary_of(second) == primary_of(first)
+    assert check_no_gap([first, second, second]) == {primary_of(first)}
+
+
+def test_another_machine_makes_no_third_key(machines: list[Path], tmp_path: Path) -> None:
+    first, second = machines[:2]
+    assert call("keys", "rotate", "--keyring", first).returncode == 0
+    before = read_roster(second)
+    refused = call("keys", "rotate", "--keyring", second)
+    assert refused.returncode == 2
+    assert "was imported" in refused.stderr
+    assert read_roster(second) == before
+    hand_over(primary_of(first), first, second)
+    assert primary_of(second) == primary_of(first)
+    assert call("keys", "rotate", "--yes", "--keyring", second).returncode == 0
+
+
+def test_an_imported_key_takes_no_others_place(machines: list[Path], tmp_path: Path) -> None:
+    """A machine with a primary of its own goes on sealing with that."""
+    first, own = machines[0], tmp_path / "own"
+    changes.create_key(own, now=NOW)
+    mine = primary_of(own)
+    hand_over(primary_of(first), first, own)
+    assert call("keys", "rotate", "--keyring", first).returncode == 0
+    hand_over(primary_of(first), first, own)
+    assert primary_of(own) == mine
+
+
+def test_a_new_key_that_is_imported_as_retired_never_seals(
+    machines: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = machines[:2]
+    old = primary_of(first)
+    assert call("keys", "rotate", "--keyring", first).returncode == 0
+    lines = call("keys", "export", "--keyring", first).stdout
+    done = call("keys", "import", "-", "--retired", "--keyring", second, stdin=lines)
+    assert done.returncode == 0, done.stderr
+    assert primary_of(second) == old
 
 
 # --- after a revocation ---------------------------------------------------------------------------

@@ -296,6 +296,8 @@ def import_(
     for one in done.made:
         rows.append(("key", one.entry.id))
         rows.append(("state", f"{one.entry.state.value}{', primary' * one.is_primary}"))
+        if one.is_primary and one.entry.replaces in roster.entries:
+            rows.append(("before", f"{one.entry.replaces}, retired: opens only"))
         if primary and one is done.made[0] and not one.is_primary:
             rows.append(("", "--primary ignored: it is retired where it comes from"))
         rows += [("limits", limit) for limit in limits_of(one.entry)]
@@ -305,7 +307,9 @@ def import_(
             rows.append(("", f"instead of those where it comes from: {was}"))
     rows += [("revoked", f"{entry.id}: {entry.reason}".rstrip(": ")) for entry in done.revoked]
     if done.made and file is not None:
-        rows.append(("compare", "each id with what pickleseal keys list shows where it comes from"))
+        rows.append(
+            ("compare", "each id with what `pickleseal keys list` shows where it comes from")
+        )
     then = "rotate" if done.revoked and roster.primary is None else "list"
     rows.append(("next", f"pickleseal keys {then}{named(keyring, directory)}"))
     print_rows(rows, styles={"key": "green", "revoked": "red"})

@@ -257,14 +257,12 @@ def _show_rotation(made: Made, before: Roster, option: str) -> None:
         rows.append(("before", f"{old}, seals until then"))
     elif old is not None:
         rows.append(("before", f"{old}, retired: opens only"))
-    file = f"{entry.id[:8]}.txt"
     rows += [
         ("kept", kept_as(outline(read_line(made.path.parent, entry.id)))),
         ("file", str(made.path)),
         ("keep", f"a new backup: `pickleseal keys backup FILE{option}`"),
-        ("others", f"machines that share this keyring {at}: here and there"),
-        ("", f"pickleseal keys export {entry.id} -o {file}{option}"),
-        ("", f"pickleseal keys import {file}"),
+        ("others", f"machines that share this keyring {at}: here, and there"),
+        *_way_to_others(entry.id, option),
     ]
     if made.is_primary:
         everything_revoked = {one.state for one in before.entries.values()} == {State.REVOKED}
@@ -467,15 +465,23 @@ def _change(
     rows = [("key", entry.id), ("state", f"{entry.state.value}{', primary' * is_primary}")]
     rows += [("", remark) for remark in _remarks(entry)]
     if travels:
-        export = f"pickleseal keys export {entry.id} --output revoked.txt"
-        rows.append(("others", f"{export}{named(keyring, directory)}"))
-        rows.append(("", "then, for each other ring: pickleseal keys import revoked.txt"))
+        rows.append(("others", "keyrings that have this key need its revocation: here, and there"))
+        rows += _way_to_others(entry.id, named(keyring, directory))
     over = is_primary and entry.sign_until is not None and entry.sign_until <= time.time()
     if roster.primary is None or over:
         rows.append(("then", "nothing seals until there is a new key"))
         rows.append(("next", f"pickleseal keys rotate{named(keyring, directory)}"))
     print_rows(rows, styles={"state": _STYLES[entry.state]})
     return FINE
+
+
+def _way_to_others(key_id: str, option: str) -> list[tuple[str, str]]:
+    """Return the commands, as rows, that bring a key or its revocation to another keyring."""
+    file = f"{key_id[:8]}.txt"
+    return [
+        ("", f"pickleseal keys export {key_id} -o {file}{option}"),
+        ("", f"pickleseal keys import {file}"),
+    ]
 
 
 def _state(ring: Keyring, entry: Entry) -> str:

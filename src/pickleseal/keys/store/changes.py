@@ -172,9 +172,10 @@ def import_keys(
     """Add keys to a ring, all or none, and make the ring if there is none.
 
     A key gets the entry that comes with it in `entries`; what is given here replaces parts of it.
-    The first one becomes the primary with `make_primary`, or if the ring has none; `retired` keys
-    open only. A key that the ring already has stays as it is, unless its entry says that it is
-    revoked. Raise KeyringError for an invalid line, and for a key that is revoked here.
+    The first one becomes the primary with `make_primary`, or if the ring has none, and one that
+    replaced the primary elsewhere does so here; `retired` keys open only. A key that the ring
+    already has stays as it is, unless its entry says that it is revoked. Raise KeyringError for an
+    invalid line, and for a key that is revoked here.
     """
     opener = Opener()
     for line in lines:
@@ -203,11 +204,13 @@ def import_keys(
             )
             if found.id in entries:
                 entry = _merged(entries[found.id], entry)
+            entry = entry._replace(imported=now)
             roster = roster.add(entry, make_primary=make_primary and line is lines[0])
             fresh[found.id] = line
         paths = [change.add_key(line) for line in fresh.values()]
         if roster != change.roster:
             change.save(roster)
+    roster = roster.at(now)
     made = [
         Made(roster.entries[path.stem], directory / path.name, path.stem == roster.primary)
         for path in paths
@@ -217,8 +220,10 @@ def import_keys(
 
 def _merged(brought: Entry, given: Entry) -> Entry:
     """Return the entry that came with a key, with what was given for it here."""
+    retired = given.state is State.RETIRED
     return brought._replace(
-        state=State.RETIRED if given.state is State.RETIRED else brought.state,
+        state=State.RETIRED if retired else brought.state,
+        sign_from=None if retired else brought.sign_from,
         note=given.note or brought.note,
         sign_until=brought.sign_until if given.sign_until is None else given.sign_until,
         contexts=brought.contexts if given.contexts is None else given.contexts,
