@@ -271,6 +271,7 @@ def import_(
         make_primary=primary,
         retired=retired,
         limits=changes.Limits(sign_until, contexts or None),
+        from_ring=file is not None,
     )
     given = {"--primary": primary, "--retired": retired, "--context": contexts, "--note": note}
     given["--sign-until"] = sign_until is not None
@@ -307,9 +308,7 @@ def import_(
             rows.append(("", f"instead of those where it comes from: {was}"))
     rows += [("revoked", f"{entry.id}: {entry.reason}".rstrip(": ")) for entry in done.revoked]
     if done.made and file is not None:
-        rows.append(
-            ("compare", "each id with what `pickleseal keys list` shows where it comes from")
-        )
+        rows.append(("compare", "each id with the one in the keyring that it comes from"))
     then = "rotate" if done.revoked and roster.primary is None else "list"
     rows.append(("next", f"pickleseal keys {then}{named(keyring, directory)}"))
     print_rows(rows, styles={"key": "green", "revoked": "red"})

@@ -168,14 +168,16 @@ def import_keys(
     make_primary: bool = False,
     retired: bool = False,
     limits: Limits = UNLIMITED,
+    from_ring: bool = True,
 ) -> Imported:
     """Add keys to a ring, all or none, and make the ring if there is none.
 
     A key gets the entry that comes with it in `entries`; what is given here replaces parts of it.
     The first one becomes the primary with `make_primary`, or if the ring has none, and one that
     replaced the primary elsewhere does so here; `retired` keys open only. A key that the ring
-    already has stays as it is, unless its entry says that it is revoked. Raise KeyringError for an
-    invalid line, and for a key that is revoked here.
+    already has stays as it is, unless its entry says that it is revoked. `from_ring`: they come
+    from another ring, where they may be rotated. Raise KeyringError for an invalid line, and for a
+    key that is revoked here.
     """
     opener = Opener()
     for line in lines:
@@ -204,7 +206,7 @@ def import_keys(
             )
             if found.id in entries:
                 entry = _merged(entries[found.id], entry)
-            entry = entry._replace(imported=now)
+            entry = entry._replace(imported=now if from_ring else None)
             roster = roster.add(entry, make_primary=make_primary and line is lines[0])
             fresh[found.id] = line
         paths = [change.add_key(line) for line in fresh.values()]
