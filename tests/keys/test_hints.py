@@ -118,7 +118,9 @@ def test_a_rotation_names_what_others_need_and_what_is_left(
     ring: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     signed_dump(1, "PATH", keyring=ring)
-    export, import_, reseal = hints(told_by("keys", "rotate", *option(ring)))
+    monkeypatch.setenv("PICKLESEAL_NEW_PASSPHRASE", PASS)
+    backup, export, import_, reseal = hints(told_by("keys", "rotate", *option(ring)))
+    paste(backup)
     paste(export)
     with monkeypatch.context() as there:
         there.setenv("PICKLESEAL_KEYRING", str(tmp_path / "other"))
@@ -135,8 +137,10 @@ def test_a_rotation_that_waits(ring: Path) -> None:
     assert primary_of(ring) != old
 
 
-def test_a_key_that_was_added(ring: Path) -> None:
-    (make_primary,) = hints(told_by("keygen", "--add", *option(ring)))
+def test_a_key_that_was_added(ring: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PICKLESEAL_NEW_PASSPHRASE", PASS)
+    backup, make_primary = hints(told_by("keygen", "--add", *option(ring)))
+    paste(backup)
     paste(make_primary)
 
 
@@ -158,9 +162,28 @@ def test_a_ring_that_seals_nothing(ring: Path) -> None:
     assert signed_dumps(1, keyring=ring)
 
 
+@pytest.fixture
+def backup(ring: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a backup in FILE."""
+    monkeypatch.setenv("PICKLESEAL_NEW_PASSPHRASE", PASS)
+    monkeypatch.setenv("PICKLESEAL_PASSPHRASE", PASS)
+    assert call("keys", "backup", "FILE", *option(ring)).returncode == 0
+    return Path("FILE")
+
+
+@pytest.mark.usefixtures("backup")
+@pytest.mark.parametrize("lost", ["a key file", "the index"])
+def test_a_file_that_is_restored_from_a_backup(lost: str, ring: Path) -> None:
+    data = signed_dumps("old", keyring=ring)
+    (key_path(ring, primary_of(ring)) if lost == "a key file" else ring / INDEX).unlink()
+    restore = hints(error_of(lambda: open_keyring(ring)))[0]
+    paste(restore)
+    assert pickleseal.signed_loads(data, keyring=ring) == "old"
+
+
 def test_a_key_file_that_is_lost(ring: Path) -> None:
     key_path(ring, primary_of(ring)).unlink()
-    (revoke_it,) = hints(error_of(lambda: open_keyring(ring)))
+    _, revoke_it = hints(error_of(lambda: open_keyring(ring)))
     paste(revoke_it)
     (rotate,) = hints(error_of(lambda: signed_dumps(1, keyring=ring)))
     paste(rotate)
@@ -186,7 +209,7 @@ def test_an_index_that_is_lost(ring: Path, tmp_path: Path) -> None:
     old = primary_of(ring)
     data = signed_dumps("old", keyring=ring)
     (ring / INDEX).unlink()
-    make, bring = hints(error_of(lambda: open_keyring(ring)))
+    _, make, bring = hints(error_of(lambda: open_keyring(ring)))
     key_path(ring, old).rename("FILE")
     paste(make)
     paste(bring)
