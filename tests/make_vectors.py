@@ -9,12 +9,14 @@ import gzip
 import hashlib
 import io
 import itertools
+import json
 import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from making import bad, frames, good, metadata, options, payloads
+from making.key_lines import key_lines
 from making.parts import Vector, opened
 from making.steps import STEPS
 
@@ -104,6 +106,7 @@ def write_folder() -> None:
         old.unlink()
     for vector in vectors():
         (FOLDER / vector.name).write_bytes(to_bytes(vector))
+    (FOLDER / "key-lines.json").write_text(json.dumps(key_lines(), indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import zlib
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeGuard
 
 from blake3 import blake3
 
@@ -341,7 +341,6 @@ def unpickled(opened: Opened, options: Options) -> Any:
         need(not given, MALFORMED, "8.5")
         stream = unpacked(stream, metadata["raw_size"])
     if "external" in metadata:
-        need(options.buffers is not None, "policy", "8.7")
         given = list(options.buffers or ())
         need(bound(given) == metadata["external"], "policy", "8.7")
     copyreg.clear_extension_cache()  # which would answer without find_class
@@ -359,7 +358,7 @@ def unpickled(opened: Opened, options: Options) -> Any:
 def extracted(opened: Opened) -> bytes:
     """Return the plain pickle: each buffer in its place in the stream."""
     stream, *given = expanded(opened)
-    if opened.metadata["content"] == "joblib" or not given:
+    if not given:
         return stream
     left = iter(given)
     pieces = []
@@ -441,7 +440,7 @@ def short_integer(text: str) -> int:
     return int(text)
 
 
-def is_text(value: object) -> bool:
+def is_text(value: object) -> TypeGuard[str]:
     forbidden = "[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
     return isinstance(value, str) and not re.search(forbidden, value)
 
@@ -455,7 +454,7 @@ def is_name(value: str) -> bool:
 
 
 def is_context(value: object) -> bool:
-    if not isinstance(value, str) or not is_text(value):
+    if not is_text(value):
         return False
     return 1 <= len(value.encode()) <= 255 and unicodedata.normalize("NFC", value) == value
 
@@ -520,4 +519,5 @@ def key_of(line: str) -> Secret | None:
     bits = "".join(f"{digits.index(digit):06b}" for digit in match[2])
     secret = int(bits[:256], 2).to_bytes(32, "big")
     key = Secret(int(match[1]), secret)
-    return key if bits[256:] == "00" and key_id(key).hex() == match[3] else None
+    intact = bits[256:] == "00" and key_id(key).hex() == match[3] and len(set(secret)) > 1
+    return key if intact else None

@@ -20,6 +20,7 @@ import plain_reader
 import pytest
 import vector_files
 from making import parts
+from making.key_lines import key_lines
 from vector_files import SECRETS, Vector
 from watching import nothing_unpickled
 
@@ -27,6 +28,7 @@ from pickleseal import (
     BadSealError,
     ContextError,
     ExpiredError,
+    KeyringError,
     MalformedError,
     NotSealedError,
     PolicyError,
@@ -46,7 +48,7 @@ from pickleseal.envelope.metadata import Metadata
 from pickleseal.envelope.seal import Verified
 from pickleseal.envelope.source import MemorySource, StreamSource
 from pickleseal.envelope.target import join_envelope
-from pickleseal.keys.key import Key
+from pickleseal.keys.key import Key, KeyLine
 from pickleseal.persistence import load
 from pickleseal.persistence.pins import Pin, encode
 
@@ -337,3 +339,28 @@ def test_the_worked_example_of_the_specification_is_the_first_vector() -> None:
         "statement": start % b"envelope".ljust(18, b"\0") + struct.pack("<Q", 256) + whole,
         "envelope tag": data[256:],
     }
+
+
+KEY_LINES = json.loads((vector_files.FOLDER / "key-lines.json").read_text("utf-8"))
+
+
+def name_of_line(line: dict[str, Any]) -> str:
+    return str(line.get("wrong", line["line"][-8:].strip()))
+
+
+@pytest.mark.parametrize("line", KEY_LINES, ids=name_of_line)
+def test_package_and_plain_reader_take_the_same_key_lines(line: dict[str, Any]) -> None:
+    plain = plain_reader.key_of(line["line"])
+    if "wrong" in line:
+        assert plain is None
+        with pytest.raises(KeyringError):
+            Key.parse(KeyLine(line["line"]))
+        return
+    assert plain is not None
+    key = Key.parse(KeyLine(line["line"]))
+    assert (plain.suite, plain_reader.key_id(plain).hex()) == (line["suite"], line["id"])
+    assert (key.suite, key.id) == (line["suite"], line["id"])
+
+
+def test_the_key_lines_are_those_that_their_maker_makes() -> None:
+    assert key_lines() == KEY_LINES

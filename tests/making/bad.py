@@ -168,6 +168,8 @@ def bad_heads() -> Iterator[Vector]:
         yield Vector(f"bad-external-of-{name}", "malformed", with_metadata(described), comment)
     data = sealed(Metadata(content="inventory"), [ONE])
     yield Vector("bad-content-inventory", "policy", data, "never unpickled")
+    data = sealed(Metadata(content="inventory"), [b""])
+    yield Vector("bad-content-inventory-empty", "policy", data, "a body without a byte")
 
 
 def bad_places() -> Iterator[Vector]:

@@ -73,6 +73,7 @@ METADATA = {
     "imports-of-one": b'{"content":"pickle","imports":[["a"]]}',
     "imports-with-control": '{"content":"pickle","imports":[["a","\u0080"]]}'.encode(),
     "imports-unsorted-by-name": b'{"content":"pickle","imports":[["a","b"],["a","a"]]}',
+    "external-a-number": b'{"content":"pickle","external":1}',
     "external-a-list": b'{"content":"pickle","external":[]}',
     "external-digest-a-number": b'{"content":"pickle","external":{"bytes":0,"count":1,"digest":1}}',
     "external-digest-short": b'{"content":"pickle","external":{"bytes":0,"count":1,"digest":"'
@@ -116,6 +117,8 @@ WRONG_COUNTS = {
     "a-text": b'"1"',
     "a-float": b"1.0",
     "true": b"true",
+    "negative": b"-1",
+    "too-large": b"9007199254740992",
     "a-list": b"[1]",
 }
 EXTERNAL = b'{"content":"pickle","external":{"bytes":%b,"count":%b,"digest":"' + b"0" * 64 + b'"}}'

@@ -1,6 +1,7 @@
 """Vectors of what a caller may ask for, and of the order of the checks: two faults in one file."""
 
 import hashlib
+import struct
 from collections.abc import Iterator
 
 from making.parts import (
@@ -72,6 +73,7 @@ def with_options() -> Iterator[Vector]:
 
 def _of_imports() -> Iterator[Vector]:
     old = (("__builtin__", "len"),)
+    xrange = (("__builtin__", "xrange"),)
     nested = (("builtins", "str.join"),)
     reading = b"c__builtin__\nlen\n."
     for name, expect, listed, stream, allow in (
@@ -85,6 +87,10 @@ def _of_imports() -> Iterator[Vector]:
         ("dotted", "ok", nested, b"\x80\x04cbuiltins\nstr.join\n.", "builtins.str.join"),
         ("package", "ok", (("os.path", "join"),), b"cos.path\njoin\n.", "os"),
         ("old-name", "ok", old, reading, "builtins.len"),
+        ("old-name-of-protocol-2", "ok", old, b"\x80\2c__builtin__\nlen\n.", "builtins.len"),
+        ("old-name-of-protocol-3", "policy", old, b"\x80\3c__builtin__\nlen\n.", "builtins.len"),
+        ("old-name-and-new", "ok", xrange, b"c__builtin__\nxrange\n.", "builtins.range"),
+        ("name-as-it-is", "ok", (("dbm", "open"),), b"\x80\4cdbm\nopen\n.", "dbm.open"),
         ("old-name-as-listed", "policy", old, reading, "__builtin__.len"),
         ("not-listed", "policy", None, b"cbuiltins\nlen\n.", "builtins.print"),
         ("not-listed", "ok", None, b"cbuiltins\nlen\n.", "builtins.len"),
@@ -151,6 +157,32 @@ def pairs() -> Iterator[Vector]:
     table = bytes(8)
     for name, expect, data, options in (
         ("max-bytes-and-key", "policy", strange, {"max-bytes": "64"}),
+        ("suite-and-key", "malformed", patched(10, b"\3", strange), {}),
+        ("cut-and-key", "unknown-key", strange[:192], {"input": "stream"}),
+        (
+            "total-large-and-max-bytes",
+            "malformed",
+            _total(2**44 + 32),
+            {"max-bytes": "100", "input": "stream"},
+        ),
+        (
+            "total-small-and-max-bytes",
+            "malformed",
+            _total(160),
+            {"max-bytes": "100", "input": "stream"},
+        ),
+        (
+            "total-odd-and-max-bytes",
+            "malformed",
+            _total(289),
+            {"max-bytes": "100", "input": "stream"},
+        ),
+        (
+            "segments-and-import",
+            "malformed",
+            sealed(Metadata(content="joblib", raw_size=7, imports=()), [b"cos\na\n.", b""]),
+            {},
+        ),
         ("size-and-key", "malformed", strange + b"\0", {}),
         ("size-and-max-bytes", "malformed", strange + b"\0", {"max-bytes": "64"}),
         ("external-and-context", "malformed", sealed(beside, [buffers(1), b"x"]), wrong),
@@ -244,6 +276,10 @@ def pairs() -> Iterator[Vector]:
 
 
 _DIGEST = {"expect-digest": f"ps2:{'0' * 64}"}
+
+
+def _total(size: int) -> bytes:
+    return patched(40, struct.pack("<Q", size))
 
 
 def _broken(data: bytes) -> bytes:

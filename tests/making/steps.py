@@ -24,6 +24,7 @@ _BY_CHECK = {
         bad-version-257
     """,
     "2.5": """
+        bad-pair-suite-and-key
         bad-suite-0
         bad-suite-258
         bad-suite-3
@@ -51,16 +52,19 @@ _BY_CHECK = {
         bad-segments-65537-tagged
     """,
     "2.11": """
+        bad-pair-total-large-and-max-bytes
         bad-total-2-44-and-more
         bad-total-2-63
         bad-total-2-64-less-32
     """,
     "3.1": """
+        bad-pair-total-small-and-max-bytes
         bad-total-0
         bad-total-inside-the-head
         bad-total-without-body-and-tag
     """,
     "3.2": """
+        bad-pair-total-odd-and-max-bytes
         bad-total-odd
         bad-total-odd-and-tagged
     """,
@@ -90,6 +94,7 @@ _BY_CHECK = {
         bad-flip-id-first
         bad-flip-id-last
         bad-id-of-zeros
+        bad-pair-cut-and-key
         bad-stranger
     """,
     "4.3": """
@@ -182,21 +187,30 @@ _BY_CHECK = {
         bad-json-created-a-float
         bad-json-created-a-list
         bad-json-created-a-text
+        bad-json-created-negative
+        bad-json-created-too-large
         bad-json-created-true
         bad-json-delete
         bad-json-expires-a-float
         bad-json-expires-a-list
         bad-json-expires-a-text
+        bad-json-expires-negative
+        bad-json-expires-too-large
         bad-json-expires-true
         bad-json-external-a-list
+        bad-json-external-a-number
         bad-json-external-and-more
         bad-json-external-bytes-a-float
         bad-json-external-bytes-a-list
         bad-json-external-bytes-a-text
+        bad-json-external-bytes-negative
+        bad-json-external-bytes-too-large
         bad-json-external-bytes-true
         bad-json-external-count-a-float
         bad-json-external-count-a-list
         bad-json-external-count-a-text
+        bad-json-external-count-negative
+        bad-json-external-count-too-large
         bad-json-external-count-true
         bad-json-external-digest-a-number
         bad-json-external-digest-short
@@ -212,6 +226,8 @@ _BY_CHECK = {
         bad-json-imports-omitted-a-float
         bad-json-imports-omitted-a-list
         bad-json-imports-omitted-a-text
+        bad-json-imports-omitted-negative
+        bad-json-imports-omitted-too-large
         bad-json-imports-omitted-true
         bad-json-imports-twice
         bad-json-imports-unsorted
@@ -236,10 +252,14 @@ _BY_CHECK = {
         bad-json-raw-size-a-float
         bad-json-raw-size-a-list
         bad-json-raw-size-a-text
+        bad-json-raw-size-negative
+        bad-json-raw-size-too-large
         bad-json-raw-size-true
         bad-json-serial-a-float
         bad-json-serial-a-list
         bad-json-serial-a-text
+        bad-json-serial-negative
+        bad-json-serial-too-large
         bad-json-serial-true
         bad-json-source-a-number
         bad-json-too-deep
@@ -357,6 +377,7 @@ _BY_CHECK = {
     """,
     "8.1": """
         bad-content-inventory
+        bad-content-inventory-empty
         bad-pair-content-and-frames
     """,
     "8.2": """
@@ -418,6 +439,7 @@ _BY_CHECK = {
     """,
     "8.5": """
         bad-joblib-of-two-segments
+        bad-pair-segments-and-import
     """,
     "8.6": """
         bad-joblib-bz2-streams
@@ -461,6 +483,7 @@ _BY_CHECK = {
     "8.9": """
         bad-option-allow-not-listed
         bad-option-allow-old-name-as-listed
+        bad-option-allow-old-name-of-protocol-3
     """,
     "8.10": """
         bad-joblib-arrays-surplus
