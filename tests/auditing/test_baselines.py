@@ -170,6 +170,27 @@ def test_a_file_that_was_sealed_anew_is_the_same(tmp_path: Path, ring_directory:
     assert finding.change is None
 
 
+def test_a_file_that_was_sealed_anew_under_another_suite_is_told_as_that(
+    tmp_path: Path, ring: Keyring, sha_ring: Keyring
+) -> None:
+    """Its content may have changed: digests of two suites cannot be compared."""
+    both = Keyring(*(key for one in (ring, sha_ring) for key in one._keys.values()))
+    for name in ("resealed", "changed", "context"):
+        put(tmp_path / name, ring, name, context=f"m/{name}")
+    items = tuple(i for f in audit(tmp_path, keyring=both) for i in items_of(f))
+    write_inventory(Inventory(3000, items), str(tmp_path / "list"), keyring=ring)
+    put(tmp_path / "resealed", sha_ring, "resealed", context="m/resealed")
+    put(tmp_path / "changed", sha_ring, "other", context="m/changed", created=3000)
+    put(tmp_path / "context", sha_ring, "context", context="m/other")
+    told = {
+        Path(finding.path).name: (finding.change, finding.level, "another suite" in finding.reason)
+        for finding in audit(tmp_path, keyring=both, baseline=tmp_path / "list")
+    }
+    assert told["resealed"] == (Change.CHANGED, Level.NOTE, True)
+    assert told["changed"] == (Change.CHANGED, Level.NOTE, False)
+    assert told["context"] == (Change.CHANGED, Level.WARNING, False)
+
+
 def test_what_lies_elsewhere_is_not_missed(models: Path, ring: Keyring) -> None:
     (models / "sub").mkdir()
     put(models / "sub" / "it", ring, "it")

@@ -18,6 +18,7 @@ from pickleseal import (
     PolicyError,
     RevokedKeyError,
     SealError,
+    Suite,
     adopt_bytes,
     audit,
     open_keyring,
@@ -126,6 +127,21 @@ def test_after_a_revocation_exactly_what_an_inventory_lists_is_readmitted(
     assert sealed_by(models / "evil.pkl") == old
     with pytest.raises(RevokedKeyError):
         signed_load(models / "list.pkl", keyring=ring_directory)
+
+
+def test_a_list_of_another_suite_readmits_nothing_and_says_why(
+    models: Path, listed: Path, ring_directory: Path
+) -> None:
+    new = rotate(ring_directory, suite=Suite.SHA256)
+    moved = list(reseal_all(Batch([str(models)]), keyring=open_keyring(ring_directory)))
+    assert Outcome.RESEALED in {result.outcome for result in moved}
+    rotate(ring_directory)
+    revoke(ring_directory, new)
+    done = readmit(ring_directory, listed, [models])
+    said = [result.reason for result in done if Path(result.path).name == "array.pkl"]
+    assert len(said) == 1
+    assert "digests of another suite" in str(said[0])
+    assert sealed_by(models / "deep/array.pkl") == new
 
 
 def revoked_key_of(folder: Path, key_id: str) -> Key:

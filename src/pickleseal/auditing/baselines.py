@@ -12,6 +12,7 @@ from pickleseal.auditing.findings import (
     Level,
     Verdict,
 )
+from pickleseal.envelope import digests
 from pickleseal.persistence.inventory import CONTENT, Inventory, Item
 
 Items = tuple[Item, ...]
@@ -132,7 +133,23 @@ def _compared(finding: Finding, items: Items, before: Items) -> Finding:
     changed = finding._replace(change=Change.CHANGED)
     if [item.context for item in items] != [item.context for item in before]:
         return _at_least(changed, Level.WARNING, "its context is not the one in the baseline")
+    if _differ_by_suite(items, before):
+        return _at_least(
+            changed,
+            Level.NOTE,
+            "sealed by a key of another suite than the baseline lists, so that their digests cannot"
+            " be compared: make a new list with --inventory",
+        )
     return _at_least(changed, Level.NOTE, "changed since the baseline")
+
+
+def _differ_by_suite(items: Items, before: Items) -> bool:
+    """Return whether nothing but the digests differs, and these are of other suites."""
+    return len(items) == len(before) and all(
+        item.metadata == listed.metadata is not None
+        and (item.digest == listed.digest or not digests.comparable(item.digest, listed.digest))
+        for item, listed in zip(items, before, strict=True)
+    )
 
 
 def _older(items: Items, before: Items) -> str | None:

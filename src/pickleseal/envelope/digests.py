@@ -22,6 +22,11 @@ def of_file(sha256: str) -> str:
     return f"sha256:{sha256}"
 
 
+def comparable(one: str, other: str) -> bool:
+    """Return whether two digests are of one suite, so that equal contents have equal digests."""
+    return one.partition(":")[0] == other.partition(":")[0]
+
+
 def is_of_content(value: object) -> TypeGuard[str]:
     """Return whether a value is the text of a content digest."""
     return isinstance(value, str) and _OF_CONTENT.fullmatch(value) is not None

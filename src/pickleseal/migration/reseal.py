@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pickleseal.envelope import reader, seal
+from pickleseal.envelope.digests import comparable
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.envelope.source import envelopes_in
 from pickleseal.envelope.target import write_envelope
@@ -64,10 +65,15 @@ class Readmission(NamedTuple):
                 f" inventory was made {policy.time_text(made)}: it may list files of theirs. Use an"
                 " older one"
             )
-        if (digest, metadata_digest(metadata)) not in self.known:
+        facts = metadata_digest(metadata)
+        if (digest, facts) not in self.known:
+            reason = (
+                "it lists digests of another suite for such a file, which cannot be compared"
+                if any(facts == one and not comparable(digest, by) for by, one in self.known)
+                else "it was made or changed after the list"
+            )
             raise PolicyError(
-                f"sealed by key {key_id}, and not in the inventory as it is: it was made or changed"
-                " after the list"
+                f"sealed by key {key_id}, and not in the inventory as it is: {reason}"
             )
         if self.vouching is not None and not self.vouching.covers(metadata.context):
             raise PolicyError(

@@ -63,7 +63,7 @@ def check_whole(found: Pin, pin: Pin | None, context: str | None, path: str | No
         return
     if found.digest == pin.digest:
         return
-    if found.digest[:3] != pin.digest[:3] and found.metadata == pin.metadata:
+    if not digests.comparable(found.digest, pin.digest) and found.metadata == pin.metadata:
         return
     raise RollbackError(
         f"its serial {found.serial} was loaded before, with another content: one of the two is not"
