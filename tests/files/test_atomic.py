@@ -9,8 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from pickleseal import TargetError
-from pickleseal.files.atomic import make_folder, write_private, write_whole
+from pickleseal import KeyringError, TargetError
+from pickleseal.files.atomic import make_folder, replacing, write_private, write_whole
+from pickleseal.files.handles import Stamp, stamp_of
+from pickleseal.keys.key import KeyLine
 
 Write = Callable[[str], None]
 
@@ -196,13 +198,14 @@ def test_a_new_folder_is_synced_in_the_one_above(
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux alone has it")
 def test_an_open_file_without_a_name_is_refused() -> None:
     """Its link in /proc leads to a path that never was, such as `/memfd:it (deleted)`."""
-    descriptor = os.memfd_create("it")
+    name = os.urandom(8).hex()
+    descriptor = os.memfd_create(name)
     try:
         with pytest.raises(TargetError, match="pass the file object"):
             write_whole(f"/proc/self/fd/{descriptor}", b"new")
     finally:
         os.close(descriptor)
-    assert not os.path.lexists("/memfd:it (deleted)")
+    assert not os.path.lexists(f"/memfd:{name} (deleted)")
 
 
 @pytest.mark.skipif(not hasattr(os, "symlink"), reason="there are no links")
@@ -214,16 +217,104 @@ def test_a_link_to_a_file_that_is_not_there_yet_is_written_through(tmp_path: Pat
 
 
 @pytest.mark.skipif(not hasattr(os, "statvfs"), reason="this system does not tell")
-@pytest.mark.parametrize(("flag", "error"), [("ST_RDONLY", errno.EROFS), ("", errno.EACCES)])
+@pytest.mark.parametrize(
+    ("flag", "error"), [("ST_RDONLY", errno.EROFS), ("", errno.EACCES), (None, errno.EACCES)]
+)
 def test_a_read_only_mount_is_told_apart_from_a_mode(
-    flag: str, error: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    flag: str | None, error: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "it"
     path.write_bytes(b"old")
-    status = SimpleNamespace(f_flag=getattr(os, flag, 0))
-    monkeypatch.setattr(os, "statvfs", lambda _: status)
+    if flag is None:
+        monkeypatch.delattr(os, "statvfs")
+    else:
+        status = SimpleNamespace(f_flag=getattr(os, flag, 0))
+        monkeypatch.setattr(os, "statvfs", lambda _: status)
     monkeypatch.setattr(os, "access", lambda *_, **__: False)
     with pytest.raises(OSError, match=os.strerror(error)) as failed:
         write_whole(str(path), b"new")
     assert (failed.value.errno, failed.value.filename) == (error, str(path))
     assert path.read_bytes() == b"old"
+
+
+def replace(path: Path, seen: Stamp | None, meanwhile: Callable[[], object] = bool) -> None:
+    with replacing(str(path), durable=False, seen=seen) as descriptor:
+        os.write(descriptor, b"new")
+        meanwhile()
+
+
+def test_a_file_that_was_changed_since_it_was_seen_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "it"
+    path.write_bytes(b"old")
+    seen = stamp_of(path.stat())
+    path.write_bytes(b"theirs")
+    began: list[None] = []
+    with pytest.raises(TargetError, match="changed by another program"):
+        replace(path, seen, lambda: began.append(None))
+    assert (path.read_bytes(), began) == (b"theirs", [])
+    with pytest.raises(TargetError, match="changed by another program"):
+        replace(path, stamp_of(path.stat()), lambda: path.write_bytes(b"theirs again"))
+    assert path.read_bytes() == b"theirs again"
+    assert os.listdir(tmp_path) == ["it"]
+
+
+def test_a_file_that_was_seen_may_be_read_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "it"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)  # root may write all
+    with pytest.raises(PermissionError):
+        replace(path, None)
+    replace(path, stamp_of(path.stat()))
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_only_a_regular_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "it"
+    os.mkfifo(path)
+    with pytest.raises(TargetError, match="not a regular file"):
+        write_whole(str(path), b"new")
+    assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+def test_a_path_that_is_none_is_refused() -> None:
+    with pytest.raises(TargetError, match="empty"):
+        write_whole("", b"new")
+    with pytest.raises(KeyringError, match="key line, not a path") as caught:
+        write_whole(KeyLine.generate().reveal(), b"new")
+    assert "hidden" not in str(caught.value)
+
+
+def test_an_exclusive_write_does_not_begin_where_a_file_is(tmp_path: Path) -> None:
+    (tmp_path / "it").write_bytes(b"theirs")
+    with pytest.raises(TargetError, match="exists already"):
+        write_private(str(tmp_path / "it"), lambda: pytest.fail("it began"), exclusive=True)
+
+
+def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
+    def meanwhile() -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "other")
+
+    with pytest.raises(FileNotFoundError) as failed:
+        replace(tmp_path / "it", None, meanwhile)
+    assert failed.value.filename == "other"
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECTORY"), reason="folders are not synced here")
+def test_a_folder_that_cannot_be_read_is_told_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def closed(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_DIRECTORY:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", closed)
+    with pytest.raises(PermissionError, match="unless durable=False") as failed:
+        write_whole(str(tmp_path / "it"), b"new")
+    assert failed.value.filename == str(tmp_path)
+    assert not os.listdir(tmp_path)

@@ -1,5 +1,6 @@
 """Pins: a load refuses what is older than what it remembers."""
 
+import errno
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from watching import nothing_unpickled
 from pickleseal import (
     Key,
     Keyring,
+    KeyringError,
     PinsError,
     RollbackError,
     Suite,
@@ -28,8 +30,10 @@ from pickleseal import (
 )
 from pickleseal.auditing.findings import Verdict
 from pickleseal.envelope.metadata import MAX_INTEGER
+from pickleseal.keys.key import KeyLine
+from pickleseal.persistence import pin_file
 from pickleseal.persistence.pin_file import PinFile
-from pickleseal.persistence.pins import Pin, decode, encode
+from pickleseal.persistence.pins import Pin, check_whole, decode, encode
 
 # --- pins ------------------------------------------------------------------------------------
 
@@ -403,3 +407,78 @@ def test_pins_that_cannot_be_written_stop_the_load_before_it_unpickles(
     assert load(sealed(1, ring, serial=1), ring, pins=pins) == 1  # nothing is to be written
     with nothing_unpickled(), pytest.raises(PinsError, match="cannot be written to"):
         load(sealed(Decimal(2), ring, serial=2), ring, pins=pins)
+
+
+OTHER = "a" * 64
+PIN = Pin(5, f"ps2:{'1' * 64}", "b" * 64)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        PIN._replace(digest=f"ps2:{OTHER}"),  # with the same metadata
+        PIN._replace(digest=f"ps2:{OTHER}", metadata=OTHER),
+        PIN._replace(digest=f"ps1:{OTHER}", metadata=OTHER),
+    ],
+)
+def test_a_serial_that_was_loaded_with_another_content_moves_no_pin(found: Pin, pins: Path) -> None:
+    """Not even if a load beside this one recorded that content after this one read the pins."""
+    PinFile(pins).note(CONTEXT, PIN)
+    with pytest.raises(RollbackError, match="another content"):
+        PinFile(pins).note(CONTEXT, found)
+    assert PinFile(pins).read() == {CONTEXT: PIN}
+
+
+def test_a_pin_is_never_lowered_and_follows_a_reseal(pins: Path) -> None:
+    file = PinFile(pins)
+    resealed = PIN._replace(digest=f"ps1:{OTHER}")
+    for found in (PIN, PIN._replace(serial=4, digest=f"ps2:{OTHER}"), resealed):
+        file.note(CONTEXT, found)
+    assert file.read() == {CONTEXT: resealed}
+
+
+@pytest.mark.parametrize(
+    ("context", "path", "way"),
+    [
+        ("a b", "/p q/pins", "forget 'a b' --pins '/p q/pins'"),
+        ("a\nb", "/pins", "forget CONTEXT --pins /pins"),
+        ("--all", "/pins", "forget CONTEXT --pins /pins"),
+        ("a", "/p\n", "forget a --pins FILE"),
+        ("a", None, "forget a --pins FILE"),
+        (None, "/pins", "forget CONTEXT --pins /pins"),
+    ],
+)
+def test_the_way_out_can_be_pasted(context: str | None, path: str | None, way: str) -> None:
+    with pytest.raises(RollbackError) as caught:
+        check_whole(PIN._replace(digest=f"ps2:{OTHER}"), PIN, context, path)
+    assert str(caught.value).endswith(way)
+
+
+def test_a_file_of_pins_with_more_in_it_is_refused() -> None:
+    text = json.loads(encode({CONTEXT: PIN}))
+    with pytest.raises(PinsError):
+        decode(json.dumps({**text, "more": 1}).encode())
+
+
+def test_a_file_of_pins_may_be_as_large_as_is_read(
+    pins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pin_file, "_MAX_SIZE", len(encode({CONTEXT: PIN})))
+    PinFile(pins).note(CONTEXT, PIN)
+    assert PinFile(pins).read() == {CONTEXT: PIN}
+
+
+def test_a_path_of_pins_that_is_none_is_told(ring: Keyring, tmp_path: Path) -> None:
+    data = sealed("x", ring, serial=1)
+    with pytest.raises(PinsError, match="is empty"):
+        load(data, ring, pins="")
+    with pytest.raises(KeyringError, match="not a path"):
+        load(data, ring, pins=KeyLine.generate().reveal())
+    (tmp_path / "file").write_bytes(b"")
+    for path in (tmp_path / "none" / "pins", tmp_path / "file" / "pins"):
+        with nothing_unpickled(), pytest.raises(PinsError, match="its folder is not there"):
+            load(data, ring, pins=path)
+    with pytest.raises(PinsError, match=os.strerror(errno.ENAMETOOLONG)):
+        load(data, ring, pins=tmp_path / ("n" * 300))
+    with pytest.raises(PinsError, match=os.strerror(errno.ENOENT)):
+        PinFile(tmp_path / "none" / "pins").note(CONTEXT, PIN)
