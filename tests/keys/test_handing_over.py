@@ -1,5 +1,6 @@
 """Keys exported from one ring and imported into another."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,15 @@ def test_keys_in_the_variable_keep_their_limits_and_revocations(
     monkeypatch.setenv("PICKLESEAL_KEY", texts[0])
     with pytest.raises(KeyringError, match="no key to seal with"):
         signed_dumps(1)
+    later = entries[new]._replace(sign_from=int(time.time()) + 1000, replaces=old)
+    active = entries[old]._replace(state=State.ACTIVE, contexts=None)
+    waiting = f"{entry_text(later)} {lines[1].reveal()} {entry_text(active)} {lines[0].reveal()}"
+    monkeypatch.setenv("PICKLESEAL_KEY", waiting)
+    assert signed_dumps(1)[16:32].hex() == old, "the new one comes first, and seals later"
+    now = time.time()
+    with monkeypatch.context() as afterwards:
+        afterwards.setattr(time, "time", lambda: now + 2000)
+        assert signed_dumps(1)[16:32].hex() == new, "its time has come, and nothing else changed"
     dead = entries[old]._replace(state=State.REVOKED, reason="stolen")
     monkeypatch.setenv("PICKLESEAL_KEY", f"{texts[1]} {lines[0].reveal()} {entry_text(dead)}")
     with pytest.raises(RevokedKeyError, match="stolen"):

@@ -217,7 +217,7 @@ class Keyring:
                 " inventory from before lists the file, you can instead readmit it with"
                 " `pickleseal reseal --only-digests INVENTORY FILE`"
             )
-        if entry.suite is not suite:
+        if key.suite is not suite:
             raise MalformedError(
                 f"it names suite {suite.value}, and key {entry.id} is of suite {key.suite.value}"
             )

@@ -160,15 +160,17 @@ def _kept_directory(directory: str, *, to_open: str | None) -> Keyring:
 def _kept_lines(lines: KeyLine) -> Keyring:
     stamp = (hashlib.sha256(lines.reveal().encode("utf-8", "surrogateescape")).digest(),)
     kept = _open_rings.get(variables.KEYS)
-    if kept is not None and kept.stamp == stamp:
+    now = time.time()
+    if kept is not None and kept.stamp == stamp and now < kept.until:
         return kept.ring
     opener = Opener() if kept is None else kept.opener
-    ring = _parse_lines(lines, opener)
-    _open_rings[variables.KEYS] = _Open(stamp, ring, opener)
+    ring = _parse_lines(lines, opener, now=now)
+    waiting = [e.sign_from for e in ring.entries.values() if e.sign_from and e.sign_from > now]
+    _open_rings[variables.KEYS] = _Open(stamp, ring, opener, min(waiting, default=math.inf))
     return ring
 
 
-def _parse_lines(lines: KeyLine, opener: Opener) -> Keyring:
+def _parse_lines(lines: KeyLine, opener: Opener, *, now: float) -> Keyring:
     pin = variables.min_epoch()
     if pin is not None and pin.epoch:
         raise KeyringError(
@@ -187,6 +189,8 @@ def _parse_lines(lines: KeyLine, opener: Opener) -> Keyring:
         )
     alone = {key.id: Entry(key.id, key.suite, State.ACTIVE) for key in keys.values()}
     entries = {**alone, **given.entries}
-    primary = next((i for i in keys if entries[i].state is State.ACTIVE), None)
+    # The order decides, and not which key replaces which: whoever set the variable chose it.
+    able = (e for e in map(entries.__getitem__, keys) if (e.sign_from or 0) <= now)
+    primary = next((e.id for e in able if e.state is State.ACTIVE), None)
     name = f"the keyring in {variables.KEYS}"
     return Keyring.of(Roster(0, primary, entries), keys.values(), name=name)
