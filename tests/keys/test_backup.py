@@ -2,7 +2,10 @@
 
 import functools
 import os
+import re
+import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -113,6 +116,21 @@ def test_a_lost_keyring_json_comes_back_beside_its_key_files(lived_in: Path) -> 
     (lived_in / INDEX).unlink()
     assert restore(lived_in, made) == ([], True)
     assert content_of(lived_in) == whole
+
+
+def test_a_damaged_keyring_json_names_the_commands_that_restore_it(
+    lived_in: Path, tmp_path: Path
+) -> None:
+    made = backed_up(lived_in)
+    whole = content_of(lived_in)
+    (lived_in / INDEX).write_text("{")
+    with pytest.raises(KeyringError, match="damaged") as caught:
+        restore(lived_in, made)
+    way = re.search("`(.*) && pickleseal keys restore --keyring .* FILE`", str(caught.value))
+    assert way is not None
+    subprocess.run(shlex.split(way[1]), check=True)
+    restore(lived_in, made)
+    assert content_of(lived_in) == {**whole, f"{INDEX}.damaged": b"{"}
 
 
 def test_another_ring_is_never_overwritten(lived_in: Path, tmp_path: Path) -> None:

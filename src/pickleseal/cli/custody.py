@@ -38,7 +38,7 @@ from pickleseal.keys.store.lines import Opener, check_foreign
 from pickleseal.keys.store.lookup import keyring_directory
 from pickleseal.keys.store.permissions import read_guarded
 
-_MAX_INPUT = 1 << 16
+_MAX_INPUT = 1 << 22  # what is exported of the largest ring
 
 
 @click.command()

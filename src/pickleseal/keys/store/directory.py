@@ -313,8 +313,18 @@ def read_roster(folder: Path, *, to_open: str | None = None) -> Roster:
         return Roster.decode(data).at(time.time())
     except ValueError as error:
         raise KeyringError(
-            f"{shown(str(path))} is damaged ({error}): restore it from a backup"
+            f"{shown(str(path))} is damaged ({error}): {restoration(folder)}"
         ) from None
+
+
+def restoration(folder: Path) -> str:
+    """Return in words how to replace a damaged keyring.json."""
+    index = folder / INDEX
+    away = permissions.quoted(index.with_name(f"{INDEX}.damaged"))
+    return (
+        f"restore the newest backup with `mv -n {permissions.quoted(index)} {away} && pickleseal"
+        f" keys restore --keyring {permissions.quoted(folder)} FILE`"
+    )
 
 
 def no_ring(folder: Path, *, to_open: str | None = None) -> KeyringError:

@@ -21,6 +21,7 @@ from pickleseal.keys.store.directory import (
     RingFiles,
     key_path,
     no_ring,
+    restoration,
     revocation,
     rotation,
 )
@@ -142,7 +143,8 @@ def _files(folder: Path) -> RingFiles | Finding:
         if not os.access(path, os.R_OK):
             return _unreadable(path)
         reason = str(error).removeprefix(f"{shown(str(path))} ")
-        return Finding(str(path), reason.removesuffix(": restore it from a backup"), _NEWEST_INDEX)
+        mend = restoration(folder)
+        return Finding(str(path), reason.removesuffix(f": {mend}"), mend)
 
 
 def _unreadable(path: Path) -> Finding:
