@@ -93,6 +93,25 @@ def test_a_group_of_the_owner_alone_is_nobody_else(ring_directory: Path) -> None
     assert len(open_keyring(ring_directory).entries) == 1
 
 
+@posix
+def test_groups_are_looked_up_only_where_they_could_have_access(
+    ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To list all users takes longer than all the rest, and a directory service is asked."""
+    import pwd
+
+    asked: list[list[object]] = []
+
+    def everybody() -> list[object]:
+        asked.append([])
+        return asked[-1]
+
+    monkeypatch.setattr(pwd, "getpwall", everybody)
+    ring_directory.chmod(0o755)
+    assert open_keyring(ring_directory)
+    assert not asked
+
+
 @as_root
 @pytest.mark.parametrize("what", ["key", "index", "folder", "parent"])
 def test_what_belongs_to_another_user_is_refused(what: str, ring_directory: Path) -> None:

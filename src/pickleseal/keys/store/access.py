@@ -31,16 +31,17 @@ class Other(NamedTuple):
     is_owning_group: bool = False
 
 
-def others(status: os.stat_result, place: Path | int) -> Iterator[Other]:
+def others(status: os.stat_result, place: Path | int, wanted: int) -> Iterator[Other]:
     """Yield who has access to the file at a path or descriptor beside its owner, root and me.
 
-    A group does not count if the system lists nobody else in it.
+    A group does not count if the system lists nobody else in it. `wanted`: the bits that matter;
+    nothing is looked up for others.
     """
     mode = status.st_mode
-    if mode & 0o007:
-        yield Other("others", mode & 0o007)
+    if mode & wanted:
+        yield Other("others", mode & wanted)
     # With an access control list these bits are its mask, the most that any of its entries grants.
-    most = mode >> 3 & 0o007
+    most = mode >> 3 & wanted
     if not most:
         return
     data = _list_of(place)
@@ -54,6 +55,8 @@ def others(status: os.stat_result, place: Path | int) -> Iterator[Other]:
         return
     for kind, bits, name in entries:
         granted = bits & most
+        if not granted:
+            continue
         if kind is Kind.USER and name not in (0, os.geteuid(), status.st_uid):
             yield Other(f"the user with id {name}, by an access control list,", granted)
         elif kind is Kind.GROUP and not is_nobody_else(name, status.st_uid):

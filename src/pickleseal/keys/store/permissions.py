@@ -221,8 +221,8 @@ def _way_faults(way: _Way, strict: Path | None) -> Iterator[Fault]:
     for name, status in way.folders.items():
         place = Path(name)
         yield from _owner_faults(status, place, mend=_ELSEWHERE, ours=False)
-        who = [other for other in others(status, place) if other.bits & CHANGE]
-        if not who:
+        who = next(others(status, place, CHANGE), None)
+        if who is None:
             continue
         writable.add(name)
         sticky = status.st_mode & stat.S_ISVTX
@@ -233,7 +233,7 @@ def _way_faults(way: _Way, strict: Path | None) -> Iterator[Fault]:
             continue
         yield Fault(
             place,
-            f"has mode {stat.S_IMODE(status.st_mode):04o}: {who[0].name} can replace what is in or"
+            f"has mode {stat.S_IMODE(status.st_mode):04o}: {who.name} can replace what is in or"
             " below it",
             # The folder of another user, such as /tmp, is not this user's to fix.
             f"chmod go-w {quoted(place)}" if status.st_uid == os.geteuid() else _ELSEWHERE,
@@ -272,9 +272,8 @@ def file_faults(
     if not CHECKED:
         return
     yield from _owner_faults(status, path, mend=f"chown {os.geteuid()} {quoted(path)}", ours=ours)
-    for other in others(status, place):
-        reads = secret and not (group_read and other.is_owning_group)
-        bits = other.bits & (CHANGE | READ if reads else CHANGE)
+    for other in others(status, place, READ | CHANGE if secret else CHANGE):
+        bits = other.bits & CHANGE if group_read and other.is_owning_group else other.bits
         if bits:
             can = " or ".join(
                 word for bit, word in ((READ, "read"), (CHANGE, "change")) if bits & bit
