@@ -1,5 +1,7 @@
 """Keys exported from one ring and imported into another."""
 
+import errno
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from pickleseal import (
     signed_dumps,
     signed_loads,
 )
+from pickleseal.cli import cli
 from pickleseal.keys.bundle import entry_text
 from pickleseal.keys.key import Form, KeyLine, outline
 from pickleseal.keys.roster import Entry, State
@@ -256,3 +259,28 @@ def test_keys_in_the_variable_keep_their_limits_and_revocations(
     monkeypatch.setenv("PICKLESEAL_KEY", f"{texts[1]} {lines[0].reveal()} {entry_text(dead)}")
     with pytest.raises(RevokedKeyError, match="stolen"):
         signed_loads(before, context="fraud/v1")
+
+
+def test_an_import_that_is_done_reads_nothing_more(
+    ring_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails by then must not make it a failed one."""
+    line = tmp_path / "line.txt"
+    line.write_text(KeyLine.generate().reveal())
+    index, real, replace, done = ring_directory / INDEX, os.open, os.replace, []
+
+    def failing(path: Any, *arguments: Any, **options: Any) -> int:
+        if done and path == index:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return real(path, *arguments, **options)
+
+    def replaced(temporary: Any, path: Any) -> None:
+        replace(temporary, path)
+        if path == str(index):
+            done.append(path)
+
+    monkeypatch.setattr(os, "open", failing)
+    monkeypatch.setattr(os, "replace", replaced)
+    arguments = ["keys", "import", str(line), "--keyring", str(ring_directory)]
+    assert cli.main(arguments, standalone_mode=False) == 0
+    assert done

@@ -33,7 +33,7 @@ from pickleseal.keys.key import Form, KeyLine, outline
 from pickleseal.keys.roster import Entry, Roster, State
 from pickleseal.keys.store import changes
 from pickleseal.keys.store.commands import split_command
-from pickleseal.keys.store.directory import RingFiles, read_roster
+from pickleseal.keys.store.directory import RingFiles
 from pickleseal.keys.store.lines import Opener, check_foreign
 from pickleseal.keys.store.lookup import keyring_directory
 from pickleseal.keys.store.permissions import read_guarded
@@ -276,7 +276,6 @@ def import_(
     given = {"--primary": primary, "--retired": retired, "--context": contexts, "--note": note}
     given["--sign-until"] = sign_until is not None
     options = ", ".join(option for option, value in given.items() if value)
-    roster = read_roster(directory)
     if as_json:
         print_json(
             {
@@ -288,6 +287,7 @@ def import_(
             }
         )
         return FINE
+    roster = done.roster
     rows: list[tuple[str, str]] = []
     for key_id in done.known:
         rows.append(("known", f"{key_id}, unchanged{f': {options} ignored' if options else ''}"))

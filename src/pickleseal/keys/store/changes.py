@@ -151,11 +151,15 @@ def rotate(
 
 
 class Imported(NamedTuple):
-    """What an import did: keys added, ids of keys that stay as they were, keys revoked."""
+    """What an import did: keys added, ids of keys that stay as they were, keys revoked.
+
+    `roster` is the ring's after it.
+    """
 
     made: list[Made]
     known: list[str]
     revoked: list[Entry]
+    roster: Roster
 
 
 def import_keys(
@@ -217,7 +221,7 @@ def import_keys(
         Made(roster.entries[path.stem], directory / path.name, path.stem == roster.primary)
         for path in paths
     ]
-    return Imported(made, known, revoked)
+    return Imported(made, known, revoked, roster)
 
 
 def _merged(brought: Entry, given: Entry) -> Entry:
