@@ -6,10 +6,36 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import click
 import pytest
 from lab import crowd, fuzz, limits, lives, shim, sweep, targets
 from lab.acts import ACTS
+from lab.field import Field
 from lab.turns import Server
+
+from pickleseal.cli import cli
+from pickleseal.cli.keys import keys
+from pickleseal.cli.pins import pins
+
+
+def test_every_command_that_writes_is_broken() -> None:
+    """A new command belongs on the list of acts, or here if it only reads."""
+    reads = {"keys show", "inspect", "find-loads", "demo", "pins list"}
+    there = set()
+    for prefix, group in (("", cli), ("keys ", keys), ("pins ", pins)):
+        there |= {prefix + name for name in group.list_commands(click.Context(group))}
+    assert there - reads - {"keys", "pins"} <= set(ACTS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="turns are waited for by pidfd_open")
+def test_every_act_passes_its_judge_where_nothing_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PICKLESEAL_PASSPHRASE", "")
+    field = Field(tmp_path, None)
+    with field.server:
+        for name in ACTS:
+            field.calls(name)  # which fails for one that is not done
 
 
 @pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "-")

@@ -28,8 +28,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=18, help="for all parts (default: 18)")
     parser.add_argument("--seed", type=int, default=1, help="another one tries other points")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
-    parser.add_argument("--only", action="append", choices=list(PARTS), help="run this part alone")
-    parser.add_argument("--write", action="store_true", help=f"write the figures to {PAGE.name}")
+    parser.add_argument(
+        "--only", action="append", choices=list(PARTS), help="this part alone, and write no page"
+    )
+    parser.add_argument("--output", type=Path, default=PAGE, help="the page of figures")
     chosen = parser.parse_args()
     names = chosen.only or list(PARTS)
     whole = sum(PARTS[name][1] for name in names)
@@ -47,11 +49,12 @@ def main() -> int:
         for complaint in part.complaints:
             print(complaint, file=sys.stderr, flush=True)
         parts.append(part)
-    command = shlex.join(["make", "lab", f"ARGS={shlex.join(sys.argv[1:])}"])
+    options = shlex.join(sys.argv[1:])
+    command = f'make lab ARGS="{options}"' if options else "make lab"
     text = report.page(parts, command, chosen.seed, (time.monotonic() - started) / 60)
     print(text)
-    if chosen.write:
-        report.write_page(text, PAGE)
+    if not chosen.only:
+        report.write_page(text, chosen.output)
     return int(any(part.complaints for part in parts))
 
 

@@ -28,7 +28,9 @@ from lab.home import (
 )
 from pickleseal import PicklesealError, SealError, cli, open_keyring, signed_dump, signed_load
 from pickleseal.envelope import layout
+from pickleseal.keys.backup import open_backup
 from pickleseal.keys.key import Form, outline
+from pickleseal.keys.passphrase import Passphrase
 from pickleseal.keys.roster import Entry, State
 from pickleseal.keys.store.directory import RingFiles, read_roster
 from pickleseal.persistence.inventory_file import read_inventory
@@ -58,9 +60,9 @@ def command(*arguments: str, ring: str = "ring") -> Run:
     def run(home: Path) -> int:
         os.environ["PICKLESEAL_KEYRING"] = str(home / ring)
         for name in ("PICKLESEAL_PASSPHRASE", "PICKLESEAL_NEW_PASSPHRASE"):
-            os.environ.pop(name, None)  # the doctor says that others can read it
-            if arguments[-1].endswith("protect"):
-                os.environ[name] = PASS
+            os.environ[name] = PASS
+            if arguments[-1] == "doctor":  # it says that others can read it
+                del os.environ[name]
         sys.argv = ["pickleseal", *(part.format(home=home) for part in arguments)]
         cli.main()
 
@@ -208,7 +210,30 @@ def _exported(home: Path) -> bool:
     if not path.exists():
         return False
     assert path.stat().st_mode & 0o777 == 0o600
-    assert path.read_text() == PRIMARY.reveal() + "\n"
+    text = path.read_text()
+    assert PRIMARY.reveal() in text.split()
+    assert text.endswith("\n")
+    return True
+
+
+def _backed_up(home: Path) -> bool:
+    path = home / "out.backup"
+    if not path.exists():
+        return False
+    assert path.stat().st_mode & 0o777 == 0o600
+    made = open_backup(path.read_text().strip(), Passphrase(PASS))
+    assert made.roster == read_roster(home / "ring")
+    assert len(made.lines) == len(made.roster.entries)
+    return True
+
+
+def _restored(home: Path) -> bool:
+    if not (home / "restored/keyring.json").exists():
+        return False
+    if not (roster := read_roster(home / "restored")).entries:
+        return False  # made empty, before its keys
+    assert roster == read_roster(home / "ring"), "a ring was restored in part"
+    assert len(open_keyring(home / "restored").outlines) == len(roster.entries)
     return True
 
 
@@ -273,6 +298,10 @@ ACTS = {
         lambda home: FOREIGN_ID in open_keyring(home / "ring").entries,
     ),
     "keys export": Act(command("keys", "export", "--output", "{home}/out.txt"), _exported, again=2),
+    "keys backup": Act(command("keys", "backup", "{home}/out.backup"), _backed_up, again=2),
+    "keys restore": Act(
+        command("keys", "restore", "{home}/kept.backup", ring="restored"), _restored
+    ),
     "pins forget": Act(
         command("pins", "forget", CONTEXT, "--pins", "{home}/pins.json"),
         lambda home: CONTEXT not in PinFile(home / "pins.json").read(),

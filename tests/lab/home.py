@@ -3,8 +3,9 @@
 Its keys are the same in every process, so that a judge knows them by their ids.
 """
 
-import functools
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from pickleseal import (
     signed_loads,
 )
 from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+from pickleseal.keys.backup import seal_backup
 from pickleseal.keys.key import KeyLine
 from pickleseal.keys.mac import Mac
-from pickleseal.keys.passphrase import Passphrase, wrap
+from pickleseal.keys.passphrase import Passphrase, lock, wrap
 from pickleseal.keys.store import changes
+from pickleseal.keys.store.backup import backup_of
 from pickleseal.keys.store.changes import change_roster, import_keys
 from pickleseal.keys.store.directory import RingFiles
 from pickleseal.keys.store.doctor import MAX_AGE, examine
@@ -60,9 +63,18 @@ RETIRED_ID, PRIMARY_ID, SPARE_ID, FOREIGN_ID = (
 )
 
 
-def cheaply() -> None:
-    """Encrypt keys at the lowest cost that is read."""
-    vars(changes)["wrap"] = functools.partial(wrap, log2_n=14)
+@contextmanager
+def cheap_boxes() -> Iterator[None]:
+    """Encrypt at the lowest cost that is read."""
+    defaults = [function.__kwdefaults__ or {} for function in (lock, wrap, seal_backup)]
+    before = [options["log2_n"] for options in defaults]
+    try:
+        for options in defaults:
+            options["log2_n"] = 14
+        yield
+    finally:
+        for options, cost in zip(defaults, before, strict=True):
+            options["log2_n"] = cost
 
 
 def warm_up() -> None:
@@ -74,7 +86,11 @@ def warm_up() -> None:
 
 def build(home: Path) -> None:
     """Make the folder."""
-    cheaply()
+    with cheap_boxes():
+        _build(home)
+
+
+def _build(home: Path) -> None:
     ring = home / "ring"
     import_keys(ring, [RETIRED], now=NOW)
     (home / "models").mkdir()
@@ -95,6 +111,8 @@ def build(home: Path) -> None:
     import_keys(boxed, [RETIRED, PRIMARY], now=NOW)
     storage = changes.Storage(Passphrase(PASS))
     changes.protect(RingFiles(boxed), [RETIRED_ID, PRIMARY_ID], Opener(), lambda: storage)
+    made = backup_of(RingFiles(ring), Passphrase(PASS), salt=bytes(16), now=NOW)
+    (home / "kept.backup").write_text(seal_backup(made, Passphrase(PASS), salt=bytes(16)))
 
 
 def _seal(home: Path, name: str, serial: int | None = None) -> None:

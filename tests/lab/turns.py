@@ -106,13 +106,13 @@ def serve(folder: Path) -> None:
     from lab import acts, home
 
     _import_all()
-    home.cheaply()
     home.warm_up()
     gc.freeze()  # no collection in a child touches what it shares
-    for line in sys.stdin:
-        act, place, fault = json.loads(line)
-        turn = _fork(acts.run_of(act), Path(place), Fault(*fault), folder)
-        print(json.dumps(turn), flush=True)
+    with home.cheap_boxes():
+        for line in sys.stdin:
+            act, place, fault = json.loads(line)
+            turn = _fork(acts.run_of(act), Path(place), Fault(*fault), folder)
+            print(json.dumps(turn), flush=True)
 
 
 def _import_all() -> None:
