@@ -267,7 +267,8 @@ def test_an_import_that_is_done_reads_nothing_more(
     """A disk that fails by then must not make it a failed one."""
     line = tmp_path / "line.txt"
     line.write_text(KeyLine.generate().reveal())
-    index, real, replace, done = ring_directory / INDEX, os.open, os.replace, []
+    index, real, replace = ring_directory / INDEX, os.open, os.replace
+    done: list[str] = []
 
     def failing(path: Any, *arguments: Any, **options: Any) -> int:
         if done and path == index:
