@@ -270,7 +270,8 @@ ACTS = {
         lambda home: any(e.note == "added" for e in open_keyring(home / "ring").entries.values()),
     ),
     "keys rotate": Act(
-        command("keys", "rotate"), lambda home: open_keyring(home / "ring").primary != PRIMARY_ID
+        command("keys", "rotate", "--yes"),
+        lambda home: open_keyring(home / "ring").primary != PRIMARY_ID,
     ),
     "keys retire": Act(
         command("keys", "retire", SPARE_ID), _entry(SPARE_ID, lambda e: e.state is State.RETIRED)
