@@ -51,8 +51,9 @@ ERRORS = ROOT / "docs/reference/errors.md"
 NEEDED = {
     "docs/how-to/migrate.md": ("modelstamp",),
     "docs/how-to/seal-caches.md": ("cachelib", "diskcache"),
+    "examples/serve_a_model.py": ("fastapi", "uvicorn"),
 }
-"""Modules that a document's code imports, and that not every environment has."""
+"""Modules that the code of a document or an example imports, and that not every environment has."""
 
 LANGUAGES = {"python", "console", "sh", "text", "json", "yaml", "toml", "dockerfile"}
 LOOSELY = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -402,6 +403,8 @@ def test_every_document_can_be_reached_from_the_first_page() -> None:
 
 @pytest.mark.parametrize("script", sorted(ROOT.glob("examples/*.py")), ids=lambda path: path.name)
 def test_an_example_runs(script: Path, workplace: Path) -> None:
+    for module in NEEDED.get(f"examples/{script.name}", ()):
+        pytest.importorskip(module)
     done = subprocess.run(
         [sys.executable, str(script)],
         env=environment(),
