@@ -45,6 +45,9 @@ SQUEEZED = bytes.fromhex("28b52ffd20ffb5000078800543fa7069636b6c657365616c2e0100
 """What zstd 1.5.7 makes of it."""
 
 
+NONE = block(RAW, 0, b"", last=True)
+
+
 def good_zstd() -> Iterator[Vector]:
     for name, key in (("sha256", SHA), ("blake3", BLAKE)):
         data = compressed([packed(frame_of(ONE))], [len(ONE)], key=key)
@@ -139,6 +142,19 @@ def bad_zstd() -> Iterator[Vector]:
         ),
         ("frame-unsized-more", packed(MAGIC + b"\0\x60" + more), size, "unsized, a byte more"),
         ("frame-unsized-less", packed(MAGIC + b"\0\x60" + less), size, "unsized, a byte less"),
+        (
+            "frame-holds-less",
+            packed(frame(size + 1, blocks)),
+            size + 1,
+            "it states a byte too many",
+        ),
+        ("frame-holds-nothing", packed(frame(size, NONE)), size, "one block, and it is empty"),
+        (
+            "frame-holds-more",
+            packed(MAGIC + b"\x80\x60" + sized + more),
+            size,
+            "it states a byte too few",
+        ),
         ("frame-skippable", packed(b"\x50" + whole[1:]), size, "a skippable frame"),
         ("frame-header-cut", packed(whole[:5]), size, "cut off behind its descriptor"),
         ("frame-sizes-cut", packed(whole[:7]), size, "cut off inside its size"),

@@ -434,6 +434,9 @@ _BY_CHECK = {
     """,
     "8.4": """
         bad-zstd-frame-block-damaged
+        bad-zstd-frame-holds-less
+        bad-zstd-frame-holds-more
+        bad-zstd-frame-holds-nothing
         bad-zstd-frame-unsized-less
         bad-zstd-frame-unsized-more
     """,
