@@ -19,6 +19,7 @@ from doctoring import (
     new_key,
     start,
 )
+from rings import primary_of
 
 from pickleseal import KeyringError, open_keyring
 from pickleseal.keys.key import KeyLine
@@ -440,3 +441,17 @@ def test_colour_is_for_those_who_want_it_and_a_mend_is_one_line(ring: Path) -> N
     assert f"  fix: mv -n '{path.resolve()}' '{path.resolve()}.unlisted'" in lines
     assert not [line for line in lines if line != line.rstrip()]
     assert human.stderr == "1 finding\n"
+
+
+def test_a_key_that_waits_to_seal_answers_the_age_of_the_primary(tmp_path: Path) -> None:
+    ring = tmp_path / "ring"
+    new_key(ring, created=NOW - 400 * 86_400)
+    assert look(ring).code == 1
+    rotate(ring, now=NOW, sign_from=NOW + 86_400)
+    assert look(ring).code == 0
+    old = primary_of(ring)
+    change_roster(ring, lambda r: r.limit(old, sign_until=1, contexts=None))
+    (finding,) = look(ring).findings
+    mend(finding)
+    assert primary_of(ring) != old
+    assert look(ring).code == 0

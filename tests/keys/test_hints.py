@@ -193,15 +193,13 @@ def test_a_key_file_that_is_lost(ring: Path) -> None:
 @pytest.mark.usefixtures("cheap_boxes")
 def test_a_passphrase_that_is_lost(ring: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changes.protect(
-        RingFiles(ring), [primary_of(ring)], Opener(), lambda: Storage(Passphrase(PASS))
+        RingFiles(ring), [primary_of(ring)], Opener(), lambda: Storage(Passphrase("a lost one"))
     )
     wrong = open_keyring(ring, passphrase=lambda: "a wrong one")
-    found = hints(error_of(lambda: signed_dumps(1, keyring=wrong)))
-    assert len(found) == 2
+    (rotate,) = hints(error_of(lambda: signed_dumps(1, keyring=wrong)))
     monkeypatch.setenv("PICKLESEAL_NEW_PASSPHRASE", PASS)
+    paste(rotate)
     monkeypatch.setenv("PICKLESEAL_PASSPHRASE", PASS)
-    for hint in found:
-        paste(hint)
     assert signed_dumps(1, keyring=ring)
 
 

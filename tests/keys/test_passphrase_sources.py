@@ -207,7 +207,7 @@ def test_a_wrong_passphrase_is_told_with_its_source_and_what_to_do(
         "function": "passphrase=",
     }
     assert names[source] in str(caught.value)
-    assert f"pickleseal keys revoke {primary_of(ring)} --reason" in str(caught.value)
+    assert f"pickleseal keys rotate --keyring {ring} --passphrase" in str(caught.value)
     assert "wrong one" not in str(caught.value)
 
 

@@ -167,12 +167,11 @@ class RingFiles:
         return key
 
     def _if_passphrase_lost(self, key_id: str) -> str:
-        if self.roster.entries[key_id].state is State.REVOKED:
-            return ""
-        then = f", then `{rotation(self.folder)}`" if key_id == self.roster.primary else ""
+        if key_id != self.roster.primary:
+            return ". If it is lost, so is the key: restore a backup"
         return (
-            f". If it is lost, so is the key: restore a backup, or replace the key with"
-            f" `{revocation(self.folder, key_id, 'passphrase lost')}`{then}"
+            ". If it is lost, so is the key: restore a backup, or make a new key with"
+            f" `{rotation(self.folder)} --passphrase`"
         )
 
 

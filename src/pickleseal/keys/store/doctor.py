@@ -325,6 +325,9 @@ def _primary_faults(folder: Path, roster: Roster, now: int, max_age: int) -> Ite
             yield Finding(str(folder), "has no primary key: nothing can be sealed", rotate)
         return
     entry = roster.entries[roster.primary]
+    later = roster.successor()
+    if later is not None:
+        rotate = f"pickleseal keys primary {later.id} --keyring {quoted(folder)}"
     place = f"key {entry.id}"
     if entry.sign_until is not None and entry.sign_until <= now:
         problem = "is the primary, and no longer seals: nothing can be sealed"
@@ -332,7 +335,8 @@ def _primary_faults(folder: Path, roster: Roster, now: int, max_age: int) -> Ite
     elif entry.sign_until is not None and entry.sign_until - now < SOON * DAY:
         left = _days((entry.sign_until - now) // DAY)
         yield Finding(place, f"is the primary, and seals for {left} more", rotate)
-    if entry.created is not None and now - entry.created > max_age * DAY:
+    # A key that is to replace it is an answer to its age.
+    if later is None and entry.created is not None and now - entry.created > max_age * DAY:
         age = _days((now - entry.created) // DAY)
         yield Finding(place, f"is the primary, and is {age} old: rotate it", rotate)
 
