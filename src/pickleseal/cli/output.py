@@ -180,8 +180,8 @@ def refuse_key_line(*, as_json: bool) -> None:
     """Print that the arguments contain a part of a key line, and nothing of them."""
     message = (
         "the arguments contain a part of a key line, which is not shown here. A key line belongs"
-        " in PICKLESEAL_KEY, or in the standard input of pickleseal keys import -. Other users can"
-        " see the arguments of a command: if this machine is shared, treat the key as leaked"
+        " in PICKLESEAL_KEY, or in the standard input of `pickleseal keys import -`. Other users"
+        " can see the arguments of a command: if this machine is shared, treat the key as leaked"
     )
     if as_json:
         print_json({"error": {"kind": "UsageError", "message": message}})
