@@ -257,11 +257,11 @@ def messages(path: Path) -> list[str]:
 @pytest.mark.once
 def test_commands_in_messages_stand_alone_or_between_backticks() -> None:
     """So that a person sees where a command ends, and this file can run it."""
-    command = re.compile(r"(?<!`)pickleseal (?:keys|keygen)\b")
+    command = re.compile(r"pickleseal (?:keys|keygen)\b")
     wrong = [
         f"{path.relative_to(SOURCE)}: {text}"
         for path in sorted(SOURCE.rglob("*.py"))
         for text in messages(path)
-        if command.search(text) and not command.match(text)
+        if command.search(re.sub("`[^`]*`", "", text)) and not command.match(text)
     ]
     assert not wrong
