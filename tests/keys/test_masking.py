@@ -459,6 +459,7 @@ def test_no_variable_shows_a_line(project: dict[str, str], tmp_path: Path) -> No
         ("PICKLESEAL_KEY='LINE'", "variable's name"),
         ("export PICKLESEAL_KEY=LINE", "the word export"),
         ("xLINE", "not a key line"),
+        (base64.b64encode(LINE.encode()).decode(), "in base64"),
     ],
 )
 def test_what_stands_around_a_line_in_the_variable_is_told(

@@ -29,6 +29,8 @@ _QUOTED = (
     " Docker they are part of the value)"
 )
 _SHELL_WORDS = ("export", "set", "setx", "declare")
+_BASE64 = "cGlja2xlc2VhbC1rZXktM"
+"""The beginning of a key line in base64."""
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
@@ -291,6 +293,11 @@ def _in_front(text: str) -> str:
 
 
 def _no_line(text: str) -> str:
+    if text.startswith(_BASE64):
+        return (
+            "this key line is in base64, as in a manifest of Kubernetes: decode it first, with"
+            " base64 -d"
+        )
     if text in _SHELL_WORDS:
         return (
             f"the word {text} is in front of the key line: give the line alone, without the"
