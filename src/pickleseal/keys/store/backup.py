@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pickleseal.errors import KeyringError, WrongPassphraseError, shown
-from pickleseal.keys.backup import Backup, open_backup
+from pickleseal.keys.backup import FORMAT, Backup, open_backup
 from pickleseal.keys.key import KeyLine
 from pickleseal.keys.passphrase import Passphrase, wrap
 from pickleseal.keys.roster import State
@@ -40,6 +40,8 @@ def ask_and_open(text: str, *, file: str) -> Backup:
     """Return the backup in a text after asking for its passphrase; KeyringError if it is none."""
     name = shown(file)
     wrong = ""
+    if not text.startswith(f"{FORMAT}."):  # before a person is asked
+        raise KeyringError(f"{name} is no backup of a keyring: it does not begin with {FORMAT}")
     for passphrase in passphrases.candidates(None, what=f"the backup {name}"):
         try:
             return open_backup(text, passphrase)
