@@ -48,8 +48,8 @@ test-optimized: $(VENV)/.test  ## Run the tests in Pythons that drop every asser
 	@PYTHONOPTIMIZE=1 $(PYTEST) -n auto --dist worksteal -p no:cacheprovider \
 	  -W "ignore:assertions not in test modules" $(ARGS)
 
-sweep: $(VENV)/.test  ## Run the long forms of some tests
-	@$(PYTEST) -m sweep --timeout 1800 $(ARGS)  # one after the other: some take a good part of the memory
+sweep: $(VENV)/.test $(VENV)/.torch  ## Run the long forms of some tests
+	@READERS_TORCH=$$(ls $(VENV)/torch/bin/python 2>/dev/null) $(PYTEST) -m sweep --timeout 1800 $(ARGS)  # one after the other: some take a good part of the memory
 
 lab: $(VENV)/.lab  ## Break it on purpose for 18 minutes: kills, failed calls, full disks, fuzzing
 	@PYTHONPATH=tests $(BIN)/python -m lab $(ARGS)
@@ -130,6 +130,13 @@ $(VENV)/.scanners: $(VENV)/.venv pyproject.toml
 	@$(PYTHON) -m venv $(VENV)/scanners && $(VENV)/scanners/bin/python -m pip -qq install --upgrade 'pip>=25.1' \
 	  && $(VENV)/scanners/bin/python -m pip -qq install --group scanners \
 	  || echo "Not all scanners could be installed: the report says what is missing"
+	@touch $@
+
+# torch is large, and only one sweep reads with it.
+$(VENV)/.torch: $(VENV)/.run pyproject.toml
+	@$(PYTHON) -m venv $(VENV)/torch && $(VENV)/torch/bin/python -m pip -qq install --upgrade 'pip>=25.1' \
+	  && $(VENV)/torch/bin/python -m pip -qq install --editable . --group torch \
+	  || { echo "torch could not be installed: what it reads is not tested"; rm -rf $(VENV)/torch; }
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.run

@@ -191,13 +191,13 @@ def _run(path: str) -> None:
         pickle.load(file)
 
 
-def limit_memory() -> None:
+def limit_memory(most: int = 1 << 30) -> None:
     """Have a stream that asks for very much memory fail, where the system can do that."""
     try:
         import resource
     except ImportError:
         return
-    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """The models of readers held against the readers themselves, on real files and changed ones.
 
-READERS_PYTHON names another interpreter, with other versions of joblib and NumPy, to read with.
+READERS_PYTHON names another interpreter, with other versions of joblib and NumPy, to read with, and
+READERS_TORCH one that has torch too, as `make sweep` makes it.
 """
 
+import datetime as dt
 import io
 import json
 import os
@@ -10,6 +12,8 @@ import pickle
 import re
 import subprocess
 import sys
+import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -31,6 +35,7 @@ from pickleseal.scanner.containers.views import Memory
 from pickleseal.scanner.grade import Contents, Grade
 
 PYTHON = os.environ.get("READERS_PYTHON", sys.executable)
+TORCH = os.environ.get("READERS_TORCH", "")
 TRUTH = Path(__file__).parents[1] / "reading_truth.py"
 Looks = dict[str, list[tuple[str, str]]]
 
@@ -62,12 +67,54 @@ def files() -> list[bytes]:
     return written
 
 
-def looked_up(files: list[bytes]) -> Iterator[Looks | None]:
+def tar(members: dict[str, bytes], form: int = tarfile.PAX_FORMAT, mode: str = "w") -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode, format=form) as archive:  # type: ignore[call-overload]
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return file.getvalue()
+
+
+def archived() -> list[bytes]:
+    """Return archives and packed files as tarfile, zipfile, NumPy and pandas write them."""
+    simple = [pickle.dumps({"a": dt.date(2024, 5, 6)}), pickle.dumps(LabelEncoder().fit(LABELS))]
+    file = io.BytesIO()
+    joblib.dump(OBJECTS[-1], file)
+    members = {"a.pkl": simple[0], "deep/b.pkl": simple[1], "c.joblib": file.getvalue()}
+    named = {f"{'long/' * 30}{name}": data for name, data in members.items()}
+    written = [
+        tar(members, form)
+        for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
+    ]
+    written += [tar(named, form) for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)]
+    written += [
+        tar({"a.pkl": one}, mode=f"w:{way}") for one in simple for way in ("gz", "bz2", "xz")
+    ]
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        for some in (members, dict([next(iter(members.items()))])):
+            file = io.BytesIO()
+            with zipfile.ZipFile(file, "w", method) as archive:
+                for name, data in some.items():
+                    archive.writestr(name, data)
+            written.append(file.getvalue())
+    file = io.BytesIO()
+    np.savez(file, x=np.arange(9), y=np.array([dt.date(2024, 5, 6), "x"], dtype=object))
+    written.append(file.getvalue())
+    for packed in ("gzip", "bz2", "xz", "zip", "tar"):
+        file = io.BytesIO()
+        FRAME.to_pickle(file, compression=packed)
+        written.append(file.getvalue())
+    return written
+
+
+def looked_up(files: list[bytes], python: str = PYTHON) -> Iterator[Looks | None]:
     """Return what each reader looks up in each file; None if it crashed the interpreter."""
     left = list(files)
     while left:
         done = subprocess.run(
-            [PYTHON, str(TRUTH)],
+            [python, str(TRUTH)],
             input="".join(f"{data.hex()}\n" for data in left),
             capture_output=True,
             text=True,
@@ -86,14 +133,14 @@ def told(contents: Contents) -> set[tuple[str, str]]:
     return {(name.module, name.name) for name in contents.names}
 
 
-def hold_against_readers(files: list[bytes]) -> int:
+def hold_against_readers(files: list[bytes], python: str = PYTHON) -> int:
     """Check that each name that a reader looks up is told; return how many files have a grade.
 
     Where it says that it cannot tell, it may miss names, and where a file reaches beyond data
     that is all that it need say.
     """
     graded = 0
-    for data, looks in zip(files, looked_up(files), strict=True):
+    for data, looks in zip(files, looked_up(files, python), strict=True):
         contents = look(Memory(memoryview(data)), name="x.joblib")
         if contents is not None and contents.grade >= Grade.CANNOT_TELL:
             continue
@@ -130,8 +177,37 @@ def changed(chance: Random, data: bytes) -> bytes:
     return bytes(result)
 
 
+def changed_archive(chance: Random, data: bytes) -> bytes:
+    """Return an archive with changes where it describes its members; most keep tar's checksums."""
+    result = bytearray(data)
+    telling = [at for at, byte in enumerate(result) if byte]
+    for _ in range(chance.choice([1, 1, 2, 4])):
+        at, other = chance.choice(telling), chance.choice(telling)
+        at, other = min(at, len(result) - 1), min(other, len(result) - 1)
+        way = chance.randrange(6)
+        if way == 0:
+            result[at] = chance.choice(b"\0 01267xgLKSD/.\x80\xff")
+        elif way == 1:
+            result[at] ^= 1 << chance.randrange(8)
+        elif way == 2:
+            result[at : at + 12] = result[other : other + 12]
+        elif way == 3:
+            at, other = at // 512 * 512, other // 512 * 512
+            result[at:at] = result[other : other + 512 * chance.randrange(1, 4)]
+        elif way == 4:
+            del result[at : at + chance.choice([1, 2, 512])]
+        else:
+            result[at:at] = result[other : other + chance.randrange(60)]
+    if chance.randrange(4):
+        for at in range(0, len(result) - 511, 512):
+            if result[at + 257 : at + 262] == b"ustar":
+                result[at + 148 : at + 156] = b" " * 8
+                result[at + 148 : at + 156] = b"%06o\0 " % sum(result[at : at + 512])
+    return bytes(result)
+
+
 def test_readers_look_up_in_ordinary_files_just_what_is_told() -> None:
-    written = files()
+    written = files() + archived()
     for data, looks in zip(written, looked_up(written), strict=True):
         contents = look(Memory(memoryview(data)), name="x.joblib")
         assert contents is not None
@@ -154,3 +230,38 @@ def test_readers_look_up_in_changed_files_no_name_that_is_not_told(seed: int) ->
 def test_readers_look_up_in_many_changed_files_no_name_that_is_not_told(seed: int) -> None:
     chance, written = Random(seed), files()
     hold_against_readers([changed(chance, chance.choice(written)) for _ in range(5000)])
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_readers_look_up_in_changed_archives_no_name_that_is_not_told(seed: int) -> None:
+    chance, written = Random(seed), archived()
+    changes = [changed_archive(chance, chance.choice(written)) for _ in range(150)]
+    assert hold_against_readers(changes) > 9
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("seed", range(200, 210))
+def test_readers_look_up_in_many_changed_archives_no_name_that_is_not_told(seed: int) -> None:
+    chance, written = Random(seed), archived()
+    hold_against_readers([changed_archive(chance, chance.choice(written)) for _ in range(2000)])
+
+
+def of_torch() -> list[bytes]:
+    done = subprocess.run([TORCH, str(TRUTH), "torch"], capture_output=True, check=True, text=True)
+    return [bytes.fromhex(line) for line in done.stdout.split()]
+
+
+@pytest.mark.sweep
+@pytest.mark.skipif(not TORCH, reason="READERS_TORCH names no interpreter that has torch")
+def test_torch_looks_up_no_name_that_is_not_told() -> None:
+    chance, written = Random(300), of_torch()
+    for data, looks in zip(written, looked_up(written, TORCH), strict=True):
+        contents = look(Memory(memoryview(data)), name="x.pt")
+        assert contents is not None
+        assert contents.grade is Grade.DATA
+        assert looks is not None
+        assert looks["torch.load"]
+    hold_against_readers(written, TORCH)
+    ways = (changed, changed_archive)
+    changes = [chance.choice(ways)(chance, chance.choice(written)) for _ in range(4000)]
+    hold_against_readers(changes, TORCH)
