@@ -18,6 +18,8 @@ from typing import Any
 
 import joblib
 import numpy as np
+import packing
+import pandas as pd
 import pytest
 from armed import made
 from command import as_json, run
@@ -37,6 +39,7 @@ from watching import nothing_unpickled
 from pickleseal import (
     Keyring,
     KeyringError,
+    audit,
     signed_dump,
     signed_load,
     verify,
@@ -275,7 +278,7 @@ def test_what_cannot_be_told_is_adopted_only_if_it_is_accepted(
     command = ("adopt", path, "--yes", "--keyring", ring_directory)
     refused = run(*command)
     assert refused.returncode == 1
-    assert "cannot be told" in refused.stdout + refused.stderr
+    assert "cannot tell what it does" in refused.stdout + refused.stderr
     assert run(*command, "--accept", path).returncode == 0
 
 
@@ -523,3 +526,30 @@ def test_files_of_other_programs_are_left_alone(tmp_path: Path, ring_directory: 
         assert (folder / name).read_bytes() == plain
     assert is_sealed(folder / "data/output.pkl")
     assert is_sealed(folder / "data/other.dat")
+
+
+@pytest.mark.once
+def test_adopt_gives_the_reasons_of_the_audit(tmp_path: Path, ring_directory: Path) -> None:
+    frame = pd.DataFrame({"a": [1, 2]})
+    for ending in ("tar", "tar.gz", "zip"):
+        frame.to_pickle(tmp_path / f"frame.pkl.{ending}")
+    plain = pickle.dumps(frame)
+    (tmp_path / "frame.pkl.zst").write_bytes(packing.zstd.compress(plain))
+    (tmp_path / "twice.pkl.gz").write_bytes(gzip.compress(gzip.compress(plain)))
+    (tmp_path / "cut.pkl").write_bytes(plain[:-20])
+    (tmp_path / "behind.pkl").write_bytes(plain + b"junk")
+    (tmp_path / "lfs.pkl").write_text("version https://git-lfs.github.com/spec/v1\n")
+    done = run("adopt", tmp_path, "--dry-run", "--json", "--keyring", ring_directory)
+    refused = {one["path"]: one for one in as_json(done)["files"] if one["outcome"] == "refused"}
+    findings = [one for one in audit(tmp_path) if one.path in refused]
+    assert len(findings) == len(refused) == 8
+    for finding in findings:
+        assert finding.contents is not None
+        reason = refused[finding.path]["reason"]
+        if finding.contents.grade is Grade.CANNOT_TELL:
+            assert reason.startswith(finding.reason.partition("unsealed; ")[2])
+        else:
+            assert reason.startswith(f"{finding.contents.kind}: ")
+            assert "signed_dump" in finding.advice
+    assert refused[str(tmp_path / "lfs.pkl")]["reason"].endswith("git lfs pull")
+    assert refused[str(tmp_path / "cut.pkl")]["reason"].endswith("--accept")

@@ -182,8 +182,7 @@ def changed_archive(chance: Random, data: bytes) -> bytes:
     result = bytearray(data)
     telling = [at for at, byte in enumerate(result) if byte]
     for _ in range(chance.choice([1, 1, 2, 4])):
-        at, other = chance.choice(telling), chance.choice(telling)
-        at, other = min(at, len(result) - 1), min(other, len(result) - 1)
+        at, other = (min(chance.choice(telling), len(result) - 1) for _ in range(2))
         way = chance.randrange(6)
         if way == 0:
             result[at] = chance.choice(b"\0 01267xgLKSD/.\x80\xff")
@@ -194,7 +193,7 @@ def changed_archive(chance: Random, data: bytes) -> bytes:
         elif way == 3:
             at, other = at // 512 * 512, other // 512 * 512
             result[at:at] = result[other : other + 512 * chance.randrange(1, 4)]
-        elif way == 4:
+        elif way == 4 and len(result) > 600:
             del result[at : at + chance.choice([1, 2, 512])]
         else:
             result[at:at] = result[other : other + chance.randrange(60)]

@@ -7,7 +7,7 @@ An envelope is checked by the same rules, in the same order, as by a load (docs/
 import os
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -41,7 +41,7 @@ from pickleseal.persistence.inventory import CONTENT
 from pickleseal.persistence.load import LoadPolicy
 from pickleseal.persistence.pin_file import PinFile
 from pickleseal.scanner.containers.views import Bytes, Memory, Pool
-from pickleseal.scanner.grade import Contents, Grade, GradedName
+from pickleseal.scanner.grade import Contents, Grade, judgement
 
 
 class AuditOptions(NamedTuple):
@@ -395,9 +395,7 @@ def examine_unsealed(file: RegularFile, options: AuditOptions) -> Finding:
 def _judgement_of(contents: Contents) -> str:
     if _holds_sealed(contents):
         return contents.reasons[0]
-    rests = [n for n in contents.names if n.known] if contents.grade is Grade.DATA else []
-    told = f", and names in modules listed as known{_listed(rests)}" if rests else ""
-    return f"{_GRADES[contents.grade]}{told or _because(contents)}"
+    return judgement(contents)
 
 
 def _holds_sealed(contents: Contents) -> bool:
@@ -418,35 +416,15 @@ def _advice_on(contents: Contents, file: RegularFile) -> str:
         return _UNSEALED[contents.grade]
     if _holds_sealed(contents):
         return _UNPACK_IT
-    inside_others = contents.kind.startswith(_NOT_ADOPTED) or contents.pickles != 1
-    seal_it = _DUMP_IT if inside_others else _SEAL_IT
+    seal_it = _DUMP_IT if contents.wrapping or contents.pickles != 1 else _SEAL_IT
     return seal_it if contents.grade is Grade.DATA else f"{_WHOSE}; {seal_it}"
 
 
-def _because(contents: Contents) -> str:
-    """Return the names and the reason that a grade rests on, in brief."""
-    worst = [n for n in contents.names if n.grade is not Grade.DATA and not n.known]
-    return _listed(worst, contents.reasons[:1] if contents.grade >= Grade.CANNOT_TELL else ())
-
-
-def _listed(names: Sequence[GradedName], reasons: Sequence[str] = ()) -> str:
-    texts = [*map(str, names[:_NAMES_TOLD]), *reasons]
-    return f": {', '.join(texts)}" if texts else ""
-
-
-_NAMES_TOLD = 3
-_GRADES = {
-    Grade.DATA: "imports only known data and model classes",
-    Grade.UNKNOWN: "imports unknown names",
-    Grade.CANNOT_TELL: "cannot tell what it does",
-    Grade.BEYOND: "reaches beyond data",
-}
 _SEAL_IT = "if it is yours, seal it: pickleseal adopt"
 _DUMP_IT = "if it is yours, load it where you trust it and save it with pickleseal.signed_dump"
 _WHOSE = "check whose code these names are; if they are yours, list their module with --known"
 _UNPACK = "unpack it and audit its contents"
 _UNPACK_IT = "unpack it and audit its contents; signed_dump compresses with compress="
-_NOT_ADOPTED = ("zip", "tar", "numpy object array", "zstd", "deflate")
 _UNSEALED = {
     Grade.CANNOT_TELL: "do not load it unless you know who made it and why it has this form",
     Grade.BEYOND: "do not load it unless you know who made it and why it needs these",

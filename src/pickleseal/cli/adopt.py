@@ -244,7 +244,8 @@ def _names(one: Preview) -> list[str]:
 
 
 def _details(one: Result[Preview]) -> list[str]:
-    return _why(one.detail) if one.detail and one.outcome is Outcome.REFUSED else []
+    told = _why(one.detail) if one.detail and one.outcome is Outcome.REFUSED else []
+    return [text for text in told if text not in one.reason]
 
 
 def _why(one: Preview) -> list[str]:

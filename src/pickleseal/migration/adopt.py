@@ -13,19 +13,20 @@ from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from pickleseal.envelope import layout, reader, seal
 from pickleseal.envelope import metadata as md
-from pickleseal.envelope import reader, seal
 from pickleseal.envelope.seal import SealedHead
 from pickleseal.envelope.source import envelope_at, frozen, open_source
 from pickleseal.envelope.target import join_envelope, write_envelope
 from pickleseal.errors import AdoptionError, NotSealedError, SealError, TargetError, shown
 from pickleseal.files.globs import Globs
+from pickleseal.files.magic import beginning_of
 from pickleseal.files.regular import RegularFile
 from pickleseal.files.walk import Skip
 from pickleseal.keys.context import context_to_seal
 from pickleseal.keys.keyring import EVERY_KEY, Keyring
 from pickleseal.keys.store.lookup import Ring, find_keyring
-from pickleseal.migration.artifact import Artifact, follow, read_artifact
+from pickleseal.migration.artifact import NOT_ONE, Artifact, follow, read_artifact
 from pickleseal.migration.batch import (
     Batch,
     Candidate,
@@ -50,11 +51,12 @@ from pickleseal.persistence import dump, policy
 from pickleseal.persistence.inventory import CONTENT
 from pickleseal.scanner.containers.contents import look
 from pickleseal.scanner.containers.views import Memory
-from pickleseal.scanner.grade import Contents, Grade
+from pickleseal.scanner.grade import Contents, Grade, judgement
 from pickleseal.scanner.grades import grade
 
 _LINE = re.compile(r"\\?([0-9a-fA-F]{64}) [ *].+")
 _SMALL = 1 << 20
+_ACCEPT = "if you made it and know why, name it with --accept"
 NO_GLOBS = Globs()
 
 
@@ -312,13 +314,13 @@ def _surveyed(candidate: Candidate, rules: _Rules) -> Result[Preview]:
         return candidate.result(Outcome.NO_PICKLE)
     if seen.contents is not None and seen.contents.grade is Grade.CANNOT_TELL:
         # What was too much to look at is not unpacked once more.
-        reason = _objection(seen, rules)
+        reason = _objection(seen, rules, bytes(raw[: layout.FIXED_SIZE]))
         if reason:
             return candidate.result(Outcome.REFUSED, reason, detail=seen)
     try:
         artifact = read_artifact(raw)
     except AdoptionError as error:
-        return failure(candidate.path, Outcome.REFUSED, error, detail=seen)
+        return _refused(seen, error)
     # A few bytes may be a text as well as a pickle; naming the file says which.
     seen = seen._replace(artifact=artifact, contents=seen.contents or _contents_of(artifact))
     reason = _objection(seen, rules)
@@ -349,8 +351,15 @@ def _told_in_pieces(file: RegularFile, seen: Preview, rules: _Rules) -> Result[P
     try:
         follow(file)
     except AdoptionError as error:
-        return failure(candidate.path, Outcome.REFUSED, error, detail=seen)
+        return _refused(seen, error)
     return None
+
+
+def _refused(seen: Preview, error: AdoptionError) -> Result[Preview]:
+    contents = seen.contents
+    if contents is not None and contents.wrapping:
+        error = AdoptionError(f"{contents.kind}: {NOT_ONE}")
+    return failure(seen.candidate.path, Outcome.REFUSED, error, detail=seen)
 
 
 def _unlisted(seen: Preview) -> Result[Preview]:
@@ -366,15 +375,19 @@ def _contents_of(artifact: Artifact) -> Contents:
     return Contents(artifact.content, worst, 1, names, reasons)
 
 
-def _objection(seen: Preview, rules: _Rules) -> str:
-    """Return why an artifact is not adopted all the same, or an empty text."""
-    grade_of = Grade.CANNOT_TELL if seen.contents is None else seen.contents.grade
-    if grade_of < Grade.CANNOT_TELL or seen.candidate.real in rules.accepted:
+def _objection(seen: Preview, rules: _Rules, start: bytes = b"") -> str:
+    """Return why an artifact is not adopted all the same, in the audit's words; or an empty text.
+
+    `start`: the first bytes of the file.
+    """
+    contents = seen.contents
+    if contents is None or contents.grade < Grade.CANNOT_TELL:
         return ""
-    what = "it reaches beyond data"
-    if grade_of is Grade.CANNOT_TELL:
-        what = "what it does cannot be told"
-    return f"{what}: if you made it and know why, name it with --accept"
+    if seen.candidate.real in rules.accepted:
+        return ""
+    found = beginning_of(start) if not contents.pickles else None
+    advice = found.advice if found is not None and found.stands_in else _ACCEPT
+    return f"{judgement(contents)}; {advice}"
 
 
 def _fault_of_sealed(file: RegularFile, wanted: str | None, rules: _Rules) -> str:

@@ -13,7 +13,7 @@ from pickleseal.scanner.containers.views import Bytes, Memory
 from pickleseal.scanner.machine.cursor import Cursor
 from pickleseal.scanner.machine.trace import Trace, trace
 
-_NOT_ONE = "load it where you trust it, with the tool that wrote it, and save it with signed_dump"
+NOT_ONE = "load it where you trust it, with the tool that wrote it, and save it with signed_dump"
 _COMPANIONS = frozenset(("NDArrayWrapper", "ZNDArrayWrapper"))
 _LAST_OLD_PROTOCOL = 3
 _MOST_COUNTED = 1000
@@ -55,7 +55,7 @@ def follow(data: Bytes) -> tuple[Trace, int | None]:
         raise AdoptionError("it is sealed already")
     found = beginning_of(start)
     if found is not None and not found.adoptable:
-        raise AdoptionError(f"{found.clause}: {found.advice or _NOT_ONE}")
+        raise AdoptionError(f"{found.clause}: {found.advice or NOT_ONE}")
     method = inflate.method_of(start)
     try:
         reader = _Pieces(data)
@@ -68,11 +68,11 @@ def follow(data: Bytes) -> tuple[Trace, int | None]:
         raise AdoptionError(f"{error}, or neither pickle nor joblib wrote it") from None
     # A name may be spelled from further up: NDArrayWrapper, and numpy_pickle.NDArrayWrapper.
     if any(name.name.rpartition(".")[2] in _COMPANIONS for name in walk.names):
-        raise AdoptionError(f"its arrays lie in files beside it: {_NOT_ONE}")
+        raise AdoptionError(f"its arrays lie in files beside it: {NOT_ONE}")
     if walk.given:
         raise AdoptionError(
             "it needs persistent ids or out-of-band buffers from its reader, and so is no whole"
-            f" file: {_NOT_ONE}"
+            f" file: {NOT_ONE}"
         )
     return walk, None if method is None and not walk.wrapped_arrays else reader.given
 
@@ -96,7 +96,7 @@ class _Pieces:
         self._left = self._left[size:]
         self.given += len(piece)
         if self.given > self._most:
-            raise AdoptionError(f"it unpacks to over {self._most:,} bytes: {_NOT_ONE}")
+            raise AdoptionError(f"it unpacks to over {self._most:,} bytes: {NOT_ONE}")
         return bytes(piece)
 
     def drain(self) -> None:
@@ -123,9 +123,9 @@ def _check_end(
             raise AdoptionError(f"{what} its end, and no load would take them")
         count += 1
         if count > _MOST_COUNTED:
-            raise AdoptionError(f"it contains over {_MOST_COUNTED} pickles: {_NOT_ONE}")
+            raise AdoptionError(f"it contains over {_MOST_COUNTED} pickles: {NOT_ONE}")
     if count > 1:
-        raise AdoptionError(f"it contains {count} pickles, one after the other: {_NOT_ONE}")
+        raise AdoptionError(f"it contains {count} pickles, one after the other: {NOT_ONE}")
 
 
 def _names_of_pickle(raw: memoryview, walk: Trace) -> frozenset[tuple[str, str]] | None:

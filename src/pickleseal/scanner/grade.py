@@ -1,5 +1,6 @@
 """The contents of a file, read from its bytes alone, and their grade."""
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -81,3 +82,36 @@ class Contents(NamedTuple):
     pickles: int = 1
     names: tuple[GradedName, ...] = ()
     reasons: tuple[str, ...] = ()
+
+    @property
+    def wrapping(self) -> str | None:
+        """The layer that neither pickle.load nor joblib.load opens, such as "tar", or None."""
+        first, *inside = self.kind.split(" > ")
+        if first.startswith(_NOT_OPENED):
+            return first
+        return inside[0] if len(inside) > 1 else None
+
+
+_NOT_OPENED = ("zip", "tar", "numpy object array", "zstd", "deflate")
+_JUDGED = {
+    Grade.DATA: "imports only known data and model classes",
+    Grade.UNKNOWN: "imports unknown names",
+    Grade.CANNOT_TELL: "cannot tell what it does",
+    Grade.BEYOND: "reaches beyond data",
+}
+_NAMES_TOLD = 3
+
+
+def judgement(contents: Contents) -> str:
+    """Return what a grade says, with the names and the reason that it rests on, in brief."""
+    worst = [n for n in contents.names if n.grade is not Grade.DATA and not n.known]
+    reasons = contents.reasons[:1] if contents.grade >= Grade.CANNOT_TELL else ()
+    if contents.grade is Grade.DATA and any(n.known for n in contents.names):
+        known = _listed([n for n in contents.names if n.known])
+        return f"{_JUDGED[Grade.DATA]}, and names in modules listed as known{known}"
+    return _JUDGED[contents.grade] + _listed(worst, reasons)
+
+
+def _listed(names: Sequence[GradedName], reasons: Sequence[str] = ()) -> str:
+    texts = [*map(str, names[:_NAMES_TOLD]), *reasons]
+    return f": {', '.join(texts)}" if texts else ""
