@@ -13,12 +13,12 @@ import subprocess
 import sys
 import tracemalloc
 import zipfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
-import packing
 import pandas as pd
 import pytest
 from armed import made
@@ -534,7 +534,8 @@ def test_adopt_gives_the_reasons_of_the_audit(tmp_path: Path, ring_directory: Pa
     for ending in ("tar", "tar.gz", "zip"):
         frame.to_pickle(tmp_path / f"frame.pkl.{ending}")
     plain = pickle.dumps(frame)
-    (tmp_path / "frame.pkl.zst").write_bytes(packing.zstd.compress(plain))
+    zstd = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+    (tmp_path / "frame.pkl.zst").write_bytes(zstd.compress(plain))
     (tmp_path / "twice.pkl.gz").write_bytes(gzip.compress(gzip.compress(plain)))
     (tmp_path / "cut.pkl").write_bytes(plain[:-20])
     (tmp_path / "behind.pkl").write_bytes(plain + b"junk")

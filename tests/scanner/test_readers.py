@@ -262,5 +262,5 @@ def test_torch_looks_up_no_name_that_is_not_told() -> None:
         assert looks["torch.load"]
     hold_against_readers(written, TORCH)
     ways = (changed, changed_archive)
-    changes = [chance.choice(ways)(chance, chance.choice(written)) for _ in range(4000)]
+    changes = [chance.choice(ways)(chance, chance.choice(written)) for _ in range(1000)]
     hold_against_readers(changes, TORCH)
