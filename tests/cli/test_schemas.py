@@ -121,6 +121,10 @@ RUNS = """
 0 keys protect --json {first}
 0 keys unprotect --json
 2 keys protect --json ffffffff
+0 keys backup --json protected.backup
+2 keys backup --json protected.backup
+0 keys restore --json protected.backup --keyring restored
+2 keys restore --json source/good.py --keyring restored
 2 keys unprotect --json ffffffff
 0 keys rotate --json
 2 keys rotate --json --keyring nowhere
