@@ -17,6 +17,7 @@ from pickleseal.scanner.containers.views import (
     View,
 )
 from pickleseal.scanner.machine.cursor import Cursor
+from pickleseal.scanner.machine.faults import Skipped
 from pickleseal.scanner.machine.trace import (
     Name,
     Trace,
@@ -111,7 +112,11 @@ def _readings(view: View, offset: int, bounds: Bounds) -> tuple[tuple[Trace, ...
     end a pickle, a reader that loads one after another continues inside.
     """
     cursor = _cursor(view, offset)
-    first = trace(cursor, joblib=True, most=bounds.opcodes)
+    try:
+        first = trace(cursor, joblib=True, most=bounds.opcodes, templates=bounds.templates)
+    except Skipped:
+        cursor = _cursor(view, offset)
+        first = trace(cursor, joblib=True, most=bounds.opcodes)
     bounds.walked(first.opcodes)
     if not (first.wrapped_arrays or any(name.name.endswith(_WRAPPER) for name in first.names)):
         return (first,), offset + cursor.position

@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from pickleseal.scanner.machine.repeats import Template
+
 CHUNK = 1 << 16
 """How much is read at a time, in bytes."""
 LONGEST = 1 << 20
@@ -68,10 +70,11 @@ class View(Protocol):
 
 
 class Pool:
-    """The step budget that the files of a run share."""
+    """What the files of a run share: the step budget, and objects that were met before."""
 
     def __init__(self, steps: int = RUN) -> None:
         self.left = steps
+        self.templates: dict[bytes, Template] = {}
 
 
 class Bounds:
@@ -86,6 +89,7 @@ class Bounds:
         self.opcodes: int | None = None
         self._own = LEAST + PER_BYTE * size
         self._pool = Pool() if pool is None else pool
+        self.templates = self._pool.templates
         self._base = BASE if base is None else base
         self._members = MAX_MEMBERS
         self._listed = MAX_LISTED

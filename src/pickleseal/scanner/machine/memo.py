@@ -1,6 +1,6 @@
 """The memo of a walk: the values that the stream stores, and what is kept of them."""
 
-from pickleseal.scanner.machine.faults import Fault
+from pickleseal.scanner.machine.faults import Fault, Skipped
 from pickleseal.scanner.machine.values import (
     FORGOTTEN,
     NOTHING,
@@ -23,15 +23,18 @@ class Memo:
     """Stored values by index: a list, and a dict for large indices.
 
     `regular` is true while the list has no gaps and the dict is empty. Then MEMOIZE, and a put
-    at its end, are an append to `dense`.
+    at its end, are an append to `dense`. `changed`: an entry was set anew. `skipped`: entries of
+    objects that were passed over are NOTHING, and to read or set one raises Skipped.
     """
 
-    __slots__ = ("_holes", "_text", "_trimmed", "dense", "far", "regular")
+    __slots__ = ("_holes", "_text", "_trimmed", "changed", "dense", "far", "regular", "skipped")
 
     def __init__(self) -> None:
         self.dense: list[object] = []
         self.far: dict[int, object] = {}
         self.regular = True
+        self.changed = False
+        self.skipped = False
         self._holes = 0
         self._trimmed = 0
         self._text = 0
@@ -41,6 +44,9 @@ class Memo:
         dense = self.dense
         gap = index - len(dense)
         if gap < 0:
+            if self.skipped:
+                raise Skipped
+            self.changed = True
             self._holes -= dense[index] is NOTHING
             dense[index] = self._late(value) if index < self._trimmed else value
         elif gap <= _GAP_KEPT and not self.far:
@@ -59,6 +65,8 @@ class Memo:
         """Return a stored value; raise Fault if there is none."""
         value = self.dense[index] if 0 <= index < len(self.dense) else self.far.get(index, NOTHING)
         if value is NOTHING:
+            if self.skipped:
+                raise Skipped
             raise Fault(f"it reads memo entry {index}, which was never set")
         return value
 

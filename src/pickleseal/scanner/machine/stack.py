@@ -28,7 +28,8 @@ _SPARSE_COST = 40  # a large memo index, text included, costs as much as this ma
 class Walk:
     """One stream: its stack, marks and memo, and where its frame ends.
 
-    Opcodes are read from `held`; `moved` is true once they must be read from elsewhere.
+    Opcodes are read from `held`; `moved` is true once they must be read from elsewhere. `pass_over`
+    passes over objects behind a BUILD, if any are.
     """
 
     def __init__(self, cursor: Cursor, record: Record) -> None:
@@ -43,6 +44,7 @@ class Walk:
         self.held = b""
         self.moved = False
         self.misfits = 0
+        self.pass_over: Step | None = None
         self._checked = 0
         self._trimmed = 0
         self._buried = 0

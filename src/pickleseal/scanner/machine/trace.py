@@ -13,6 +13,7 @@ from pickleseal.scanner.machine.arguments import READERS, unknown
 from pickleseal.scanner.machine.cursor import Cursor, EndOfInput
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.record import MAX_BEYOND, MAX_NAMES, Record
+from pickleseal.scanner.machine.repeats import Repeats, Template
 from pickleseal.scanner.machine.specials import special
 from pickleseal.scanner.machine.stack import (
     MAX_HELD,
@@ -28,7 +29,7 @@ from pickleseal.scanner.machine.values import (
     NUMBER,
     Use,
 )
-from pickleseal.scanner.machine.wrapped import build_with_array
+from pickleseal.scanner.machine.wrapped import build_object, build_with_array
 
 __all__ = ["MAX_BEYOND", "MAX_HELD", "MAX_NAMES", "MAX_OPCODES", "Name", "Trace", "Use", "trace"]
 
@@ -74,16 +75,24 @@ class Trace(NamedTuple):
 
 
 def trace(
-    cursor: Cursor, *, joblib: bool = False, bare: bool = False, most: int | None = None
+    cursor: Cursor,
+    *,
+    joblib: bool = False,
+    bare: bool = False,
+    most: int | None = None,
+    templates: dict[bytes, Template] | None = None,
 ) -> Trace:
     """Follow one pickle from the cursor on; the cursor then stands right behind its STOP.
 
     `joblib`: read as `joblib.load` does, which takes an array's bytes out of the stream. `bare`:
     read as `pickle.load` does that is given a file and nothing else. `most`: how many opcodes to
-    follow, if fewer than MAX_OPCODES.
+    follow, if fewer than MAX_OPCODES. `templates`, with `joblib`: pass over objects that
+    repeat others, and raise Skipped if the stream then reads what they stored.
     """
     record = Record(special, bare=bare, most=most)
     walk = Walk(cursor, record)
+    if templates is not None:
+        walk.pass_over = Repeats(build_object, templates).pass_over
     fault, limited = None, False
     try:
         _run(walk, _WORKING_JOBLIB if joblib else _WORKING)

@@ -32,17 +32,25 @@ def build_with_array(run: Callable[[Walk], object]) -> Step:
     """Return joblib's handler of BUILD; `run` walks the pickle that an array may hold."""
 
     def read(walk: Walk) -> None:
-        build(walk)
+        build_object(walk)
         target = walk.stack[-1]
-        if target is FORGOTTEN:
-            raise Fault("it sets the state of a value that is no longer tracked", limited=True)
         if type(target) is Wrapper:
             walk.stack[-1] = _pass_array(walk, target, run)
             walk.moved = True
-        elif type(target) is Result and target.of.path in _COMPANIONS:
-            walk.record.note("it loads another file, and any pickle in it")
+        elif walk.pass_over is not None:
+            walk.pass_over(walk)
 
     return read
+
+
+def build_object(walk: Walk) -> None:
+    """Set a state as joblib does, but for that of a wrapper."""
+    build(walk)
+    target = walk.stack[-1]
+    if target is FORGOTTEN:
+        raise Fault("it sets the state of a value that is no longer tracked", limited=True)
+    if type(target) is Result and target.of.path in _COMPANIONS:
+        walk.record.note("it loads another file, and any pickle in it")
 
 
 def _pass_array(walk: Walk, wrapper: Wrapper, run: Callable[[Walk], object]) -> object:

@@ -1,0 +1,233 @@
+"""Objects that repeat: the members of an ensemble differ in numbers and array bytes alone.
+
+One of them is walked with each number unknown. If nothing was noted of it, all that are spelled
+the same but for numbers and bytes do the same, and are passed over. What they store is not kept: a
+stream that reads it is walked anew, without passing over anything.
+"""
+
+import re
+from functools import partial
+from typing import NamedTuple
+
+from pickleseal.scanner.machine.faults import Fault, Skipped
+from pickleseal.scanner.machine.stack import NO_FRAME, Step, Walk
+from pickleseal.scanner.machine.stackwork import WORKERS
+from pickleseal.scanner.machine.values import (
+    BUFFER,
+    BYTES,
+    FORGOTTEN,
+    NOTHING,
+    NUMBER,
+    Dtype,
+    Result,
+)
+
+_NUMBERS = {b"K": 1, b"M": 2, b"J": 4, b"G": 8}
+_GETS = {b"h": 1, b"j": 4}
+_BYTES = {b"C": (1, BYTES), b"B": (4, BYTES), b"\x8e": (8, BYTES), b"\x96": (8, BUFFER)}
+"""Opcodes by the size of their argument, or of its length."""
+_NEEDS = {
+    **dict.fromkeys((b"N", b"\x88", b"\x89", b")", b"}"), (0, 1)),
+    **dict.fromkeys((b"R", b"\x81", b"\x93", b"\x86"), (2, 1)),
+    b"\x85": (1, 1), b"\x87": (3, 1), b"\x94": (1, 1), b"b": (2, 1),
+}  # fmt: skip
+"""How many values an opcode takes and gives."""
+_ALIKE = 8
+_LONGEST = 500
+"""How many opcodes an object may have."""
+_TRIES = 100
+"""How often nothing may repeat more than does, until no more is looked for."""
+_KEPT = 256
+"""How many beginnings of objects are kept."""
+
+
+class Template(NamedTuple):
+    """An object: its bytes between byte strings, and its steps.
+
+    `parts` are expressions, each with the size of the length of the byte string that follows it, 0
+    at the end. `stored` counts its entries of the memo, `highest` is the last one that it reads.
+    `end` is where the object ends that it was read from.
+    """
+
+    parts: tuple[tuple[re.Pattern[bytes], int], ...]
+    steps: tuple[object, ...]
+    stored: int
+    highest: int
+    end: int
+
+    def match(self, data: bytes, at: int, end: int) -> int:
+        """Return the end of an object that repeats it, or -1."""
+        for part, width in self.parts:
+            found = part.match(data, at, end)
+            if found is None:
+                return -1
+            at = found.end() + width
+            if width:
+                at += int.from_bytes(data[at - width : at], "little")
+                if at > end:
+                    return -1
+        return at
+
+
+class Repeats:
+    """The objects of one walk. `build` is its handler of BUILD; `templates` are kept for others."""
+
+    def __init__(self, build: Step, templates: dict[bytes, Template]) -> None:
+        self._build = build
+        self._templates = templates
+        self._starts: set[bytes] = set()
+        self._tries = _TRIES
+        self._learnt: tuple[Template, Result, int] | None = None
+
+    def pass_over(self, walk: Walk) -> None:
+        """Pass over the objects that follow a BUILD, where they repeat one."""
+        cursor, memo = walk.cursor, walk.memo
+        if self._tries <= 0 or not memo.regular or memo.changed or walk.record.wrappers:
+            return
+        data, at = cursor.data, cursor.at
+        end = len(data)
+        if walk.frame_end != NO_FRAME:
+            end = min(end, at + walk.frame_end - cursor.position)
+        learnt = self._learnt
+        self._tries -= learnt is not None
+        if learnt is None or learnt[2] != walk.protocol or learnt[0].match(data, at, end) < 0:
+            template = self._find(data, at, end, len(memo.dense))
+            if template is None:
+                return
+            learnt = self._learnt = template, self._learn(walk, template), walk.protocol
+        template, made, _ = learnt
+        while (at := template.match(data, cursor.at, end)) >= 0:
+            cursor.at = at
+            memo.dense.extend([NOTHING] * template.stored)
+            walk.stack.append(Result(made.of, made.done))
+            walk.record.opcodes += len(template.steps)
+            self._tries += 1
+
+    def _find(self, data: bytes, at: int, end: int, known: int) -> Template | None:
+        """Return the template of the object at an offset, if one like it was there before."""
+        start = data[at : at + _ALIKE]
+        template = self._templates.get(start)
+        if template is not None and template.highest < known:
+            self._tries -= 1
+            behind = template.match(data, at, end)
+            if behind >= 0:
+                return template._replace(end=behind)
+        if start not in self._starts:
+            if len(self._starts) < _KEPT:
+                self._starts.add(start)
+            return None
+        self._starts.remove(start)
+        self._tries -= 1
+        template = self._read(data, at, end, known)
+        if template is not None and len(self._templates) < _KEPT:
+            self._templates[start] = template
+        return template
+
+    def _learn(self, walk: Walk, template: Template) -> Result:
+        """Walk an object with unknown numbers; return it, or raise Skipped if anything is noted."""
+        stack, memo, noted = walk.stack, walk.memo, len(walk.record.beyond)
+        stored = len(memo.dense)
+        try:
+            for step in template.steps:
+                if callable(step):
+                    step(walk)
+                else:
+                    stack.append(step)
+        except Fault:
+            raise Skipped from None
+        made = stack[-1]
+        if len(walk.record.beyond) != noted or type(made) is not Result:
+            raise Skipped
+        memo.dense[stored:] = [NOTHING] * template.stored
+        memo.skipped = True
+        walk.cursor.at = template.end
+        walk.record.opcodes += len(template.steps)
+        return made
+
+    def _read(self, data: bytes, at: int, end: int, known: int) -> Template | None:
+        """Return the template of the object at an offset, or None if it is not so simple.
+
+        It takes nothing that lies below it on the stack, changes no list, and reads nothing that it
+        stores.
+        """
+        parts: list[tuple[re.Pattern[bytes], int]] = []
+        steps: list[object] = []
+        depths = [0]
+        literal = b""
+        stored = highest = 0
+        while at < end and len(steps) < _LONGEST:
+            code, at = data[at : at + 1], at + 1
+            literal += re.escape(code)
+            takes, gives = _NEEDS.get(code, (0, 1))
+            if code in _NUMBERS:
+                literal += b".{%d}" % _NUMBERS[code]
+                at += _NUMBERS[code]
+                steps.append(NUMBER)
+            elif code in _GETS:
+                argument = data[at : at + _GETS[code]]
+                literal += re.escape(argument)
+                at += _GETS[code]
+                index = int.from_bytes(argument, "little")
+                if index >= known:
+                    return None
+                highest = max(highest, index)
+                steps.append(partial(_get, index))
+            elif code in _BYTES:
+                width, value = _BYTES[code]
+                parts.append((re.compile(literal, re.DOTALL), width))
+                literal = b""
+                at += width + int.from_bytes(data[at : at + width], "little")
+                steps.append(value)
+            elif code == b"(":
+                depths.append(0)
+                steps.append(_mark)
+                continue
+            elif code in (b"t", b"u"):
+                if len(depths) == 1:
+                    return None
+                depths.pop()
+                takes, gives = (0, 1) if code == b"t" else (1, 1)
+                steps.append(WORKERS[code.decode("latin-1")])
+            elif code == b"\x94":
+                steps.append(_memoize)
+                stored += 1
+            elif code in _NEEDS:
+                steps.append(
+                    partial(_build, self._build)
+                    if code == b"b"
+                    else WORKERS[code.decode("latin-1")]
+                )
+            else:
+                return None
+            if depths[-1] < takes:
+                return None
+            depths[-1] += gives - takes
+            if code == b"b" and depths == [1]:
+                parts.append((re.compile(literal, re.DOTALL), 0))
+                made = Template(tuple(parts), tuple(steps), stored, highest, at)
+                return made if at <= end else None
+        return None
+
+
+def _get(index: int, walk: Walk) -> None:
+    walk.stack.append(walk.memo.get(index))
+
+
+def _build(build: Step, walk: Walk) -> None:
+    """Set a state; raise Skipped for one of those in which a number matters."""
+    target, state = walk.stack[-2:]
+    sizes = type(state) is tuple and any(
+        item is FORGOTTEN or (type(item) is Dtype and item.has_object is not False)
+        for item in state
+    )
+    if sizes or type(target) is Dtype:
+        raise Skipped
+    build(walk)
+
+
+def _mark(walk: Walk) -> None:
+    walk.marks.append(len(walk.stack))
+
+
+def _memoize(walk: Walk) -> None:
+    walk.memo.dense.append(walk.stack[-1])
