@@ -398,9 +398,9 @@ def decoder_of(packed: bytes) -> Any:
     if packed[:2] == b"BZ":
         return bz2.BZ2Decompressor()
     if packed[:2] == b"\x5d\0":
-        return lzma.LZMADecompressor(lzma.FORMAT_ALONE)
+        return lzma.LZMADecompressor(lzma.FORMAT_ALONE, 2**30)
     if packed[:5] == b"\xfd7zXZ":
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ)
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, 2**30)
     if packed[:4] == b"\x04\x22\x4d\x18":
         import lz4.frame
 

@@ -2,6 +2,7 @@
 
 import pickle
 import struct
+import zlib
 from collections.abc import Iterator
 
 from making.parts import BUFFERS, ONE, PLAIN, Vector, bound, buffers, compressed, named, sealed
@@ -114,6 +115,12 @@ def bad_imports() -> Iterator[Vector]:
         yield Vector(f"bad-import-of-{name}", "policy", data, "a name of joblib's, not listed")
 
 
+def _with_dictionary(packed: bytes) -> bytes:
+    """Return a stream of xz that asks for a dictionary of 4 GiB."""
+    header = packed[12:16] + b"\x28" + packed[17:20]
+    return packed[:12] + header + struct.pack("<I", zlib.crc32(header)) + packed[24:]
+
+
 def bad_payloads() -> Iterator[Vector]:
     """Return envelopes whose seal holds and that an unpickler must not take."""
     framed = b"\x80\x04\x95" + struct.pack("<Q", 10) + b"K\x01." + b"surplus"
@@ -140,6 +147,8 @@ def bad_payloads() -> Iterator[Vector]:
         ("bz2-streams", [PACKED["bz2"] * 2], len(ONE)),
         ("xz-streams", [PACKED["xz"] * 2], len(ONE)),
         ("xz-padding", [PACKED["xz"] + bytes(4)], len(ONE)),
+        ("lzma-dictionary", [PACKED["lzma"][:4] + b"\xf0" + PACKED["lzma"][5:]], len(ONE)),
+        ("xz-dictionary", [_with_dictionary(PACKED["xz"])], len(ONE)),
         ("lzma-surplus", [PACKED["lzma"] + b"\0"], len(ONE)),
         ("lz4-frames", [PACKED["lz4"] * 2], len(ONE)),
         ("size-2-53-less-one", [packed], 2**53 - 1),

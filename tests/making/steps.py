@@ -453,12 +453,14 @@ _BY_CHECK = {
         bad-joblib-gzip-members-of-both
         bad-joblib-gzip-zeros
         bad-joblib-lz4-frames
+        bad-joblib-lzma-dictionary
         bad-joblib-lzma-surplus
         bad-joblib-plain-too-small
         bad-joblib-size-2-53-less-one
         bad-joblib-surplus
         bad-joblib-too-large
         bad-joblib-too-small
+        bad-joblib-xz-dictionary
         bad-joblib-xz-padding
         bad-joblib-xz-streams
     """,
