@@ -181,6 +181,29 @@ def test_a_file_that_is_restored_from_a_backup(lost: str, ring: Path) -> None:
     assert pickleseal.signed_loads(data, keyring=ring) == "old"
 
 
+@pytest.mark.parametrize("brought_by", ["the import", "a seal"])
+def test_a_machine_whose_imported_key_is_revoked(
+    brought_by: str, ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is led to the new key of the machine that makes them, and not to a third one."""
+    other, old = tmp_path / "other", primary_of(ring)
+    assert call("keys", "export", "-o", "old.txt", *option(ring)).returncode == 0
+    assert call("keys", "import", "old.txt", *option(other)).returncode == 0
+    text = told_by("keys", "revoke", old, "--reason", "stolen", *option(ring))
+    export, import_, rotate = hints(text)
+    paste(export)
+    paste(rotate)
+    told = told_by(*shlex.split(import_)[1:], *option(other))
+    if brought_by == "a seal":
+        told = error_of(lambda: signed_dumps(1, keyring=other))
+    export, import_ = hints(told)
+    with monkeypatch.context() as there:
+        there.setenv("PICKLESEAL_KEYRING", str(ring))
+        paste(export)
+    paste(import_)
+    assert primary_of(other) == primary_of(ring)
+
+
 def test_a_key_file_that_is_lost(ring: Path) -> None:
     key_path(ring, primary_of(ring)).unlink()
     _, revoke_it = hints(error_of(lambda: open_keyring(ring)))

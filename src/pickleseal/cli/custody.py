@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from pickleseal.cli.keygen import limits_of, named, plain, storage_of
+from pickleseal.cli.keygen import limits_of, named, plain, storage_of, ways_to_seal
 from pickleseal.cli.options import (
     SUITES,
     PathType,
@@ -309,8 +309,11 @@ def import_(
     rows += [("revoked", f"{entry.id}: {entry.reason}".rstrip(": ")) for entry in done.revoked]
     if done.made and file is not None:
         rows.append(("compare", "each id with the one in the keyring that it comes from"))
-    then = "rotate" if done.revoked and roster.primary is None else "list"
-    rows.append(("next", f"pickleseal keys {then}{named(keyring, directory)}"))
+    option = named(keyring, directory)
+    if done.revoked and roster.primary is None:
+        rows += ways_to_seal(roster, option)
+    else:
+        rows.append(("next", f"pickleseal keys list{option}"))
     print_rows(rows, styles={"key": "green", "revoked": "red"})
     return FINE
 

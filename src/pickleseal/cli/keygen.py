@@ -19,7 +19,7 @@ from pickleseal.cli.output import (
     print_rows,
 )
 from pickleseal.errors import KeyringError
-from pickleseal.keys.roster import Entry
+from pickleseal.keys.roster import Entry, Roster
 from pickleseal.keys.store.changes import (
     PLAIN,
     Limits,
@@ -148,6 +148,21 @@ def end_of(sign_until: int) -> str:
     if sign_until % _DAY:
         return time_text(sign_until)
     return f"the end of {day(sign_until - 1)} (UTC)"
+
+
+def ways_to_seal(roster: Roster, option: str) -> list[tuple[str, str]]:
+    """Return rows on how a ring comes to seal again."""
+    old = roster.predecessor()
+    if old is None or old.imported is None:
+        return [
+            ("then", "nothing seals until there is a new key"),
+            ("next", f"pickleseal keys rotate{option}"),
+        ]
+    return [
+        ("then", "nothing seals here until the new key is brought: where it is made, and here"),
+        ("", "pickleseal keys export -o new.txt"),
+        ("next", f"pickleseal keys import new.txt{option}"),
+    ]
 
 
 def day(seconds: int | None) -> str:

@@ -13,6 +13,7 @@ from pickleseal.cli.keygen import (
     named,
     plain,
     storage_of,
+    ways_to_seal,
 )
 from pickleseal.cli.lazy import LazyGroup
 from pickleseal.cli.options import (
@@ -229,18 +230,16 @@ def rotate(
 
 def _doubt(roster: Roster, option: str) -> str | None:
     """Return why a new key may not be what is wanted, or None."""
-    later = roster.successor()
-    if roster.primary is None:
-        return None
-    if later is not None:
+    later, old = roster.successor(), roster.predecessor()
+    if roster.primary is not None and later is not None:
         return (
             f"key {later.id} seals from {time_text(later.sign_from or 0)} on: to seal with it now,"
             f" run `pickleseal keys primary {later.id}{option}`"
         )
-    if roster.entries[roster.primary].imported is not None:
+    if old is not None and old.imported is not None:
         return (
-            f"the primary, {roster.primary}, was imported. If it was rotated where it came from, a"
-            " new key here would be a third one: run `pickleseal keys export -o new.txt` there, and"
+            f"the primary, {old.id}, was imported. If it was rotated where it came from, a new key"
+            " here would be a third one: run `pickleseal keys export -o new.txt` there, and"
             f" `pickleseal keys import new.txt{option}` here"
         )
     return None
@@ -469,8 +468,7 @@ def _change(
         rows += _way_to_others(entry.id, named(keyring, directory))
     over = is_primary and entry.sign_until is not None and entry.sign_until <= time.time()
     if roster.primary is None or over:
-        rows.append(("then", "nothing seals until there is a new key"))
-        rows.append(("next", f"pickleseal keys rotate{named(keyring, directory)}"))
+        rows += ways_to_seal(roster, named(keyring, directory))
     print_rows(rows, styles={"state": _STYLES[entry.state]})
     return FINE
 

@@ -174,18 +174,24 @@ class Keyring:
         Raise KeyringError if the ring has no primary, or if the primary no longer seals.
         """
         if self.primary is None:
-            way = "keys rotate" if self.entries else "keygen"
-            raise KeyringError(
-                f"{self.name} has no key to seal with: make one with"
-                f" `pickleseal {way}{self._option}`"
-            )
+            raise KeyringError(f"{self.name} has no key to seal with: {self._way_to_seal()}")
         entry = self.entries[self.primary]
         if entry.sign_until is not None and now >= entry.sign_until:
             raise KeyringError(
-                f"key {entry.id}, the primary of {self.name}, no longer seals: make a new one with"
-                f" `pickleseal keys rotate{self._option}`"
+                f"key {entry.id}, the primary of {self.name}, no longer seals:"
+                f" {self._way_to_seal()}"
             )
         return entry
+
+    def _way_to_seal(self) -> str:
+        old = self.roster.predecessor()
+        if old is not None and old.imported is not None:
+            return (
+                "bring the new key, with `pickleseal keys export -o new.txt` where it is made, and"
+                f" `pickleseal keys import new.txt{self._option}` here"
+            )
+        way = "keys rotate" if self.entries else "keygen"
+        return f"make one with `pickleseal {way}{self._option}`"
 
     @property
     def _option(self) -> str:
