@@ -100,7 +100,7 @@ def test_revocations_are_exported_alone_and_revoke_elsewhere(
         assert not [secret for secret in secrets_of(ring) if secret in text]
     done = run("keys", "import", file, "--keyring", other)
     assert f"{key_id}: stolen" in done.stdout
-    assert "keys rotate" in done.stdout
+    assert "keys import new.txt" in done.stdout
     refused = run("verify", sealed, "--keyring", other)
     assert refused.returncode == 1
     assert "stolen" in refused.stdout
