@@ -11,7 +11,13 @@ from pickleseal import Key, Keyring, MetadataError, signed_dumps
 from pickleseal.envelope.metadata import (
     Metadata,
 )
-from pickleseal.keys.context import MAX_CONTEXT_SIZE, context_to_seal, normalize_context
+from pickleseal.keys.context import (
+    MAX_CONTEXT_SIZE,
+    context_fault,
+    context_to_seal,
+    normalize_context,
+)
+from pickleseal.keys.key import KeyLine
 
 
 @pytest.mark.parametrize(
@@ -70,3 +76,14 @@ def test_a_character_that_unicode_does_not_assign_is_read_and_not_sealed() -> No
         signed_dumps(1, keyring=Keyring(Key.generate()), context=unassigned)
     assert context_to_seal("\U0001f600e\u0301") == "\U0001f600é"
     assert context_to_seal(None) is None
+
+
+def test_a_key_line_is_no_context() -> None:
+    """People paste it there, and contexts are in every head."""
+    with pytest.raises(MetadataError, match="key line"):
+        normalize_context(KeyLine.generate().reveal())
+
+
+@pytest.mark.parametrize("wrong", [None, 5, b"a", ["a"], True])
+def test_what_is_no_text_has_a_fault(wrong: object) -> None:
+    assert context_fault(wrong) == "a context is text without control characters"

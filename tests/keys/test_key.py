@@ -2,6 +2,7 @@
 
 import base64
 import errno
+import pickle
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,23 @@ def test_a_key_out_of_reach_is_no_error_of_the_file(tmp_path: Path) -> None:
     with pytest.raises(KeyringError, match=f"key {KNOWN[Suite.BLAKE3]} .*timed out"):
         signed_dump([1], tmp_path / "it.pkl", keyring=ring)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suite", ["9", "0", "", "2-", "2-other", "9-scrypt", "x"])
+def test_a_line_of_an_unknown_suite_or_form_is_told(suite: str) -> None:
+    known = KeyLine.generate().reveal()
+    for text in (f"pickleseal-key-1.{suite}.{known.partition('.2.')[2]}", "pickleseal-key-1"):
+        with pytest.raises(KeyringError, match="does not know"):
+            outline(KeyLine(text))
+
+
+def test_a_key_and_its_line_leave_the_process_in_no_pickle() -> None:
+    line = KeyLine(f"pickleseal-key-1.2.{encode(SECRET)}.{KNOWN[Suite.BLAKE3]}")
+    key = Key.parse(line)
+    for thing in (line, key):
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            pickle.dumps(thing)
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        key.id = "other"
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        del key.id

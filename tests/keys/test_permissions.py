@@ -626,3 +626,55 @@ def test_an_owner_whom_the_user_namespace_does_not_know_may_own_folders(tmp_path
     first, second = done.stdout.splitlines()
     assert "belongs to the user with id 65534" in first, "a key file is never one's own"
     assert "others can replace" in second
+
+
+OURS, THEIRS = 1, 2
+LISTED = (OWNER, 6, NOBODY), (OWNING_GROUP, 6, NOBODY), (MASK, 6, NOBODY), (OTHERS, 0, NOBODY)
+
+
+@pytest.mark.skipif(not hasattr(os, "getxattr"), reason="lists are read on Linux alone")
+@pytest.mark.parametrize(
+    ("data", "group", "told"),
+    [
+        (acl(*LISTED), OURS, []),
+        (acl(*LISTED), THEIRS, ["its group"]),
+        (acl(*LISTED, (GROUP, 6, OURS)), OURS, []),
+        (acl(*LISTED, (GROUP, 6, THEIRS)), OURS, [f"the group with id {THEIRS}"]),
+        (acl(*LISTED, (USER, 6, STRANGER)), OURS, [f"the user with id {STRANGER}"]),
+        (acl(*LISTED)[:-1], OURS, ["whoever its damaged access control list names"]),
+    ],
+)
+def test_each_entry_of_a_list_counts_by_whom_it_names(
+    data: bytes, group: int, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the file system of the tests has lists, the tests above try real ones."""
+    monkeypatch.setattr(access, "is_nobody_else", lambda gid, _: gid == OURS)
+    monkeypatch.setattr(os, "getxattr", lambda *_: data)
+    path = tmp_path / "it"
+    path.touch()
+    path.chmod(0o660)
+    status = list(path.stat())
+    status[5] = group
+    found = [other.name for other in access.others(os.stat_result(status), path)]
+    assert [name.split(",")[0] for name in found] == told
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_what_is_no_regular_file_is_not_even_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening a device can have effects: a tape is rewound."""
+    os.mkfifo(tmp_path / "it", 0o600)
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr(os, "open", lambda *_, **__: pytest.fail("it was opened"))
+    with pytest.raises(KeyPermissionError, match="not a regular file"):
+        permissions.read_guarded(tmp_path / "it", secret=False, group_read=True, limit=10)
+
+
+def test_no_more_is_read_than_the_limit(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    (tmp_path / "it").write_bytes(b"0123456789")
+    (tmp_path / "it").chmod(0o600)
+    for limit in (1, 9, 10, 11):
+        data = permissions.read_guarded(tmp_path / "it", secret=False, group_read=True, limit=limit)
+        assert data == b"0123456789"[:limit]

@@ -261,3 +261,20 @@ assert events == [("model", found.digest, found.key_id, "a")], events
         env={**os.environ, "PICKLESEAL_KEYRING": str(ring_directory)},
         check=True,
     )
+
+
+@pytest.mark.parametrize("wrong", ["-1", "1.5", "0x10", "1 ", "\u0661", "1_0", "x", "1" * 13])
+def test_a_fixed_date_that_is_no_count_of_seconds_is_refused(
+    wrong: str, ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", wrong)
+    with pytest.raises(MetadataError, match="SOURCE_DATE_EPOCH must be"):
+        sealed(1, ring)
+
+
+@pytest.mark.parametrize("fixed", ["0", "9" * 12])
+def test_a_fixed_date_has_up_to_twelve_digits(
+    fixed: str, ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", fixed)
+    assert inspect_bytes(sealed(1, ring), ring).created == int(fixed)

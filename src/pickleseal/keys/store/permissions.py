@@ -79,7 +79,7 @@ def read_guarded(
     try:
         check(os.fstat(descriptor), descriptor)
         data = b""
-        while len(data) < limit and (chunk := os.read(descriptor, limit - len(data))):
+        while chunk := os.read(descriptor, limit - len(data)):
             data += chunk
         return data
     finally:
