@@ -41,7 +41,7 @@ def test_each_part_of_a_guard_has_a_mutant(tmp_path: Path) -> None:
         "is_open: never `if door.ajar`",
         "is_open: no `raise LookupError`",
     ]
-    texts = {ast.unparse(one.tree) for one in found}
+    texts = {ast.unparse(one.tree()) for one in found}
     assert len(texts) == len(found)
     assert ast.unparse(ast.parse(SOURCE)) not in texts
 

@@ -1,11 +1,13 @@
 """Which key seals, and which opens."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pickleseal import (
+    ContextError,
     Key,
     Keyring,
     KeyringError,
@@ -127,3 +129,36 @@ def test_a_key_no_longer_seals_at_the_end_of_its_time() -> None:
 def test_a_ring_in_memory_has_no_revoked_keys_to_open() -> None:
     with pytest.raises(KeyringError):
         revoked_keys(Keyring(Key.generate()))
+
+
+def test_a_ring_is_made_of_keys(ring_directory: Path) -> None:
+    for wrong in (str(ring_directory), open_keyring(ring_directory), None):
+        with pytest.raises(TypeError, match="made of Key objects"):
+            Keyring(wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(open_keyring(ring_directory))
+
+
+def test_a_bound_key_seals_and_opens_for_its_contexts_alone() -> None:
+    key = Key.generate()
+    entry = Entry(key.id, key.suite, State.ACTIVE, contexts=("a/*", "b"))
+    ring = Keyring.of(Roster(1, key.id, {key.id: entry}), [key], name="a ring")
+    for context in ("a/x", "b"):
+        assert ring.sealing_key(context=context, now=0) is key
+        ring.check_binding(key, context)
+    for other in ("b/x", None):
+        with pytest.raises(KeyringError, match=r"bound to the contexts .*a/\*.*b"):
+            ring.sealing_key(context=other, now=0)
+        with pytest.raises(ContextError, match=r"binds to the contexts .*a/\*.*b"):
+            ring.check_binding(key, other)
+
+
+@pytest.mark.parametrize(
+    ("directory", "told"),
+    [("/a b", "keygen --keyring '/a b'`"), ("/a\nb", "keygen`"), (None, "keygen`")],
+)
+def test_the_way_to_a_first_key_can_be_pasted(directory: str | None, told: str) -> None:
+    ring = Keyring.of(Roster.empty(), [], name="a ring", directory=directory)
+    with pytest.raises(KeyringError) as caught:
+        ring.sealing_key(context=None, now=0)
+    assert str(caught.value).endswith(told)

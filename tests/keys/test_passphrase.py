@@ -1,5 +1,6 @@
 """Key lines behind a passphrase."""
 
+import pickle
 import subprocess
 import sys
 import tracemalloc
@@ -15,7 +16,7 @@ from pickleseal import (
     WrongPassphraseError,
 )
 from pickleseal.keys.key import KeyLine, decode, encode
-from pickleseal.keys.passphrase import Passphrase, unwrap, wrap
+from pickleseal.keys.passphrase import Passphrase, lock, unlock, unwrap, wrap
 
 LOW = 14
 """The lowest cost that is read: the tests have no time for a higher one."""
@@ -149,7 +150,7 @@ LITTLE_MEMORY = """
 import resource, sys
 from pickleseal import KeyringError
 from pickleseal.keys.key import KeyLine
-from pickleseal.keys.passphrase import Passphrase, unwrap, wrap
+from pickleseal.keys.passphrase import Passphrase, lock, unlock, unwrap, wrap
 
 line = wrap(KeyLine.generate(), Passphrase("x"), salt=bytes(16), log2_n=14)
 fields = line.reveal().split(".")
@@ -172,3 +173,59 @@ def test_too_little_memory_for_a_passphrase_is_told_as_that() -> None:
         [sys.executable, "-c", LITTLE_MEMORY], capture_output=True, text=True, check=True
     )
     assert done.stdout.split("\n") == ["KeyringError True"] * 2 + [""]
+
+
+HEAD = "head"
+
+
+@pytest.fixture(scope="module")
+def locked() -> str:
+    return lock(HEAD, lambda: "content", Passphrase("correct horse"), salt=SALT, log2_n=LOW)
+
+
+def test_a_locked_text_is_unlocked_by_its_passphrase_alone(locked: str) -> None:
+    assert unlock(HEAD, locked, Passphrase("correct horse")).reveal() == "content"
+    for text, passphrase in (
+        (locked, "wrong"),
+        (f"{locked[:-4]}AAAA", "correct horse"),
+        (locked.replace(encode(SALT), encode(SALT[::-1])), "correct horse"),
+    ):
+        with pytest.raises(WrongPassphraseError, match="does not open it"):
+            unlock(HEAD, text, Passphrase(passphrase))
+
+
+@pytest.mark.parametrize(
+    ("number", "field", "told"),
+    [
+        (0, "other", "does not begin with head"),
+        (1, "*", "damaged, or cut off"),
+        (1, encode(SALT[:-1]), "damaged, or cut off"),
+        (1, f"{encode(SALT)}.1", "damaged, or cut off"),
+        (2, "40", "cost is out of bounds"),
+        (2, "014", "cost is out of bounds"),
+        (3, "*", "damaged, or cut off"),
+        (3, encode(bytes(12)), "damaged, or cut off"),
+        (3, "", "damaged, or cut off"),
+    ],
+)
+def test_a_damaged_locked_text_is_told_as_that(
+    number: int, field: str, told: str, locked: str
+) -> None:
+    fields = locked.split(".")
+    fields[number] = field
+    with pytest.raises(KeyringError, match=told) as caught:
+        unlock(HEAD, ".".join(fields), Passphrase("correct horse"))
+    assert not isinstance(caught.value, WrongPassphraseError)
+
+
+def test_a_passphrase_is_one_line_with_something_in_it() -> None:
+    for text, is_one in (
+        ("a b", True),
+        ("", False),
+        ("  ", False),
+        ("a\nb", False),
+        ("a\rb", False),
+    ):
+        assert Passphrase(text).is_one_line is is_one
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(Passphrase("a"))

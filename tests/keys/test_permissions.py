@@ -655,7 +655,7 @@ def test_each_entry_of_a_list_counts_by_whom_it_names(
     path.chmod(0o660)
     status = list(path.stat())
     status[5] = group
-    found = [other.name for other in access.others(os.stat_result(status), path)]
+    found = [other.name for other in access.others(os.stat_result(status), path, 0o6)]
     assert [name.split(",")[0] for name in found] == told
 
 

@@ -28,7 +28,14 @@ class Mutant(NamedTuple):
     path: Path
     line: int
     function: str
-    tree: ast.Module
+    whole: ast.Module
+    node: ast.AST
+    changed: ast.AST
+
+    def tree(self) -> ast.Module:
+        """Return the module as the mutant has it."""
+        place = {id(self.node): ast.copy_location(self.changed, self.node)}
+        return ast.fix_missing_locations(copy.deepcopy(self.whole, place))
 
 
 def mutants(package: Path, path: Path) -> Iterator[Mutant]:
@@ -43,7 +50,7 @@ def mutants(package: Path, path: Path) -> Iterator[Mutant]:
             seen[key] += 1
             if seen[key] > 1:
                 key = f"{key} (number {seen[key]})"
-            yield Mutant(key, module, path, node.lineno, name, _with(tree, node, changed))
+            yield Mutant(key, module, path, node.lineno, name, tree, node, changed)
 
 
 def _functions(tree: ast.Module) -> Iterator[tuple[_Function, str]]:
@@ -110,9 +117,3 @@ def _text(node: ast.AST) -> str:
     """Return the source of a node in one line, shortened."""
     text = " ".join(ast.unparse(node).split())
     return text if len(text) <= 90 else f"{text[:87]}..."
-
-
-def _with(tree: ast.Module, node: ast.AST, changed: ast.AST) -> ast.Module:
-    """Return a copy of a tree with another node in the place of one."""
-    made: ast.Module = copy.deepcopy(tree, {id(node): ast.copy_location(changed, node)})
-    return ast.fix_missing_locations(made)

@@ -158,10 +158,11 @@ class Trial:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(PACKAGE, copied / PACKAGE.name, ignore=ignored)
         target = copied / mutant.path.relative_to(PACKAGE.parent)
-        target.write_text(ast.unparse(mutant.tree), encoding="utf-8")
+        tree = mutant.tree()
+        target.write_text(ast.unparse(tree), encoding="utf-8")
         _put_first(copied)
         importlib.import_module(mutant.module)
-        made = _code_of(compile(mutant.tree, str(mutant.path), "exec"), mutant.function)
+        made = _code_of(compile(tree, str(mutant.path), "exec"), mutant.function)
         functions = [
             one
             for one in gc.get_objects()
