@@ -2,18 +2,23 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pickleseal import KeyringError, Suite
+from pickleseal.keys.key import KeyLine
 from pickleseal.keys.roster import (
+    MAX_TEXT,
     Entry,
     Roster,
     State,
+    fields_of,
     new_entry,
     normal_patterns,
+    parse_entry,
 )
 
 ONE, TWO, THREE = ("1" * 32, "2" * 32, "3" * 32)
@@ -272,3 +277,90 @@ def test_a_last_primary_is_a_revoked_key_of_a_ring_without_a_primary(
     index["primary"], index["last_primary"] = primary, last
     with pytest.raises(ValueError, match="last primary"):
         Roster.decode(json.dumps(index).encode())
+
+
+def told_in(**changes: object) -> dict[str, object]:
+    """Return a keyring.json of one active and one revoked key, with some fields changed."""
+    roster = ring(ONE, TWO).revoke(TWO, reason="lost", now=NOW)
+    made: dict[str, object] = {**json.loads(roster.encode()), **changes}
+    return made
+
+
+PLAIN = {"suite": 2, "state": "active", "created": NOW}
+"""What is told of a key, and each fault that it can have."""
+FAULTS: tuple[object, ...] = (
+    *([], None, "active", {}),
+    *({**PLAIN, "suite": suite} for suite in (3, 0, "2", True, None, 2.0)),
+    *({**PLAIN, "state": state} for state in ("lost", 1, ["active"], None)),
+    *({**PLAIN, name: -1} for name in ("created", "sign_until", "revoked", "sign_from")),
+    *({**PLAIN, name: 1} for name in ("note", "reason", "replaces")),
+    *({**PLAIN, "contexts": contexts} for contexts in ("a", [], [1])),
+    *({**PLAIN, **more} for more in ({"x": 1}, {"id": ONE}, {"leaked": 1}, {"sign_from": NOW})),
+    {"suite": 2, "created": NOW},
+)
+
+
+@pytest.mark.parametrize("fields", FAULTS, ids=repr)
+def test_an_entry_with_a_fault_is_refused_wherever_it_is_read(fields: object) -> None:
+    assert Roster.decode(json.dumps(told_in(keys={ONE: PLAIN})).encode())
+    assert parse_entry(ONE, PLAIN).id == ONE
+    with pytest.raises(ValueError, match=f"the entry of key {ONE} is invalid"):
+        Roster.decode(json.dumps(told_in(keys={ONE: fields})).encode())
+    with pytest.raises(ValueError, match="the entry is invalid"):
+        parse_entry(ONE, fields)
+
+
+@pytest.mark.parametrize("key_id", ["../../x", "", "1" * 31, "1" * 33, "A" * 32, "1" * 31 + "\n"])
+def test_an_id_that_could_lead_elsewhere_is_refused(key_id: str) -> None:
+    """The id of a key is the name of its file."""
+    revoked = {"state": "revoked", "revoked": NOW}
+    with pytest.raises(ValueError, match="32 hexadecimal digits"):
+        Roster.decode(json.dumps(told_in(keys={ONE: PLAIN, key_id: revoked})).encode())
+    with pytest.raises(ValueError, match="invalid"):
+        parse_entry(key_id, revoked)
+
+
+@pytest.mark.parametrize(
+    ("index", "told"),
+    [
+        ([], "format"),
+        (told_in(format="pickleseal-keyring-0"), "format"),
+        (told_in(more=1), "missing or unknown"),
+        (told_in(epoch="1"), "whole number"),
+        (told_in(keys=[]), "not an object"),
+        *((told_in(primary=primary), "active keys") for primary in (TWO, THREE, 1, [ONE])),
+        (told_in(last_primary=TWO), "last primary"),
+        *(
+            (told_in(primary=None, last_primary=last), "last primary")
+            for last in (ONE, THREE, 1, None)
+        ),
+    ],
+)
+def test_an_index_with_a_fault_is_refused(index: object, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Roster.decode(json.dumps(index).encode())
+
+
+def test_a_note_is_no_place_for_a_key_line() -> None:
+    assert new_entry(ONE, Suite.BLAKE3, created=NOW, note="a" * MAX_TEXT).note == "a" * MAX_TEXT
+    for wrong in ("a" * (MAX_TEXT + 1), "a\nb"):
+        with pytest.raises(KeyringError, match="one line"):
+            new_entry(ONE, Suite.BLAKE3, created=NOW, note=wrong)
+    line = KeyLine.generate().reveal()
+    with pytest.raises(KeyringError, match="key line"):
+        new_entry(ONE, Suite.BLAKE3, created=NOW, note=line)
+    with pytest.raises(ValueError, match="key line"):
+        parse_entry(ONE, {**PLAIN, "note": line})
+
+
+def test_a_key_that_begins_later_ends_later() -> None:
+    begin = partial(new_entry, ONE, Suite.BLAKE3, created=NOW, sign_from=NOW + 10)
+    assert begin(sign_until=NOW + 11).sign_from == NOW + 10
+    with pytest.raises(KeyringError, match="after its beginning"):
+        begin(sign_until=NOW + 10)
+    for early in (NOW - 1, NOW):
+        assert new_entry(ONE, Suite.BLAKE3, created=NOW, sign_from=early).sign_from is None
+
+
+def test_what_is_not_set_is_not_written() -> None:
+    assert fields_of(entry(ONE)) == {"suite": 2, "state": "active", "created": NOW, "note": ""}

@@ -1,11 +1,18 @@
 """The text of an inventory: what is read back, and what is refused."""
 
+from pathlib import Path
+
 import pytest
 
 from pickleseal import (
+    BadSealError,
+    Keyring,
     MalformedError,
+    PolicyError,
+    signed_dump,
 )
 from pickleseal.persistence.inventory import Inventory, Item
+from pickleseal.persistence.inventory_file import read_inventory, write_inventory
 
 ITEM = {"path": "a", "digest": "ps2:" + "0" * 64, "metadata": "0" * 64}
 
@@ -45,6 +52,12 @@ def test_a_text_that_is_no_inventory_is_refused(text: bytes) -> None:
         {"path": 1},
         {"context": 1},
         {"serial": "1"},
+        {"serial": True},
+        {"created": 1.0},
+        {"more": 1},
+        {"digest": "sha256:" + "0" * 64},  # of an unsealed file, which has no metadata
+        {"digest": "sha256:" + "0" * 63, "metadata": None},
+        {"digest": "sha256:" + "0" * 64, "metadata": None, "context": "a"},
     ],
 )
 def test_a_line_that_names_no_artifact_is_refused(changed: dict[str, object]) -> None:
@@ -63,3 +76,22 @@ def test_an_odd_path_is_listed_as_it_is() -> None:
     assert text.isascii()
     assert text.count(b"\n") == 2
     assert Inventory.decode(text) == found
+
+
+def test_lines_of_unsealed_files_and_of_all_fields_are_read_back() -> None:
+    full = Item("a", "ps1:" + "f" * 64, "e" * 64, "context", 7, 1)
+    found = Inventory(0, (full, Item("b", "sha256:" + "0" * 64)))
+    assert Inventory.decode(found.encode()) == found
+    assert found.known() == {(full.digest, full.metadata)}
+
+
+def test_only_a_list_is_read_as_one(tmp_path: Path, ring: Keyring) -> None:
+    path = tmp_path / "the.list"
+    signed_dump([], path, keyring=ring)
+    with pytest.raises(PolicyError, match="no inventory"):
+        read_inventory(path, keyring=ring)
+    digest = write_inventory(Inventory(0, ()), str(path), keyring=ring)
+    for given in (None, digest, f" {digest.upper()}\n"):
+        assert read_inventory(path, keyring=ring, sha256=given).inventory == Inventory(0, ())
+    with pytest.raises(BadSealError, match="another file"):
+        read_inventory(path, keyring=ring, sha256="0" * 64)
