@@ -12,7 +12,7 @@ from pickleseal.keys.store import terminal
 from pickleseal.keys.store.changes import create_key
 
 # Their asserts hold under `python -O` too, as those of the tests do.
-pytest.register_assert_rewrite("command", "doctoring", "names", "plain_reader", "watching")
+pytest.register_assert_rewrite("command", "doctoring", "lab", "names", "plain_reader", "watching")
 
 # A busy machine is no failure: the timeout of a test is what ends it.
 settings.register_profile("suite", deadline=None)
