@@ -2,13 +2,15 @@
 
 import math
 import sys
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
 import pytest
-from lab import crowd, fuzz, limits, lives, shim, sweep, targets
+from lab import crowd, fuzz, limits, lives, report, shim, sweep, targets
 from lab.acts import ACTS
 from lab.field import Field
 from lab.turns import Server
@@ -16,6 +18,16 @@ from lab.turns import Server
 from pickleseal.cli import cli
 from pickleseal.cli.keys import keys
 from pickleseal.cli.pins import pins
+
+pytestmark = pytest.mark.timeout(600)  # some hundred processes on a busy machine
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder in memory, if possible; the lab sets a passphrase, which is unset afterwards."""
+    monkeypatch.setenv("PICKLESEAL_PASSPHRASE", "")
+    with tempfile.TemporaryDirectory(dir=report.memory_folder()) as folder:
+        yield Path(folder)
 
 
 def test_every_command_that_writes_is_broken() -> None:
@@ -28,42 +40,35 @@ def test_every_command_that_writes_is_broken() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="turns are waited for by pidfd_open")
-def test_every_act_passes_its_judge_where_nothing_is_broken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PICKLESEAL_PASSPHRASE", "")
-    field = Field(tmp_path, None)
+def test_every_act_passes_its_judge_where_nothing_is_broken(place: Path) -> None:
+    field = Field(place, None)
     with field.server:
         for name in ACTS:
             field.calls(name)  # which fails for one that is not done
 
 
 @pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "-")
-def test_a_seeded_sample_of_kills_failures_and_signals_is_harmless(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PICKLESEAL_PASSPHRASE", "")  # the sweep sets it
-    library = shim.build(tmp_path)
+def test_a_seeded_sample_of_kills_failures_and_signals_is_harmless(place: Path) -> None:
+    library = shim.build(place)
     acts = ("dump", "load with pins", "reseal", "keys rotate", "keys protect")
-    swept = sweep.sweep(tmp_path / "sweep", library, acts, seed=1, most=40)
+    swept = sweep.sweep(place / "sweep", library, acts, seed=1, most=40)
     assert not swept.complaints
     assert sum(swept.tried.values()) == 40
     assert {sort for _, sort in swept.tried} == set(sweep.SORTS)
 
 
 @pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "-")
-def test_the_judge_sees_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_judge_sees_a_fault(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An act that is not done although it exits with 0 must be complained of."""
-    monkeypatch.setenv("PICKLESEAL_PASSPHRASE", "")
     monkeypatch.setitem(ACTS, "keys list", ACTS["keys list"]._replace(reads=False))
-    library = shim.build(tmp_path)
-    swept = sweep.sweep(tmp_path / "sweep", library, ["keys list"], seed=1, most=8)
+    library = shim.build(place)
+    swept = sweep.sweep(place / "sweep", library, ["keys list"], seed=1, most=8)
     assert swept.complaints
 
 
-def test_a_crowd_of_threads_raises_no_alarm(tmp_path: Path) -> None:
+def test_a_crowd_of_threads_raises_no_alarm(place: Path) -> None:
     with ThreadPoolExecutor(len(crowd.ROLES)) as workers:
-        part = crowd.crowd(tmp_path, workers, seed=1, seconds=2)
+        part = crowd.crowd(place, workers, seed=1, seconds=2)
     assert not part.complaints
     assert {"dumps", "loads with pins", "audits", "reseals of a folder"} <= {
         w for w, _ in part.rows
@@ -71,11 +76,8 @@ def test_a_crowd_of_threads_raises_no_alarm(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="address spaces are measured in /proc")
-def test_full_disks_and_little_memory_are_no_verdict(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PICKLESEAL_PASSPHRASE", "")
-    part = limits.limits(tmp_path, ["dump", "keys rotate"], seed=1, until=math.inf, most=16)
+def test_full_disks_and_little_memory_are_no_verdict(place: Path) -> None:
+    part = limits.limits(place, ["dump", "keys rotate"], seed=1, until=math.inf, most=16)
     assert not part.complaints
     assert sum(int(runs) for _, runs, *_ in part.rows) == 16
 
@@ -106,11 +108,11 @@ def test_the_fuzzer_sees_what_escapes_and_reaches_behind_the_tags() -> None:
 
 @pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "-")
 @pytest.mark.parametrize("life", [lives.RingLife, lives.FolderLife])
-def test_a_life_with_crashes_loses_nothing(life: type[lives.Life], tmp_path: Path) -> None:
+def test_a_life_with_crashes_loses_nothing(life: type[lives.Life], place: Path) -> None:
     counts: Counter[str] = Counter()
-    with Server(shim.build(tmp_path), tmp_path) as server:
+    with Server(shim.build(place), place) as server:
         complaints = lives.live(
-            life, server, tmp_path, number=1, examples=6, may_crash=True, counts=counts
+            life, server, place, number=1, examples=6, may_crash=True, counts=counts
         )
     assert not complaints
     assert counts["steps"]

@@ -38,14 +38,12 @@ def main() -> int:
     names = chosen.only or list(PARTS)
     whole = sum(PARTS[name][1] for name in names)
     parts = []
-    # In memory if possible: what is tried are calls, not disks.
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     started = time.monotonic()
     for name in names:
         run, weight = PARTS[name]
         seconds = 60 * chosen.minutes * weight / whole
         print(f"{name}: {math.ceil(seconds)} s", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory(prefix="lab-", dir=memory) as folder:
+        with tempfile.TemporaryDirectory(prefix="lab-", dir=report.memory_folder()) as folder:
             bench = report.Bench(Path(folder), chosen.seed, seconds, chosen.workers)
             part = run(bench)
         for complaint in part.complaints:

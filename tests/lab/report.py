@@ -39,6 +39,11 @@ class Part(NamedTuple):
     skipped: str = ""
 
 
+def memory_folder() -> str | None:
+    """Return a folder in memory, if there is one: what is tried are calls, not disks."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
 def pool(workers: int) -> ProcessPoolExecutor:
     """Return a pool of fresh processes."""
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
