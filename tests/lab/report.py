@@ -98,4 +98,6 @@ def _machine() -> Iterator[tuple[str, str]]:
     found = {dist.name.lower(): dist.version for dist in metadata.distributions() if dist.name}
     here = [f"{name} {found[name]}" for name in _PACKAGES if name in found]
     yield "packages", ", ".join(here)
+    if hasattr(os, "getloadavg"):  # a busy machine tries fewer points
+        yield "load average", f"{os.getloadavg()[2]:.1f}"
     yield "run as", "root" if hasattr(os, "geteuid") and os.geteuid() == 0 else sys.platform
