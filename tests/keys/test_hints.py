@@ -200,8 +200,9 @@ def test_a_machine_whose_imported_key_is_revoked(
     with monkeypatch.context() as there:
         there.setenv("PICKLESEAL_KEYRING", str(ring))
         paste(export)
-    paste(import_)
+    told = told_by(*shlex.split(import_)[1:])
     assert primary_of(other) == primary_of(ring)
+    assert "retired" not in told, "the old key is revoked here"
 
 
 def test_a_key_file_that_is_lost(ring: Path) -> None:

@@ -297,7 +297,8 @@ def import_(
     for one in done.made:
         rows.append(("key", one.entry.id))
         rows.append(("state", f"{one.entry.state.value}{', primary' * one.is_primary}"))
-        if one.is_primary and one.entry.replaces in roster.entries:
+        old = roster.entries.get(one.entry.replaces or "")
+        if one.is_primary and old is not None and old.state is State.RETIRED:
             rows.append(("before", f"{one.entry.replaces}, retired: opens only"))
         if primary and one is done.made[0] and not one.is_primary:
             rows.append(("", "--primary ignored: it is retired where it comes from"))
