@@ -79,7 +79,11 @@ test-all:  ## Run the tests on every other Python here: without asserts, with co
 	done; \
 	for target in $$targets; do $(MAKE) --no-print-directory $$target; done
 
-.PHONY: vectors
+test-lowest:  ## Run the tests with the lowest versions that pyproject.toml allows
+	@$(MAKE) --no-print-directory VENV=.venv-lowest .venv-lowest/.lowest
+	@$(MAKE) --no-print-directory test-fast VENV=.venv-lowest ARGS='-m "not sweep and not once" $(ARGS)'
+
+.PHONY: vectors test-lowest
 vectors: $(VENV)/.run  ## Pack the vectors of the format into dist/, always the same bytes
 	@$(BIN)/python tests/make_vectors.py --archive dist/pickleseal-vectors-1.tar
 
@@ -114,6 +118,13 @@ $(VENV)/.frameworks: $(VENV)/.test
 	@echo "Installing the frameworks that pickleseal plugs into"
 	@$(PIP) install --no-compile --group frameworks
 	@touch $@
+
+$(VENV)/.lowest: $(VENV)/.venv pyproject.toml
+	@echo "Installing the lowest versions of what pickleseal needs"
+	@$(PIP) install packaging
+	@$(BIN)/python tests/floors.py > $(VENV)/floors.txt
+	@$(PIP) install --no-compile --constraint $(VENV)/floors.txt --editable . --group test
+	@touch $(VENV)/.run $(VENV)/.test $@
 
 $(VENV)/.check: $(VENV)/.test
 	@echo "Installing what checks style and types"
