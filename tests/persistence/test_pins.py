@@ -482,3 +482,20 @@ def test_a_path_of_pins_that_is_none_is_told(ring: Keyring, tmp_path: Path) -> N
         load(data, ring, pins=tmp_path / ("n" * 300))
     with pytest.raises(PinsError, match=os.strerror(errno.ENOENT)):
         PinFile(tmp_path / "none" / "pins").note(CONTEXT, PIN)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"serial": serial} for serial in (True, 1.0, "1", None, -1, MAX_INTEGER + 1)),
+        *({"digest": digest} for digest in ("", OTHER, f"ps3:{OTHER}", None)),
+        *({"metadata": digest} for digest in ("", OTHER[1:], None)),
+        {"more": 1},
+    ],
+    ids=repr,
+)
+def test_a_damaged_pin_is_refused(changed: dict[str, object]) -> None:
+    text = json.loads(encode({CONTEXT: PIN}))
+    text["pins"][CONTEXT] |= changed
+    with pytest.raises(PinsError, match=r"cannot be read|no JSON"):
+        decode(json.dumps(text).encode())
