@@ -2,6 +2,7 @@
 
 import re
 import time
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -256,8 +257,9 @@ def _show_rotation(made: Made, before: Roster, option: str) -> None:
         rows.append(("before", f"{old}, seals until then"))
     elif old is not None:
         rows.append(("before", f"{old}, retired: opens only"))
+    with suppress(KeyringError):  # the rotation is done, whether its file can be read again or not
+        rows.append(("kept", kept_as(outline(read_line(made.path.parent, entry.id)))))
     rows += [
-        ("kept", kept_as(outline(read_line(made.path.parent, entry.id)))),
         ("file", str(made.path)),
         ("keep", f"a new backup: `pickleseal keys backup FILE{option}`"),
         ("others", f"machines that share this keyring {at}: here, and there"),
