@@ -2,10 +2,11 @@
 
 import os
 import threading
-import time
+from _thread import start_new_thread
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import islice
+from queue import SimpleQueue
 from typing import TypeVar
 
 MIN_ITEMS = 8
@@ -17,7 +18,7 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def each(  # noqa: PLR0915 - one act, whose state the threads share
+def each(
     items: Iterable[_Item], work: Callable[[int, _Item], _Result], *, least: int = MIN_ITEMS
 ) -> list[_Result]:
     """Call `work` with each item and its number, in threads; return the results in order.
@@ -48,6 +49,7 @@ def each(  # noqa: PLR0915 - one act, whose state the threads share
 
     begun: list[None] = []
     finished: list[None] = []
+    news: SimpleQueue[None] = SimpleQueue()
 
     def run_aside() -> None:
         with lock:
@@ -58,34 +60,28 @@ def each(  # noqa: PLR0915 - one act, whose state the threads share
             run()
         finally:
             finished.append(None)
+            news.put(None)
 
-    threads = [threading.Thread(target=run_aside, daemon=True) for _ in range(_thread_count() - 1)]
-    interrupted = False
     try:
+        # Not threading.Thread: its start waits for ever for a thread that lacks memory to begin.
         with suppress(RuntimeError):  # no more threads: fewer will do
-            for thread in threads:
-                thread.start()
+            for _ in range(_thread_count() - 1):
+                start_new_thread(run_aside, ())
         run()
     except BaseException as error:  # noqa: BLE001 - an interrupt; raised again below
         failures.append(error)
-        interrupted = True
     while True:
-        # No thread may outlive the call: it would use a closed descriptor. After an interrupt, join
-        # is not used: up to Python 3.12 an interrupted join takes its thread for ended, and an
-        # interrupted wait may keep a lock that the thread needs.
+        # No thread may outlive the call: it would use a closed descriptor. One that begins later
+        # finds a failure, or nothing to do.
         try:
-            if not interrupted:
-                for thread in threads:
-                    if thread.is_alive():
-                        thread.join()
             with lock:
-                expected = len(begun)  # one that comes later finds a failure, or nothing to do
+                expected = len(begun)
+            # An interrupt may take an item away: who is missed is still to come, and puts one.
             while len(finished) < expected:
-                time.sleep(0.001)
+                news.get()
             break
         except BaseException as error:  # noqa: BLE001 - as above
             failures.append(error)
-            interrupted = True
     if failures:
         try:
             raise failures[0]

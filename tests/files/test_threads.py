@@ -1,0 +1,34 @@
+"""Work in parallel ends, whatever becomes of the threads."""
+
+import pytest
+
+from pickleseal.files import threads
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_threads_that_never_begin_are_not_waited_for(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "_thread_count", lambda: count)
+    monkeypatch.setattr(threads, "start_new_thread", lambda *_: None)
+    assert threads.each(range(100), lambda number, item: number + item) == list(range(0, 200, 2))
+
+
+def test_a_thread_that_cannot_start_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threads, "_thread_count", lambda: 4)
+    monkeypatch.setattr(threads, "start_new_thread", refuse)
+    assert threads.each(range(100), lambda number, item: number + item) == list(range(0, 200, 2))
+
+
+def test_the_first_failure_is_raised_and_no_thread_outlives_it() -> None:
+    def work(number: int, _: object) -> int:
+        if number == 50:
+            raise ZeroDivisionError
+        return number
+
+    for _ in range(50):
+        with pytest.raises(ZeroDivisionError):
+            threads.each(range(100), work)
