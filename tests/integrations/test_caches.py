@@ -184,6 +184,17 @@ def test_what_was_planted_is_a_miss_and_one_line_in_the_log(
     assert kind.cache.get("key") == "again"
 
 
+def test_what_was_planted_is_not_there(kind: Kind) -> None:
+    """Flask-Caching takes an entry that is there and has no value for a cached None."""
+    has = getattr(kind.cache, "has", None) or kind.cache.has_key
+    for value in (None, [1], 0):
+        kind.cache.set("key", value)
+        assert has("key")
+    kind.plant("key", b"planted")
+    assert not has("key")
+    assert not has("another")
+
+
 def test_an_entry_moved_to_another_key_is_a_miss(kind: Kind) -> None:
     kind.cache.set("mine", {"role": "user"})
     kind.cache.set("other", {"role": "admin"})
@@ -283,6 +294,8 @@ def test_diskcache_remembers_calls_and_takes_files_and_queues(cache: Any, tmp_pa
     with file.open("rb") as opened:
         cache.set("file", opened, read=True)
     assert cache.read("file").read() == b"content"
+    cache["no file"] = {"a": 1}
+    assert cache.read("no file") == {"a": 1}
     cache.push({"job": 1})
     cache.push({"job": 2})
     assert cache.peek()[1] == {"job": 1}
@@ -320,6 +333,14 @@ def test_what_was_planted_in_diskcache_is_a_miss(
     rows(cache, "INSERT INTO Cache (key, raw, mode, value) VALUES (?, 0, 4, ?)", armed, armed)
     assert list(cache) == [armed]
     assert not mark.exists()
+    rows(cache, "DELETE FROM Cache")
+    cache["key"] = ["genuine"]
+    rows(cache, "UPDATE Cache SET mode = 2, value = NULL, filename = NULL")
+    assert cache.get("key", "missing") == "missing"
+    planted = (b"{[]: 1}", b"[1]", "text", 1 << 60)
+    for key in planted:
+        rows(cache, "INSERT INTO Cache (key, raw, mode) VALUES (?, 0, 1)", key)
+    assert set(cache) == {"key", *planted}
 
 
 def test_an_entry_of_diskcache_is_bound_to_its_key_and_cache(cache: Any, tmp_path: Path) -> None:

@@ -185,6 +185,11 @@ def test_headers_that_a_broker_adds_are_no_reason_to_refuse(worker: Running) -> 
     assert result.get(timeout=WAIT) == [8]
 
 
+def test_a_message_that_goes_back_to_redis_is_delivered_again(worker: Running) -> None:
+    """A worker that stops or rejects a message puts it back, and so does an expired visibility."""
+    assert worker.shop.put_back.delay([1]).get(timeout=WAIT) == [1]
+
+
 def test_a_message_of_plain_pickle_or_json_is_refused(worker: Running) -> None:
     arguments: tuple[Any, ...] = ([[1]], {}, {})
     for kind, body in (

@@ -1,6 +1,7 @@
 """RQ with a real Redis and a real worker that forks: what is changed or moved never runs."""
 
 import base64
+import datetime as dt
 import os
 import pickle
 import zlib
@@ -26,6 +27,13 @@ pytestmark = [
     pytest.mark.once,
     pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"),
 ]
+
+
+class Armed:
+    """Leaves a mark when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return rq_jobs.danger, ()
 
 
 class Running(NamedTuple):
@@ -107,6 +115,7 @@ def test_a_worker_in_a_process_of_its_own_works(running: Running) -> None:
         ("timeout", "99999"),
         ("webhooks", "[]"),
         ("dependency_ids", '["another"]'),
+        ("created_at", "no date"),
         ("pickleseal", b""),
     ],
 )
@@ -151,6 +160,27 @@ def test_a_pickle_or_a_result_is_no_call(running: Running) -> None:
             running.work()
             assert running.queue.fetch_job(job.id).is_failed
     assert not running.mark.exists()
+
+
+def test_a_scheduled_job_is_moved_without_unpickling(running: Running) -> None:
+    """RQ's scheduler takes RQ's own job class, which would unpickle `meta`."""
+    at = dt.timedelta(seconds=-1)
+    job = running.queue.enqueue_in(at, rq_jobs.predict, [1], meta={"for": "a test"})
+    planted = running.queue.enqueue_in(at, rq_jobs.predict, [2])
+    plain = rq.Queue("plain", connection=running.client)
+    unsealed = plain.enqueue_in(at, rq_jobs.predict, [3], meta={"for": "RQ"})
+    running.client.hset(planted.key, "meta", pickle.dumps(Armed()))
+    rq.SimpleWorker([running.queue], connection=running.client, job_class=Job).work(
+        burst=True, with_scheduler=True, logging_level="CRITICAL"
+    )
+    rq.SimpleWorker([plain], connection=running.client).work(
+        burst=True, with_scheduler=True, logging_level="CRITICAL"
+    )
+    assert not running.mark.exists()
+    found = running.queue.fetch_job(job.id)
+    assert (found.return_value(), found.meta) == ([2], {"for": "a test"})
+    found = plain.fetch_job(unsealed.id)
+    assert (found.return_value(), found.meta) == ([6], {"for": "RQ"})
 
 
 def test_jobs_from_before_a_rotation_run(running: Running) -> None:

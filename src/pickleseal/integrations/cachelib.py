@@ -11,6 +11,8 @@ import cachelib
 from pickleseal.integrations.contexts import derived_context
 from pickleseal.integrations.entries import Counters, is_counter, open_entry, seal_entry
 
+_MISSING = object()
+
 
 class _Bytes:
     """A serializer for files: it writes what was sealed before."""
@@ -37,8 +39,8 @@ class _Sealed:
     def _seal(self, key: str, value: object) -> object:
         return seal_entry(value, self.context(key))
 
-    def _open(self, key: str, stored: object) -> Any:
-        return None if stored is None else open_entry(stored, self.context(key), None)
+    def _open(self, key: str, stored: object, missing: object = None) -> Any:
+        return missing if stored is None else open_entry(stored, self.context(key), missing)
 
     def context(self, key: str) -> str:
         """Return the context that the entry of a key is sealed for."""
@@ -46,6 +48,9 @@ class _Sealed:
 
     def get(self, key: str) -> Any:
         return self._open(key, super().get(key))
+
+    def has(self, key: str) -> bool:
+        return self._open(key, super().get(key), _MISSING) is not _MISSING
 
     def set(self, key: str, value: object, *arguments: Any, **options: Any) -> Any:
         return super().set(key, self._seal(key, value), *arguments, **options)
@@ -73,8 +78,8 @@ class SealedRedis(_Sealed):
     def _seal(self, key: str, value: object) -> object:
         return value if is_counter(value) else super()._seal(key, value)
 
-    def _open(self, key: str, stored: object) -> Any:
-        return stored if is_counter(stored) else super()._open(key, stored)
+    def _open(self, key: str, stored: object, missing: object = None) -> Any:
+        return stored if is_counter(stored) else super()._open(key, stored, missing)
 
     def add(self, key: str, value: object, *arguments: Any, **options: Any) -> Any:
         return super().add(key, self._seal(key, value), *arguments, **options)

@@ -214,9 +214,10 @@ def _check_message(message: Any) -> None:
     names = info.get("headers")
     if not isinstance(names, list) or not set(names) <= set(headers):
         raise DecodeError("the message lacks headers that it was sealed with")
-    # Brokers add headers that begin with x-; kombu says how the body was compressed.
-    added = [name for name in set(headers) - set(names) if not name.startswith("x-")]
-    if set(added) - {"compression"}:
+    # Brokers add headers that begin with x-; kombu says how the body was compressed, and marks what
+    # it puts back into Redis. No worker acts on these two.
+    added = {name for name in set(headers) - set(names) if not name.startswith("x-")}
+    if added := added - {"compression", "redelivered"}:
         raise DecodeError(f"the message was sealed without the header {min(added)!r}")
     if info.get("sha256") != _bound(names, headers, message.properties):
         raise DecodeError("the headers of the message are not those that it was sealed with")

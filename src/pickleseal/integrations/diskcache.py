@@ -47,13 +47,7 @@ class _Disk(diskcache.Disk):
         return sqlite3.Binary(repr(key).encode()), False
 
     def get(self, key: Any, raw: bool) -> Any:
-        if raw:
-            found = super().get(key, raw)
-        else:
-            try:
-                found = ast.literal_eval(bytes(key).decode())
-            except (ValueError, SyntaxError, RecursionError, MemoryError):
-                found = bytes(key)  # not written here
+        found = super().get(key, raw) if raw else _literal(key)
         _expected.set(_Expected(self.context(found), KeyError))
         return found
 
@@ -67,12 +61,26 @@ class _Disk(diskcache.Disk):
         if mode == MODE_RAW and type(value) in (int, float):
             return value
         known = mode in (MODE_RAW, MODE_BINARY)
-        stored = super().fetch(mode, filename, value, False) if known else None
+        try:
+            stored = super().fetch(mode, filename, value, False) if known else None
+        except (TypeError, ValueError):  # the row names no file
+            stored = None
         expected = _expected.get()
         found: Any = open_entry(stored, expected.context, _REFUSED)
         if found is _REFUSED:
             raise expected.refusal("the entry was refused")
-        return io.BytesIO(found) if read else found
+        return io.BytesIO(found) if read and isinstance(found, bytes) else found
+
+
+def _literal(key: object) -> object:
+    """Return the key that was stored as this text, or what is stored if it was not written here."""
+    if not isinstance(key, bytes):
+        return key
+    try:
+        found = ast.literal_eval(key.decode())
+    except (TypeError, ValueError, SyntaxError, RecursionError, MemoryError):
+        return key
+    return found if _is_literal(found) else key
 
 
 def _is_literal(key: object) -> bool:

@@ -37,6 +37,9 @@ class _Client(RedisCacheClient):
         stored = super().get(key, _MISSING)
         return default if stored is _MISSING else self._open(key, stored, default)
 
+    def has_key(self, key: str) -> bool:
+        return self.get(key, _MISSING) is not _MISSING
+
     def set(self, key: str, value: object, timeout: Any) -> Any:
         return super().set(key, self._seal(key, value), timeout)
 

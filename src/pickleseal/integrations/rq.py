@@ -4,7 +4,9 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import rq.command
 import rq.job
+import rq.scheduler
 from rq.exceptions import DeserializationError, NoSuchJobError
 
 from pickleseal.errors import SealError
@@ -90,10 +92,10 @@ class Job(rq.job.Job):
         fields = {_text(name): value for name, value in raw_data.items()}
         try:
             self._check_fields(fields)
-        except SealError as error:
+            return super().restore(raw_data)
+        except (SealError, ValueError) as error:  # such as a date that is none
             _LOG.warning("refused the job %s: %s", self.id, error)
             raise NoSuchJobError(f"job {self.id} is refused: {error}") from error
-        return super().restore(raw_data)
 
     def _check_fields(self, fields: Mapping[str, Any]) -> None:
         sealed = signed_loads(fields.get(_FIELD, b""), context=self.context("fields"))
@@ -114,6 +116,28 @@ class Job(rq.job.Job):
             except NoSuchJobError:
                 found.append(None)
         return found
+
+
+class _Closed:
+    """A serializer that opens nothing; RQ then writes back what it could not read."""
+
+    def dumps(self, _value: object) -> bytes:
+        raise SealError("RQ's own job class cannot seal")
+
+    def loads(self, _data: bytes) -> Any:
+        raise SealError("RQ's own job class cannot open what is sealed")
+
+
+class _Moved(rq.job.Job):
+    """A job, sealed or not, that is moved to its queue and not read."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.serializer = _Closed()
+
+
+# The scheduler and `send_stop_job_command` take no job class. RQ's own would unpickle `meta`.
+rq.scheduler.Job = rq.command.Job = _Moved
 
 
 def _text(value: object) -> str:

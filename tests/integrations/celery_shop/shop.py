@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from celery import group
+from celery.exceptions import Reject
 
 from pickleseal.integrations.celery import Celery
 
@@ -34,6 +35,13 @@ def flaky(self: Any, value: object) -> tuple[object, int]:
     if self.request.retries < 2:
         raise self.retry(countdown=0)
     return value, self.request.retries
+
+
+@app.task(bind=True, acks_late=True)
+def put_back(self: Any, value: object) -> object:
+    if not self.request.delivery_info["redelivered"]:
+        raise Reject(requeue=True)
+    return value
 
 
 @app.task
