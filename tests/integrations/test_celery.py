@@ -1,6 +1,7 @@
 """Celery with a real Redis and a real worker: what is moved or changed in the broker never runs."""
 
 import base64
+import datetime as dt
 import importlib.util
 import json
 import os
@@ -127,6 +128,11 @@ def test_tasks_results_retries_groups_and_chords_work(worker: Running) -> None:
     assert shop.predict.apply_async(([1],), countdown=0.2).get(timeout=WAIT) == [2]
     answers = shop.app.control.inspect(timeout=10).ping()
     assert [answer["ok"] for answer in answers.values()] == ["pong"]
+
+
+def test_headers_of_ones_own_are_bound_as_they_arrive(worker: Running) -> None:
+    own = {"tenants": {1: "a", 10: "b", 2: ("c",)}, "since": dt.datetime(2026, 1, 2, tzinfo=dt.UTC)}
+    assert worker.shop.predict.apply_async(([1],), headers=own).get(timeout=WAIT) == [2]
 
 
 def test_a_large_message_can_be_compressed(worker: Running) -> None:

@@ -18,6 +18,7 @@ import celery.app.amqp
 import celery.app.backends
 import kombu
 import kombu.serialization
+import kombu.utils.json
 from celery.backends.base import BaseKeyValueStoreBackend, DisabledBackend
 from celery.backends.cache import CacheBackend
 from celery.exceptions import ImproperlyConfigured
@@ -192,7 +193,8 @@ def _bound(names: list[str], headers: Mapping[str, Any], properties: Mapping[str
         "headers": {name: headers[name] for name in names},
         "properties": [properties.get(name) for name in ("reply_to", "correlation_id")],
     }
-    text = json.dumps(statement, sort_keys=True, separators=(",", ":"), default=str)
+    arrived = kombu.utils.json.loads(kombu.utils.json.dumps(statement))
+    text = json.dumps(arrived, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
