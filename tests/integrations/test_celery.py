@@ -256,7 +256,11 @@ def test_results_that_are_no_sealed_result_are_refused(worker: Running) -> None:
     place = f"celery-task-meta-{sent.id}"
     body = base64.b64decode(worker.sent(worker.shop.predict, [1])["body"])
     forged = {"status": "SUCCESS", "result": "forged", "task_id": sent.id, "children": []}
-    for planted in (pickle.dumps(forged), json.dumps(forged).encode(), body):
+    packed = celery.backends.base.COMPRESSED_PAYLOAD_MAGIC
+    for planted in (
+        *(pickle.dumps(forged), json.dumps(forged).encode(), body),
+        *(packed + b"application/x-gzip\0junk", packed + b"no method\0", packed + b"\xff"),
+    ):
         worker.results.set(place, planted)
         with pytest.raises(DecodeError):
             worker.shop.app.AsyncResult(sent.id).get(timeout=WAIT)

@@ -8,6 +8,7 @@ is decoded. Results are bound to the id of their task.
 import hashlib
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -242,7 +243,10 @@ class _Results:
         part = _part.get()
         chord = () if part is None else (derived_context(CHORD, part.group),)
         with _set(_accepted, (RESULT, *chord)):
-            return super().decode(payload)
+            try:
+                return super().decode(payload)
+            except (LookupError, ValueError, EOFError, zlib.error) as error:
+                raise DecodeError(f"the result cannot be decompressed: {error}") from error
 
     def meta_from_decoded(self, meta: Any) -> Any:
         if not isinstance(meta, dict) or "task_id" not in meta:
