@@ -46,6 +46,7 @@ from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.store.lookup import find_keyring, keyring_directory
 from pickleseal.persistence.policy import time_text
 
+_ID = re.compile("[0-9a-fA-F]{32}")
 _STYLES = {State.ACTIVE: "green", State.RETIRED: "yellow", State.REVOKED: "red"}
 
 
@@ -334,19 +335,18 @@ def revoke(
     """
     if (key_id is None) == (whole_id is None):
         raise click.UsageError("name one key, by KEY_ID or --id")
-    if whole_id is not None and not re.fullmatch("[0-9a-fA-F]{32}", whole_id):
+    if whole_id is not None and not _ID.fullmatch(whole_id):
         raise click.UsageError("--id takes a whole id, 32 hexadecimal digits")
     if not reason.strip():
         raise click.UsageError("give a reason: errors show it")
     now = int(time.time())
     if key_id is not None and holds_key_line(key_id):
         key_id = outline(KeyLine(key_id.split()[-1])).id
-    if key_id is not None:
+    if key_id is not None and not _ID.fullmatch(key_id):
         entry = read_roster(keyring_directory(keyring)).find(key_id)
-        if key_id.lower() != entry.id:
-            what = ", ".join([f"created {day(entry.created)}", *_remarks(entry)])
-            doubt = f"'{key_id}' is a shortened id, of key {entry.id} ({what})"
-            confirm(doubt, "Revoke this key for ever?", yes=yes, as_json=as_json)
+        what = ", ".join([f"created {day(entry.created)}", *_remarks(entry)])
+        doubt = f"'{key_id}' is a shortened id, of key {entry.id} ({what})"
+        confirm(doubt, "Revoke this key for ever?", yes=yes, as_json=as_json)
         key_id = entry.id
     return _change(
         keyring,

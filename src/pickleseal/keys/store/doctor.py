@@ -98,7 +98,8 @@ def _all(folder: Path, names: Sequence[str], now: int, max_age: int) -> Iterator
         yield from _strays(folder, names, roster)
         yield from _left_over(folder, names)
         yield from _primary_faults(folder, roster, now, max_age)
-    plain = any(_may_be_plain(folder / name) for name in names if _LIKE_A_KEY_FILE.search(name))
+    like_keys = [folder / name for name in names if _LIKE_A_KEY_FILE.search(name)]
+    plain = any(_may_be_plain(path, files) for path in like_keys)
     for problem, fix in surroundings.faults(folder, plain=plain):
         yield Finding(str(folder), problem, fix)
     yield from _variables()
@@ -263,8 +264,12 @@ def _in_history(folder: Path, roster: Roster) -> Iterator[Finding]:
         )
 
 
-def _may_be_plain(path: Path) -> bool:
+def _may_be_plain(path: Path, files: RingFiles | Finding) -> bool:
     """Return whether a key file may contain a secret that is not encrypted."""
+    listed = _KEY_FILE.fullmatch(path.name)
+    if listed and isinstance(files, RingFiles) and listed[1] in files.roster.entries:
+        with suppress(KeyringError):
+            return outline(files.line(listed[1])).form is Form.PLAIN
     with suppress(KeyringError, OSError):
         data = permissions.read_guarded(path, secret=False, group_read=True, limit=MAX_LINE + 2)
         return outline(KeyLine(data.decode("latin-1"))).form is Form.PLAIN
