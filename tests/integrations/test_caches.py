@@ -343,6 +343,19 @@ def test_what_was_planted_in_diskcache_is_a_miss(
     assert set(cache) == {"key", *planted}
 
 
+def test_a_file_of_diskcache_that_is_gone_is_a_miss(
+    tmp_path: Path, ring: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with diskcache.Cache(tmp_path / "cache", disk_min_file_size=0) as cache:
+        cache["key"] = "a value in a file"
+        for file in (tmp_path / "cache").rglob("*.val"):
+            file.unlink()
+        assert cache.get("key", "missing") == "missing"
+        with pytest.raises(KeyError):
+            cache.peekitem()
+    assert not caplog.records
+
+
 def test_an_entry_of_diskcache_is_bound_to_its_key_and_cache(cache: Any, tmp_path: Path) -> None:
     cache["mine"] = ["user"]
     cache["other"] = ["admin"]

@@ -61,11 +61,13 @@ class _Disk(diskcache.Disk):
         if mode == MODE_RAW and type(value) in (int, float):
             return value
         known = mode in (MODE_RAW, MODE_BINARY)
+        expected = _expected.get()
         try:
             stored = super().fetch(mode, filename, value, False) if known else None
         except (TypeError, ValueError):  # the row names no file
             stored = None
-        expected = _expected.get()
+        except OSError as error:
+            raise expected.refusal("the file of the entry is gone") from error
         found: Any = open_entry(stored, expected.context, _REFUSED)
         if found is _REFUSED:
             raise expected.refusal("the entry was refused")
