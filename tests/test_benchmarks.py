@@ -19,7 +19,7 @@ WAYS = {
 
 pytestmark = [
     pytest.mark.skipif(not (ROOT / "benchmarks").is_dir(), reason="the benchmarks are not here"),
-    pytest.mark.once,
+    pytest.mark.sweep,
     pytest.mark.timeout(600),
 ]
 

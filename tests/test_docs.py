@@ -401,6 +401,7 @@ def test_every_document_can_be_reached_from_the_first_page() -> None:
     assert below_docs - seen == set()
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("script", sorted(ROOT.glob("examples/*.py")), ids=lambda path: path.name)
 def test_an_example_runs(script: Path, workplace: Path) -> None:
     for module in NEEDED.get(f"examples/{script.name}", ()):

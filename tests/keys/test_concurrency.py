@@ -335,10 +335,10 @@ def test_a_note_that_has_no_room_changes_nothing(ring_directory: Path) -> None:
         change_roster(ring_directory, lambda r: r.annotate(key_id, "x" * 2000))
 
     def crowd(roster: Roster) -> Roster:
-        for number in range(2000):
-            found = roster.entries[key_id]._replace(id=f"{number:032x}", note="x" * 1000)
-            roster = roster.add(found)
-        return roster
+        entry = roster.entries[key_id]._replace(note="x" * 1000)
+        ids = [f"{number:032x}" for number in range(2000)]
+        entries = {**roster.entries, **{i: entry._replace(id=i) for i in ids}}
+        return roster._replace(entries=entries).annotate(key_id, "a note")
 
     with pytest.raises(KeyringError):
         change_roster(ring_directory, crowd)
