@@ -27,6 +27,9 @@ from pickleseal.auditing.findings import Change, Level, Verdict
 from pickleseal.keys.roster import State
 from pickleseal.persistence.pin_file import PinFile
 
+# They were sealed with other versions of Python and of packages, and a load says so.
+pytestmark = pytest.mark.filterwarnings("ignore::pickleseal.VersionMismatchWarning")
+
 VERSIONS = sorted(path.name for path in GOLDEN.iterdir() if path.is_dir())
 NOW = "as made now"
 
