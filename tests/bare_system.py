@@ -38,7 +38,7 @@ def _msvcrt() -> ModuleType:
 
 
 def take_away(kind: str) -> None:
-    """Take away what a system of this kind does not have: "windows" or "macos"."""
+    """Remove what a system of this kind does not have: "windows" or "macos"."""
     names: tuple[str, ...] = _LINUX if kind != "linux" else ()
     if kind == "windows":
         names += _POSIX

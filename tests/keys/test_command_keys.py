@@ -252,7 +252,7 @@ def to_open_folder(program: Path) -> None:
 
 
 def by_open_link(program: Path) -> None:
-    """Let a link to a program lead over another link, which all can replace."""
+    """Make a link to a program that leads over another link, which all can replace."""
     folder = program.parent / "open"
     folder.mkdir()
     folder.chmod(0o777)

@@ -156,7 +156,7 @@ def acl(*entries: tuple[int, int, int]) -> bytes:
 
 
 def put_list(path: Path, *named: tuple[int, int, int], mask: int, group: int = 0) -> None:
-    """Give a file an access control list with some entries for users and groups."""
+    """Set an access control list on a file, with some entries for users and groups."""
     users = [entry for entry in named if entry[0] == USER]
     groups = [entry for entry in named if entry[0] == GROUP]
     usual = ((OWNER, 6 | path.is_dir(), NOBODY), *users, (OWNING_GROUP, group, NOBODY), *groups)

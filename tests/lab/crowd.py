@@ -135,13 +135,13 @@ def work(folder: Path, process: int, *, seed: int, until: float) -> tuple[Counte
 
 
 def run(bench: Bench) -> Part:
-    """Let all processes work at once."""
+    """Run all processes at once."""
     with pool(len(ROLES)) as processes:
         return crowd(bench.folder, processes, seed=bench.seed, seconds=bench.seconds)
 
 
 def crowd(folder: Path, workers: Executor, *, seed: int, seconds: float) -> Part:
-    """Let a worker for each role work at once for some seconds."""
+    """Run a worker for each role at once for some seconds."""
     build(folder)
     until = time.monotonic() + seconds
     jobs = [
