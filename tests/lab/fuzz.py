@@ -73,7 +73,7 @@ def mutate(
 def guided(
     name: str, seeds: tuple[bytes, ...], folder: Path, seed: int, seconds: float
 ) -> tuple[int, list[str]]:
-    """Let atheris work on a target; return the number of its inputs, and the complaints."""
+    """Run atheris on a target; return the number of its inputs, and the complaints."""
     corpus = folder / name.replace(" ", "-")
     corpus.mkdir()
     for number, data in enumerate(seeds):

@@ -51,7 +51,7 @@ class Disk:
         self.remount("rw,size=64m")
 
     def unmount(self) -> None:
-        """Take it away."""
+        """Remove it."""
         self._call("umount", self.place)
 
 

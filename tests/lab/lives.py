@@ -277,7 +277,7 @@ def live(
     may_crash: bool,
     counts: Counter[str],
 ) -> list[str]:
-    """Let some lives of a kind run, which a number gives; return the complaint, if there is one."""
+    """Run a number of lives of a kind; return the complaint, or None."""
     fields = {"server": server, "folder": folder, "counts": counts, "may_crash": may_crash}
     machine = seed(number)(type(life.__name__, (life,), fields))
     try:
@@ -299,7 +299,7 @@ def live(
 
 
 def run(bench: Bench) -> Part:
-    """Let lives of both kinds run in turn, up to a time."""
+    """Run lives of both kinds in turn, up to a time."""
     lacking = shim.missing()
     library = None if lacking else shim.build(bench.folder)
     until = time.monotonic() + bench.seconds

@@ -1,6 +1,5 @@
 """RQ: jobs are sealed, and bound to their id, their queue and their callbacks."""
 
-import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,10 +10,10 @@ from rq.exceptions import DeserializationError, NoSuchJobError
 
 from pickleseal.errors import SealError
 from pickleseal.integrations.contexts import derived_context
+from pickleseal.integrations.entries import LOG
 from pickleseal.persistence.dump import signed_dumps
 from pickleseal.persistence.load import signed_loads
 
-_LOG = logging.getLogger("pickleseal.integrations")
 _FIELD = "pickleseal"
 _BOUND = (
     *(
@@ -67,8 +66,13 @@ class Job(rq.job.Job):
     @property
     def data(self) -> bytes:
         if self._data is rq.job.UNEVALUATED:
-            super().data  # noqa: B018 - it fills in what was not given
-            call = self._func_name, self._instance, self._args, self._kwargs
+            if self._func_name is rq.job.UNEVALUATED:
+                raise ValueError("this job has no function to call")
+            given = self._func_name, self._instance, self._args, self._kwargs
+            call = tuple(
+                default if value is rq.job.UNEVALUATED else value
+                for value, default in zip(given, (None, None, (), {}), strict=True)
+            )
             self._data = signed_dumps(call, context=self.context("call"))
         return self._data
 
@@ -94,7 +98,7 @@ class Job(rq.job.Job):
             self._check_fields(fields)
             return super().restore(raw_data)
         except (SealError, ValueError) as error:  # such as a date that is none
-            _LOG.warning("refused the job %s: %s", self.id, error)
+            LOG.warning("refused the job %s: %s", self.id, error)
             raise NoSuchJobError(f"job {self.id} is refused: {error}") from error
 
     def _check_fields(self, fields: Mapping[str, Any]) -> None:
