@@ -69,9 +69,10 @@ class Job(rq.job.Job):
             if self._func_name is rq.job.UNEVALUATED:
                 raise ValueError("this job has no function to call")
             given = self._func_name, self._instance, self._args, self._kwargs
+            defaults: tuple[Any, ...] = (None, None, (), {})
             call = tuple(
                 default if value is rq.job.UNEVALUATED else value
-                for value, default in zip(given, (None, None, (), {}), strict=True)
+                for value, default in zip(given, defaults, strict=True)
             )
             self._data = signed_dumps(call, context=self.context("call"))
         return self._data

@@ -36,6 +36,8 @@ def context_to_seal(context: str | None) -> str | None:
     if context is None:
         return None
     normal = normalize_context(context)
+    if normal.isascii():
+        return normal
     unknown = next((c for c in normal if unicodedata.category(c) == "Cn"), None)
     if unknown is not None:
         raise MetadataError(
