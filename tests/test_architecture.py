@@ -61,6 +61,14 @@ EXCEPTIONS = {
 }
 
 
+TOP = {
+    *("src", "tests", "keys", "docs", "examples", "benchmarks", ".ci"),
+    *("pyproject.toml", "Makefile", ".gitignore", ".pre-commit-hooks.yaml"),
+    *("README.md", "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"),
+}
+"""What git keeps at the top of the tree: nothing that a command left there by mistake."""
+
+
 def rooms() -> list[str]:
     names = []
     for path in sorted(PACKAGE.rglob("*.py")):
@@ -301,3 +309,13 @@ def test_asking_for_help_imports_no_command() -> None:
     )
     commands = ("pickleseal.cli.audit", "pickleseal.cli.keys", "pickleseal.auditing")
     assert imported(code, *commands) == set()
+
+
+def test_top_of_the_tree() -> None:
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        pytest.skip("not a checkout")
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert {line.split("/")[0] for line in listed.stdout.splitlines()} <= TOP
