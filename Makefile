@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-fast test-coverage test-optimized test-all sweep lab mutants bench format clean
+.PHONY: help demo test lint test-fast test-coverage test-optimized test-all sweep lab mutants bench docs format clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,7 +48,7 @@ test-optimized: $(VENV)/.test  ## Run the tests in Pythons that drop every asser
 	@PYTHONOPTIMIZE=1 $(PYTEST) -n auto --dist worksteal -p no:cacheprovider \
 	  -W "ignore:assertions not in test modules" $(ARGS)
 
-sweep: $(VENV)/.test $(VENV)/.torch  ## Run the long forms of some tests
+sweep: $(VENV)/.test $(VENV)/.torch $(VENV)/.docs  ## Run the long forms of some tests
 	@READERS_TORCH=$$(ls $(VENV)/torch/bin/python 2>/dev/null) $(PYTEST) -m sweep --timeout 1800 $(ARGS)  # one after the other: some take a good part of the memory
 
 lab: $(VENV)/.lab  ## Break it on purpose for 18 minutes: kills, failed calls, full disks, fuzzing
@@ -59,6 +59,10 @@ mutants: $(VENV)/.test  ## Switch off each guard in turn: a test must miss it; A
 
 bench: $(VENV)/.bench $(VENV)/.scanners  ## Measure how fast it is, beside its peers; ARGS=--quick in seconds
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(VENV)/.docs  ## Build the documentation's site into dist/site; a broken link fails
+	@$(BIN)/python -m sphinx -W --keep-going -q -d $(VENV)/doctrees docs dist/site
+	@echo "the site: dist/site/index.html"
 
 # Each other CPython from 3.11 up that this machine has gets a virtual environment of its own. The
 # newest drops every assert, the next one measures coverage; where there are none, the default does.
@@ -148,6 +152,11 @@ $(VENV)/.torch: $(VENV)/.run pyproject.toml
 	@$(PYTHON) -m venv $(VENV)/torch && $(VENV)/torch/bin/python -m pip -qq install --upgrade 'pip>=25.1' \
 	  && $(VENV)/torch/bin/python -m pip -qq install --editable . --group torch \
 	  || { echo "torch could not be installed: what it reads is not tested"; rm -rf $(VENV)/torch; }
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	@echo "Installing what builds the documentation"
+	@$(PIP) install --no-compile --group docs
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.run
