@@ -4,6 +4,7 @@ Links below a folder are not followed, so that a walk ends and stays in its fold
 taken as it is. Folders of other programs are left out, and their files counted.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, Self
 
 from pickleseal.errors import check_path
 from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+from pickleseal.files.places import Place, Remote, Version
 
 BACKUP_SUFFIX = ".unsealed"
 """Suffix of the copy of a file from before it was adopted."""
@@ -128,6 +130,7 @@ class Found(NamedTuple):
 
     `real` is the resolved path at which a file below a folder must still be; None for a path that
     was named itself. `detail` is the system's error text. `folder` is the folder that holds it.
+    `remote` is the object in a store, and `seen` what the store listed of it.
     """
 
     path: str
@@ -135,6 +138,13 @@ class Found(NamedTuple):
     skip: Skip | None = None
     detail: str = ""
     folder: Folder | None = None
+    remote: Remote | None = None
+    seen: Version | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where it lies."""
+        return self.path if self.remote is None else self.remote
 
     @property
     def named(self) -> bool:
@@ -158,7 +168,7 @@ class Found(NamedTuple):
 
 
 def files_below(
-    paths: Iterable[str],
+    paths: Iterable[Place],
     *,
     excluded: Callable[[str], bool] | None = None,
     left_out: LeftOut | None = None,
@@ -170,14 +180,17 @@ def files_below(
 
     Parameters
     ----------
-    paths : iterable of str
-        The named paths.
+    paths : iterable of str or Remote
+        The named paths, and places in stores.
     excluded : callable, optional
         Whether to exclude a path below a folder; for a folder, everything in it.
     left_out : LeftOut, optional
         Collects the folders that are left out.
     """
     for path in paths:
+        if isinstance(path, Remote):
+            yield from _objects_below(path, excluded, left_out)
+            continue
         check_path(path)
         try:
             is_folder = stat.S_ISDIR(os.stat(path).st_mode)
@@ -190,6 +203,40 @@ def files_below(
             yield from _Walk(excluded, left_out, everything=_lies_in_foreign(path)).below(path)
         else:
             yield Found(path)
+
+
+def _objects_below(
+    root: Remote, excluded: Callable[[str], bool] | None, left_out: LeftOut | None
+) -> Iterator[Found]:
+    """Yield the objects at and below a place in a store, as a walk does the files of a folder."""
+    everything = any(part in _FOREIGN_NAMES for part in root.url.split("/"))
+    passed: set[str] = set()
+    empty = True
+    try:
+        for place, seen in root.objects():
+            empty = False
+            if place == root:
+                yield Found(root.url, remote=root, seen=seen)
+                continue
+            folder = root.url.rstrip("/")
+            for part in place.url[len(folder) + 1 :].split("/")[:-1]:
+                folder = f"{folder}/{part}"
+                if part in _FOREIGN_NAMES and not everything:
+                    if left_out is not None:
+                        left_out.folders[folder] = left_out.folders.get(folder, 0) + 1
+                    break
+                if excluded is not None and excluded(folder):
+                    if folder not in passed:
+                        passed.add(folder)
+                        yield Found(folder, folder, Skip.EXCLUDED)
+                    break
+            else:
+                skip = Skip.EXCLUDED if excluded is not None and excluded(place.url) else None
+                yield Found(place.url, place.url, skip, remote=place, seen=seen)
+        if empty and not root.exists():
+            yield Found(root.url, None, Skip.UNREADABLE, os.strerror(errno.ENOENT))
+    except OSError as error:
+        yield Found(root.url, None, Skip.UNREADABLE, error.strerror or str(error))
 
 
 _Inner = tuple[str, str, os.stat_result | None]

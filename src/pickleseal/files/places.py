@@ -1,0 +1,269 @@
+"""Where a file lies: a path on disk, or an object in a store that fsspec reaches (`scheme://…`).
+
+A path stays a path, with all that the rest of this folder promises of files. fsspec is imported
+only where a URL comes.
+"""
+
+import errno
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+
+from pickleseal.errors import PicklesealError, TargetError, check_path, shown
+
+_T = TypeVar("_T")
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z0-9+.-]+)*://")
+_PASSWORD = re.compile(r"//[^/@]*:[^/@]*@")
+"""A user's name and password in a URL, which no message shows."""
+_LOCAL = ("file://", "local://")
+_TAGS = ("ETag", "etag", "generation", "mtime", "LastModified", "last_modified", "created")
+"""What fsspec's stores call that which changes with an object, the surest first."""
+_READINGS = 3
+"""How often an object is read that is replaced all the time."""
+_MOST_AT_ONCE = 5 << 30  # what S3 takes in one request
+
+Options = Mapping[str, Any] | None
+"""The `storage_options` of a call: what fsspec's file system is made with."""
+
+
+class Version(NamedTuple):
+    """An object as it was seen: its size in bytes, and what changes when it is replaced."""
+
+    size: int
+    tag: str
+
+
+class Remote(NamedTuple):
+    """An object in a store, or the prefix that objects have in common.
+
+    `fs` is the file system of fsspec, `path` is as it names the object, and `url` as the user does.
+    It can be pickled, and holds what the store is reached with, and no key of pickleseal's.
+    """
+
+    fs: Any
+    path: str
+    url: str
+
+    def beside(self, suffix: str) -> "Remote":
+        """Return the place of the same name with a suffix."""
+        return Remote(self.fs, self.path + suffix, self.url + suffix)
+
+    def below(self, inside: str) -> "Remote":
+        """Return a place below this one; `inside` has `/` between its parts."""
+        path, url = (f"{one.rstrip('/')}/{inside}" for one in (self.path, self.url))
+        return Remote(self.fs, path, url)
+
+    def exists(self) -> bool:
+        """Return whether an object is here, or objects are below."""
+        with _asking(self.url):
+            self.fs.invalidate_cache(self.path)
+            return bool(self.fs.exists(self.path))
+
+    def version(self) -> Version:
+        """Return what the store says of the object now. Raise FileNotFoundError without one."""
+        with _asking(self.url):
+            self.fs.invalidate_cache(self.path)
+            facts = self.fs.info(self.path)
+            if facts["type"] != "file":
+                raise FileNotFoundError(self.path)
+            return _version_of(facts)
+
+    def objects(self) -> "Iterator[tuple[Remote, Version]]":
+        """Yield the objects at and below this place, by name."""
+        with _asking(self.url):
+            self.fs.invalidate_cache(self.path)
+            found = self.fs.find(self.path, detail=True)
+        start = self.fs._strip_protocol(self.path).rstrip("/")  # noqa: SLF001 - as it names objects
+        for path in sorted(found):
+            facts = found[path]
+            if facts.get("type") != "file" or path.endswith("/"):
+                continue
+            inside = path[len(start) :].lstrip("/")
+            yield (self.below(inside) if inside else self), _version_of(facts)
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return the bytes from one offset to another, fewer only where the object ends."""
+        return self.read_ranges([(start, end)])[0]
+
+    def read_ranges(self, ranges: list[tuple[int, int]]) -> list[bytes]:
+        """Return the bytes of several ranges, which the file system may fetch at once."""
+        starts, ends = zip(*ranges, strict=True)
+        with _asking(self.url):
+            paths = [self.path] * len(ranges)
+            found = self.fs.cat_ranges(paths, list(starts), list(ends), on_error="raise")
+        return [bytes(data) for data in found]
+
+    def write(self, data: bytes, *, exclusive: bool = False, seen: Version | None = None) -> None:
+        """Write the object: it appears whole or not at all.
+
+        `exclusive`: raise TargetError if there is one. `seen`: raise TargetError unless the object
+        is still this version. S3 checks that itself; for other stores it is asked just before.
+        """
+        try:
+            with _asking(self.url):
+                if exclusive:
+                    self.fs.pipe_file(self.path, data, mode="create")
+                    return
+                condition = {} if seen is None else self._condition(seen, len(data))
+                if seen is not None and not condition and self.version() != seen:
+                    raise _replaced(self.url)
+                self.fs.pipe_file(self.path, data, **condition)
+        except FileExistsError:
+            raise TargetError(f"{shown(self.url)} exists already, and is not overwritten") from None
+        except OSError as error:
+            if _is_condition(error):
+                raise _replaced(self.url) from None
+            raise
+
+    def _condition(self, seen: Version, size: int) -> dict[str, Any]:
+        """Return what makes the store itself refuse to replace another version, if it can."""
+        protocols = self.fs.protocol
+        names = {protocols} if isinstance(protocols, str) else set(protocols)
+        if "s3" in names and seen.tag and size < _MOST_AT_ONCE:
+            # In one request: s3fs knows no condition for one of several parts.
+            return {"IfMatch": seen.tag, "chunksize": max(size, 50 << 20)}
+        return {}
+
+    def remove(self) -> None:
+        """Delete the object."""
+        with _asking(self.url):
+            self.fs.rm_file(self.path)
+
+
+Place = str | Remote
+"""Where a file lies: a local path, or a place in a store."""
+
+
+def is_url(path: str) -> bool:
+    """Return whether a path is `scheme://…`, and not one of a local file."""
+    return _URL.match(path) is not None and not path.startswith(_LOCAL)
+
+
+def absolute(path: str) -> str:
+    """Return the absolute path of a local file; a URL is one already."""
+    return path if is_url(path) else os.path.abspath(path)
+
+
+def resolved(path: str) -> str:
+    """Return a path with all links followed; a URL has none."""
+    return path if is_url(path) else os.path.realpath(path)
+
+
+def place_of(file: Any, options: Options = None) -> Place | None:  # noqa: ANN401 - any object
+    """Return the place that a path, a URL, fsspec's `OpenFile` or a `UPath` names.
+
+    Return None for an open file. Raise TypeError for a path of bytes, and for `options` where
+    nothing is opened with them.
+    """
+    if isinstance(file, str | os.PathLike):
+        text = os.fspath(file)
+        if not isinstance(text, str):
+            raise TypeError("a path must be a str or os.PathLike[str], not of bytes")
+        check_path(text)
+        if is_url(text):
+            return _reached(text, options)
+        _check_no_options(options)
+        return next((text.removeprefix(one) for one in _LOCAL if text.startswith(one)), text)
+    _check_no_options(options)
+    if not _names_a_place(file):
+        return None
+    if getattr(file, "compression", None) is not None:
+        raise TypeError(
+            "a file that fsspec compresses must be open: `with file as opened:`. For pickleseal's"
+            " own compression there is compress="
+        )
+    protocols = file.fs.protocol
+    if "file" in ((protocols,) if isinstance(protocols, str) else protocols):
+        return str(file.path)
+    return Remote(file.fs, file.path, file.fs.unstrip_protocol(file.path))
+
+
+def steady(read: Callable[[], _T]) -> _T:
+    """Return what `read` returns; read anew if an object was replaced meanwhile."""
+    for _ in range(_READINGS - 1):
+        try:
+            return read()
+        except OSError as error:
+            if error.errno != errno.ESTALE or not is_url(str(error.filename)):
+                raise
+    return read()
+
+
+def replaced_meanwhile(url: str) -> OSError:
+    """Return the error for an object that was replaced between two of its ranges."""
+    return OSError(errno.ESTALE, "it was replaced while it was read", url)
+
+
+def _names_a_place(file: Any) -> bool:  # noqa: ANN401 - any object
+    """Return whether an object is an `OpenFile` or a `UPath`, which open files resemble."""
+    opened = hasattr(file, "read") or hasattr(file, "readinto") or hasattr(file, "write")
+    return not opened and hasattr(file, "fs") and isinstance(getattr(file, "path", None), str)
+
+
+def _check_no_options(options: Options) -> None:
+    if options:
+        raise TypeError("storage_options are for a URL, such as s3://bucket/model.pkl")
+
+
+def _reached(url: str, options: Options) -> Remote:
+    scheme = url.partition("://")[0]
+    try:
+        from fsspec.core import url_to_fs  # noqa: PLC0415 - only where a URL comes
+    except ImportError:
+        raise PicklesealError(
+            f"{scheme}:// needs fsspec, and the package for that store: pip install"
+            " 'pickleseal[stores]', and s3fs for S3, gcsfs for Google Cloud, adlfs for Azure"
+        ) from None
+    named = _PASSWORD.sub("//", url)
+    try:
+        fs, path = url_to_fs(url, **(options or {}))
+    except ImportError as error:
+        raise PicklesealError(f"{scheme}:// needs one more package: {error}") from None
+    except (ValueError, TypeError) as error:
+        raise PicklesealError(f"{shown(named)} cannot be opened by fsspec: {error}") from None
+    return Remote(fs, path, named)
+
+
+@contextmanager
+def _asking(url: str) -> Iterator[None]:
+    """Turn what a store's package raises into an OSError that names the object."""
+    try:
+        yield
+    except (PicklesealError, MemoryError, FileExistsError):
+        raise
+    except OSError as error:
+        if error.filename == url:
+            raise
+        kinds = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES}
+        code = kinds.get(type(error), error.errno or errno.EIO)
+        plain = isinstance(error, FileNotFoundError) or not str(error)
+        raise OSError(code, os.strerror(code) if plain else _told(error), url) from error
+    except Exception as error:
+        # The packages of stores have errors of their own, such as botocore's and aiohttp's.
+        raise OSError(errno.EIO, f"{type(error).__name__}: {error}", url) from error
+
+
+def _told(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _version_of(facts: Mapping[str, Any]) -> Version:
+    tag = next((facts[name] for name in _TAGS if facts.get(name)), "")
+    # The store in memory lists times as seconds, and tells them as times.
+    return Version(int(facts["size"]), str(tag.timestamp() if hasattr(tag, "timestamp") else tag))
+
+
+def _is_condition(error: OSError) -> bool:
+    """Return whether a store refused a write since its condition does not hold."""
+    cause = error.__cause__
+    codes = (getattr(cause, "code", None), getattr(cause, "status_code", None))
+    return 412 in codes or "pre-condition" in str(error) or "PreconditionFailed" in str(error)
+
+
+def _replaced(url: str) -> TargetError:
+    return TargetError(
+        f"{shown(url)} was changed by another program meanwhile, and was left as it is now"
+    )

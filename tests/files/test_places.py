@@ -1,0 +1,250 @@
+"""Places: which paths are URLs, and what a store is asked for an object."""
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from pickleseal.errors import PicklesealError, TargetError
+from pickleseal.files import objects
+from pickleseal.files.objects import SMALL, StoredObject, open_file
+from pickleseal.files.places import Remote, is_url, place_of, steady
+from pickleseal.files.walk import LeftOut, Skip, files_below
+
+
+@pytest.fixture
+def memory() -> Iterator[MemoryFileSystem]:
+    """The store of fsspec in memory, empty before and after."""
+    store = fsspec.filesystem("memory")
+    store.store.clear()
+    yield store
+    store.store.clear()
+
+
+def remote(url: str) -> Remote:
+    place = place_of(url)
+    assert isinstance(place, Remote)
+    return place
+
+
+class Counting:
+    """A file system that records what it is asked, and may act before it answers."""
+
+    def __init__(self, fs: Any) -> None:
+        self.fs = fs
+        self.asked: list[str] = []
+        self.before: Any = lambda _: None
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.fs, name)
+        if name not in ("info", "cat_ranges", "find", "pipe_file"):
+            return value
+
+        def asked(*arguments: Any, **options: Any) -> Any:
+            self.asked += [name] * (len(arguments[0]) if name == "cat_ranges" else 1)
+            self.before(len(self.asked))
+            return value(*arguments, **options)
+
+        return asked
+
+
+def counted(url: str) -> tuple[Remote, Counting]:
+    place = remote(url)
+    fs = Counting(place.fs)
+    return Remote(fs, place.path, place.url), fs
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("s3://bucket/model.pkl", True),
+        ("memory://model.pkl", True),
+        ("simplecache::s3://bucket/model.pkl", True),
+        ("file:///models/model.pkl", False),
+        ("model.pkl", False),
+        ("models/s3:/model.pkl", False),
+        ("C://models/model.pkl", False),
+        ("", False),
+    ],
+)
+def test_a_path_with_a_scheme_is_a_url(*, path: str, told: bool) -> None:
+    assert is_url(path) is told
+
+
+def test_a_file_url_is_a_local_path(tmp_path: Path) -> None:
+    assert place_of(f"file://{tmp_path}/it") == f"{tmp_path}/it"
+    assert place_of(fsspec.open(f"{tmp_path}/it", "rb")) == f"{tmp_path}/it"
+    assert place_of(tmp_path / "it") == str(tmp_path / "it")
+
+
+def test_open_files_of_fsspec_and_upath_name_the_same_place(memory: MemoryFileSystem) -> None:
+    upath = pytest.importorskip("upath")
+    wanted = remote("memory://models/it")
+    for named in (fsspec.open("memory://models/it", "rb"), upath.UPath("memory://models/it")):
+        place = place_of(named)
+        assert isinstance(place, Remote)
+        assert (place.fs, place.path) == (wanted.fs, wanted.path)
+    memory.pipe_file("/models/it", b"1")
+    with fsspec.open("memory://models/it", "rb") as opened:
+        assert place_of(opened) is None  # an open file is read as one
+
+
+def test_a_place_can_be_sent_to_another_process() -> None:
+    place = remote("memory://models/it")
+    assert pickle.loads(pickle.dumps(place)) == place
+
+
+def test_options_without_a_url_are_an_error() -> None:
+    with pytest.raises(TypeError, match="storage_options"):
+        place_of("model.pkl", {"anon": True})
+
+
+def test_a_compressed_open_file_is_refused() -> None:
+    with pytest.raises(TypeError, match="compress"):
+        place_of(fsspec.open("memory://it.gz", "rb", compression="gzip"))
+
+
+def test_a_scheme_that_nobody_knows_is_told() -> None:
+    with pytest.raises(PicklesealError, match="nosuch://"):
+        place_of("nosuch://bucket/it")
+
+
+def test_a_password_in_a_url_is_not_shown() -> None:
+    assert remote("memory://user:secret@models/it").url == "memory://models/it"
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, SMALL - 1])
+def test_a_small_object_takes_one_request(memory: MemoryFileSystem, size: int) -> None:
+    memory.pipe_file("/it", bytes(size))
+    place, fs = counted("memory://it")
+    with StoredObject(place) as opened:
+        assert opened.size == size
+        assert bytes(opened.whole()) == bytes(size)
+        assert opened.read(size // 2, 10) == bytes(size)[size // 2 :][:10]
+    assert fs.asked == ["cat_ranges"]
+
+
+def test_a_large_object_is_read_in_few_ranges(
+    memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "RANGE", 3 << 20)
+    data = bytes(range(256)) * (48 << 10)
+    memory.pipe_file("/it", data)
+    place, fs = counted("memory://it")
+    with StoredObject(place) as opened:
+        assert opened.read(0, 64) == data[:64]
+        assert b"".join(opened.ranges(100, len(data) - 132)) == data[100:-32]
+        assert opened.read(len(data) - 32, 32) == data[-32:]
+    assert fs.asked == ["cat_ranges", "info", *["cat_ranges"] * 5, "info"]
+
+
+def test_an_object_of_a_list_is_not_asked_for_its_size(memory: MemoryFileSystem) -> None:
+    memory.pipe_file("/models/it", bytes(SMALL + 1))
+    place, fs = counted("memory://models")
+    (found,) = files_below([place])
+    with open_file(found.place, follow=True, seen=found.seen) as opened:
+        assert opened.read(0, 4) == bytes(4)
+    assert fs.asked == ["find", "cat_ranges", "info"]
+
+
+@pytest.mark.parametrize("when", [2, 3, 5])
+def test_an_object_that_is_replaced_meanwhile_is_read_anew(
+    memory: MemoryFileSystem, when: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "RANGE", 6 << 20)
+    memory.pipe_file("/it", b"a" * (SMALL + 9))
+    place, fs = counted("memory://it")
+
+    left = [when]
+
+    def replace(count: int) -> None:
+        if left and count >= left[0]:
+            left.clear()
+            memory.pipe_file("/it", b"b" * (SMALL + 9))
+
+    fs.before = replace
+
+    def read() -> bytes:
+        with StoredObject(place) as opened:
+            return b"".join(opened.ranges(0, opened.size))
+
+    assert set(steady(read)) == {ord("b")}
+
+
+def test_an_object_that_is_replaced_all_the_time_is_an_error(memory: MemoryFileSystem) -> None:
+    memory.pipe_file("/it", bytes(SMALL + 9))
+    place, fs = counted("memory://it")
+    fs.before = lambda _: memory.pipe_file("/it", bytes(SMALL + 9))
+
+    def read() -> None:
+        with StoredObject(place) as opened:
+            opened.whole()
+
+    with pytest.raises(OSError, match="replaced"):
+        steady(read)
+
+
+def test_an_exclusive_write_replaces_nothing(memory: MemoryFileSystem) -> None:
+    place = remote("memory://it")
+    place.write(b"1", exclusive=True)
+    with pytest.raises(TargetError):
+        place.write(b"2", exclusive=True)
+    assert place.read(0, 9) == b"1"
+
+
+def test_a_write_replaces_only_the_version_that_was_seen(memory: MemoryFileSystem) -> None:
+    place = remote("memory://it")
+    place.write(b"1")
+    seen = place.version()
+    place.write(b"2")
+    with pytest.raises(TargetError):
+        place.write(b"3", seen=seen)
+    assert place.read(0, 9) == b"2"
+    place.write(b"3", seen=place.version())
+    assert place.read(0, 9) == b"3"
+
+
+def test_a_missing_object_is_named_by_its_url(memory: MemoryFileSystem) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        StoredObject(remote("memory://models/none"))
+    assert caught.value.filename == "memory://models/none"
+
+
+def test_an_error_of_a_stores_package_is_an_oserror(memory: MemoryFileSystem) -> None:
+    class PackageError(Exception):
+        pass
+
+    def fail(_: int) -> None:
+        raise PackageError("no route")
+
+    place, fs = counted("memory://it")
+    fs.before = fail
+    with pytest.raises(OSError, match="PackageError: no route"):
+        place.version()
+
+
+def test_a_walk_goes_through_a_bucket_as_through_a_folder(memory: MemoryFileSystem) -> None:
+    for path in ("a.pkl", "b/c.pkl", ".git/d.pkl", "out/e.pkl", "out/f/g.pkl"):
+        memory.pipe_file(f"/models/{path}", b"1")
+    left_out = LeftOut()
+    found = list(
+        files_below(
+            [remote("memory://models/")],
+            excluded=lambda path: path.endswith("/out"),
+            left_out=left_out,
+        )
+    )
+    assert {one.path: one.skip for one in found} == {
+        "memory://models/a.pkl": None,
+        "memory://models/b/c.pkl": None,
+        "memory://models/out": Skip.EXCLUDED,
+    }
+    assert left_out.to_dict() == {"files": 1, "folders": {"memory://models/.git": 1}}
+    (named,) = files_below([remote("memory://models/a.pkl")])
+    assert named.named
+    (missing,) = files_below([remote("memory://models/none")])
+    assert missing.skip is Skip.UNREADABLE
