@@ -163,6 +163,34 @@ def test_a_member_that_changes_an_older_object_is_found() -> None:
         assert passing(stream) == walked(stream)
 
 
+SHARED = (  # by entry of the memo: 2 an object, 3 a dict, 4 a list, 5 a dtype, 6 a text
+    b"\x80\4" + CLASS + b"h\0)\x81\x940}\x940]\x940"
+    + look("numpy", "dtype") + pack(text("f8"), b"\x89", b"\x88") + b"R\x940"
+    + text("__class__") + b"\x940"
+)  # fmt: skip
+PLAIN_MEMBER = b"h\0)\x81}(h\1K\1ub"
+STEPS = (
+    b"h\2}(h\1K\1ub", b"h\2}(h\1K\1u0", b"h\2(h\1K\1u", b"h\2}b",
+    b"h\0)\x81h\3b", b"h\0)\x81}(h\1h\3ub", b"h\0h\3\x85R}b", b"h\0)\x81(Nh\3tb",
+    b"h\3(h\1K\1u0", b"h\3(h\6K\1u0", b"h\3(h\1h\5ub",
+    b"h\0)\x81h\4b", b"h\4K\1a0", b"h\0h\4\x85R}b", b"h\0)\x81h\2b",
+    b"h\5(K\3h\1NNNK\1K\1K\0tb0", b"h\0h\5\x85R}b", b"h\0)\x81}(h\6K\1ub", b"h\0)\x81}b",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_members_that_share_what_may_change_are_all_found(seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(300):
+        plain, step = PLAIN_MEMBER, chance.choice(STEPS)
+        steps = (step, step, plain, chance.choice(STEPS))
+        members = [chance.choice(steps) * chance.choice((1, 3)) for _ in range(9)]
+        # The step is learnt where it is first met, behind another one that begins alike.
+        start = (plain, step[:-1] + b"0", plain)
+        stream = SHARED + b"(" + b"".join((*start, *members)) + b"1N."
+        assert passing(stream) == walked(stream), stream
+
+
 ARRAY = (
     look("numpy._core.multiarray", "_reconstruct") + b"\x940"
     + look("numpy", "ndarray") + b"\x940"

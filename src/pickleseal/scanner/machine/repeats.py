@@ -6,6 +6,7 @@ stream that reads it is walked anew, without passing over anything.
 """
 
 import re
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -18,7 +19,9 @@ from pickleseal.scanner.machine.values import (
     FORGOTTEN,
     NOTHING,
     NUMBER,
+    Dict,
     Dtype,
+    List,
     Result,
 )
 
@@ -41,18 +44,21 @@ _KEPT = 256
 """How many beginnings of objects are kept."""
 
 
+_MUTABLE: dict[type, Sequence[str]] = {kind: kind.__slots__ for kind in (Result, List, Dict, Dtype)}
+
+
 class Template(NamedTuple):
     """An object: its bytes between byte strings, and its steps.
 
     `parts` are expressions, each with the size of the length of the byte string that follows it, 0
-    at the end. `stored` counts its entries of the memo, `highest` is the last one that it reads.
-    `end` is where the object ends that it was read from.
+    at the end. `stored` counts its entries of the memo, `reads` are those that it reads. `end` is
+    where the object ends that it was read from.
     """
 
     parts: tuple[tuple[re.Pattern[bytes], int], ...]
     steps: tuple[object, ...]
     stored: int
-    highest: int
+    reads: tuple[int, ...]
     end: int
 
     def match(self, data: bytes, at: int, end: int) -> int:
@@ -69,6 +75,26 @@ class Template(NamedTuple):
         return at
 
 
+class _Learnt(NamedTuple):
+    """What walking an object gave, in a protocol.
+
+    `read` has each value that it read from the memo and may change, with its contents.
+    """
+
+    template: Template
+    made: Result
+    protocol: int
+    read: list[tuple[object, object]]
+
+    def holds(self, walk: Walk, data: bytes, at: int, end: int) -> bool:
+        """Return whether the object at an offset does the same."""
+        return (
+            self.protocol == walk.protocol
+            and self.template.match(data, at, end) >= 0
+            and all(_contents(value) == contents for value, contents in self.read)
+        )
+
+
 class Repeats:
     """The objects of one walk. `build` is its handler of BUILD; `templates` are kept for others."""
 
@@ -77,7 +103,7 @@ class Repeats:
         self._templates = templates
         self._starts: set[bytes] = set()
         self._tries = _TRIES
-        self._learnt: tuple[Template, Result, int] | None = None
+        self._learnt: _Learnt | None = None
 
     def pass_over(self, walk: Walk) -> None:
         """Pass over the objects that follow a BUILD, where they repeat one."""
@@ -90,12 +116,12 @@ class Repeats:
             end = min(end, at + walk.frame_end - cursor.position)
         learnt = self._learnt
         self._tries -= learnt is not None
-        if learnt is None or learnt[2] != walk.protocol or learnt[0].match(data, at, end) < 0:
+        if learnt is None or not learnt.holds(walk, data, at, end):
             template = self._find(data, at, end, len(memo.dense))
             if template is None:
                 return
-            learnt = self._learnt = template, self._learn(walk, template), walk.protocol
-        template, made, _ = learnt
+            learnt = self._learnt = self._learn(walk, template)
+        template, made = learnt.template, learnt.made
         while (at := template.match(data, cursor.at, end)) >= 0:
             cursor.at = at
             memo.dense.extend([NOTHING] * template.stored)
@@ -107,7 +133,7 @@ class Repeats:
         """Return the template of the object at an offset, if one like it was there before."""
         start = data[at : at + _ALIKE]
         template = self._templates.get(start)
-        if template is not None and template.highest < known:
+        if template is not None and max(template.reads, default=0) < known:
             self._tries -= 1
             behind = template.match(data, at, end)
             if behind >= 0:
@@ -123,10 +149,12 @@ class Repeats:
             self._templates[start] = template
         return template
 
-    def _learn(self, walk: Walk, template: Template) -> Result:
-        """Walk an object with unknown numbers; return it, or raise Skipped if anything is noted."""
+    def _learn(self, walk: Walk, template: Template) -> _Learnt:
+        """Walk an object with unknown numbers; raise Skipped if anything is noted or changed."""
         stack, memo, noted = walk.stack, walk.memo, len(walk.record.beyond)
         stored = len(memo.dense)
+        values = map(memo.get, template.reads)
+        read = [(value, _contents(value)) for value in values if type(value) in _MUTABLE]
         try:
             for step in template.steps:
                 if callable(step):
@@ -138,11 +166,13 @@ class Repeats:
         made = stack[-1]
         if len(walk.record.beyond) != noted or type(made) is not Result:
             raise Skipped
+        if any(_contents(value) != contents for value, contents in read):
+            raise Skipped  # what sets the state of an earlier object does so only once
         memo.dense[stored:] = [NOTHING] * template.stored
         memo.skipped = True
         walk.cursor.at = template.end
         walk.record.opcodes += len(template.steps)
-        return made
+        return _Learnt(template, made, walk.protocol, read)
 
     def _read(self, data: bytes, at: int, end: int, known: int) -> Template | None:
         """Return the template of the object at an offset, or None if it is not so simple.
@@ -154,7 +184,8 @@ class Repeats:
         steps: list[object] = []
         depths = [0]
         literal = b""
-        stored = highest = 0
+        stored = 0
+        reads: set[int] = set()
         while at < end and len(steps) < _LONGEST:
             code, at = data[at : at + 1], at + 1
             literal += re.escape(code)
@@ -170,7 +201,7 @@ class Repeats:
                 index = int.from_bytes(argument, "little")
                 if index >= known:
                     return None
-                highest = max(highest, index)
+                reads.add(index)
                 steps.append(partial(_get, index))
             elif code in _BYTES:
                 width, value = _BYTES[code]
@@ -204,9 +235,15 @@ class Repeats:
             depths[-1] += gives - takes
             if code == b"b" and depths == [1]:
                 parts.append((re.compile(literal, re.DOTALL), 0))
-                made = Template(tuple(parts), tuple(steps), stored, highest, at)
+                made = Template(tuple(parts), tuple(steps), stored, tuple(reads), at)
                 return made if at <= end else None
         return None
+
+
+def _contents(value: object) -> object:
+    """Return what later steps may find of a value, given that it is no tuple."""
+    fields = [getattr(value, name) for name in _MUTABLE[type(value)]]
+    return [dict(field) if type(field) is dict else field for field in fields]
 
 
 def _get(index: int, walk: Walk) -> None:
