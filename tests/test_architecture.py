@@ -151,6 +151,7 @@ def test_one_folder_pickles() -> None:
         ("integrations.joblib", "joblib"),
         ("integrations.joblib", "joblib._store_backends.CacheWarning"),
         ("integrations.joblib", "joblib._store_backends.FileSystemStoreBackend"),
+        ("integrations.shelve", "shelve"),  # whose methods that pickle are replaced
     }
 
 
@@ -162,7 +163,8 @@ def test_one_room_makes_tags() -> None:
 def test_one_room_touches_artifacts() -> None:
     """`open`, `os.open` and their kind stand where files are the business.
 
-    `files.walk` opens folders, `files.lock` files of its own, `keys.store.terminal` the terminal.
+    `files.walk` opens folders, `files.lock` files of its own, `keys.store.terminal` the terminal,
+    and `integrations.shelve` a dbm.
     """
     openers = {
         "open",
@@ -188,6 +190,7 @@ def test_one_room_touches_artifacts() -> None:
         "files.atomic",
         "files.lock",
         "files.walk",
+        "integrations.shelve",
         "envelope.source",
         "keys.store.permissions",
         "keys.store.terminal",

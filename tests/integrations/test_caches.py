@@ -1,6 +1,8 @@
 """Real caches: entries come back, and one that was planted, moved or forged is a miss."""
 
+import base64
 import logging
+import os
 import pickle
 import shutil
 import sqlite3
@@ -22,8 +24,12 @@ flask = pytest.importorskip("flask")
 flask_caching = pytest.importorskip("flask_caching")
 django_conf = pytest.importorskip("django.conf")
 if not django_conf.settings.configured:
-    django_conf.settings.configure(USE_TZ=True)
+    django_conf.settings.configure(
+        USE_TZ=True,
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    )
 django = pytest.importorskip("pickleseal.integrations.django")
+django_redis = pytest.importorskip("pickleseal.integrations.django_redis", exc_type=ImportError)
 
 pytestmark = pytest.mark.once
 
@@ -85,15 +91,53 @@ def in_files(
     )
 
 
+def in_a_table(cache: Any) -> Kind:
+    """Return a cache in Django's database, with an empty table."""
+    from django import setup
+    from django.core.management import call_command
+    from django.db import connection
+
+    setup()
+
+    def executed(statement: str, *values: object) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return cursor.fetchone() if cursor.description else None
+
+    def planted(key: str, data: bytes) -> None:
+        """Write a pickle as it is, and anything else as Django writes bytes."""
+        pickled = data if data[:1] == b"\x80" else pickle.dumps(data)
+        text = base64.b64encode(pickled).decode()
+        executed("REPLACE INTO entries VALUES (%s, %s, '2999-01-01')", f":1:{key}", text)
+
+    executed("DROP TABLE IF EXISTS entries")
+    call_command("createcachetable", "entries", verbosity=0)
+    return Kind(
+        cache,
+        planted,
+        lambda key: pickle.loads(
+            base64.b64decode(
+                executed("SELECT value FROM entries WHERE cache_key = %s", f":1:{key}")[0]
+            )
+        ),
+        pickle.dumps,
+    )
+
+
 KINDS = (
     *("cachelib files", "cachelib Redis", "Flask files", "Flask Redis"),
-    *("Django files", "Django Redis"),
+    *("Django files", "Django Redis", "Django table", "django-redis Redis"),
 )
 
 
 def made(kind: str, url: str, folder: Path, **named: str) -> Kind:
     framework, _, store = kind.partition(" ")
+    if framework == "django-redis":
+        cache = django_redis.RedisCache(url, {"OPTIONS": named} if named else {})
+        return in_redis(cache, url, ":1:")
     if framework == "Django":
+        if store == "table":
+            return in_a_table(django.DatabaseCache("entries", {"OPTIONS": named}))
         if store == "Redis":
             cache = django.RedisCache(url, {"OPTIONS": named} if named else {})
             return in_redis(cache, url, ":1:")
@@ -225,13 +269,19 @@ def test_entries_from_before_a_rotation_are_found(kind: Kind, ring: Path) -> Non
 
 
 def test_a_version_of_a_key_in_django_is_bound(server: str, tmp_path: Path, ring: Path) -> None:
-    for name in ("Django files", "Django Redis"):
+    from django.db import connection
+
+    for name in ("Django files", "Django Redis", "Django table", "django-redis Redis"):
         kind = made(name, server, tmp_path / name)
         kind.cache.set("key", [1], version=1)
         kind.cache.set("key", [2], version=2)
-        if name == "Django Redis":
+        if name.endswith("Redis"):
             client = redis.Redis.from_url(server)
             client.set(":2:key", client.get(":1:key"))
+        elif name.endswith("table"):
+            with connection.cursor() as cursor:
+                cursor.execute("DELETE FROM entries WHERE cache_key = ':2:key'")
+                cursor.execute("INSERT INTO entries SELECT ':2:key', value, expires FROM entries")
         else:
             place = kind.cache._key_to_file
             shutil.copy(place("key", 1), place("key", 2))
@@ -239,8 +289,11 @@ def test_a_version_of_a_key_in_django_is_bound(server: str, tmp_path: Path, ring
         assert kind.cache.get("key", version=1) == [1]
 
 
-def test_the_time_of_a_file_of_django_is_sealed(tmp_path: Path, ring: Path, server: str) -> None:
-    cache = made("Django files", server, tmp_path / "cache").cache
+@pytest.mark.parametrize("which", ["Django files", "Django table"])
+def test_the_time_of_an_entry_of_django_is_sealed(
+    which: str, tmp_path: Path, ring: Path, server: str
+) -> None:
+    cache = made(which, server, tmp_path / "cache").cache
     cache.set("gone", [1], timeout=-1)
     cache.set("short", [1], timeout=60)
     assert cache.get("gone") is None
@@ -249,6 +302,76 @@ def test_the_time_of_a_file_of_django_is_sealed(tmp_path: Path, ring: Path, serv
     assert cache.touch("short", timeout=120)
     assert cache.get("short") == [1]
     assert not cache.touch("gone")
+
+
+def test_a_row_of_django_with_another_time_keeps_its_own(
+    server: str, tmp_path: Path, ring: Path
+) -> None:
+    from django.db import connection
+
+    cache = made("Django table", server, tmp_path).cache
+    cache.set("gone", [1], timeout=-1)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE entries SET expires = '2999-01-01 00:00:00'")
+    assert cache.get("gone") is None
+    for junk in ("no base64", "", base64.b64encode(b"\x80\x04cut").decode()):
+        cache.set("key", [1])
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE entries SET value = %s", [junk])
+        assert cache.get("key") is None
+
+
+def test_what_is_no_file_of_django_is_a_miss(
+    server: str, tmp_path: Path, ring: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that can write to the folder can make a link to itself, a folder, a pipe."""
+    cache = made("Django files", server, tmp_path / "cache").cache
+    makers: dict[str, Callable[[str], None]] = {
+        "loop": lambda path: os.symlink(path, path),
+        "folder": os.mkdir,
+        "pipe": os.mkfifo,
+    }
+    for key, make in makers.items():
+        make(cache._key_to_file(key))
+        caplog.clear()
+        assert cache.get(key, "missing") == "missing"
+        assert len(caplog.records) == 1
+        assert not cache.has_key(key)
+    cache.set("loop", [1])
+    assert cache.get("loop") == [1]
+
+
+def test_djangos_cache_in_memory_does_as_the_others(ring: Path) -> None:
+    cache = django.LocMemCache("shop", {})
+    for value in ([1], None, "text", 7, 1 << 70):
+        cache.set("key", value)
+        assert cache.get("key", "missing") == value
+    assert cache.get_many(["key", "another"]) == {"key": 1 << 70}
+    assert not cache.add("key", [2])
+    assert cache.add("hits", 1)
+    assert cache.incr("hits") == 2
+    cache._cache[":1:other"] = cache._cache[":2:key"] = cache._cache[":1:key"]
+    cache._expire_info[":1:other"] = cache._expire_info[":2:key"] = None
+    assert cache.get("other") is None
+    assert not cache.has_key("key", version=2)
+
+
+def test_django_redis_moves_versions_and_refuses_what_it_cannot_bind(
+    server: str, tmp_path: Path, ring: Path
+) -> None:
+    cache = made("django-redis Redis", server, tmp_path).cache
+    for timeout in (None, 60):
+        cache.set("key", [1], timeout=timeout)
+        assert cache.incr_version("key") == 2
+        assert cache.get("key", version=2) == [1]
+        assert cache.get("key") is None
+        assert (cache.ttl("key", version=2) is None) == (timeout is None)
+    assert cache.get_or_set("made", lambda: [3]) == [3]
+    assert cache.set("made", [4], nx=True) is False
+    with pytest.raises(TypeError, match="cannot be sealed here"):
+        cache.sadd("set", [1])
+    cache.sadd("set", b"bytes", 7)
+    assert cache.smembers("set") == {b"bytes", 7}
 
 
 # --- diskcache -----------------------------------------------------------------------------------

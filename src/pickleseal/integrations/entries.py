@@ -32,6 +32,9 @@ def read_entry(path: str, context: str, missing: T) -> Any | T:
         return _opened(signed_load, path, context, missing)
     except FileNotFoundError:
         return missing
+    except OSError as error:  # such as a folder, or a link to itself
+        LOG.warning("cannot read the cache entry %s: %s", shown(context), error)
+        return missing
 
 
 def _opened(load: Callable[..., Any], source: object, context: str, missing: T) -> Any | T:
