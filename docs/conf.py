@@ -48,12 +48,15 @@ copybutton_line_continuation_character = "\\"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "pickleseal"
+html_logo = html_favicon = "site/static/favicon.svg"
 html_static_path = ["site/static"]
 html_css_files = ["pickleseal.css"]
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system
 html_show_sourcelink = False
 html_copy_source = False
 html_sidebars = {"index": [], "tutorial": [], "project/*": []}
 html_theme_options = {
+    "logo": {"text": "pickleseal", "alt_text": "pickleseal: the first page"},
     "navbar_align": "left",
     "header_links_before_dropdown": 7,
     "navigation_with_keys": False,
