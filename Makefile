@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-fast test-coverage test-optimized test-all sweep lab mutants bench docs format clean
+.PHONY: help demo test lint test-fast test-coverage test-optimized test-all sweep lab mutants bench docs dist format clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,7 +48,7 @@ test-optimized: $(VENV)/.test  ## Run the tests in Pythons that drop every asser
 	@PYTHONOPTIMIZE=1 $(PYTEST) -n auto --dist worksteal -p no:cacheprovider \
 	  -W "ignore:assertions not in test modules" $(ARGS)
 
-sweep: $(VENV)/.test $(VENV)/.torch $(VENV)/.docs  ## Run the long forms of some tests
+sweep: $(VENV)/.test $(VENV)/.torch $(VENV)/.docs $(VENV)/.dist  ## Run the long forms of some tests
 	@READERS_TORCH=$$(ls $(VENV)/torch/bin/python 2>/dev/null) $(PYTEST) -m sweep --timeout 1800 $(ARGS)  # one after the other: some take a good part of the memory
 
 lab: $(VENV)/.lab  ## Break it on purpose for 18 minutes: kills, failed calls, full disks, fuzzing
@@ -86,6 +86,21 @@ test-all:  ## Run the tests on every other Python here: without asserts, with co
 test-lowest:  ## Run the tests with the lowest versions that pyproject.toml allows
 	@$(MAKE) --no-print-directory VENV=.venv-lowest .venv-lowest/.lowest
 	@$(MAKE) --no-print-directory test-fast VENV=.venv-lowest ARGS='-m "not sweep and not once" $(ARGS)'
+
+# The time of the commit is that of every file in the archives: a second build gives the same bytes.
+dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+dist: $(VENV)/.dist  ## Build what a release has into dist/: wheel, source archive and SBOM
+	@rm -f dist/pickleseal-*.whl dist/pickleseal-*.tar.gz dist/pickleseal-*.cdx.json
+	@$(BIN)/python -m build --no-isolation
+	@$(BIN)/python -m twine check --strict dist/pickleseal-*.whl dist/pickleseal-*.tar.gz
+	@$(PYTHON) -m venv --clear $(VENV)/shipped
+	@$(VENV)/shipped/bin/python -m pip -qq --disable-pip-version-check install --no-compile dist/pickleseal-*.whl
+	@$(VENV)/shipped/bin/python -m pip -qq --disable-pip-version-check uninstall --yes pip setuptools
+	@version=$$($(VENV)/shipped/bin/pickleseal --version | sed 's/.* //'); \
+	sed "s/^dynamic = .*/version = \"$$version\"/" pyproject.toml > $(VENV)/shipped/pyproject.toml; \
+	$(BIN)/cyclonedx-py environment --pyproject $(VENV)/shipped/pyproject.toml --mc-type library \
+	  --output-reproducible --output-file dist/pickleseal-$$version.cdx.json $(VENV)/shipped/bin/python
+	@rm -rf $(VENV)/shipped
 
 .PHONY: vectors test-lowest
 vectors: $(VENV)/.run  ## Pack the vectors of the format into dist/, always the same bytes
@@ -133,6 +148,11 @@ $(VENV)/.lowest: $(VENV)/.venv pyproject.toml
 $(VENV)/.check: $(VENV)/.test
 	@echo "Installing what checks style and types"
 	@$(PIP) install --no-compile --group check
+	@touch $@
+
+$(VENV)/.dist: $(VENV)/.test
+	@echo "Installing what builds and checks a release"
+	@$(PIP) install --no-compile --group dist
 	@touch $@
 
 $(VENV)/.lab: $(VENV)/.test

@@ -62,9 +62,9 @@ EXCEPTIONS = {
 
 
 TOP = {
-    *("src", "tests", "keys", "docs", "examples", "benchmarks", ".ci"),
-    *("pyproject.toml", "Makefile", ".gitignore", ".pre-commit-hooks.yaml"),
-    *("README.md", "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"),
+    *("src", "tests", "keys", "docs", "examples", "benchmarks", ".ci", ".github"),
+    *("pyproject.toml", "Makefile", ".gitignore", ".pre-commit-hooks.yaml", "action.yml"),
+    *("README.md", "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "CITATION.cff"),
 }
 """What git keeps at the top of the tree: nothing that a command left there by mistake."""
 
