@@ -191,7 +191,7 @@ def _elsewhere(name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> I
         for module in NEEDED[name]:
             pytest.importorskip(module)
         yield
-    elif name in ("docs/how-to/keys-in-aws-kms.md", "docs/how-to/leave-aws-kms.md"):
+    elif name == "docs/how-to/keys-in-aws-kms.md":
         pytest.importorskip("moto")
         kms = LocalKms(workplace.parent)
         try:
