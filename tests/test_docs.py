@@ -369,16 +369,6 @@ def test_the_command_reference_shows_the_help_of_every_command() -> None:
 
 
 @pytest.mark.skipif(not DOCUMENTS, reason="the documents are not here")
-def test_the_security_policy_names_tests_that_exist() -> None:
-    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
-    named = re.findall(r"`(tests/[\w./]+)::(\w+)`", text)
-    assert named
-    for path, test in named:
-        source = (ROOT / path).read_text(encoding="utf-8")
-        assert re.search(rf"^def {test}\(", source, re.MULTILINE), f"{path}::{test}"
-
-
-@pytest.mark.skipif(not DOCUMENTS, reason="the documents are not here")
 def test_the_plan_of_the_house_has_every_room() -> None:
     plan = next(blocks(ROOT / "docs/explanation/design.md")).text
     package = Path(pickleseal.__file__).parent
