@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-fast test-coverage test-optimized test-all sweep lab mutants bench docs dist format clean
+.PHONY: help demo test lint test-fast test-coverage test-optimized test-all sweep lab mutants bench docs pictures dist format clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,9 @@ bench: $(VENV)/.bench $(VENV)/.scanners  ## Measure how fast it is, beside its p
 docs: $(VENV)/.docs  ## Build the documentation's site into dist/site; a broken link fails
 	@$(BIN)/python -m sphinx -W --keep-going -q -d $(VENV)/doctrees docs dist/site
 	@echo "the site: dist/site/index.html"
+
+pictures: $(VENV)/.docs $(VENV)/.test  ## Draw the pictures of the documentation anew
+	@$(BIN)/python docs/pictures/draw.py
 
 # Each other CPython from 3.11 up that this machine has gets a virtual environment of its own. The
 # newest drops every assert, the next one measures coverage; where there are none, the default does.

@@ -63,7 +63,7 @@ def main() -> None:
 
 def write(found: results.Results, folder: Path | None) -> None:
     """Write the picture and the page."""
-    picture = folder / "speed.svg" if folder else ROOT / "docs/images/speed.svg"
+    picture = folder / "speed.svg" if folder else ROOT / "docs/pictures/speed.svg"
     picture.parent.mkdir(parents=True, exist_ok=True)
     picture.write_text(plot.draw(found), encoding="utf-8")
     report.write_page(found, folder / "speed.md" if folder else ROOT / "docs/explanation/speed.md")

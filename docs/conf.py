@@ -28,10 +28,10 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
 ]
-exclude_patterns = ["site"]
+exclude_patterns = ["site", "pictures"]
 nitpicky = True
 
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "html_image"]
 myst_heading_anchors = 6
 
 autodoc_typehints = "none"  # the docstrings have the types
@@ -54,11 +54,11 @@ html_css_files = ["pickleseal.css"]
 html_context = {"default_mode": "auto"}  # light or dark as the reader's system
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"index": [], "tutorial": [], "project/*": []}
+html_sidebars = {"index": [], "tutorial": [], "gallery": [], "project/*": []}
 html_theme_options = {
     "logo": {"text": "pickleseal", "alt_text": "pickleseal: the first page"},
     "navbar_align": "left",
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 5,
     "navigation_with_keys": False,
     "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "show_toc_level": 2,

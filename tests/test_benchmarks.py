@@ -112,7 +112,7 @@ def test_the_page_and_the_picture_show_the_results_that_are_kept(tmp_path: Path)
     check_shape(json.loads(RESULTS.read_text(encoding="utf-8")))
     run("--plot-only", "--output", str(tmp_path))
     drawn = (tmp_path / "speed.svg").read_text(encoding="utf-8")
-    assert drawn == (ROOT / "docs/images/speed.svg").read_text(encoding="utf-8")
+    assert drawn == (ROOT / "docs/pictures/speed.svg").read_text(encoding="utf-8")
     written = (tmp_path / "speed.md").read_text(encoding="utf-8").strip()
     assert written in (ROOT / "docs/explanation/speed.md").read_text(encoding="utf-8")
 

@@ -138,6 +138,16 @@ def test_only_a_command_of_plain_words_may_be_copied() -> None:
         assert 'class="out plain"' not in page
 
 
+def test_each_command_within_advice_may_be_copied_alone() -> None:
+    advice = "run `pickleseal keys export a` there, and `pickleseal keys import b` here"
+    page = html(report(retired("models/e.pkl")._replace(advice=advice)))
+    assert re.findall(r'class="out plain">([^<]*)<', page)[:2] == [
+        "pickleseal keys export a",
+        "pickleseal keys import b",
+    ]
+    assert "</code> there, and <code" in page
+
+
 def test_a_page_of_5000_files_stays_below_5_megabytes() -> None:
     kinds = (sealed, unsealed, retired, claimed)
     files = (kinds[n % 4](f"models/production/2025/run-{n:05}/model.pkl") for n in range(5_000))

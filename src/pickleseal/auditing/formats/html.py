@@ -88,24 +88,28 @@ def _source_hash(source: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
-class _Advice(NamedTuple):
-    """Advice, split into words and a command. `plain`: the command is safe to paste in a shell."""
+class _Piece(NamedTuple):
+    """A piece of advice: words or a command. `plain`: the command is safe to paste in a shell."""
 
-    words: str
-    command: str
+    text: str
+    command: bool
     plain: bool
 
 
-def _advice(text: str) -> _Advice:
+def _advice(text: str) -> list[_Piece]:
+    """Return advice in pieces. A command is in backticks, or else the end of the text."""
     start = text.find("pickleseal ")
-    if start < 0:
-        return _Advice(text, "", plain=False)
-    command = text[start:]
+    quoted = start > 0 and text[start - 1] == "`"
+    parts = text.split("`") if quoted else [text[:start], text[start:]] if start >= 0 else [text]
+    return [_piece(part, command=number % 2 == 1) for number, part in enumerate(parts) if part]
+
+
+def _piece(text: str, *, command: bool) -> _Piece:
     try:
-        plain = shlex.join(shlex.split(command)) == command
+        plain = command and shlex.join(shlex.split(text)) == text
     except ValueError:  # a quote that is not closed
         plain = False
-    return _Advice(text[:start].rstrip(), command, plain)
+    return _Piece(text, command, plain)
 
 
 # --- the bar and the groups of findings --------------------------------------------------------
@@ -144,7 +148,7 @@ class _Case(NamedTuple):
 
 class _Group(NamedTuple):
     case: _Case
-    advice: _Advice
+    advice: list[_Piece]
     rows: list[int]
 
 
@@ -204,8 +208,8 @@ class _Page:
             for number, names in enumerate(shared, 1)
         }
 
-    def advice(self, finding: Finding) -> _Advice:
-        """Return the advice on a file, split into words and command."""
+    def advice(self, finding: Finding) -> list[_Piece]:
+        """Return the advice on a file, in words and commands."""
         return _advice(finding.advice)
 
     def facts(self, finding: Finding) -> Iterator[_Fact]:
