@@ -200,7 +200,10 @@ def test_what_each_file_would_be_sealed_for_is_shown_before_it_is(
         "m/v1/model",
         "m/v2/model",
     ]
-    assert "for '" not in run(*command, "m/model").stdout
+    shared = run(*command, "m/model")
+    assert "for '" not in shared.stdout
+    assert "all for 'm/model'" in shared.stderr
+    assert "{path}" in shared.stderr, "it says how each gets its own"
     asked = run("adopt", versions, "--context", "m/{path}", "--keyring", ring_directory)
     assert "for 'm/v1/model'" in asked.stderr, "a person sees it before saying yes"
     listed = as_json(run(*command, "m/{path}", "--json"))["files"]
@@ -272,6 +275,23 @@ def test_what_is_sealed_for_something_else_is_refused(
     assert "extract it to another folder" in found.reason
     (found,) = survey(Batch([str(path)]), keyring=keyring, context="m")
     assert found.outcome is Outcome.ALREADY_SEALED
+
+
+def test_of_many_files_refused_for_reasons_of_their_own_a_part_is_listed(
+    ring_directory: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(60):
+        name = f"{number:02}"
+        signed_dump(1, folder / f"{name}.pkl", keyring=ring_directory, context=name)
+    command = ("adopt", folder, "--yes", "--context", "other", "--keyring", ring_directory)
+    done = run(*command)
+    assert done.returncode == 1
+    assert "39.pkl" in done.stderr
+    assert "40.pkl" not in done.stderr
+    assert "20 more files" in done.stderr
+    assert [one["outcome"] for one in as_json(run(*command, "--json"))["files"]] == ["refused"] * 60
 
 
 def test_what_is_sealed_and_no_load_takes_is_refused_and_not_called_sealed(

@@ -1,1 +1,1 @@
-"""The audit: what lies here, who sealed it, is it whole, what would it import."""
+"""The audit: what is here, who sealed it, is it whole, what would it import."""

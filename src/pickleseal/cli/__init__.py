@@ -58,11 +58,14 @@ def cli() -> None:
     Make a key once with `pickleseal keygen`. Save and load in Python with signed_dump and
     signed_load. To see it work, run `pickleseal demo`.
 
+    Without --keyring, a command uses the keyring that PICKLESEAL_KEYRING names, the keys in
+    PICKLESEAL_KEY (not to change keys), or else your own keyring.
+
     \b
     Exit codes of every command:
       0    fine
       1    a check failed: a file was refused
-      2    could not run: no key, no such file, wrong usage
+      2    could not run: no key, wrong usage, or a file could not be read
       130  interrupted (Ctrl-C)
       143  terminated (SIGTERM)
     """

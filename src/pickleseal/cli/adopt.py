@@ -44,9 +44,8 @@ _LINES_SHOWN = 40
 @click.option(
     "--context",
     metavar="TEXT",
-    help="The context to seal the files for. {name} stands for each file's name without its ending,"
-    " such as fraud for fraud.pkl.gz, and {path} for its folders below PATH and its name, such as"
-    " v1/fraud. Default: none.",
+    help="The context to seal the files for. {name} is each file's name without its ending, such as"
+    " fraud, and {path} has its folders below PATH, too, such as v1/fraud. Default: none.",
 )
 @click.option(
     "--to",
@@ -54,7 +53,7 @@ _LINES_SHOWN = 40
     metavar="DIR",
     type=PathType(file_okay=False),
     callback=not_empty,
-    help="Write the envelopes into this folder, which mirrors PATH. Default: replace the files.",
+    help="Write the sealed files into this folder. Default: replace the files.",
 )
 @click.option("--no-backup", is_flag=True, help="Do not keep the replaced files as NAME.unsealed.")
 @click.option(
@@ -62,7 +61,7 @@ _LINES_SHOWN = 40
     multiple=True,
     metavar="FILE",
     type=PathType(exists=True, dir_okay=False),
-    help="Adopt this file although it reaches beyond data, or that cannot be told. Repeatable.",
+    help="Adopt this file although it reaches beyond data, or may. Repeatable.",
 )
 @click.option(
     "--digests",
@@ -74,7 +73,7 @@ _LINES_SHOWN = 40
     "--exclude",
     multiple=True,
     metavar="GLOB",
-    help="Skip matching files and folders. May be given several times.",
+    help="Leave out files and folders that match. Repeatable.",
 )
 @click.option(
     "--yes", is_flag=True, help="Do not ask whether you made all of these files: you did."
@@ -98,12 +97,11 @@ def adopt(
 ) -> int:
     """Seal existing pickle and joblib files without unpickling them.
 
-    To seal a file is to say that you made it: never adopt what somebody sent you. Nothing is
-    unpickled. First the files are scanned; you see what they would import, and are asked. A file
-    that reaches beyond data, or may, is refused unless you name it with --accept. Folders of
-    version control, environments and caches are skipped. An envelope replaces its file atomically,
-    and the file is kept beside it as NAME.unsealed. You can stop it at any time, and run it again
-    to go on.
+    Sealing a file says that you made it: never adopt what somebody sent you. Nothing is unpickled.
+    You see what the files would import, and are asked. A file that reaches beyond data, or may, is
+    refused unless you name it with --accept. Version control, environments and caches are left
+    out. Each file is replaced atomically, and the original kept as NAME.unsealed. You can stop at
+    any time, and run it again to go on.
 
     The exit code is 0 if all is sealed, 1 if a file was refused, 2 if one could not be read or
     written, there is none, or nobody said yes.
@@ -141,8 +139,14 @@ def adopt(
     pairs = [(one, acts.get(one.path) if one.outcome is Outcome.READY else None) for one in found]
     last = [act or one for one, act in pairs]
     summary = [summary_of(last, {Outcome.READY: "would be adopted" if dry_run else "not adopted"})]
+    several = sum(one.outcome is Outcome.READY for one in found) > 1
+    if dry_run and several and context is not None and not own_contexts:
+        advice = f"all for '{shown(context)}': a context with {{path}} gives each file its own"
+        summary.append([(advice, "")])
     if any(one.detail and one.detail.backup for one in done):
-        summary.append([("the files as they were are kept as NAME.unsealed", "")])
+        summary.append(
+            [("originals kept as NAME.unsealed: audits report them until you delete them", "")]
+        )
     return run.finish(
         last,
         as_json=as_json,

@@ -82,28 +82,28 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option(
     "--context",
     metavar="TEXT",
-    help="What sealed files must be sealed for: a name, or a beginning, as in 'fraud/*'.",
+    help="The context that sealed files must have, or its beginning, as in 'fraud/*'.",
 )
 @click.option(
     "--include",
     multiple=True,
     metavar="GLOB",
-    help="Look at files like this alone: '*.pkl', or with a / from the current folder.",
+    help="Check only files that match, such as '*.pkl'; with a /, from the current folder.",
 )
 @click.option(
-    "--exclude", multiple=True, metavar="GLOB", help="Leave out files and folders like this."
+    "--exclude", multiple=True, metavar="GLOB", help="Leave out files and folders that match."
 )
 @click.option(
     "--deep",
     is_flag=True,
-    help="Look for pickles inside all of large files, not their first 64 MiB.",
+    help="Search all of large files for pickles, not their first 64 MiB.",
 )
-@click.option("--imports", is_flag=True, help="Tell what sealed pickles would import, too.")
+@click.option("--imports", is_flag=True, help="Show what sealed pickles would import, too.")
 @click.option(
     "--known",
     multiple=True,
     metavar="MODULE",
-    help="Count the names in this module and below it as known: for code of your own.",
+    help="Count names in this module of yours, and below it, as known.",
 )
 @click.option(
     "--format",
@@ -122,29 +122,25 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     multiple=True,
     type=_Output(),
     metavar="FORMAT=FILE",
-    help="Write json, jsonl or sarif to a file, too. May be given several times.",
+    help="Write json, jsonl or sarif to a file, too. Repeatable.",
 )
-@click.option("--html", "page", metavar="FILE", help="Write a page to look at, or to send.")
+@click.option("--html", "page", metavar="FILE", help="Write a web page that needs no network.")
+@click.option("--inventory", metavar="FILE", help="Write a sealed list of the artifacts.")
 @click.option(
-    "--inventory", metavar="FILE", help="Write a sealed list of the artifacts that lie here."
+    "--inventory-context", metavar="TEXT", help="The context to seal the list for. Default: none."
 )
-@click.option(
-    "--inventory-context", metavar="TEXT", help="What to seal the list for. Default: nothing."
-)
-@click.option("--baseline", metavar="FILE", help="Tell what changed since this list was written.")
-@click.option(
-    "--baseline-context", metavar="TEXT", help="What that list is sealed for. Default: nothing."
-)
+@click.option("--baseline", metavar="FILE", help="Report what changed since this list was written.")
+@click.option("--baseline-context", metavar="TEXT", help="The context of that list. Default: none.")
 @click.option(
     "--baseline-sha256",
     metavar="HEX",
-    help="The SHA-256 of that list's file, so that no older list can stand in for it.",
+    help="The SHA-256 of that list's file, so that no older list can replace it.",
 )
 @click.option(
     "--pins",
     metavar="FILE",
     type=PathType(dir_okay=False),
-    help="What loads remember, to tell what is older. Default: what PICKLESEAL_PINS names.",
+    help="The file of pins, to report older files. Default: PICKLESEAL_PINS.",
 )
 @click.option(
     "--no-settings", is_flag=True, help="Do not read pyproject.toml: for folders of others."
@@ -152,20 +148,19 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option(
     "--fail-on",
     type=click.Choice(FAIL_ON),
-    help="Exit with 1 for findings as grave as this; unknown: as warning, and yet not for what is"
-    " unsealed and data only. Default: warning.",
+    help="Exit with 1 for findings of this level or above; unknown is warning without unsealed"
+    " files that are data only. Default: warning.",
 )
 @using
 def audit(*, as_json: bool, kind: str, **options: Any) -> int:  # noqa: ANN401 - click's own
     """Check every file under PATH.
 
-    Who sealed it, with which key of yours, whether it is whole; and of what is not sealed, what it
-    would import. Nothing is unpickled. PATHs are files and folders; without one, those that a
-    pyproject.toml names under [tool.pickleseal.audit]. Folders of version control, environments and
-    caches below them are left out, and their files counted.
+    Who sealed it, with which of your keys, whether it is intact, and what an unsealed file would
+    import. Nothing is unpickled. Without a PATH, those in pyproject.toml, [tool.pickleseal.audit],
+    are checked. Files of version control, environments and caches are only counted.
 
-    The exit code is 0 where nothing is found that is as grave as --fail-on, 1 where something is, 2
-    where there is nothing to audit or it could not run.
+    The exit code is 0 if nothing found is as severe as --fail-on, 1 if something is, 2 if there is
+    nothing to audit or it could not run.
 
     \b
     Examples:
@@ -261,7 +256,7 @@ def _check_outputs(files: list[str], inventory: str | None, roots: tuple[str, ..
         if target == "-":
             raise CouldNotRun("to print a report, use --format")
         if os.path.isdir(target) or not os.path.isdir(os.path.dirname(target) or os.curdir):
-            raise CouldNotRun(f"{target} cannot be written: it is a folder, or lies in none")
+            raise CouldNotRun(f"{target} cannot be written: it is a folder, or has none")
         if any(_same(target, other) for other in (*targets[:number], *roots)):
             raise CouldNotRun(f"{target} is named twice: it would be overwritten")
         if not os.path.exists(target):

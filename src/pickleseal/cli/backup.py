@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pickleseal.cli.keygen import named
-from pickleseal.cli.options import PathType, changing
+from pickleseal.cli.options import PathType, common
 from pickleseal.cli.output import FINE, counted, guarded, print_json, print_rows
 from pickleseal.errors import TargetError, shown
 from pickleseal.files.atomic import write_private
@@ -30,7 +30,7 @@ _MAX_SIZE = 1 << 23
 
 @click.command()
 @click.argument("file", type=PathType(dir_okay=False))
-@changing
+@common
 @guarded
 def backup(file: str, *, keyring: str | None, as_json: bool) -> int:
     """Write a whole keyring to a new FILE, encrypted with a passphrase.
@@ -78,7 +78,7 @@ def backup(file: str, *, keyring: str | None, as_json: bool) -> int:
 
 @click.command()
 @click.argument("file", type=PathType(dir_okay=False))
-@changing
+@common
 @guarded
 def restore(file: str, *, keyring: str | None, as_json: bool) -> int:
     """Restore a keyring from a FILE that `keys backup` wrote.

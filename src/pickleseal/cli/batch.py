@@ -121,14 +121,14 @@ def trouble_lines(
 ) -> Iterator[Line]:
     """Yield lines for what was skipped, refused or failed, together where the reason is the same.
 
-    `details` gives more lines for a file. `most`: how many files are listed for one reason; of
-    skipped files it is always a few.
+    `details` gives more lines for a file. `most`: how many reasons are listed, and how many files
+    for each; of skipped files it is always a few.
     """
     groups: dict[tuple[Outcome, str, str], list[Result[_T]]] = {}
     for one in results:
         if one.outcome in _TROUBLE:
             groups.setdefault((one.outcome, word(one), one.reason), []).append(one)
-    for (outcome, text, reason), ones in groups.items():
+    for (outcome, text, reason), ones in list(groups.items())[:most]:
         mark, style = _TROUBLE[outcome]
         what = shown(ones[0].path) if len(ones) == 1 else counted(len(ones), "file")
         yield [(f"{mark} {text}", style), (f"  {what}", "bold")]
@@ -140,6 +140,9 @@ def trouble_lines(
             yield from ([(f"      {shown(detail)}", "dim")] for detail in details(one))
         if len(ones) > len(listed):
             yield [(f"    and {len(ones) - len(listed):,} more: see --json", "dim")]
+    more = 0 if most is None else sum(len(ones) for ones in list(groups.values())[most:])
+    if more:
+        yield [(f"and {counted(more, 'more file')} for other reasons: see --json", "dim")]
 
 
 def summary_of(

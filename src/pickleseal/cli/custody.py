@@ -15,7 +15,7 @@ from pickleseal.cli.keygen import limits_of, named, plain, storage_of, ways_to_s
 from pickleseal.cli.options import (
     SUITES,
     PathType,
-    changing,
+    common,
     limits,
     note,
 )
@@ -46,7 +46,7 @@ _MAX_INPUT = 1 << 22  # what is exported of the largest ring
 @click.option(
     "--os-keyring", is_flag=True, help="Store them in the keyring of your system instead."
 )
-@changing
+@common
 @guarded
 def protect(
     key_ids: tuple[str, ...], *, os_keyring: bool, keyring: str | None, as_json: bool
@@ -78,12 +78,12 @@ def protect(
 
 @click.command()
 @click.argument("key_ids", nargs=-1, metavar="[KEY_ID...]")
-@changing
+@common
 @guarded
 def unprotect(key_ids: tuple[str, ...], *, keyring: str | None, as_json: bool) -> int:
     """Store keys unencrypted in their files again.
 
-    An entry in the keyring of your system stays there, since copies of this ring may need it.
+    An entry in the keyring of your system stays there, since copies of this keyring may need it.
 
     \b
     Examples:
@@ -114,7 +114,7 @@ def unprotect(key_ids: tuple[str, ...], *, keyring: str | None, as_json: bool) -
 @click.option(
     "--plain", "in_plain", is_flag=True, help="Export the secret itself, also of protected keys."
 )
-@changing
+@common
 @guarded
 def export(
     key_ids: tuple[str, ...],
@@ -188,12 +188,12 @@ def _to_export(
             key=lambda e: (e.state is State.REVOKED, e.id != roster.primary),
         )
         if not entries:
-            raise KeyringError("this ring has none")
+            raise KeyringError("this keyring has none")
         return [entry.id for entry in entries]
     if beginnings:
         return list(dict.fromkeys(roster.find(beginning).id for beginning in beginnings))
     if roster.primary is None:
-        raise KeyringError("the ring has no primary: name a key, or use --all")
+        raise KeyringError("the keyring has no primary: name a key, or use --all")
     return [roster.primary]
 
 
@@ -221,7 +221,7 @@ def _texts(entries: Iterable[Entry], lines: Mapping[str, KeyLine]) -> Iterator[s
 @click.option("--retired", is_flag=True, help="Import them as retired: they open only.")
 @limits
 @note
-@changing
+@common
 @guarded
 def import_(
     file: str | None,
@@ -237,12 +237,12 @@ def import_(
     keyring: str | None,
     as_json: bool,
 ) -> int:
-    """Import keys into a ring, all or none.
+    """Import keys into a keyring, all or none.
 
     FILE has the lines that `keys export` wrote; `-` is the standard input. A key keeps the state,
     limits and note that come with it, unless you give others. Revocations are taken over. The first
-    key of a ring is its primary. Only import a key if you know whose it is: whoever else has it can
-    make files that you will load.
+    key of a keyring is its primary. Only import a key if you know whose it is: whoever else has it
+    can make files that you will load.
 
     \b
     Examples:
@@ -345,7 +345,7 @@ def _is_plain(files: RingFiles, key_id: str) -> bool:
 def _tell(
     files: RingFiles, done: list[str], where: str, before: dict[str, str], *, as_json: bool
 ) -> int:
-    """Report the keys that are stored anew.
+    """Report the keys that are stored again.
 
     `files` was read before the change. `before`: services where entries of them are left.
     """
@@ -358,7 +358,9 @@ def _tell(
             kept = changes.kept_as(outline(files.line(key_id)))
             rows.append(("key", f"{key_id}, {where}; before: {kept}"))
         if left:
-            rows.append(("left", "an entry in the keyring of your system: copies of this ring may"))
+            rows.append(
+                ("left", "an entry in the keyring of your system: copies of this keyring may")
+            )
             rows.append(("", "need it. If there are none, remove it with"))
             rows += [("", f"python -m keyring del {shlex.quote(s)} {i}") for i, s in left.items()]
         print_rows(rows, styles={"key": "green"})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pickleseal.cli.options import changing
+from pickleseal.cli.options import common
 from pickleseal.cli.output import (
     CHECK_FAILED,
     FINE,
@@ -29,7 +29,7 @@ from pickleseal.keys.store.lookup import keyring_directory, user_directory
     metavar="DAYS",
     help="The highest age of the primary key.",
 )
-@changing
+@common
 @guarded
 def doctor(max_age: int, *, keyring: str | None, as_json: bool) -> int:
     """Check a keyring.

@@ -23,7 +23,7 @@ from pickleseal.migration.extract import extract_all, extract_file
     metavar="DIR",
     type=PathType(file_okay=False),
     callback=not_empty,
-    help="Write the plain files into this folder, which mirrors PATH.",
+    help="Write the plain files into this folder.",
 )
 @click.option(
     "--output",
@@ -52,11 +52,11 @@ def extract(
     """Write plain pickle or joblib files from sealed ones.
 
     Each seal is checked first, and nothing is unpickled. A plain file has no seal: use it at once,
-    and keep it where nobody else can write. No file is overwritten. You can stop it at any time,
-    and run it again to go on.
+    and keep it where nobody else can write. No file is overwritten. You can stop at any time, and
+    run it again to go on.
 
-    The exit code is 0 if all is extracted, 1 if a file was refused, 2 if one could not be read or
-    written, or there is none.
+    The exit code is 0 if every sealed file is extracted, however many others there are, 1 if one
+    was refused, 2 if one could not be read or written, or there is no file.
 
     \b
     Examples:

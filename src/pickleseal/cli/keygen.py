@@ -8,7 +8,7 @@ import click
 
 from pickleseal.cli.options import (
     SUITES,
-    changing,
+    common,
     limits,
     note,
 )
@@ -47,7 +47,7 @@ _DAY = 86_400
     " algorithms only.",
 )
 @click.option(
-    "--add", is_flag=True, help="Make a further key in a ring that has one. It only opens."
+    "--add", is_flag=True, help="Make a further key in a keyring that has one. It only opens."
 )
 @click.option(
     "--passphrase", is_flag=True, help="Encrypt it with a passphrase, which is asked for."
@@ -55,7 +55,7 @@ _DAY = 86_400
 @click.option("--os-keyring", is_flag=True, help="Store it in the keyring of your system.")
 @limits
 @note
-@changing
+@common
 @guarded
 def keygen(
     suite: str,
@@ -71,7 +71,7 @@ def keygen(
 ) -> int:
     """Make a key, and a keyring if there is none.
 
-    The first key of a ring is its primary: it seals. If there is a primary, no key is made: see
+    The first key of a keyring is its primary: it seals. If there is a primary, no key is made: see
     `keys rotate`. With --add a further key is made, and the primary stays as it is. The key is
     never printed; whoever has its file can seal in your name.
 

@@ -21,7 +21,6 @@ from pickleseal.cli.options import (
     SUITES,
     Moment,
     agreed,
-    changing,
     common,
     note,
     until,
@@ -64,7 +63,7 @@ _STYLES = {State.ACTIVE: "green", State.RETIRED: "yellow", State.REVOKED: "red"}
             "export",
             "Export keys, one line each: the primary, or the named ones.",
         ),
-        "import": ("custody", "import_", "Import keys into a ring, all or none."),
+        "import": ("custody", "import_", "Import keys into a keyring, all or none."),
         "backup": (
             "backup",
             "backup",
@@ -86,7 +85,7 @@ def keys() -> None:
 @common
 @guarded
 def list_keys(*, keyring: str | None, as_json: bool) -> int:
-    """List the keys of a ring, the primary first.
+    """List the keys of a keyring, the primary first.
 
     \b
     Examples:
@@ -174,7 +173,7 @@ def show(key_id: str | None, *, keyring: str | None, as_json: bool) -> int:
 @click.option("--os-keyring", is_flag=True, help="Store it in the keyring of your system.")
 @note
 @agreed
-@changing
+@common
 @guarded
 def rotate(
     suite: str | None,
@@ -277,7 +276,7 @@ def _show_rotation(made: Made, before: Roster, option: str) -> None:
 
 @keys.command()
 @click.argument("key_id")
-@changing
+@common
 @guarded
 def retire(key_id: str, *, keyring: str | None, as_json: bool) -> int:
     """Retire a key: it opens files and no longer seals.
@@ -297,7 +296,7 @@ def retire(key_id: str, *, keyring: str | None, as_json: bool) -> int:
     "--id",
     "whole_id",
     metavar="ID",
-    help="The whole id of a key, also of one that this ring does not have.",
+    help="The whole id of a key, also of one that this keyring does not have.",
 )
 @click.option("--reason", required=True, metavar="TEXT", help="Why. Errors show it.")
 @click.option(
@@ -308,7 +307,7 @@ def retire(key_id: str, *, keyring: str | None, as_json: bool) -> int:
     " inventories readmit none of its files. Can be corrected by revoking it again.",
 )
 @agreed
-@changing
+@common
 @guarded
 def revoke(
     key_id: str | None,
@@ -320,9 +319,9 @@ def revoke(
     keyring: str | None,
     as_json: bool,
 ) -> int:
-    """Revoke a key for ever: it neither seals nor opens.
+    """Revoke a key for good: it neither seals nor opens.
 
-    Do this when somebody may have a copy of it. Files that it sealed are refused from now on: make
+    Do this if somebody may have a copy of it. Files that it sealed are refused from now on: make
     them again from trusted sources, or readmit those that an inventory from before lists, with
     `pickleseal reseal --only-digests`. KEY_ID may also be the whole key line. A shortened one has
     to be confirmed.
@@ -360,7 +359,7 @@ def revoke(
 
 @keys.command()
 @click.argument("key_id")
-@changing
+@common
 @guarded
 def primary(key_id: str, *, keyring: str | None, as_json: bool) -> int:
     """Make a key the primary, which seals. A retired key becomes active.
@@ -377,7 +376,7 @@ def primary(key_id: str, *, keyring: str | None, as_json: bool) -> int:
 @keys.command(name="note")
 @click.argument("key_id")
 @click.argument("text")
-@changing
+@common
 @guarded
 def annotate(key_id: str, text: str, *, keyring: str | None, as_json: bool) -> int:
     """Change the note of a key.
@@ -398,10 +397,10 @@ def annotate(key_id: str, text: str, *, keyring: str | None, as_json: bool) -> i
     "contexts",
     multiple=True,
     metavar="TEXT",
-    help="Bind it to these contexts only. May be given several times.",
+    help="Bind it to this context, or to all that match, as 'fraud/*'. Repeatable.",
 )
 @click.option("--any-context", is_flag=True, help="Bind it to no context.")
-@changing
+@common
 @guarded
 def limit(
     key_id: str,

@@ -92,41 +92,27 @@ def not_empty(
     return value
 
 
-_with_json = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document, also for errors."
+_with_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+using = click.option(
+    "--keyring",
+    metavar="DIR",
+    type=PathType(file_okay=False),
+    help="The keyring's directory. Default: the one that is set up.",
 )
 
 
-def _with_keyring(command: _Function, *, default: str) -> _Function:
-    return click.option(
-        "--keyring",
-        metavar="DIR",
-        type=PathType(file_okay=False),
-        help=f"The keyring's directory. Default: {default}, else your own.",
-    )(command)
-
-
-def using(command: _Function) -> _Function:
-    """Add --keyring to a command that uses a keyring."""
-    return _with_keyring(command, default="PICKLESEAL_KEYRING or PICKLESEAL_KEY")
-
-
 def common(command: _Function) -> _Function:
-    """Add --keyring and --json to a command that uses a keyring."""
+    """Add --keyring and --json to a command."""
     return using(_with_json(command))
-
-
-def changing(command: _Function) -> _Function:
-    """Add --keyring and --json to a command that needs a keyring's directory."""
-    return _with_keyring(_with_json(command), default="PICKLESEAL_KEYRING")
 
 
 until = click.option(
     "--sign-until",
     type=LastDay(),
     metavar="DAY",
-    help="Last day on which the key seals, to its end in UTC, such as 2027-01-31. Later it only"
-    " opens.",
+    help="The last day on which the key seals (UTC), such as 2027-01-31. Later it only opens.",
 )
 
 
@@ -137,8 +123,7 @@ def limits(command: _Function) -> _Function:
         "contexts",
         multiple=True,
         metavar="TEXT",
-        help="Bind the key to a context, or to all that match a prefix, as 'fraud/*'. It is refused"
-        " for all others. Can be given several times.",
+        help="Bind the key to a context, or to all that match, as 'fraud/*'. Repeatable.",
     )
     return with_context(until(command))
 

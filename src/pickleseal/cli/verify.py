@@ -36,8 +36,8 @@ def verify(
     control, environments and caches: an unsealed pickle there is refused, and other files need no
     seal. Do not load a refused file in any other way.
 
-    The exit code is 0 if all seals hold, 1 if a file is refused, 2 if one cannot be read, there is
-    no key, or nothing to check.
+    The exit code is 0 if all seals hold, 1 if a file is refused, 2 if one cannot be read (also if
+    another is refused), there is no key, or nothing to check.
 
     \b
     Examples:

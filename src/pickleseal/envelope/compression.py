@@ -139,7 +139,7 @@ def _check_form(frame: memoryview, size: int) -> None:
             raise MalformedError("a zstd frame has a block that the format does not know")
         position += 3 + (1 if kind == _RLE else block)
         if position > len(frame):
-            raise MalformedError("a zstd frame is cut off")
+            raise MalformedError("a zstd frame is truncated")
     if position < len(frame):
         raise MalformedError("bytes follow the last block of a zstd frame")
 

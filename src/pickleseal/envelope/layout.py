@@ -138,7 +138,7 @@ def parse_fixed(start: bytes) -> Fixed:
         if start[: len(MAGIC)] != MAGIC[: len(start)]:  # 2.2
             raise _not_sealed(start)
         # 2.3
-        raise MalformedError(f"cut off: {len(start)} bytes are fewer than any envelope has")
+        raise MalformedError(f"truncated: only {len(start)} bytes")
     magic, version, suite, flags, key_id, metadata_size, segments, total, codec, reserved = (
         _FIXED.unpack_from(start)
     )

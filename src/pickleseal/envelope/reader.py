@@ -62,9 +62,7 @@ def read_head(source: Source, *, max_bytes: int | None = None) -> ClaimedHead:
     total = fixed.total_size
     if source.size is not None:  # 3.3
         if source.size < total:
-            raise MalformedError(
-                f"cut off: it should take {total} bytes, and there are {source.size}"
-            )
+            raise MalformedError(f"truncated: it should have {total} bytes, and has {source.size}")
         if source.exact and source.size > total:
             source.skip(total - layout.FIXED_SIZE)
             if source.pull(len(layout.MAGIC)) == layout.MAGIC:
@@ -76,7 +74,7 @@ def read_head(source: Source, *, max_bytes: int | None = None) -> ClaimedHead:
     size = fixed.head_size + layout.TAG_SIZE
     data = fixed.pack() + source.pull(size - layout.FIXED_SIZE)
     if len(data) < size:  # 4.1
-        raise MalformedError("cut off: the input ends inside the head")
+        raise MalformedError("truncated: it ends inside the head")
     return ClaimedHead(fixed, data)
 
 
@@ -96,7 +94,7 @@ def check_body(source: Source, head: seal.AuthenticHead) -> str:
 def _last_tag(source: Source) -> bytes:
     tag = source.pull(layout.TAG_SIZE)
     if len(tag) < layout.TAG_SIZE:  # 7.1
-        raise MalformedError("cut off: the input ends before the last tag")
+        raise MalformedError("truncated: it ends before the last tag")
     return tag
 
 

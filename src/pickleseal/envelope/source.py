@@ -410,7 +410,7 @@ def _not_blocking() -> BlockingIOError:
 
 def _cut_off() -> MalformedError:
     # 7.1
-    return MalformedError("cut off: the input ends before the envelope does")
+    return MalformedError("truncated: it ends before the sealed data do")
 
 
 def _name_of(file: Any) -> str | None:  # noqa: ANN401 - any object

@@ -58,7 +58,7 @@ _KNOWN = (
     (rb"\x93NUMPY", Beginning("a NumPy .npy file")),
     (
         rb"ZF",
-        Beginning("a file of joblib's from before 0.10, whose arrays lie in files beside it"),
+        Beginning("a file of joblib's from before 0.10, with its arrays in files next to it"),
     ),
     (
         rb"version https://git-lfs\.github\.com/spec/v1",

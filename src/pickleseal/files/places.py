@@ -1,4 +1,4 @@
-"""Where a file lies: a path on disk, or an object in a store that fsspec reaches (`scheme://…`).
+"""Where a file is: a path on disk, or an object in a store that fsspec reaches (`scheme://…`).
 
 A path stays a path, with all that the rest of this folder promises of files. fsspec is imported
 only where a URL comes.
@@ -134,7 +134,7 @@ class Remote(NamedTuple):
 
 
 Place = str | Remote
-"""Where a file lies: a local path, or a place in a store."""
+"""Where a file is: a local path, or a place in a store."""
 
 
 def is_url(path: str) -> bool:
@@ -182,7 +182,7 @@ def place_of(file: Any, options: Options = None) -> Place | None:  # noqa: ANN40
 
 
 def steady(read: Callable[[], _T]) -> _T:
-    """Return what `read` returns; read anew if an object was replaced meanwhile."""
+    """Return what `read` returns; read again if an object was replaced meanwhile."""
     for _ in range(_READINGS - 1):
         try:
             return read()

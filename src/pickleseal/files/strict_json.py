@@ -9,7 +9,7 @@ _LONGEST_INTEGER = len("-9007199254740992")  # -2^53; int() never works on more 
 def parse_json(text: str) -> Any:  # noqa: ANN401 - any JSON
     """Return the value of one JSON text.
 
-    Raise ValueError for anything else, and for a name that stands twice in an object, NaN and the
+    Raise ValueError for anything else, and for a name that occurs twice in an object, NaN and the
     infinities, an integer of over 16 digits, and nesting that Python cannot follow.
     """
     try:
@@ -21,7 +21,7 @@ def parse_json(text: str) -> Any:  # noqa: ANN401 - any JSON
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        raise ValueError("a name stands twice in an object")
+        raise ValueError("a name occurs twice in an object")
     return made
 
 

@@ -34,7 +34,7 @@ class Skip(StrEnum):
 
     LINK = "it is a link: name it, to follow it"
     SPECIAL = "it is no regular file"
-    LEFTOVER = "it is left from a dump that was cut off"
+    LEFTOVER = "it is left from an interrupted dump"
     MOVED = "it was exchanged for a link meanwhile"
     UNREADABLE = "it cannot be read"
     EXCLUDED = "it is excluded"
@@ -143,7 +143,7 @@ class Found(NamedTuple):
 
     @property
     def place(self) -> Place:
-        """Where it lies."""
+        """Where it is."""
         return self.path if self.remote is None else self.remote
 
     @property

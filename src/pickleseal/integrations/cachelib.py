@@ -25,7 +25,7 @@ class _Bytes:
 
 
 class _Sealed:
-    """Binds each entry to its key and its cache; stands before the cache's own class."""
+    """Binds each entry to its key and its cache; goes before the cache's own class."""
 
     name: str | None
 

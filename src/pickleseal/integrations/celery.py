@@ -230,7 +230,7 @@ def _check_message(message: Any) -> None:
 
 
 class _Results:
-    """Binds each result to the id of its task; stands before the backend's own class."""
+    """Binds each result to the id of its task; goes before the backend's own class."""
 
     def _encode(self, data: Any) -> tuple[str, str, bytes]:
         context = RESULT

@@ -19,7 +19,7 @@ _MISSING = object()
 
 
 class Sealed(BaseCache):
-    """Binds each entry to its full key; stands before the backend's own class."""
+    """Binds each entry to its full key; goes before the backend's own class."""
 
     _name = ""
 

@@ -277,7 +277,7 @@ def way_to_bring(key_id: str, option: str | None) -> str:
     memory.
     """
     here = (
-        "add the line in it to PICKLESEAL_KEY here, or name a ring that has the key"
+        "add the line in it to PICKLESEAL_KEY here, or name a keyring that has the key"
         if option is None
         else f"`pickleseal keys import key.txt{option}` here"
     )

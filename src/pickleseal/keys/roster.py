@@ -107,7 +107,7 @@ class Roster(NamedTuple):
         found = [e for e in self.entries.values() if wanted and e.id.startswith(wanted)]
         if not found:
             raise KeyringError(
-                f"no key of this ring has an id that begins with '{shown(beginning)}': see"
+                f"no key of this keyring has an id that begins with '{shown(beginning)}': see"
                 " `pickleseal keys list`"
             )
         if len(found) > 1:
@@ -122,7 +122,7 @@ class Roster(NamedTuple):
         """
         if entry.id in self.entries:
             known = self.entries[entry.id].state.value
-            raise KeyringError(f"key {entry.id} is already in this ring; it is {known}")
+            raise KeyringError(f"key {entry.id} is already in this keyring; it is {known}")
         primary = self.primary
         is_first = primary is None and entry.sign_from is None
         if entry.state is State.ACTIVE and (make_primary or is_first):
@@ -191,7 +191,7 @@ class Roster(NamedTuple):
     def revoke(self, key_id: str, *, reason: str, now: int, leaked: int | None = None) -> Self:
         """Revoke a key for ever, which the ring need not have. It may have no primary then.
 
-        `leaked`: since when others may have had it; of a revoked key this can be stated anew.
+        `leaked`: since when others may have had it; of a revoked key this can be stated again.
         """
         if leaked is not None and leaked > now:
             raise KeyringError("the time of the leak is in the future")

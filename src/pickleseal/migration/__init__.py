@@ -1,1 +1,1 @@
-"""Files that exist already: sealed as they are, taken out again, sealed anew."""
+"""Files that exist already: sealed as they are, taken out again, sealed again."""

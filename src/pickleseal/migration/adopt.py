@@ -403,9 +403,9 @@ def _fault_of_sealed(file: RegularFile, wanted: str | None, rules: _Rules) -> st
     sealed = head.metadata
     if sealed.content == CONTENT or sealed.context == wanted:
         return ""
-    told = f"'{shown(sealed.context)}'" if sealed.context else "nothing in particular"
+    told = f"for '{shown(sealed.context)}'" if sealed.context else "without a context"
     return (
-        f"it is sealed already, for {told}: to change that, extract it to another folder, and adopt"
+        f"it is sealed already, {told}: to change that, extract it to another folder, and adopt"
         " it there"
     )
 

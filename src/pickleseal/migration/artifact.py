@@ -68,7 +68,7 @@ def follow(data: Bytes) -> tuple[Trace, int | None]:
         raise AdoptionError(f"{error}, or neither pickle nor joblib wrote it") from None
     # A name may be spelled from further up: NDArrayWrapper, and numpy_pickle.NDArrayWrapper.
     if any(name.name.rpartition(".")[2] in _COMPANIONS for name in walk.names):
-        raise AdoptionError(f"its arrays lie in files beside it: {NOT_ONE}")
+        raise AdoptionError(f"its arrays are in files next to it: {NOT_ONE}")
     if walk.given:
         raise AdoptionError(
             "it needs persistent ids or out-of-band buffers from its reader, and so is no whole"

@@ -163,7 +163,7 @@ def _joined(payload: seal.Verified) -> bytes:
         raise PolicyError(f"its content is {shown(metadata.content)}, and no pickle")
     if metadata.external is not None:
         raise PolicyError(
-            f"{metadata.external.buffers} of its buffers lie outside of it, and a plain pickle"
+            f"{metadata.external.buffers} of its buffers are outside of it, and a plain pickle"
             " has no place for them"
         )
     stream, *buffers = opening.segments(payload)

@@ -33,7 +33,7 @@ def make_folder_of(target: str, *, below: str) -> None:
     place = os.path.dirname(target) or os.curdir
     real = os.path.realpath(below)
     if not os.path.join(os.path.realpath(place), "").startswith(os.path.join(real, "")):
-        raise TargetError(f"{target} would lie outside of {below}: a link leads there")
+        raise TargetError(f"{target} would be outside of {below}: a link leads there")
     os.makedirs(place, exist_ok=True)
 
 

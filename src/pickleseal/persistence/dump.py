@@ -62,7 +62,7 @@ def signed_dump(
         Of pickle: 0 to 5, or -1 for the highest. Default: 5, whose large buffers are not copied as
         a whole.
     fix_imports, buffer_callback : bool and callable, optional
-        As in `pickle.dump`. Buffers that the callback takes out lie outside the envelope and are
+        As in `pickle.dump`. Buffers that the callback takes are outside the envelope and are
         bound to it by their digest.
     keyring : Keyring, str or os.PathLike, optional
         A keyring or the path of its directory. Default: what PICKLESEAL_KEYRING or PICKLESEAL_KEY
@@ -413,5 +413,5 @@ def expiry(expires: datetime | timedelta | None, now: float) -> int | None:
     else:
         raise TypeError(f"expires takes a datetime or timedelta, not {type(expires).__name__}")
     if over <= now:
-        raise MetadataError("expires lies before the time at which it is sealed")
+        raise MetadataError("expires is before the time of sealing")
     return int(over)

@@ -61,7 +61,7 @@ class Inventory(NamedTuple):
         """Parse the text of an inventory. Raise MalformedError if it is not one."""
         lines = text.split(b"\n")
         if lines.pop() != b"":
-            raise MalformedError("it is no inventory: its last line is cut off")
+            raise MalformedError("it is no inventory: its last line is truncated")
         first, *rest = (_parse(number, line) for number, line in enumerate(lines or [b""], 1))
         if first.keys() != {"format", "created"} or first["format"] != FORMAT:
             raise MalformedError(f"it is no inventory: it does not begin with {FORMAT}")

@@ -32,7 +32,7 @@ def check_context(sealed: str | None, expected: str | None) -> None:
         raise ContextError(f"sealed without a context, and the load asks for '{shown(expected)}'")
     raise ContextError(
         f"sealed for the context '{shown(sealed)}', and the load asks for"
-        f" '{shown(expected)}': this is another file in its place"
+        f" '{shown(expected)}': it is the wrong file, or the wrong context in the call"
     )
 
 
@@ -70,7 +70,7 @@ def check_age(metadata: Metadata, max_age: float | None, now: float) -> None:
         raise ExpiredError(
             f"it says that it was sealed at {time_text(metadata.created)}, {-age:.0f} seconds from"
             " now, so its age is not known, and the load sets a max_age. Set the clock"
-            " right; if it is right, seal the object anew"
+            " right; if it is right, seal the object again"
         )
     if age > max_age:
         raise ExpiredError(f"it was sealed {age:.0f} seconds ago, over max_age of {max_age:.0f}")

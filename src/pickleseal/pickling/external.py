@@ -35,7 +35,7 @@ def check_buffers(bound: External, buffers: Iterable[Any] | None) -> list[Any]:
     """Return the caller's buffers as a list; raise PolicyError if they are not those bound."""
     if buffers is None:
         raise PolicyError(
-            f"it was sealed with {bound.buffers} buffers that lie outside of it: pass buffers="
+            f"it was sealed with {bound.buffers} buffers outside of it: pass buffers="
         )
     given = list(buffers)
     binding = Binding()

@@ -127,7 +127,7 @@ def pieces(read: Callable[[int, int], bytes | memoryview], size: int) -> Iterato
         elif not decoder.eof:
             fed = read(position, _FED)
             if not fed:
-                raise MalformedError(f"its {method.name} stream is cut off")
+                raise MalformedError(f"its {method.name} stream is truncated")
             position += len(fed)
     spare = size - position + len(decoder.unused_data or b"")
     if spare:

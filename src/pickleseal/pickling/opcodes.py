@@ -65,7 +65,7 @@ def walk(stream: memoryview) -> Iterator[Opcode]:
         else:
             position += size + int.from_bytes(stream[position : position + size], "little")
         if position > end:
-            raise MalformedError("the pickle is cut off inside an opcode")
+            raise MalformedError("the pickle is truncated inside an opcode")
         yield Opcode(code, start, position)
 
 

@@ -336,7 +336,7 @@ def os_entries(files: RingFiles, key_ids: Iterable[str]) -> dict[str, str]:
 
 
 def _must_change(files: RingFiles, key_id: str, *, plain: bool) -> bool:
-    """Return whether a key must be stored anew; raise KeyringError if it cannot be."""
+    """Return whether a key must be stored again; raise KeyringError if it cannot be."""
     found = outline(files.line(key_id))
     if found.form is Form.PLAIN and plain:
         return False

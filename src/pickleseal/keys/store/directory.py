@@ -259,7 +259,7 @@ def read_line(folder: Path, key_id: str, *, group_read: bool | None = None) -> K
     except FileNotFoundError:
         raise KeyringError(
             f"the key file {_name(folder, key_id)} is missing, and keyring.json lists it: copy it"
-            " from where the ring was copied from, or from a backup with"
+            " from where the keyring was copied from, or from a backup with"
             f" `pickleseal keys restore --keyring {permissions.quoted(folder)} FILE`. If it is"
             f" lost, run `{revocation(folder, key_id, 'lost')}`"
         ) from None
@@ -374,7 +374,7 @@ class Change:
         """
         path = key_path(self.folder, outline(line).id)
         if path.stem in self.roster.entries:
-            raise KeyringError(f"key {path.stem} is in this ring already")
+            raise KeyringError(f"key {path.stem} is in this keyring already")
         if self._stamp is None:
             # Key files without a keyring.json are what is left of a ring that lost it.
             self.save(self.roster)

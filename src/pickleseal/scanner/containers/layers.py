@@ -24,7 +24,7 @@ _STEPS = (CHUNK, 256, 1)
 _ZEROS = 1 << 30  # zeros between streams; Python's own readers take minutes to skip as many
 
 DAMAGED = "it is damaged"
-CUT_OFF = "it is cut off"
+CUT_OFF = "it is truncated"
 TOO_LARGE = "it takes too much memory to unpack"
 NOT_FOLLOWED = "a form that is not followed"
 """Why a layer ends early. Readers may continue where it is TOO_LARGE or NOT_FOLLOWED here."""

@@ -99,7 +99,7 @@ def trace(
     except Fault as found:
         fault, limited = f"at byte {cursor.position}: {found}", found.limited
     except EndOfInput:
-        fault = f"at byte {cursor.position}: it is cut off"
+        fault = f"at byte {cursor.position}: it is truncated"
     names = tuple(Name(g.module, g.name, Use(g.uses)) for g in record.names.values())
     return Trace(
         names,
