@@ -137,6 +137,9 @@ def test_the_index_accepts_the_metadata(built: Built) -> None:
     assert metadata["Version"] == pickleseal.__version__
     links = dict(one.split(", ") for one in metadata.get_all("Project-URL", []))
     assert {"Homepage", "Documentation", "Changelog", "Issues", "Security", "Source"} <= set(links)
+    page = str(metadata.get_payload())
+    assert "# pickleseal" in page
+    assert re.findall(r"(?:\]\(|src=\"|srcset=\")(?!https://)[^)\"]+", page) == []
 
 
 def python_of(minors: tuple[int, ...]) -> str:

@@ -279,7 +279,7 @@ def anchors(document: Path) -> set[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_relative_link_leads_to_a_file_and_a_heading(name: str) -> None:
     document = ROOT / name
-    for target in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
+    for target in re.findall(r"(?:\]\(|src=\"|srcset=\")([^)\"\s]+)[)\"]", prose(document)):
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
