@@ -11,28 +11,43 @@ from pathlib import Path
 from typing import Any
 
 import click
+import fork_server
 
 from pickleseal.cli import cli
 from pickleseal.cli.output import show_click_error
 
 
-def run(
+def python(
     *arguments: object,
     env: dict[str, str] | None = None,
     cwd: Path | None = None,
     stdin: str = "",
 ) -> subprocess.CompletedProcess[str]:
+    """Run Python with `-m` or `-c` and without a terminal: as a fork where that is the same."""
+    words = [*map(str, arguments)]
+    env = {**os.environ, **(env or {})}
+    if not fork_server.can_run(env):
+        return subprocess.run(
+            [sys.executable, *words],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
+        )
+    forked = fork_server.Forked(words, env=env, cwd=str(cwd or Path.cwd()))
+    code, *outputs = forked.communicate(stdin.encode())
+    stdout, stderr = (io.TextIOWrapper(io.BytesIO(output)).read() for output in outputs)
+    return subprocess.CompletedProcess(words, code, stdout, stderr)
+
+
+def run(
+    *arguments: object, env: dict[str, str] | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
     """Run the command without a terminal."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pickleseal", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "120", **(env or {})},
-        cwd=cwd,
-        start_new_session=True,
-    )
+    done = python("-m", "pickleseal", *arguments, env={"COLUMNS": "120", **(env or {})}, **options)
     assert "Traceback" not in done.stderr, done.stderr
     return done
 

@@ -1,9 +1,11 @@
 """What most tests need: rings of fresh keys, and an environment that holds none."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from boxes import cheap_boxes
 from hypothesis import settings
 
 from pickleseal import Key, Keyring, Suite
@@ -22,6 +24,30 @@ settings.load_profile("suite")
 # well spin while they wait for each other, and took most of the suite's time.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_boxes() -> Iterator[None]:
+    with cheap_boxes():
+        yield
+
+
+@pytest.fixture(scope="session")
+def _nowhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("nowhere")
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing_behind(
+    _nowhere: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Run each test in an empty folder that is still empty afterwards, and not in the checkout."""
+    monkeypatch.chdir(_nowhere)
+    yield
+    left = os.listdir(_nowhere)
+    for name in left:
+        (_nowhere / name).rename(tmp_path_factory.mktemp("left") / name)  # not for the next test
+    assert not left
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from command import run
 
 from pickleseal import Suite
 from pickleseal.errors import shown
@@ -48,19 +49,7 @@ def start(
     *arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run the command without a terminal."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pickleseal", "keys", "doctor", *map(str, arguments)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        timeout=60,
-        start_new_session=True,
-        env={**os.environ, "COLUMNS": "80", "PYTHONUTF8": "1", **(env or {})},
-        cwd=cwd,
-    )
-    assert "Traceback" not in done.stderr
-    return done
+    return run("keys", "doctor", *arguments, env={"COLUMNS": "80", **(env or {})}, cwd=cwd)
 
 
 def state_of(place: Path) -> dict[str, tuple[object, ...]]:

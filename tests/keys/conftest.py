@@ -1,6 +1,5 @@
 """What the tests of keys need beside the rings of the suite."""
 
-import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,17 +9,11 @@ from rings import PASS, rotate
 
 from pickleseal import Suite
 from pickleseal.keys.key import KeyLine
-from pickleseal.keys.passphrase import Passphrase, wrap
+from pickleseal.keys.passphrase import Passphrase
 from pickleseal.keys.store import changes
 from pickleseal.keys.store.changes import Storage
 from pickleseal.keys.store.directory import RingFiles, read_roster
 from pickleseal.keys.store.lines import Opener
-
-
-@pytest.fixture
-def cheap_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make boxes at the lowest cost that is read."""
-    monkeypatch.setattr(changes, "wrap", functools.partial(wrap, log2_n=14))
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Backups of whole rings: what they keep, and what a restore leaves alone."""
 
-import functools
 import os
 import re
 import shlex
@@ -22,8 +21,7 @@ from pickleseal import (
 from pickleseal.keys import backup as texts
 from pickleseal.keys.backup import Backup, open_backup, seal_backup
 from pickleseal.keys.key import KeyLine
-from pickleseal.keys.passphrase import Passphrase, lock, wrap
-from pickleseal.keys.store import backup as backups
+from pickleseal.keys.passphrase import Passphrase, lock
 from pickleseal.keys.store.backup import backup_of, restore
 from pickleseal.keys.store.changes import change_roster, create_key
 from pickleseal.keys.store.directory import INDEX, Change, RingFiles, read_roster
@@ -31,18 +29,10 @@ from pickleseal.keys.store.directory import INDEX, Change, RingFiles, read_roste
 SALT = b"s" * 16
 OPENS = Passphrase(PASS)
 
-pytestmark = pytest.mark.usefixtures("cheap_boxes")
-
-
-@pytest.fixture(autouse=True)
-def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texts, "lock", functools.partial(lock, log2_n=14))
-    monkeypatch.setattr(backups, "wrap", functools.partial(wrap, log2_n=14))
-
 
 def backed_up(folder: Path) -> Backup:
     made = backup_of(RingFiles(folder), OPENS, salt=SALT, now=NOW)
-    text = seal_backup(made, OPENS, salt=SALT, log2_n=14)
+    text = seal_backup(made, OPENS, salt=SALT)
     assert not [secret for secret in secrets_of(folder) if secret in text]
     return open_backup(f"{text}", OPENS)
 
@@ -208,7 +198,6 @@ def test_a_text_that_was_changed_is_no_backup(ring_directory: Path) -> None:
         backup_of(RingFiles(ring_directory), OPENS, salt=SALT, now=NOW),
         OPENS,
         salt=SALT,
-        log2_n=14,
     )
     with pytest.raises(WrongPassphraseError):
         open_backup(text, Passphrase("another one"))
@@ -233,7 +222,7 @@ def test_a_text_that_was_changed_is_no_backup(ring_directory: Path) -> None:
     ],
 )
 def test_what_is_locked_and_no_backup_is_refused(content: str) -> None:
-    text = lock(texts.FORMAT, lambda: content, OPENS, salt=SALT, log2_n=14)
+    text = lock(texts.FORMAT, lambda: content, OPENS, salt=SALT)
     with pytest.raises(KeyringError):
         open_backup(text, OPENS)
 
@@ -244,6 +233,6 @@ def test_a_key_under_the_id_of_another_is_refused(ring_directory: Path) -> None:
         {primary_of(ring_directory): KeyLine.generate()},
         {"1" * 32: next(iter(made.lines.values()))},
     ):
-        text = seal_backup(made._replace(lines=lines), OPENS, salt=SALT, log2_n=14)
+        text = seal_backup(made._replace(lines=lines), OPENS, salt=SALT)
         with pytest.raises(KeyringError):
             open_backup(text, OPENS)

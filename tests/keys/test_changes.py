@@ -36,8 +36,6 @@ from pickleseal.keys.store.directory import (
 )
 from pickleseal.keys.store.lines import Opener
 
-pytestmark = pytest.mark.usefixtures("cheap_boxes")
-
 
 def test_after_a_rotation_old_files_open_and_new_ones_carry_the_new_key(
     ring_directory: Path,

@@ -41,9 +41,6 @@ from pickleseal.keys.store.directory import (
 )
 from pickleseal.keys.store.lines import Opener
 
-pytestmark = pytest.mark.usefixtures("cheap_boxes")
-
-
 WORK = """
 import sys
 from pathlib import Path

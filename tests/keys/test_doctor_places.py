@@ -121,7 +121,6 @@ def wrapped_keys(folder: Path) -> None:
     protect(files, ids, Opener(), lambda: Storage(Passphrase("correct horse battery")))
 
 
-@pytest.mark.usefixtures("cheap_boxes")
 def test_encrypted_keys_may_be_in_git_and_their_plain_ones_may_not(ring: Path) -> None:
     wrapped_keys(ring)
     git(ring.parent, "init", "-q")

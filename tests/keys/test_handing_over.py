@@ -31,8 +31,6 @@ from pickleseal.keys.store.directory import (
 )
 from pickleseal.keys.store.lines import Opener
 
-pytestmark = pytest.mark.usefixtures("cheap_boxes")
-
 
 def test_what_is_exported_is_imported_elsewhere(ring_directory: Path, tmp_path: Path) -> None:
     data = signed_dumps("first", keyring=ring_directory)

@@ -214,7 +214,6 @@ def test_a_key_file_that_is_lost(ring: Path) -> None:
     assert signed_dumps(1, keyring=ring)
 
 
-@pytest.mark.usefixtures("cheap_boxes")
 def test_a_passphrase_that_is_lost(ring: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changes.protect(
         RingFiles(ring), [primary_of(ring)], Opener(), lambda: Storage(Passphrase("a lost one"))

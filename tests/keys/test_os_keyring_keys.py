@@ -4,13 +4,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command import run
+from command import python, run
 from exposure import exposed_by, secret_of
 
 from pickleseal import (
@@ -39,13 +38,7 @@ class Store:
         return run(*arguments, env=self.env)
 
     def python(self, code: str, *arguments: object) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", code, *map(str, arguments)],
-            env={**os.environ, **self.env},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = python("-c", code, *arguments, env=self.env)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

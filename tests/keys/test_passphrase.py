@@ -1,9 +1,11 @@
 """Key lines behind a passphrase."""
 
+import os
 import pickle
 import subprocess
 import sys
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -144,6 +146,22 @@ def test_a_damaged_line_is_not_told_as_a_wrong_passphrase(
     with pytest.raises(KeyringError) as caught:
         unwrap(KeyLine(".".join(fields)), Passphrase("correct horse"))
     assert caught.type is KeyringError
+
+
+def test_new_boxes_take_the_full_cost(ring_directory: Path) -> None:
+    """In a new interpreter: everywhere else, the tests lower it."""
+    env = {
+        **os.environ,
+        "PICKLESEAL_KEYRING": str(ring_directory),
+        "PICKLESEAL_PASSPHRASE": "correct horse",
+        "PICKLESEAL_NEW_PASSPHRASE": "correct horse",
+    }
+    for command in (["protect"], ["backup", str(ring_directory / "backup")]):
+        words = [sys.executable, "-m", "pickleseal", "keys", *command]
+        subprocess.run(words, env=env, check=True, capture_output=True)
+    (file,) = ring_directory.glob("*.key")
+    assert file.read_text().split(".")[3] == "17"
+    assert (ring_directory / "backup").read_text().split(".")[2] == "17"
 
 
 LITTLE_MEMORY = """

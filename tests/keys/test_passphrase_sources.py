@@ -22,7 +22,6 @@ if os.name == "posix":
     from terminals import at_terminal
 
 posix = pytest.mark.skipif(os.name != "posix", reason="it needs a POSIX terminal")
-pytestmark = pytest.mark.usefixtures("cheap_boxes")
 
 ACCENTED = "Größe ändern é"
 SPELLINGS = {

@@ -31,9 +31,6 @@ from pickleseal.keys.store.directory import (
 )
 from pickleseal.keys.store.lines import Opener
 
-pytestmark = pytest.mark.usefixtures("cheap_boxes")
-
-
 # --- passphrases ---------------------------------------------------------------------------------
 
 

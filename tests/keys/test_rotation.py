@@ -179,7 +179,6 @@ def test_a_rotation_that_waits_is_not_made_twice(ring_directory: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "form"), [("--plain", Form.PLAIN), ("--passphrase", Form.SCRYPT)]
 )
-@pytest.mark.usefixtures("cheap_boxes")
 def test_the_storage_of_a_new_key_can_be_chosen(
     option: str, form: Form, protected: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,7 +299,6 @@ def forget_passphrase(folder: Path) -> None:
     changes.protect(RingFiles(folder), [primary_of(folder)], Opener(), lambda: storage)
 
 
-@pytest.mark.usefixtures("cheap_boxes")
 @pytest.mark.parametrize("lose", [lose_file, damage_file, forget_passphrase])
 @pytest.mark.parametrize("command", [("keys", "rotate"), ("keygen",)])
 def test_a_new_key_never_needs_the_revoked_one(
@@ -324,7 +322,6 @@ def test_a_new_key_never_needs_the_revoked_one(
 
 
 @posix
-@pytest.mark.usefixtures("cheap_boxes")
 def test_a_new_key_is_not_put_behind_a_passphrase_that_became_known(protected: Path) -> None:
     revoke(protected, primary_of(protected), "the passphrase became known")
     env = {"PICKLESEAL_PASSPHRASE": PASS}

@@ -4,12 +4,11 @@ Its keys are the same in every process, so that a judge knows them by their ids.
 """
 
 import pickle
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from boxes import cheap_boxes
 
 from pickleseal import (
     Key,
@@ -25,7 +24,7 @@ from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pickleseal.keys.backup import seal_backup
 from pickleseal.keys.key import KeyLine
 from pickleseal.keys.mac import Mac
-from pickleseal.keys.passphrase import Passphrase, lock, wrap
+from pickleseal.keys.passphrase import Passphrase
 from pickleseal.keys.store import changes
 from pickleseal.keys.store.backup import backup_of
 from pickleseal.keys.store.changes import change_roster, import_keys
@@ -61,20 +60,6 @@ RETIRED, PRIMARY, SPARE, FOREIGN = (_line(1, Suite.SHA256), _line(2), _line(3), 
 RETIRED_ID, PRIMARY_ID, SPARE_ID, FOREIGN_ID = (
     Key.parse(line).id for line in (RETIRED, PRIMARY, SPARE, FOREIGN)
 )
-
-
-@contextmanager
-def cheap_boxes() -> Iterator[None]:
-    """Encrypt at the lowest cost that is read."""
-    defaults = [function.__kwdefaults__ or {} for function in (lock, wrap, seal_backup)]
-    before = [options["log2_n"] for options in defaults]
-    try:
-        for options in defaults:
-            options["log2_n"] = 14
-        yield
-    finally:
-        for options, cost in zip(defaults, before, strict=True):
-            options["log2_n"] = cost
 
 
 def warm_up() -> None:

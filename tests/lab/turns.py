@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from boxes import cheap_boxes
+
 TESTS = Path(__file__).parent.parent
 HUNG = 60.0
 """Seconds after which a turn counts as hung, for ever."""
@@ -108,7 +110,7 @@ def serve(folder: Path) -> None:
     _import_all()
     home.warm_up()
     gc.freeze()  # no collection in a child touches what it shares
-    with home.cheap_boxes():
+    with cheap_boxes():
         for line in sys.stdin:
             act, place, fault = json.loads(line)
             turn = _fork(acts.run_of(act), Path(place), Fault(*fault), folder)
