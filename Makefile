@@ -24,7 +24,7 @@ keys/keyring.json: | $(VENV)/.run
 	@echo "Making a key in keys/"
 	@$(BIN)/pickleseal keygen --keyring keys --note "made by make demo"
 
-test: lint $(VENV)/.frameworks test-fast  ## Lint, check types, run the tests
+test: $(VENV)/.all lint test-fast  ## Lint, check types, run the tests
 
 lint: $(VENV)/.check  ## Check style, types and docstrings
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && echo "style: fine"
@@ -49,7 +49,7 @@ test-optimized: $(VENV)/.test  ## Run the tests in Pythons that drop every asser
 	  -W "ignore:assertions not in test modules" $(ARGS)
 
 sweep: $(VENV)/.test $(VENV)/.torch $(VENV)/.docs $(VENV)/.dist  ## Run the long forms of some tests
-	@READERS_TORCH=$$(ls $(VENV)/torch/bin/python 2>/dev/null) $(PYTEST) -m sweep --timeout 1800 $(ARGS)  # one after the other: some take a good part of the memory
+	@READERS_TORCH=$$(ls $(VENV)/torch/bin/python 2>/dev/null) $(PYTEST) -m sweep -n auto --dist loadgroup --timeout 1800 $(ARGS)
 
 lab: $(VENV)/.lab  ## Break it on purpose for 18 minutes: kills, failed calls, full disks, fuzzing
 	@PYTHONPATH=tests $(BIN)/python -m lab $(ARGS)
@@ -135,11 +135,12 @@ $(VENV)/.test: $(VENV)/.run
 	@$(PIP) install --no-compile --group test
 	@touch $@
 
-# For tests that no other Python can change.
-$(VENV)/.frameworks: $(VENV)/.test
-	@echo "Installing the frameworks that pickleseal plugs into"
-	@$(PIP) install --no-compile --group frameworks
-	@touch $@
+# All in one go: pip takes a good while to begin. The frameworks are for tests that no other Python
+# can change.
+$(VENV)/.all: $(VENV)/.venv pyproject.toml
+	@echo "Installing pickleseal and what its tests and checks need"
+	@$(PIP) install --no-compile --editable . --group test --group check --group frameworks
+	@touch $(VENV)/.run $(VENV)/.test $(VENV)/.check $@
 
 $(VENV)/.lowest: $(VENV)/.venv pyproject.toml
 	@echo "Installing the lowest versions of what pickleseal needs"

@@ -136,7 +136,7 @@ def test_a_large_array_is_saved_at_exit_where_no_thread_starts_any_more(
 
 # --- how much memory it takes ----------------------------------------------------------------
 
-SIZE = 256 << 20
+SIZE = 128 << 20
 
 PEAK = """
 import contextlib, gc, io, os, sys
