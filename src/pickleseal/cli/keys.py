@@ -279,7 +279,7 @@ def _show_rotation(made: Made, before: Roster, option: str) -> None:
 @common
 @guarded
 def retire(key_id: str, *, keyring: str | None, as_json: bool) -> int:
-    """Retire a key: it opens files and no longer seals.
+    """Stop sealing with a key; keep opening its files.
 
     To retire the primary, use `keys rotate`, which replaces it.
 

@@ -26,7 +26,10 @@ class Beginning(NamedTuple):
         return f"it {'is' if self.sure else 'looks like'} {self.what}"
 
 
-_ADOPT = "if you wrote it yourself, seal it as it is with: pickleseal adopt FILE"
+_ADOPT = (
+    "if you wrote it yourself (a download is not yours), seal it as it is with: pickleseal adopt"
+    " FILE"
+)
 _UNPACK = "if it is sealed inside, decompress it first"
 _EITHER = f"{_UNPACK}. If not, and {_ADOPT.removeprefix('if ')}"
 _AGAIN = "an error message may have been saved in its place: download the file again"
