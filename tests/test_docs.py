@@ -363,31 +363,57 @@ def test_the_api_reference_gives_each_signature_as_it_is() -> None:
         assert written_defaults == (function.__kwdefaults__ or {})
 
 
-def commands() -> list[str]:
-    """Return every command as it is typed, from the command line's own table."""
+def helps() -> Iterator[tuple[str, str]]:
+    """Yield every command as it is typed, with its help, from the command line's own table."""
     import click
 
     from pickleseal import cli
 
-    top = cli.cli
-
-    def below(command: click.Command, name: str) -> Iterator[str]:
-        yield name
+    def below(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
+        yield context.command_path, command.get_help(context)
         if isinstance(command, click.Group):
-            context = click.Context(command)
             for part in command.list_commands(context):
                 child = command.get_command(context, part)
                 if child is not None and not child.hidden:
-                    yield from below(child, f"{name} {part}")
+                    settings = child.context_settings
+                    yield from below(child, click.Context(child, context, part, **settings))
 
-    return list(below(top, "pickleseal"))
+    top = click.Context(
+        cli.cli, info_name="pickleseal", terminal_width=98, **cli.cli.context_settings
+    )
+    return below(cli.cli, top)
+
+
+def command_reference(begin: str) -> str:
+    """Return the command reference: its beginning, and the help of each command.
+
+    The options that nearly all commands have are left out there.
+    """
+    common = re.compile(r"^  (--keyring DIR|--json|-h, --help) .*\n(   .*\n)*", re.MULTILINE)
+    parts = [begin.rstrip()]
+    for command, printed in helps():
+        text = printed + "\n"
+        if command != "pickleseal":
+            text = re.sub(r"\nOptions:\n(?=\n|\Z)", "", common.sub("", text))
+        parts.append(f"## `{command}`\n\n```text\n{text.rstrip()}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
 @pytest.mark.skipif(not CLI.exists(), reason="the documents are not here")
 def test_the_command_reference_shows_the_help_of_every_command() -> None:
-    # test_every_block_of_a_document_runs checks that it shows what they print.
-    shown = re.findall(r"^\$ (pickleseal.*) --help$", CLI.read_text(encoding="utf-8"), re.MULTILINE)
-    assert shown == commands()
+    text = CLI.read_text(encoding="utf-8")
+    assert text == command_reference(text.split("\n## ")[0]), "run `python tests/test_docs.py`"
+
+
+def test_a_command_prints_its_help_as_the_reference_shows_it() -> None:
+    done = subprocess.run(
+        ["pickleseal", "keys", "rotate", "--help"],
+        env=environment(),
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert done.stdout.rstrip() == dict(helps())["pickleseal keys rotate"]
 
 
 @pytest.mark.skipif(not DOCUMENTS, reason="the documents are not here")
@@ -432,22 +458,6 @@ def test_an_example_runs(script: Path, workplace: Path) -> None:
     assert same("\n".join(line.strip() for line in expected[1].splitlines()), done.stdout)
 
 
-def write_help() -> None:
-    """Write the `--help` of each command into the command reference, in order."""
-    begin = CLI.read_text(encoding="utf-8").split("\n## ")[0].rstrip()
-    parts = [begin]
-    for command in commands():
-        done = subprocess.run(
-            [*command.split(), "--help"],
-            env=environment(),
-            capture_output=True,
-            encoding="utf-8",
-            check=True,
-        )
-        shown = f"```console\n$ {command} --help\n{done.stdout.rstrip()}\n```"
-        parts.append(f"## `{command}`\n\n{shown}")
-    CLI.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-
-
 if __name__ == "__main__":
-    write_help()
+    written = CLI.read_text(encoding="utf-8")
+    CLI.write_text(command_reference(written.split("\n## ")[0]), encoding="utf-8")
