@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-fast test-coverage test-optimized test-all sweep lab mutants bench docs pictures dist format clean
+.PHONY: help demo test lint test-fast test-coverage test-optimized test-all test-pipelines sweep lab mutants bench docs pictures dist format clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,13 @@ test-optimized: $(VENV)/.test  ## Run the tests in Pythons that drop every asser
 
 sweep: $(VENV)/.test $(VENV)/.torch $(VENV)/.docs $(VENV)/.dist  ## Run the long forms of some tests
 	@READERS_TORCH=$$(ls $(VENV)/torch/bin/python 2>/dev/null) $(PYTEST) -m sweep -n auto --dist loadgroup --timeout 1800 $(ARGS)
+
+test-pipelines: $(VENV)/.pipelines  ## Run the tests of MLflow, Kedro, Prefect, Dagster and Airflow
+	@for group in pipelines airflow; do \
+	  [ ! -x $(VENV)/$$group/bin/python ] || $(VENV)/$$group/bin/python -m pytest -W ignore -p no:cacheprovider \
+	    -n auto --dist loadfile --timeout 600 tests/pipelines \
+	    "tests/test_docs.py::test_every_block_of_a_document_runs[docs/how-to/use-in-pipelines.md]" $(ARGS) || exit 1; \
+	done
 
 lab: $(VENV)/.lab  ## Break it on purpose for 18 minutes: kills, failed calls, full disks, fuzzing
 	@PYTHONPATH=tests $(BIN)/python -m lab $(ARGS)
@@ -176,6 +183,16 @@ $(VENV)/.torch: $(VENV)/.run pyproject.toml
 	@$(PYTHON) -m venv $(VENV)/torch && $(VENV)/torch/bin/python -m pip -qq install --upgrade 'pip>=25.1' \
 	  && $(VENV)/torch/bin/python -m pip -qq install --editable . --group torch \
 	  || { echo "torch could not be installed: what it reads is not tested"; rm -rf $(VENV)/torch; }
+	@touch $@
+
+# Pipelines bring hundreds of packages, and Airflow wants other versions of them than the rest.
+$(VENV)/.pipelines: $(VENV)/.run pyproject.toml
+	@for group in pipelines airflow; do \
+	  echo "Installing what the tests of $$group need"; \
+	  $(PYTHON) -m venv $(VENV)/$$group && $(VENV)/$$group/bin/python -m pip -qq install --upgrade 'pip>=25.1' \
+	    && $(VENV)/$$group/bin/python -m pip -qq install --no-compile --editable . --group $$group \
+	    || { echo "$$group could not be installed: it is not tested"; rm -rf $(VENV)/$$group; }; \
+	done
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.run

@@ -190,6 +190,8 @@ def test_one_room_touches_artifacts() -> None:
         "files.atomic",
         "files.lock",
         "files.walk",
+        # Through the file system of the framework.
+        *("integrations.dagster", "integrations.kedro"),
         "integrations.shelve",
         "envelope.source",
         "keys.store.permissions",

@@ -53,6 +53,7 @@ ERRORS = ROOT / "docs/reference/errors.md"
 NEEDED = {
     "docs/how-to/migrate.md": ("modelstamp",),
     "docs/how-to/seal-caches.md": ("cachelib", "diskcache"),
+    "docs/how-to/use-in-pipelines.md": ("dagster", "kedro", "mlflow"),
     "examples/serve_a_model.py": ("fastapi", "uvicorn"),
 }
 """Modules that the code of a document or an example imports, and that not every environment has."""
