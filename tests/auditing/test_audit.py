@@ -205,7 +205,7 @@ def test_bytes_behind_an_envelope_are_no_object(models: Path, ring: Keyring) -> 
         file.write(b"\n")
     finding = found(models, keyring=ring)["it"]
     assert finding.verdict is Verdict.MALFORMED
-    assert finding.reason == "1 byte follows the end of the envelope, which belongs to nothing"
+    assert finding.reason == "1 unexpected byte after the sealed data"
 
 
 def test_a_context_other_than_expected_and_a_time_that_is_over(models: Path, ring: Keyring) -> None:

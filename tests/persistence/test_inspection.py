@@ -138,8 +138,8 @@ def test_a_folder_and_what_follows_an_envelope_are_told_as_what_they_are(
     for size in (0, 1 << 20):
         signed_dump(bytes(size), path, keyring=ring)
         for more, text in (
-            (b"\n", "1 byte follows the end of the envelope, which belongs to nothing"),
-            (b"ab", "2 bytes follow the end of the envelope, which belong to nothing"),
+            (b"\n", "1 unexpected byte after the sealed data"),
+            (b"ab", "2 unexpected bytes after the sealed data"),
         ):
             with open(path, "ab") as file:
                 file.write(more)

@@ -125,7 +125,7 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help="Write json, jsonl or sarif to a file, too. Repeatable.",
 )
 @click.option("--html", "page", metavar="FILE", help="Write a web page that needs no network.")
-@click.option("--inventory", metavar="FILE", help="Write a sealed list of the artifacts.")
+@click.option("--inventory", metavar="FILE", help="Write a sealed list of the files.")
 @click.option(
     "--inventory-context", metavar="TEXT", help="The context to seal the list for. Default: none."
 )

@@ -54,9 +54,9 @@ def reseal(
     """Seal files again under the primary key.
 
     Each file is verified under the key that sealed it, and nothing is unpickled. Its metadata stay
-    as they are, and the new envelope replaces the file atomically. Folders are searched, except
-    those of version control, environments and caches; files without a seal there are left alone.
-    You can stop it at any time, and run it again to go on.
+    as they are, and it is replaced atomically. Folders are searched, except those of version
+    control, environments and caches; unsealed files there are left alone. You can stop at any
+    time, and run it again to go on.
 
     The exit code is 0 if all is sealed by the primary key, 1 if a file was refused, 2 if one could
     not be read or written, or there is none.

@@ -109,19 +109,18 @@ class Head(NamedTuple):
 
 
 def _not_sealed(start: bytes) -> NotSealedError:
-    message = "not sealed: this is no pickleseal envelope"
     found = beginning_of(start)
     if found is None:
-        return NotSealedError(f"{message}. Nothing was unpickled.")
+        return NotSealedError(
+            "not sealed: it does not begin like a sealed file. Nothing was unpickled."
+        )
     advice = f" {found.advice[0].upper()}{found.advice[1:]}" if found.advice else ""
-    return NotSealedError(f"{message} ({found.clause}). Nothing was unpickled.{advice}")
+    return NotSealedError(f"not sealed: {found.clause}. Nothing was unpickled.{advice}")
 
 
 def left_over(count: int) -> str:
     """Return the message for bytes after the end of an envelope."""
-    what = "byte follows" if count == 1 else "bytes follow"
-    belongs = "belongs" if count == 1 else "belong"
-    return f"{count} {what} the end of the envelope, which {belongs} to nothing"
+    return f"{count} unexpected {'byte' if count == 1 else 'bytes'} after the sealed data"
 
 
 def parse_fixed(start: bytes) -> Fixed:
