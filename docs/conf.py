@@ -30,11 +30,16 @@ extensions = [
 ]
 exclude_patterns = ["site", "pictures"]
 nitpicky = True
+smartquotes = False  # what is quoted can be copied
 
 myst_enable_extensions = ["colon_fence", "html_image"]
 myst_heading_anchors = 6
 
 autodoc_typehints = "none"  # the docstrings have the types
+autodoc_member_order = "bysource"
+add_module_names = False
+maximum_signature_line_length = 80
+toc_object_entries = False  # the headings of the page are there already
 numpydoc_show_class_members = False
 
 # Text files of the few names that the docstrings use: a build asks no network.
@@ -115,6 +120,31 @@ def _read(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = _rooted(docname, source[0])
 
 
+def _link_names(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Turn names in single backticks into links if they are public, else into code."""
+
+    def linked(found: re.Match[str]) -> str:
+        first = found[1].partition(".")[0]
+        if first.endswith(("Error", "Warning")):
+            return f"`{first} <errors.html#{first.lower()}>`__"
+        if first in pickleseal.__all__:
+            return f":py:obj:`~pickleseal.{found[1]}`"
+        return f":py:obj:`{found[1]}`" if first == "pickle" else f"``{found[1]}``"
+
+    lines[:] = [re.sub(r"(?<![`:])`([^`]+)`(?![`_])", linked, line) for line in lines]
+
+
+def _sign(
+    app: Sphinx, what: str, name: str, obj: object, options: object, signature: str, returns: str
+) -> tuple[str, str] | None:
+    """Leave out the arguments of classes that pickleseal makes itself."""
+    return ("", "") if what == "class" and obj is not pickleseal.Keyring else None
+
+
 def setup(app: Sphinx) -> None:
     """Connect what is made here to Sphinx."""
+    app.connect("autodoc-process-docstring", _link_names, priority=400)  # before numpydoc
+    app.connect("autodoc-process-signature", _sign)
     app.connect("source-read", _read)

@@ -166,7 +166,7 @@ def audit(
         A keyring, or the path of its directory. Default: as for `signed_load`. Without any keyring,
         sealed files count as sealed by an unknown key.
     context : str or mapping of str to str, optional
-        What sealed files must be sealed for: a context, or a prefix and ``*`` ("fraud/*"); or a
+        What sealed files must be sealed for: a context, or a prefix and ``*`` (``"fraud/*"``); or a
         mapping from globs for paths to such contexts. Default: any context.
     include : sequence of str, default ()
         Globs; only files that match one are examined. Default: all. A glob without ``/`` is matched

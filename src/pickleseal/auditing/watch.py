@@ -141,6 +141,9 @@ def watch(
     audit hook cannot be removed, so the first call installs one for the life of the process; if
     another hook refuses it, that hook's error is raised.
 
+    Several watches report independently, in the order of creation; if several raise, the last error
+    is raised.
+
     A pickle is judged by the names it asks for: plain data before a name is already unpickled.
 
     Examples

@@ -164,7 +164,8 @@ def reseal(
     Notes
     -----
     The bytes that were verified are written from the same memory, and replace the file atomically.
-    On any error the file is as it was.
+    On any error the file is as it was. A file of several objects is refused. The digest of the
+    content stays the same, unless the new key is of another suite.
 
     Examples
     --------

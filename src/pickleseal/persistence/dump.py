@@ -57,7 +57,8 @@ def signed_dump(
     obj : object
         Any object that pickle takes.
     file : str, os.PathLike or binary file object
-        A path, which is written atomically; or any object with `write`, which is left open.
+        A path, whose file is replaced atomically and keeps its mode, and whose links are followed;
+        or any object with `write`, which is left open.
     protocol : int, optional
         Of pickle: 0 to 5, or -1 for the highest. Default: 5, whose large buffers are not copied as
         a whole.
@@ -75,18 +76,18 @@ def signed_dump(
         one. Default: none.
     expires : datetime.datetime or datetime.timedelta, optional
         When loads begin to refuse the file: a datetime with a time zone, or a time from now by the
-        clock. Default: never.
+        clock, whatever SOURCE_DATE_EPOCH says. Default: never.
     info : mapping, optional
         Facts of your own, such as metrics: a dict of JSON values without null, in the sealed
         header, where `inspect` reads it without unpickling. NumPy scalars are stored as Python
-        values.
+        values; an array needs `.tolist()`.
     pickler : {"pickle", "cloudpickle"}, default "pickle"
         "cloudpickle" takes lambdas and what `__main__` defines.
     compress : str, int or tuple, optional
         "zstd", a level from 1 (fast) to 22 (small), or ("zstd", level). "zstd" and True are level
         3. Default: no compression, which is the fastest for arrays.
     durable : bool, default True
-        Wait until the file of a path is on disk.
+        Wait until the file of a path is on disk. Its folder must be readable.
 
     Raises
     ------
@@ -114,6 +115,9 @@ def signed_dump(
     -----
     The layout is that of the format's reference, "Layout" and "Writing". What pickle raises passes
     through.
+
+    The file has the time of sealing, or the one in SOURCE_DATE_EPOCH, in seconds since 1970. With
+    it the same object under the same key gives the same bytes, unless `expires` is a timedelta.
 
     Examples
     --------

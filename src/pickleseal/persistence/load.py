@@ -57,8 +57,8 @@ def signed_load(
     Parameters
     ----------
     file : str, os.PathLike or binary file object
-        A path to one envelope; or any object with `read` or `readinto`, from which exactly one
-        envelope is taken.
+        A path to exactly one envelope; or any object with `read` or `readinto`, which stays open,
+        positioned just after its envelope.
     fix_imports, encoding, errors : optional
         As in `pickle.load`, for pickles of Python 2.
     buffers : iterable, optional
@@ -104,6 +104,8 @@ def signed_load(
         If there is no key.
     PinsError
         If the file of pins cannot be used.
+    TypeError
+        If an argument has the wrong type, before anything is read.
     OSError
         If the file cannot be read.
 
@@ -121,6 +123,9 @@ def signed_load(
     -----
     The checks are in the order of the format's reference, "Reading". What the object's own classes
     raise while they are unpickled passes through.
+
+    Just before it unpickles, a load raises Python's audit event ``pickleseal.load`` with the file's
+    path or name (None for bytes), the content's digest, the key's id and the context.
 
     Examples
     --------
