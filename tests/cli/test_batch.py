@@ -260,6 +260,29 @@ def test_an_empty_folder_is_said_to_be_one(
 
 
 @pytest.mark.once
+def test_verify_exits_with_2_if_one_file_is_refused_and_another_cannot_be_read(
+    ring_directory: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps(1))
+    done = run("verify", "plain.pkl", "gone.pkl", "--keyring", ring_directory, cwd=tmp_path)
+    assert done.returncode == 2
+    assert run("verify", "plain.pkl", "--keyring", ring_directory, cwd=tmp_path).returncode == 1
+
+
+@pytest.mark.once
+def test_extract_exits_with_0_if_what_is_not_sealed_is_left_out(
+    ring_directory: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "plain.pkl").write_bytes(pickle.dumps(1))
+    signed_dump(1, folder / "sealed.pkl", keyring=ring_directory)
+    done = run("extract", "models", "--to", "out", "--keyring", ring_directory, cwd=tmp_path)
+    assert done.returncode == 0
+    assert os.listdir(tmp_path / "out") == ["sealed.pkl"]
+
+
+@pytest.mark.once
 def test_a_list_that_cannot_be_used_is_no_verdict_on_a_file(
     ring_directory: Path, tmp_path: Path
 ) -> None:

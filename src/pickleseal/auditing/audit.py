@@ -222,7 +222,7 @@ def audit(
     Notes
     -----
     What is wrong with a file is a finding and is never raised. Version control, virtual
-    environments, installed packages and caches are passed over unless a path is one or lies in one;
+    environments, installed packages and caches are passed over unless a path is one or is in one;
     the report counts their files.
 
     Examples
@@ -247,7 +247,7 @@ def audit(
         else:
             listed = read_inventory(baseline, keyring=ring, sha256=baseline_sha256)
             wanted = None if baseline_context is None else normalize_context(baseline_context)
-            # A key that is bound to some contexts has no say in what lies in others.
+            # A key that is bound to some contexts has no say in others.
             _check_context(listed.context, wanted)
     if listed is not None and not covers(listed.inventory, names):
         raise PolicyError(

@@ -101,7 +101,7 @@ class Run:
 
 
 def fields_of(result: Result[Any], **more: object) -> dict[str, object]:
-    """Return a result as it stands in JSON; fields that are None or empty are left out."""
+    """Return a result as JSON has it; fields that are None or empty are left out."""
     fields: dict[str, object] = {
         "path": result.path,
         "outcome": result.outcome.value,

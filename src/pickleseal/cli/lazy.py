@@ -8,7 +8,7 @@ import click
 
 
 class LazyGroup(click.Group):
-    """A click group whose commands stand in rooms that are imported only when they are needed.
+    """A click group whose commands are in modules that are imported only when they are needed.
 
     `elsewhere`: by the command's name, its room, the name it has there and its help in one line.
     Other commands are added as to any group. An audit in CI need not wait for what makes keys, and
@@ -53,7 +53,7 @@ class LazyGroup(click.Group):
         ctx: click.Context,  # noqa: ARG002 - click's own
         formatter: click.HelpFormatter,
     ) -> None:
-        """Write the list of commands, without importing those that stand elsewhere."""
+        """Write the list of commands, without importing those that are elsewhere."""
         rows = {name: text for name, (_, _, text) in self._elsewhere.items()}
         for name, command in self.commands.items():
             rows[name] = command.get_short_help_str(formatter.width)

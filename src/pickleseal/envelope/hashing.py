@@ -81,7 +81,7 @@ def content_digest(
 ) -> bytes:
     """Return the content digest (32 bytes): over the leaves, their count and the segment table.
 
-    `body_size` is in bytes, `table` the segment table as it stands in the head. Neither the
+    `body_size` is in bytes, `table` the segment table as it is in the head. Neither the
     key nor the metadata go into it.
     """
     head = _ROOT.pack(body_size, len(leaves), codec)

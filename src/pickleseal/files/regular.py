@@ -26,7 +26,7 @@ class HoleError(OSError):
 class RegularFile:
     """An open file, as a context manager.
 
-    `size` is its size in bytes when it was opened, `stamp` tells whether the path still leads to
+    `size` is its size in bytes when it was opened, `stamp` shows whether the path still leads to
     it, unchanged. `follow`: follow a link at the end of the path; without it the path was just seen
     to be a regular file. `folder`: the descriptor of the folder that it was seen in. Raise
     NotSealedError for anything but a regular file, OSError for a file that cannot be opened.
@@ -91,7 +91,7 @@ class RegularFile:
             left -= data - position
             position = self._seek(data, "SEEK_HOLE", unknown=self.size)
             if position == data < self.size:
-                return False  # a hole in which data begin: this system tells nothing
+                return False  # a hole in which data begin: this system does not say
         return left < 0
 
     def _seek(self, offset: int, what: str, *, unknown: int) -> int:

@@ -189,7 +189,7 @@ class Roster(NamedTuple):
         return self._replace(entries=entries).add(entry, make_primary=True)
 
     def revoke(self, key_id: str, *, reason: str, now: int, leaked: int | None = None) -> Self:
-        """Revoke a key for ever, which the ring need not have. It may have no primary then.
+        """Revoke a key for good, which the ring need not have. It may have no primary then.
 
         `leaked`: since when others may have had it; of a revoked key this can be stated again.
         """

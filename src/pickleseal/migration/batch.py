@@ -53,7 +53,7 @@ class Result(NamedTuple, Generic[_T]):
     """What came of one file.
 
     `reason` says why it was left alone, refused or failed, and `error` is the exception behind it.
-    `detail` is what the action has to tell.
+    `detail` is what the action has to say.
     """
 
     path: str

@@ -26,7 +26,7 @@ class Place(NamedTuple):
 
 
 def make_folder_of(target: str, *, below: str) -> None:
-    """Create the folder that `target` lies in, at or below another folder.
+    """Create the folder that `target` is in, at or below another folder.
 
     Raises TargetError, and creates nothing, where a link leads out of that folder.
     """
@@ -59,7 +59,7 @@ def check_backup(real: str, sha256: str) -> str:
     Raises TargetError if another file has that path.
     """
     backup = real + BACKUP_SUFFIX
-    # The same bytes may lie there from an interrupted run.
+    # The same bytes may be there from an interrupted run.
     if os.path.lexists(backup) and _sha256_of(backup) != sha256:
         raise _in_the_way(backup)
     return backup

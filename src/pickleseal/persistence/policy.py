@@ -124,7 +124,7 @@ def check_imports(metadata: Metadata, allowed: Allowed | None) -> None:
     """Raise PolicyError if a recorded name is allowed under no protocol.
 
     Whether a name of Python 2 stands for one of Python 3 depends on the protocol of the stream,
-    which the head does not tell. The unpickler checks each name again when it looks it up.
+    which the head does not say. The unpickler checks each name again when it looks it up.
     """
     if allowed is None:
         return

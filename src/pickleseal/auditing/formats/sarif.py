@@ -1,6 +1,6 @@
 """A report as SARIF 2.1.0, which GitHub code scanning and other viewers read.
 
-Pure: a report in, ASCII text out. What GitHub takes and shows of it is told in "SARIF support for
+Pure: a report in, ASCII text out. What GitHub takes and shows is in "SARIF support for
 code scanning", https://docs.github.com/code-security/code-scanning.
 """
 

@@ -64,7 +64,7 @@ def read_guarded(
     """Return up to `limit` bytes of a file that nobody else can change or, if secret, read.
 
     Each folder and link on the way to it, and the file that it leads to, are checked before the
-    first byte is read. `sticky`: it may lie in a sticky folder, such as /tmp. Raise
+    first byte is read. `sticky`: it may be in a sticky folder, such as /tmp. Raise
     KeyPermissionError, or OSError if the file cannot be opened.
     """
     real = checked_way(path, sticky=sticky)

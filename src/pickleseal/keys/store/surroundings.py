@@ -1,4 +1,4 @@
-"""Where a keyring lies: in a git repository, or on a disk that other machines share."""
+"""Where a keyring is: in a git repository, or on a disk that other machines share."""
 
 import os
 import re
