@@ -14,6 +14,7 @@ from pickleseal.scanner.containers.views import (
     CHUNK,
     Bounds,
     View,
+    size_behind,
 )
 
 _MEMORY = 256 << 20  # memory limit of an xz or lzma decoder, in bytes: xz -9 takes 65 MiB
@@ -21,7 +22,6 @@ _KEPT = 8 << 20  # how much data behind the current offset is kept: a zip is rea
 _FIRST = 4096  # most layers are examined only at their start
 _CALL = 1024  # minimum cost of a decoder call, in bytes
 _STEPS = (CHUNK, 256, 1)
-_ZERO_CHUNK = bytes(CHUNK)
 _ZEROS = 1 << 30  # zeros between streams; Python's own readers take minutes to skip as many
 
 DAMAGED = "it is damaged"
@@ -291,10 +291,7 @@ def _behind_zeros(view: View, offset: int) -> int:
     """Skip the zeros that may lie between streams."""
     limit = offset + _ZEROS
     while offset < limit and (chunk := view.read(offset, CHUNK)) and not chunk[0]:
-        if chunk == _ZERO_CHUNK:  # many times faster than to strip it
-            offset += len(chunk)
-        else:
-            offset += len(chunk) - len(chunk.lstrip(b"\0"))
+        offset += len(chunk) - size_behind(b"\0", chunk)
     return offset
 
 

@@ -15,6 +15,7 @@ from pickleseal.scanner.containers.views import (
     LONGEST,
     Bounds,
     View,
+    size_behind,
 )
 from pickleseal.scanner.machine.cursor import Cursor
 from pickleseal.scanner.machine.faults import Skipped
@@ -62,7 +63,7 @@ def behind_padding(view: View, offset: int) -> int:
     """Return the offset of the first byte that is not padding: 64 MiB of it are passed over."""
     limit = offset + _MAX_PADDING
     while offset < limit and (chunk := view.read(offset, CHUNK)):
-        spare = len(chunk.lstrip(_PADDING))
+        spare = size_behind(_PADDING, chunk)
         offset += len(chunk) - spare
         if spare:
             break

@@ -26,6 +26,7 @@ RUN = 16 * BASE
 """Steps that the files of a run may cost together, in addition to those for their own bytes."""
 SEARCH_OPCODES = 1_000_000
 """How many opcodes of a pickle at any offset are followed."""
+_ZEROS = bytes(CHUNK)
 _OPCODE = 32
 _MEMBER = 30_000
 """The cost of an opcode and of a member in steps; a step is one unpacked byte."""
@@ -200,3 +201,9 @@ class Part:
     def reach(self, offset: int, /) -> int:
         """Return the offset, or the end of the bytes if that comes first."""
         return max(self.whole.reach(self.start + min(offset, self.size)) - self.start, 0)
+
+
+def size_behind(padding: bytes, chunk: bytes) -> int:
+    """Return the size of a chunk without the padding, zeros among others, at its start."""
+    # Zeros are compared many times faster than stripped.
+    return 0 if chunk == _ZEROS else len(chunk.lstrip(padding))
