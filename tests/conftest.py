@@ -32,6 +32,15 @@ def _cheap_boxes() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _leave_the_checkout_alone() -> Iterator[None]:
+    """Fail the last test of a run that left a file at the top of the checkout."""
+    top = Path(__file__).parents[1]
+    before = {"dist", *os.listdir(top)}
+    yield
+    assert not [name for name in os.listdir(top) if name not in before and name[0] != "."]
+
+
 @pytest.fixture(scope="session")
 def _nowhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("nowhere")
