@@ -158,8 +158,9 @@ def test_without_a_key_nothing_runs(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PICKLESEAL_KEYRING", str(tmp_path / "gone"))
-    with pytest.raises(DatasetError, match="keygen"):
-        project.run()
+    for nodes in ((), ("answer",)):
+        with pytest.raises(DatasetError, match="keygen"):
+            project.run(*nodes)
     limited = tmp_path / "limited"
     create_key(limited, suite=Suite.BLAKE3, now=0, limits=Limits(contexts=("fraud/*",)))
     monkeypatch.setenv("PICKLESEAL_KEYRING", str(limited))

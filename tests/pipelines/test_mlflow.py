@@ -93,6 +93,8 @@ def test_a_folder_takes_a_context(place: Path) -> None:
         save_model("knn", model=knn())
     save_model("knn", model=knn(), context="knn/v1")
     assert load_model("knn", context="knn/v1").predict([[7]]) == [True]
+    save_model("more", model=knn(), context="knn/v1", pip_requirements=["scikit-learn"])
+    assert "pickleseal" not in Path("more/requirements.txt").read_text()
     with pytest.raises(MlflowException, match="context="):
         load_model("knn")
     with pytest.raises(MlflowException, match="knn/v1"):

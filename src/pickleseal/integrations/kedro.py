@@ -1,11 +1,10 @@
-"""Kedro: a dataset whose files are sealed, and a hook that asks for the key before a run."""
+"""Kedro: a dataset whose files are sealed."""
 
 from copy import deepcopy
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec
-from kedro.framework.hooks import hook_impl
 from kedro.io import AbstractVersionedDataset, DatasetError
 from kedro.io.core import get_filepath_str, get_protocol_and_path
 from kedro.utils import find_kedro_project
@@ -30,14 +29,10 @@ class SealedDataset(AbstractVersionedDataset[Any, Any]):
     load_args, save_args : mapping, optional
         Arguments of `signed_load` and `signed_dumps`, such as `compress`.
 
-    Raises
-    ------
-    NoKeyError
-        If there is no keyring. Kedro makes a DatasetError of it.
-
     Notes
     -----
-    A file that is not sealed for its place is a `DatasetError` with the reason.
+    A file that is not sealed for its place is a `DatasetError` with the reason. So is, before a run
+    begins, the lack of a key to open what it loads or to seal what it saves.
 
     Examples
     --------
@@ -75,7 +70,6 @@ class SealedDataset(AbstractVersionedDataset[Any, Any]):
         self._save_args = save_args or {}
         self.metadata = metadata
         super().__init__(PurePosixPath(path), version, self._fs.exists, self._fs.glob)
-        find_keyring()
 
     def context(self, version: str | None = None) -> str:
         """Return the context that a version of the file is sealed for."""
@@ -88,12 +82,15 @@ class SealedDataset(AbstractVersionedDataset[Any, Any]):
             place = [str(path.relative_to(project) if project else path)]
         return derived_context("kedro", *place, *([] if version is None else [version]))
 
-    def check_key(self) -> None:
-        """Raise DatasetError if this could not be saved for want of a key."""
+    def check_key(self, *, to_save: bool) -> None:
+        """Raise DatasetError if there is no key to load this, or none to save it."""
         try:
-            check_key(self.context(self.resolve_save_version()))
+            if to_save:
+                check_key(self.context(self.resolve_save_version()))
+            else:
+                find_keyring()
         except PicklesealError as error:
-            raise DatasetError(f"{self} could not be saved: {error}") from error
+            raise DatasetError(f"there is no key for {self}: {error}") from error
 
     def load(self) -> Any:
         path = get_filepath_str(self._get_load_path(), self._protocol)
@@ -128,17 +125,3 @@ class SealedDataset(AbstractVersionedDataset[Any, Any]):
     def _release(self) -> None:
         super()._release()
         self._fs.invalidate_cache(str(self._filepath))
-
-
-class _Hooks:
-    """Ask for the key before a run that saves sealed datasets, not at its end."""
-
-    @hook_impl
-    def before_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
-        for name in pipeline.all_outputs():
-            dataset = catalog.get(name)
-            if isinstance(dataset, SealedDataset):
-                dataset.check_key()
-
-
-hooks = _Hooks()

@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -89,7 +89,6 @@ def save_model(
     context: str | None = None,
     compress: Compress = None,
     pickler: Pickler = "pickle",
-    pip_requirements: Sequence[str] | None = None,
     **options: Any,
 ) -> Any:
     """Save a model to a local folder in MLflow's layout, as one sealed file.
@@ -104,10 +103,9 @@ def save_model(
         What MLflow knows of the model, if it is logged.
     context : str, optional
         What it is sealed for. A model that is not logged needs one.
-    pip_requirements : sequence of str, optional
-        Default: pickleseal and the packages that the sealed file lists, in their versions.
     **options
-        As in `mlflow.pyfunc.save_model`.
+        As in `mlflow.pyfunc.save_model`. Default requirements: pickleseal and the packages that the
+        sealed file lists, in their versions.
 
     Returns
     -------
@@ -132,13 +130,14 @@ def save_model(
         signed_dump(
             model, file, context=seal_for, compress=compress, pickler=pickler, durable=False
         )
+        if not {"conda_env", "pip_requirements", "extra_pip_requirements"} & options.keys():
+            options["pip_requirements"] = _requirements(file)
         return save_pyfunc(
             path,
             loader_module=__name__,
             data_path=file,
             mlflow_model=mlflow_model,
             model_config={_CONTEXT: seal_for},
-            pip_requirements=pip_requirements or _requirements(file),
             **options,
         )
 
