@@ -511,3 +511,19 @@ def test_a_key_that_diskcache_would_pickle_is_refused(cache: Any) -> None:
             cache[key] = 1
     with pytest.raises(TypeError, match="a disk of its own"):
         diskcache.Cache("anywhere", disk=object)
+
+
+def test_settings_of_diskcache_that_were_planted_are_left_out(tmp_path: Path, ring: Path) -> None:
+    folder = tmp_path / "cache"
+    with diskcache.Cache(folder) as cache:
+        cache["key"] = [1]
+    for key in ("disk_compress_level", "disk_name", "disk_fetch", "disk_context", "get", "_disk"):
+        rows(cache, "INSERT INTO Settings VALUES (?, 'planted')", key)
+    with diskcache.Cache(folder) as cache:
+        assert cache["key"] == [1]
+    for key in ("disk_min_file_size", "eviction_policy", "size_limit"):
+        rows(cache, "UPDATE Settings SET value = 'planted' WHERE key = ?", key)
+        with pytest.raises(TypeError, match=f"cache: the setting {key} cannot be 'planted'"):
+            diskcache.Cache(folder)
+        with diskcache.Cache(folder, **{key: diskcache.DEFAULT_SETTINGS[key]}) as cache:
+            assert cache["key"] == [1]

@@ -2,21 +2,18 @@
 
 import base64
 import datetime as dt
-import importlib.util
 import json
-import os
 import pickle
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from celery_worker import celery_worker
 from local_redis import local_redis
 
-from pickleseal import Suite
+from pickleseal import ContextError, Suite
 from pickleseal.keys.store.changes import create_key, rotate
 
 celery = pytest.importorskip("celery")
@@ -31,7 +28,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:You're running the worker with superuser"),
 ]
 
-SHOP = Path(__file__).parent / "celery_shop"
 WAIT = 60
 
 
@@ -70,43 +66,15 @@ class Running(NamedTuple):
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("celery")
-    ring = folder / "keys"
-    create_key(ring, suite=Suite.BLAKE3, note="", now=0)
-    with local_redis(folder) as url, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SHOP_REDIS", url)
-        patch.setenv("SHOP_MARK", str(folder / "mark"))
-        patch.setenv("PICKLESEAL_KEYRING", str(ring))
-        log = (folder / "worker.log").open("wb")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "shop", "worker", "-c", "1", "-l", "INFO"],
-            cwd=SHOP,
-            env={
-                name: value
-                for name, value in os.environ.items()
-                if not name.startswith("COVERAGE_")
-            },
-            stdout=log,
-            stderr=log,
+    with local_redis(folder) as url, celery_worker(folder, f"{url}/0", f"{url}/1") as shop:
+        yield Running(
+            shop,
+            redis.Redis.from_url(f"{url}/0"),
+            redis.Redis.from_url(f"{url}/1"),
+            folder / "keys",
+            folder / "mark",
+            folder / "worker.log",
         )
-        try:
-            spec = importlib.util.spec_from_file_location("shop", SHOP / "shop.py")
-            assert spec is not None
-            assert spec.loader is not None
-            shop = importlib.util.module_from_spec(spec)
-            patch.setitem(sys.modules, "shop", shop)
-            spec.loader.exec_module(shop)
-            yield Running(
-                shop,
-                redis.Redis.from_url(f"{url}/0"),
-                redis.Redis.from_url(f"{url}/1"),
-                ring,
-                folder / "mark",
-                folder / "worker.log",
-            )
-        finally:
-            process.terminate()
-            process.wait()
-            log.close()
 
 
 @pytest.fixture(autouse=True)
@@ -338,3 +306,36 @@ def test_a_task_that_asks_for_another_serializer_is_refused_where_it_is_sent(
 ) -> None:
     with pytest.raises(ImproperlyConfigured, match="asks for the serializer 'json'"):
         worker.shop.predict.apply_async(([1],), serializer="json")
+
+
+def test_tasks_that_were_revoked_or_have_expired_do_not_run(worker: Running) -> None:
+    from celery.exceptions import TaskRevokedError
+
+    revoked = worker.shop.danger.apply_async(([1],), countdown=3600)
+    revoked.revoke()
+    late = worker.shop.danger.apply_async(([1],), expires=dt.datetime(2026, 1, 2, tzinfo=dt.UTC))
+    with pytest.raises(TaskRevokedError):
+        late.get(timeout=WAIT)
+    answers = worker.shop.app.control.inspect(timeout=10).revoked()
+    assert [revoked.id in ids for ids in answers.values()] == [True]
+    assert not worker.mark.exists()
+
+
+def test_what_follows_a_failure_runs_too(worker: Running) -> None:
+    shop = worker.shop
+    noted = shop.noted.s().set(task_id="11111111-2222-3333-4444-555555555555")
+    failed = shop.fails.apply_async(link_error=noted)
+    with pytest.raises(ValueError, match="a lack of data"):
+        failed.get(timeout=WAIT)
+    assert shop.app.AsyncResult(noted.options["task_id"]).get(timeout=WAIT) == failed.id
+    chord = celery.chord([shop.predict.s([1]), shop.fails.s()])(shop.total.s())
+    with pytest.raises(ValueError, match="a lack of data"):
+        chord.get(timeout=WAIT)
+
+
+def test_the_body_of_a_task_is_no_command_to_workers(worker: Running) -> None:
+    from pickleseal.integrations.celery import _decode
+
+    message = worker.sent(worker.shop.danger, [1])
+    with pytest.raises(ContextError):
+        _decode(base64.b64decode(message["body"]))

@@ -83,6 +83,27 @@ def test_a_planted_or_moved_result_is_computed_again(
     assert not mark.exists()
 
 
+def test_a_result_whose_time_is_junk_is_computed_again(tmp_path: Path, double: Any) -> None:
+    memory = joblib.Memory(tmp_path / "timed", backend=BACKEND, verbose=0)
+    calls: list[int] = []
+
+    @memory.cache(cache_validation_callback=joblib.expires_after(days=1))  # type: ignore[untyped-decorator]
+    def triple(value: int) -> int:
+        calls.append(value)
+        return 3 * value
+
+    assert [triple(1), triple(1)] == [3, 3]
+    assert calls == [1]
+    (file,) = (tmp_path / "timed").rglob("metadata.json")
+    for junk in ("", "{}", "[]", '{"time": "now", "duration": 1}', '{"duration": 1}', "\xff"):
+        file.write_text(junk, encoding="latin-1")
+        calls.clear()
+        assert [triple(1), triple(1)] == [3, 3]
+        assert calls == [1]
+    file.unlink()
+    assert triple(1) == 3
+
+
 def test_a_mapped_result_is_refused_where_it_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be mapped"):
         joblib.Memory(tmp_path, backend=BACKEND, mmap_mode="r")

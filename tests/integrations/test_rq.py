@@ -4,6 +4,8 @@ import base64
 import datetime as dt
 import os
 import pickle
+import shutil
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +23,7 @@ rq = pytest.importorskip("rq")
 
 from rq.exceptions import NoSuchJobError  # noqa: E402
 
-from pickleseal.integrations.rq import Job  # noqa: E402
+from pickleseal.integrations.rq import Group, Job  # noqa: E402
 
 pytestmark = [
     pytest.mark.once,
@@ -188,3 +190,104 @@ def test_jobs_from_before_a_rotation_run(running: Running) -> None:
     rotate(running.ring, now=1)
     running.work()
     assert running.queue.fetch_job(job.id).return_value() == [2]
+
+
+def test_no_function_of_rq_unpickles_what_was_planted(running: Running) -> None:
+    """These take no job class, and RQ's own would unpickle `meta`."""
+
+    def planted(function: Callable[..., Any], **options: Any) -> Any:
+        job = running.queue.enqueue(function, [1], **options)
+        running.work()
+        running.client.hset(job.key, "meta", pickle.dumps(Armed()))
+        return job
+
+    rq.requeue_job(planted(rq_jobs.fails).id, running.client)
+    assert running.queue.job_ids
+    rq.cancel_job(running.queue.job_ids[0], running.client)
+    assert not running.queue.job_ids
+    job = planted(rq_jobs.predict)
+    running.queue.finished_job_registry.remove(job.id, delete_job=True)
+    assert not job.exists(job.id, running.client)
+    assert not running.mark.exists()
+
+
+def test_functions_without_a_job_class_serve_sealed_and_plain_jobs(running: Running) -> None:
+    plain = rq.Queue("plain", connection=running.client)
+    for queue, job_class in ((running.queue, Job), (plain, rq.job.Job)):
+        job = queue.enqueue(rq_jobs.fails, meta={"for": "a test"})
+        worker = rq.SimpleWorker([queue], connection=running.client, job_class=job_class)
+        worker.work(burst=True, logging_level="CRITICAL")
+        rq.requeue_job(job.id, running.client)
+        assert queue.job_ids == [job.id]
+        assert queue.fetch_job(job.id).meta == {"for": "a test"}
+        worker.work(burst=True, logging_level="CRITICAL")
+        assert queue.fetch_job(job.id).is_failed
+        queue.failed_job_registry.remove(job.id, delete_job=True)
+        assert queue.fetch_job(job.id) is None
+
+
+def test_the_jobs_of_a_group_and_an_execution_are_sealed(running: Running) -> None:
+    group = Group.create(connection=running.client)
+    calls = [rq.Queue.prepare_data(rq_jobs.predict, ([n],)) for n in (1, 2)]
+    one, other = group.enqueue_many(running.queue, calls)
+    running.client.hset(one.key, "meta", pickle.dumps(Armed()))
+    running.client.hset(other.key, "origin", "another")
+    assert [job.id for job in group.get_jobs()] == [one.id]
+    running.client.hset(one.key, "meta", b"")
+    assert group.get_jobs()[0].args == ([1],)
+    assert not running.mark.exists()
+    with running.client.pipeline() as pipeline:
+        rq.executions.Execution.create(one, ttl=60, pipeline=pipeline)
+        pipeline.execute()
+    assert [execution.job for execution in one.get_executions()] == [one]
+
+
+def test_a_scheduler_that_is_not_forked_unpickles_nothing(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from multiprocessing import get_context
+
+    monkeypatch.setattr(rq.scheduler, "ForkProcess", get_context("spawn").Process)
+    at = dt.timedelta(seconds=-1)
+    job = running.queue.enqueue_in(at, rq_jobs.predict, [1])
+    running.client.hset(job.key, "meta", pickle.dumps(Armed()))
+    scheduler = rq.scheduler.RQScheduler([running.queue], connection=running.client, interval=1)
+    scheduler.acquire_locks()
+    process = scheduler.start()
+    try:
+        until = time.monotonic() + 60
+        while not running.queue.job_ids:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    finally:
+        process.terminate()
+        process.join()
+    assert not running.mark.exists()
+
+
+def test_a_worker_that_lacks_the_key_runs_nothing(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(running.ring, tmp_path / "old")
+    rotate(running.ring, now=1)
+    job = running.queue.enqueue(rq_jobs.danger)
+    with monkeypatch.context() as patch:
+        patch.setenv("PICKLESEAL_KEYRING", str(tmp_path / "old"))
+        running.work()
+    assert not running.mark.exists()
+    assert not running.queue.job_ids
+    running.queue.push_job_id(job.id)  # it is still there, as RQ keeps what it takes off a queue
+    running.work()
+    assert running.mark.exists()
+
+
+def test_keys_are_rotated_under_traffic_and_no_job_is_lost(running: Running) -> None:
+    sent = []
+    for number in range(30):
+        if number % 10 == 5:
+            rotate(running.ring, now=number)
+        sent.append(running.queue.enqueue(rq_jobs.predict, [number]))
+        if number % 10 == 8:
+            running.work()
+    running.work()
+    assert [job.return_value() for job in sent] == [[2 * number] for number in range(30)]

@@ -10,9 +10,9 @@ import io
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import celery
 import celery.app.amqp
@@ -28,7 +28,7 @@ from kombu.exceptions import DecodeError, EncodeError
 from pickleseal.errors import ContextError, SealError
 from pickleseal.integrations.contexts import derived_context
 from pickleseal.persistence.dump import signed_dumps
-from pickleseal.persistence.inspection import inspect, verify
+from pickleseal.persistence.inspection import verify
 from pickleseal.persistence.load import signed_loads
 from pickleseal.pickling.dump import PicklingError
 
@@ -134,7 +134,7 @@ class _Consumer(kombu.Consumer):
 
     def _receive_callback(self, message: Any) -> Any:
         try:
-            _check_message(message)
+            message.body = _checked_body(message)
         except DecodeError as error:
             if self.on_decode_error is None:
                 raise
@@ -199,8 +199,25 @@ def _bound(names: list[str], headers: Mapping[str, Any], properties: Mapping[str
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check_message(message: Any) -> None:
-    """Raise DecodeError if a message is not sealed with the headers that it has."""
+class _Body(bytes):
+    """The body of a message, and the context that its headers ask for; workers hand it around."""
+
+    context: str
+
+    def __new__(cls, body: bytes, context: str) -> Self:
+        made = super().__new__(cls, body)
+        made.context = context
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Body, (bytes(self), self.context)
+
+
+def _checked_body(message: Any) -> _Body:
+    """Return the body of a message that is sealed with the headers that it has.
+
+    Raise DecodeError if it is not.
+    """
     headers = message.headers
     if message.errors:
         raise DecodeError("the message cannot be decompressed")
@@ -209,8 +226,9 @@ def _check_message(message: Any) -> None:
     task, identity = headers.get("task"), headers.get("id")
     if not isinstance(task, str) or not isinstance(identity, str):
         raise DecodeError("the message names no task")
+    body = _Body(message.body, derived_context(TASK, task, identity))
     try:
-        found = verify(io.BytesIO(message.body), context=derived_context(TASK, task, identity))
+        found = verify(io.BytesIO(body), context=body.context)
     except SealError as error:
         raise DecodeError(str(error)) from error
     info = (found.metadata and found.metadata.info) or {}
@@ -224,6 +242,7 @@ def _check_message(message: Any) -> None:
         raise DecodeError(f"the message was sealed without the header {min(added)!r}")
     if info.get("sha256") != _bound(names, headers, message.properties):
         raise DecodeError("the headers of the message are not those that it was sealed with")
+    return body
 
 
 # --- results -------------------------------------------------------------------------------------
@@ -289,14 +308,13 @@ def _encode(data: Any) -> bytes:
 
 
 def _decode(data: bytes) -> Any:
-    metadata = inspect(io.BytesIO(data), header_only=True).metadata
-    context = (metadata and metadata.context) or ""
-    accepted = _accepted.get()
-    # What a task is called with was checked with its headers, before it came here.
-    of_task = accepted == (CONTROL,) and context.startswith((f"{TASK}:", f"{TASK}#"))
-    if context not in accepted and not of_task:
-        raise ContextError(f"this was sealed for {context!r}, not for {accepted[0]!r}")
-    return signed_loads(data, context=context)
+    if isinstance(data, _Body):
+        return signed_loads(data, context=data.context)
+    *others, last = _accepted.get()
+    for context in others:
+        with suppress(ContextError):
+            return signed_loads(data, context=context)
+    return signed_loads(data, context=last)
 
 
 kombu.serialization.register(SERIALIZER, _encode, _decode, CONTENT_TYPE, "binary")

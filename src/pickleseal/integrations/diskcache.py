@@ -11,8 +11,17 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import diskcache
-from diskcache.core import MODE_BINARY, MODE_RAW, UNKNOWN
+from diskcache.core import (
+    DEFAULT_SETTINGS,
+    ENOVAL,
+    EVICTION_POLICY,
+    METADATA,
+    MODE_BINARY,
+    MODE_RAW,
+    UNKNOWN,
+)
 
+from pickleseal.errors import shown
 from pickleseal.integrations.contexts import derived_context
 from pickleseal.integrations.entries import is_counter, open_entry, seal_entry
 
@@ -30,6 +39,10 @@ _expected: ContextVar[_Expected] = ContextVar("_expected")
 
 class _Disk(diskcache.Disk):
     name: str  # set by the cache: settings in the database are not to be trusted
+
+    def __init__(self, directory: str, **settings: Any) -> None:
+        own = {name: settings[name] for name in settings if f"disk_{name}" in DEFAULT_SETTINGS}
+        super().__init__(directory, **own)
 
     def context(self, key: object) -> str:
         if key is UNKNOWN:  # an entry of a queue gets its key when it is stored
@@ -139,6 +152,19 @@ class Cache(diskcache.Cache):
             raise TypeError("this cache has a disk of its own")
         super().__init__(directory, timeout, _Disk, **settings)
         self._disk.name = self.name = name or os.path.realpath(self.directory)
+
+    def reset(self, key: str, value: Any = ENOVAL, update: bool = True) -> Any:
+        default = DEFAULT_SETTINGS.get(key, METADATA.get(key))
+        if default is None:
+            return None  # another class left it, or it was planted: it would become an attribute
+        kind = str if isinstance(default, str) else (int, float)
+        of_policies = key != "eviction_policy" or value in EVICTION_POLICY
+        if value is not ENOVAL and not (isinstance(value, kind) and of_policies):
+            raise TypeError(
+                f"{shown(self.directory)}: the setting {key} cannot be {shown(repr(value))}: pass "
+                "another one, or delete the folder"
+            )
+        return super().reset(key, value, update)
 
     def __getstate__(self) -> tuple[str, float, str]:
         return self.directory, self.timeout, self.name

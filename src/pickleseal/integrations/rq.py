@@ -3,8 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import rq
 import rq.command
+import rq.group
 import rq.job
+import rq.registry
 import rq.scheduler
 from rq.exceptions import DeserializationError, NoSuchJobError
 
@@ -122,6 +125,28 @@ class Job(rq.job.Job):
                 found.append(None)
         return found
 
+    def get_executions(self) -> list[Any]:
+        executions = super().get_executions()
+        for execution in executions:
+            execution._job = self  # noqa: SLF001 - RQ's own class would fetch it
+        return executions
+
+
+class Group(rq.group.Group):
+    """A group of RQ whose jobs are sealed: RQ's own takes no job class.
+
+    Examples
+    --------
+    >>> import redis
+    >>> from pickleseal.integrations.rq import Group
+    >>> group = Group.create(connection=redis.Redis(), name="predictions")
+    """
+
+    def get_jobs(self) -> list[Job]:
+        self.cleanup()
+        names = map(_text, self.connection.smembers(self.key))
+        return [job for job in Job.fetch_many(names, self.connection) if job is not None]
+
 
 class _Closed:
     """A serializer that opens nothing; RQ then writes back what it could not read."""
@@ -141,8 +166,44 @@ class _Moved(rq.job.Job):
         self.serializer = _Closed()
 
 
-# The scheduler and `send_stop_job_command` take no job class. RQ's own would unpickle `meta`.
+def _requeue_job(job_id: str, connection: Any, serializer: object = None) -> Any:  # noqa: ARG001
+    return _Moved.fetch(job_id, connection=connection).requeue()
+
+
+def _cancel_job(
+    job_id: str,
+    connection: Any,
+    serializer: object = None,  # noqa: ARG001 - RQ passes one
+    enqueue_dependents: bool = False,
+) -> None:
+    _Moved.fetch(job_id, connection=connection).cancel(enqueue_dependents=enqueue_dependents)
+
+
+_remove_entry = rq.registry.BaseRegistry.remove
+
+
+def _remove(self: Any, job: Any, pipeline: Any = None, delete_job: bool = False) -> Any:
+    removed = _remove_entry(self, job, pipeline)
+    if delete_job:
+        found = _Moved.fetch(job, connection=self.connection) if isinstance(job, str) else job
+        found.delete()
+    return removed
+
+
+_run = rq.scheduler.run
+
+
+def _run_scheduler(scheduler: Any) -> None:
+    """Run a scheduler in its process, which imports this module even if it was not forked."""
+    _run(scheduler)
+
+
+# These take no job class. RQ's own would unpickle `meta`, which none of them needs.
 rq.scheduler.Job = rq.command.Job = _Moved
+rq.scheduler.run = _run_scheduler
+rq.requeue_job = rq.job.requeue_job = _requeue_job
+rq.cancel_job = rq.job.cancel_job = _cancel_job
+rq.registry.BaseRegistry.remove = _remove
 
 
 def _text(value: object) -> str:

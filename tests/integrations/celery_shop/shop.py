@@ -8,8 +8,7 @@ from celery.exceptions import Reject
 
 from pickleseal.integrations.celery import Celery
 
-URL = os.environ["SHOP_REDIS"]
-app = Celery("shop", broker=f"{URL}/0", backend=f"{URL}/1")
+app = Celery("shop", broker=os.environ["SHOP_BROKER"], backend=os.environ["SHOP_RESULTS"])
 app.conf.update(
     broker_connection_retry_on_startup=True,
     result_expires=600,
@@ -47,6 +46,11 @@ def put_back(self: Any, value: object) -> object:
 @app.task
 def fails() -> None:
     raise ValueError("a lack of data")
+
+
+@app.task
+def noted(task_id: str) -> str:
+    return task_id
 
 
 @app.task
