@@ -133,13 +133,19 @@ class _Consumer(kombu.Consumer):
     """Checks a message against its seal before the worker looks at it."""
 
     def _receive_callback(self, message: Any) -> Any:
+        to_python = getattr(self.channel, "message_to_python", None)
+        if to_python:
+            message = to_python(message)
+        if self.accept is not None:
+            message.accept = self.accept
         try:
             message.body = _checked_body(message)
+            decoded = None if self.on_message else message.decode()
         except DecodeError as error:
             if self.on_decode_error is None:
                 raise
             return self.on_decode_error(message, error)
-        return super()._receive_callback(message)
+        return self.on_message(message) if self.on_message else self.receive(decoded, message)
 
 
 class _Amqp(celery.app.amqp.AMQP):
@@ -249,7 +255,7 @@ def _checked_body(message: Any) -> _Body:
 
 
 class _Results:
-    """Binds each result to the id of its task; goes before the backend's own class."""
+    """Binds each result to the id of its task; stands before the backend's own class."""
 
     def _encode(self, data: Any) -> tuple[str, str, bytes]:
         context = RESULT
