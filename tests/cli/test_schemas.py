@@ -92,7 +92,7 @@ RUNS = """
 2 verify --json empty
 1 audit --json models --inventory the.list
 0 audit --json moved --inventory moved.list
-1 audit --json . --known mycompany --imports
+1 audit --json . --known mycompany --imports --backend threading --jobs 2
 1 audit --json models --baseline the.list
 1 audit --json other moved --baseline moved.list
 2 audit --json empty

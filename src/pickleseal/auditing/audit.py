@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Self
 
+from pickleseal.auditing import engines
 from pickleseal.auditing.baselines import compare, covers
 from pickleseal.auditing.findings import Finding
-from pickleseal.auditing.judge import AuditOptions, examine
-from pickleseal.auditing.report import Report, Ring
+from pickleseal.auditing.judge import AuditOptions
+from pickleseal.auditing.report import Report, Ring, Workers
 from pickleseal.errors import (
     ContextError,
     KeyringError,
@@ -58,6 +59,8 @@ class Audit:
         baseline: Read | None,
         baseline_path: str | None,
         chosen: "Chosen",
+        engine: engines.Engine,
+        workers: Workers | None,
     ) -> None:
         self._roots = roots
         self._ring = options.ring
@@ -68,8 +71,9 @@ class Audit:
         self._clock = time.perf_counter()
         self._found: list[Finding] = []
         self._chosen = chosen
+        self._workers = workers
         self._left_out = LeftOut()
-        findings = _examined(chosen.files(roots, self._left_out), options)
+        findings = engine(chosen.files(roots, self._left_out), options)
         if baseline is not None:
             findings = compare(findings, baseline.inventory, roots, self._left_out.folders)
         self._findings = findings
@@ -105,6 +109,7 @@ class Audit:
             None if self._baseline is None else self._baseline.inventory.created,
             left_out=self._left_out,
             known=self._known,
+            workers=self._workers,
         )
 
 
@@ -152,6 +157,9 @@ def audit(
     pins: Path | None = None,
     known: Sequence[str] = (),
     deep: bool = False,
+    n_jobs: int | None = None,
+    backend: str | None = None,
+    recheck: float = 0.0,
 ) -> Audit:
     """Check every file at or below some paths: what it is, who sealed it, whether it is intact.
 
@@ -195,6 +203,16 @@ def audit(
         submodules too. What reaches beyond data stays so, and no module of Python can be named.
     deep : bool, default False
         Whether to search all of each file for pickles at any offset, and not its first 64 MiB.
+    n_jobs : int, optional
+        How many workers read the files at once, as for joblib; -1 for one on each processor.
+        Default: none, unless joblib is configured otherwise.
+    backend : str, optional
+        Where they do: "fork" for copies of this process, which are made on Linux where it has one
+        thread and there are many files; or a backend of joblib, such as "loky", "dask" or "ray".
+        Default: what `joblib.parallel_config` says.
+    recheck : float, default 0.0
+        The share of sealed files that are read again by this process after a worker of joblib's
+        read them, from 0 to 1. If it is not 0, all others are read again, too.
 
     Returns
     -------
@@ -215,7 +233,9 @@ def audit(
         If `include`, `exclude` or `known` is a single string, or one of these or `context` has
         something else than texts in it.
     ValueError
-        If a known module is not one.
+        If a known module is not one, `n_jobs` is 0, or `recheck` is not from 0 to 1.
+    PicklesealError
+        If joblib cannot use the backend, or its workers fail.
     SealError
         If the baseline is not genuine.
 
@@ -224,6 +244,9 @@ def audit(
     What is wrong with a file is a finding and is never raised. Version control, virtual
     environments, installed packages and caches are passed over unless a path is one or is in one;
     the report counts their files.
+
+    Workers of joblib's get no key: they return digests of what is sealed and grades of what is not,
+    and this process judges. What they say is as true as they are; `recheck` tests them.
 
     Examples
     --------
@@ -239,6 +262,10 @@ def audit(
         os.lstat(name)
     for option, globs in (("include", include), ("exclude", exclude)):
         _check_texts(option, globs, "globs")
+    if n_jobs == 0:
+        raise ValueError("n_jobs takes a number of workers, or -1, not 0")
+    if not 0 <= recheck <= 1:
+        raise ValueError(f"recheck takes a share from 0 to 1, not {recheck}")
     ring = _ring(keyring)
     listed = None
     if baseline is not None:
@@ -272,7 +299,8 @@ def audit(
     )
     where = None if baseline is None else os.fspath(baseline)
     chosen = Chosen(Globs.of(include) if include else None, Globs.of(exclude))
-    return Audit(names, options, listed, where, chosen)
+    engine, workers = engines.chosen(n_jobs, backend, recheck, lambda: chosen.files(names))
+    return Audit(names, options, listed, where, chosen, engine, workers)
 
 
 def _contexts(context: str | Mapping[str, str] | None) -> tuple[tuple[Globs, str], ...]:
@@ -339,9 +367,3 @@ def _ring_by_now(keyring: Keyring | Path | None) -> Keyring | None:
     with suppress(KeyringError):
         return find_keyring(keyring, to_open=EVERY_KEY)
     return None
-
-
-def _examined(files: Iterable[Found], options: AuditOptions) -> Iterator[Finding]:
-    # Sequential: threads cost more than they gain on small files, and large ones are hashed by
-    # several. So each finding is available at once, and an interrupt ends the work at once.
-    return (examine(found, options) for found in files)

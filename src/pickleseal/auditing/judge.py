@@ -9,7 +9,7 @@ import shlex
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.envelope import layout, reader
@@ -42,6 +42,8 @@ from pickleseal.persistence.load import LoadPolicy
 from pickleseal.persistence.pin_file import PinFile
 from pickleseal.scanner.containers.views import Bytes, Memory, Pool
 from pickleseal.scanner.grade import Contents, Grade, judgement
+
+_Result = TypeVar("_Result")
 
 
 class AuditOptions(NamedTuple):
@@ -94,18 +96,34 @@ def examine(found: Found, options: AuditOptions) -> Finding:
 
 
 def _examined(found: Found, options: AuditOptions) -> Finding:
+    return opened(found, lambda file: judge_sealed(_InFile(file), options), options)
+
+
+def opened(
+    found: Found, sealed: Callable[[RegularFile], _Result], options: AuditOptions
+) -> Finding | _Result:
+    """Return what `sealed` does for a file that begins as an envelope, else its finding."""
     folder = None if found.folder is None else found.folder.descriptor
-    try:
+
+    def look() -> Finding | _Result:
         with RegularFile(found.path, follow=found.named, folder=folder) as file:
             if _begins_as_envelope(file.read(0, len(layout.MAGIC))):
-                return _sealed(file, options)
+                return sealed(file)
             return examine_unsealed(file, options)
+
+    return or_unreadable(found.path, look)
+
+
+def or_unreadable(path: str, look: Callable[[], _Result]) -> Finding | _Result:
+    """Return what `look` does, or the finding for a file that cannot be read."""
+    try:
+        return look()
     except NotSealedError:  # a named pipe or device, or one that replaced a file
-        return Finding(found.path, Verdict.UNREADABLE, Level.WARNING, Skip.SPECIAL.value)
+        return Finding(path, Verdict.UNREADABLE, Level.WARNING, Skip.SPECIAL.value)
     except OSError as error:
-        return _unreadable(found.path, f"{Skip.UNREADABLE.value}: {error.strerror or error}")
+        return _unreadable(path, f"{Skip.UNREADABLE.value}: {error.strerror or error}")
     except MemoryError:
-        return _unreadable(found.path, "not enough memory to examine it")
+        return _unreadable(path, "not enough memory to examine it")
 
 
 def grade_of(level: Level, contents: Contents) -> Level:
@@ -142,6 +160,25 @@ def _begins_as_envelope(start: bytes) -> bool:
 # --- sealed ----------------------------------------------------------------------------------
 
 
+class Envelopes(Protocol):
+    """A file that begins as an envelope: its path, its size, and the envelope at an offset."""
+
+    path: str
+    size: int
+
+    def at(self, offset: int, /) -> Source:
+        """Return the envelope that begins at an offset."""
+
+
+class _InFile:
+    def __init__(self, file: RegularFile) -> None:
+        self.path, self.size = file.path, file.size
+        self._file = file
+
+    def at(self, offset: int, /) -> Source:
+        return envelope_at(self._file, offset)
+
+
 class _Judged(NamedTuple):
     """The verdict on one envelope, and the offset of the next."""
 
@@ -154,7 +191,8 @@ class _Judged(NamedTuple):
     """Not an envelope, but bytes behind one."""
 
 
-def _sealed(file: RegularFile, options: AuditOptions) -> Finding:
+def judge_sealed(file: Envelopes, options: AuditOptions) -> Finding:
+    """Return the finding for a file that begins as an envelope."""
     judged = [_judge(file, 0, options)]
     refused = 0
     while judged[-1].end < file.size and judged[-1].facts is not None:
@@ -183,7 +221,7 @@ def _grade_in(contents: Contents) -> Grade:
     return contents.grade
 
 
-def _told(file: RegularFile, judged: _Judged) -> Finding:
+def _told(file: Envelopes, judged: _Judged) -> Finding:
     level, advice = _SEALED[judged.verdict]
     facts, contents = judged.facts, judged.contents
     if contents is not None and contents.grade >= Grade.BEYOND:
@@ -204,10 +242,10 @@ def _told(file: RegularFile, judged: _Judged) -> Finding:
     )
 
 
-def _judge(file: RegularFile, offset: int, options: AuditOptions) -> _Judged:
+def _judge(file: Envelopes, offset: int, options: AuditOptions) -> _Judged:
     """Judge the envelope that begins at an offset, as a load would."""
     try:
-        source = envelope_at(file, offset)
+        source = file.at(offset)
         claimed = reader.read_head(source)
     except NotSealedError:
         reason = layout.left_over(file.size - offset)
@@ -242,7 +280,7 @@ def _judge(file: RegularFile, offset: int, options: AuditOptions) -> _Judged:
 
 
 def _judge_opened(
-    file: RegularFile, source: Source, head: AuthenticHead, options: AuditOptions, end: int
+    file: Envelopes, source: Source, head: AuthenticHead, options: AuditOptions, end: int
 ) -> _Judged:
     """Judge an envelope whose head is authentic; SEALED if a load would refuse nothing."""
     metadata = head.metadata

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pickleseal.auditing.findings import Finding, Level, Verdict
@@ -31,6 +32,40 @@ class Ring(NamedTuple):
     name: str
     primary: str | None
     epoch: int
+
+
+@dataclass
+class Workers:
+    """How much of a report rests on what workers read, without the keyring.
+
+    Attributes
+    ----------
+    backend : str
+        The backend of joblib.
+    read : int
+        Files that workers hashed or graded.
+    again : int
+        How many of these were read again where the keyring is.
+    differing : int
+        How many of these had not changed, and were read differently by a worker.
+    """
+
+    backend: str
+    read: int = 0
+    again: int = 0
+    differing: int = 0
+
+    @property
+    def sentence(self) -> str:
+        """Who read what, as a sentence without a full stop."""
+        text = f"workers without a key ({self.backend}) read {self.read:,} of the files"
+        if self.again:
+            text += f"; {self.again:,} of these were read again here, {self.differing:,} differed"
+        return text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as a plain dict, ready for JSON."""
+        return asdict(self)
 
 
 class Report(NamedTuple):
@@ -62,6 +97,8 @@ class Report(NamedTuple):
         the number of files in them, `folders` maps each folder's path to its number.
     known : tuple of str
         Modules whose names count as known.
+    workers : Workers or None
+        How much rests on what workers read without the keyring; None if nothing does.
     """
 
     findings: tuple[Finding, ...]
@@ -75,6 +112,7 @@ class Report(NamedTuple):
     settings: str | None = None
     left_out: LeftOut = LeftOut()
     known: tuple[str, ...] = ()
+    workers: Workers | None = None
 
     @property
     def verdicts(self) -> Mapping[Verdict, int]:
@@ -147,6 +185,7 @@ class Report(NamedTuple):
             "settings": self.settings,
             "left_out": self.left_out.to_dict(),
             "known": list(self.known),
+            "workers": None if self.workers is None else self.workers.to_dict(),
             "files": len(self.findings) - self.excluded,
             "need_attention": self.need_attention,
             "levels": {level.label: count for level, count in self.levels.items()},

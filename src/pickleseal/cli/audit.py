@@ -3,12 +3,14 @@
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import click
 
 from pickleseal.auditing.audit import audit as audit_paths
 from pickleseal.auditing.baselines import items_of
+from pickleseal.auditing.engines import CAN_COPY, FORK, cluster
 from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.auditing.formats.plain import to_json, to_jsonl
 from pickleseal.auditing.judge import AuditOptions, examine
@@ -77,6 +79,27 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return kind, file
 
 
+class _Share(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """`1%` or `1`, as the share 0.01."""
+
+    name = "percent"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's own
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Return the share, from 0 to 1."""
+        try:
+            share = float(str(value).removesuffix("%")) / 100
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            self.fail(f"'{value}' is no share: write it as 1%", param, ctx)
+        return share
+
+
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option(
@@ -143,6 +166,25 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help="The file of pins, to report older files. Default: PICKLESEAL_PINS.",
 )
 @click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many processes look at files. Default: one for each processor, where it is faster.",
+)
+@click.option(
+    "--backend",
+    metavar="NAME",
+    help="Which of joblib's backends reads files, without a key: dask, ray, spark, loky, threading."
+    " Default: this process, and copies of it.",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Of the cluster, for --backend dask and ray.")
+@click.option(
+    "--recheck",
+    type=_Share(),
+    metavar="PERCENT",
+    help="Read this many of the sealed files again here, and all others that workers read.",
+)
+@click.option(
     "--no-settings", is_flag=True, help="Do not read pyproject.toml: for folders of others."
 )
 @click.option(
@@ -197,6 +239,10 @@ def _audit(
     baseline_context: str | None,
     baseline_sha256: str | None,
     pins: str | None,
+    jobs: int | None,
+    backend: str | None,
+    scheduler: str | None,
+    recheck: float | None,
     no_settings: bool,
     fail_on: str | None,
     keyring: str | None,
@@ -212,30 +258,38 @@ def _audit(
         raise click.UsageError("--baseline-context and --baseline-sha256 go with --baseline")
     if inventory is None and inventory_context is not None:
         raise click.UsageError("--inventory-context goes with --inventory")
+    if recheck is not None and backend is None:
+        raise click.UsageError("--recheck goes with --backend")
+    if scheduler is None and backend == "dask":
+        raise click.UsageError("--backend dask needs --scheduler, such as tcp://host:8786")
     files = [file for _, file in outputs] + ([] if page is None else [page])
     _check_outputs(files, inventory, roots)
     list_ring = _ring_for_list(keyring, inventory_context) if inventory else None
-    try:
-        audited = audit_paths(
-            roots,
-            keyring=keyring,
-            context=settings.context if context is None else context,
-            include=include + settings.include,
-            exclude=exclude + settings.exclude,
-            imports=imports or settings.imports,
-            digests=inventory is not None,
-            baseline=baseline,
-            baseline_context=baseline_context,
-            baseline_sha256=baseline_sha256,
-            pins=pins,
-            known=known + settings.known,
-            deep=deep,
-        )
-    except SealError as error:
-        raise CouldNotRun(f"it cannot be compared with the baseline: {error}") from None
-    for _ in tracked(audited, "Auditing", lambda: sum(1 for _ in audited.files())):
-        pass
-    report = audited.report()._replace(settings=settings.file)
+    with nullcontext() if scheduler is None else cluster(backend, scheduler):
+        try:
+            audited = audit_paths(
+                roots,
+                keyring=keyring,
+                context=settings.context if context is None else context,
+                include=include + settings.include,
+                exclude=exclude + settings.exclude,
+                imports=imports or settings.imports,
+                digests=inventory is not None,
+                baseline=baseline,
+                baseline_context=baseline_context,
+                baseline_sha256=baseline_sha256,
+                pins=pins,
+                known=known + settings.known,
+                deep=deep,
+                n_jobs=jobs,
+                backend=backend or ("loky" if jobs is not None and not CAN_COPY else FORK),
+                recheck=recheck or 0.0,
+            )
+        except SealError as error:
+            raise CouldNotRun(f"it cannot be compared with the baseline: {error}") from None
+        for _ in tracked(audited, "Auditing", lambda: sum(1 for _ in audited.files())):
+            pass
+        report = audited.report()._replace(settings=settings.file)
     _print(report, kind, settings, most=None if every else MAX_LISTED)
     for name, file in outputs:
         _write(file, _FORMATS[name](report))
@@ -304,6 +358,8 @@ def _print(report: Report, kind: str, settings: Settings, *, most: int | None) -
         left_out = f", {len(report.findings):,} left out" if report.findings else ""
         text = f"no file in {where}{left_out}"
         print_lines([[("nothing to audit: ", "bold red"), (text, "")]], stderr=True)
+    if report.workers is not None:
+        print_lines([[(shown(report.workers.sentence), "dim")]], stderr=True)
     print_lines(left_out_lines(report.left_out), stderr=True)
 
 

@@ -90,9 +90,12 @@ def each(
     return [results[number] for number in range(len(results))]
 
 
-def _thread_count() -> int:
+def processors() -> int:
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
-        available = len(os.sched_getaffinity(0))
-    else:
-        available = os.cpu_count() or 1
-    return min(available, _MAX_THREADS)
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _thread_count() -> int:
+    return min(processors(), _MAX_THREADS)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -110,6 +111,10 @@ class Folder:
         if descriptor is not None:
             os.close(descriptor)
 
+    def __getstate__(self) -> dict[str, object]:
+        """Return what another process opens it again with."""
+        return {"path": self.path, "real": self.real, "descriptor": None, "_status": None}
+
     def is_at(self, seen: os.stat_result | None) -> bool:
         """Return whether this is the folder that was seen, or the one at its path if None was."""
         if self._status is None:
@@ -130,7 +135,7 @@ class Found(NamedTuple):
 
     `real` is the resolved path at which a file below a folder must still be; None for a path that
     was named itself. `detail` is the system's error text. `folder` is the folder that holds it.
-    `remote` is the object in a store, and `seen` what the store listed of it.
+    `remote` is the object in a store. `seen` is what the store, or the folder, listed of it.
     """
 
     path: str
@@ -145,6 +150,11 @@ class Found(NamedTuple):
     def place(self) -> Place:
         """Where it is."""
         return self.path if self.remote is None else self.remote
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes as it was listed, 0 if it was not."""
+        return 0 if self.seen is None else self.seen.size
 
     @property
     def named(self) -> bool:
@@ -239,6 +249,28 @@ def _objects_below(
         yield Found(root.url, None, Skip.UNREADABLE, error.strerror or str(error))
 
 
+def opened_again(files: Iterable[Found]) -> Iterator[Found]:
+    """Yield files that a walk found before, with their folders open again.
+
+    A folder whose path leads elsewhere by now is not opened, as in the walk.
+    """
+    for folder, group in groupby(files, key=lambda found: found.folder):
+        inside = iter(group)  # those that are left
+        if folder is None:
+            yield from inside
+            continue
+        fault, detail = Skip.MOVED, ""
+        try:
+            with Folder(folder.real, folder.real) as opened:
+                if os.path.realpath(folder.real) == folder.real and opened.is_at(None):
+                    yield from (found._replace(folder=opened) for found in inside)
+        except OSError as error:
+            fault, detail = Skip.UNREADABLE, error.strerror or ""
+        for found in inside:
+            reads = found.skip in (None, Skip.LEFTOVER)
+            yield found._replace(skip=fault, detail=detail) if reads else found
+
+
 _Inner = tuple[str, str, os.stat_result | None]
 """A folder to look into: its path, its resolved path, and its status when it was seen."""
 
@@ -296,8 +328,28 @@ class _Walk:
             elif entry.is_dir(follow_symlinks=False):
                 inner.append((path, real, _status(entry)))
             elif not _is_finished_temporary(entry):
-                yield Found(path, real, *_fault(entry), folder)
+                yield Found(path, real, *_fault(entry), folder, seen=_seen(entry))
         return inner
+
+
+def is_unchanged(found: Found) -> bool:
+    """Return whether a file is as it was listed, as far as that can be told without reading it."""
+    try:
+        place = found.place
+        now = _version(os.lstat(place)) if isinstance(place, str) else place.version()
+    except OSError:
+        return False
+    return now == found.seen
+
+
+def _version(status: os.stat_result) -> Version:
+    # The last of them is when anything of the file changed, which nobody can set.
+    return Version(status.st_size, f"{status.st_ino}.{status.st_mtime_ns}.{status.st_ctime_ns}")
+
+
+def _seen(entry: "os.DirEntry[str]") -> Version | None:
+    status = _status(entry)
+    return None if status is None else _version(status)
 
 
 def _status(entry: "os.DirEntry[str]") -> os.stat_result | None:

@@ -302,7 +302,10 @@ def sarif(report: Report) -> str:
         "artifacts": _artifacts(told),
         "results": [_result(finding, places[finding.path]) for finding in told],
         "columnKind": "unicodeCodePoints",
-        "properties": {"filesLeftOut": report.left_out.files},
+        "properties": {
+            "filesLeftOut": report.left_out.files,
+            **({} if report.workers is None else {"workers": report.workers.to_dict()}),
+        },
     }
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}) + "\n"
 

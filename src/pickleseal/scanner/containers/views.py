@@ -1,8 +1,9 @@
 """Bytes at any offset of a file or a part of it, and the step budget of a file."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from pickleseal.scanner.machine.repeats import Template
+if TYPE_CHECKING:  # an audit of sealed files needs none of the machine
+    from pickleseal.scanner.machine.repeats import Template
 
 CHUNK = 1 << 16
 """How much is read at a time, in bytes."""

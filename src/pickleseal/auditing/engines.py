@@ -1,0 +1,119 @@
+"""Who examines the files of an audit: this process, copies of it, or joblib's workers.
+
+All yield the same findings in the same order, those of the walk.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+from pickleseal.auditing.findings import Finding
+from pickleseal.auditing.judge import AuditOptions, examine
+from pickleseal.auditing.readings import Batch, windows
+from pickleseal.auditing.report import Workers
+from pickleseal.files import forks
+from pickleseal.files.walk import Found, opened_again
+from pickleseal.persistence.inspection import Status
+from pickleseal.scanner.containers.views import Pool
+
+FORK = "fork"
+"""The backend that is none of joblib's: copies of this process."""
+CAN_COPY = sys.platform == "linux"
+_MANY_FILES = 512
+_MANY_BYTES = 64 << 20
+"""From either on, copies of this process save more than they cost."""
+
+Engine = Callable[[Iterable[Found], AuditOptions], Iterator[Finding]]
+Walk = Callable[[], Iterable[Found]]
+
+
+def chosen(
+    n_jobs: int | None, backend: str | None, recheck: float, walk: Walk
+) -> tuple[Engine, Workers | None]:
+    """Return the engine for these arguments of `audit`, and the count of what its workers read.
+
+    `walk` yields the files, to count them.
+    """
+    if backend == FORK:
+        return copying(walk, None if n_jobs is None or n_jobs < 0 else n_jobs), None
+    # joblib can have been configured only where it was imported.
+    if n_jobs is None and backend is None and "joblib" not in sys.modules:
+        return here, None
+    from pickleseal.auditing.workers import by_workers, configured  # noqa: PLC0415 - only for those
+
+    if n_jobs is None and backend is None and not configured():
+        return here, None
+    count = Workers(backend or "joblib's default")
+    return by_workers(n_jobs, backend, recheck, count), count
+
+
+def cluster(backend: str | None, address: str) -> AbstractContextManager[None]:
+    """Connect to the scheduler of a cluster, for the audits within."""
+    from pickleseal.auditing.workers import connected  # noqa: PLC0415 - as above
+
+    return connected(backend, address)
+
+
+def here(files: Iterable[Found], options: AuditOptions) -> Iterator[Finding]:
+    """Examine one file after the other, each when its finding is asked for."""
+    return (examine(found, options) for found in files)
+
+
+def copying(walk: Walk, wanted: int | None) -> Engine:
+    """Return an engine that uses copies of this process where there is much to do."""
+
+    def engine(files: Iterable[Found], options: AuditOptions) -> Iterator[Finding]:
+        copies = forks.copies(wanted)
+        if copies > 1 and _are_many(walk()):
+            yield from in_copies(files, options, copies)
+        else:
+            yield from here(files, options)
+
+    return engine
+
+
+def _are_many(files: Iterable[Found]) -> bool:
+    size = 0
+    for number, found in enumerate(files, 1):
+        size += found.size
+        if number >= _MANY_FILES or (number > 1 and size >= _MANY_BYTES):
+            return True
+    return False
+
+
+class _Done(NamedTuple):
+    """The findings of a batch, and the steps of the run's budget that they took."""
+
+    findings: list[Finding]
+    steps: int
+
+
+def in_copies(files: Iterable[Found], options: AuditOptions, copies: int) -> Iterator[Finding]:
+    """Examine files in copies of this process, which have the keyring as it has."""
+    pool = options.pool or Pool()
+    # A copy would look for a new key, and ask for its passphrase, as often as there are copies.
+    by_copies = options._replace(find_ring=lambda: None, pool=pool)
+
+    def work(batch: Batch) -> _Done:
+        before = pool.left
+        findings = [examine(found, by_copies) for found in opened_again(batch)]
+        return _Done(findings, before - pool.left)
+
+    for window in windows(files):
+        before, spent = pool.left, 0
+        for batch, done in zip(window, forks.each(window, work, copies=copies), strict=True):
+            spent += done.steps
+            for found, finding in zip(batch, done.findings, strict=True):
+                anew = options.ring is not None and _lacks_proof(finding)
+                yield _anew(found, options) if anew else finding
+        pool.left = before - spent
+
+
+def _lacks_proof(finding: Finding) -> bool:
+    """Return whether the ring may have got a key by now that proves more of a file."""
+    return any(envelope.status is Status.UNVERIFIED for envelope in finding.envelopes)
+
+
+def _anew(found: Found, options: AuditOptions) -> Finding:
+    return next(examine(again, options) for again in opened_again([found]))

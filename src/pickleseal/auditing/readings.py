@@ -1,0 +1,162 @@
+"""What is read of files where no key is: the digests of what is sealed, the grade of the rest.
+
+A worker returns these, and never a payload; the client, which has the keyring, judges them by the
+same code as files that it reads itself.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from pickleseal.auditing.findings import Finding, Verdict
+from pickleseal.auditing.judge import AuditOptions, examine, judge_sealed, opened, or_unreadable
+from pickleseal.envelope.record import Record, RecordedSource, record
+from pickleseal.envelope.source import Source, envelope_at
+from pickleseal.files.regular import RegularFile
+from pickleseal.files.walk import BACKUP_SUFFIX, Found, opened_again
+from pickleseal.scanner.containers.views import Pool
+from pickleseal.version import __version__
+
+Batch = list[Found]
+
+_BATCH_FILES = 64
+_BATCH_BYTES = 16 << 20
+_WINDOW = 256
+"""How many batches are walked ahead."""
+_MOST_RECORDS = 1000
+"""How many envelopes of a file a worker records. The client reads a file of more itself."""
+
+_KEYLESS = (Verdict.UNSEALED, Verdict.NO_PICKLE, Verdict.UNREADABLE)
+"""What a worker can find."""
+
+
+class Order(NamedTuple):
+    """What a worker is asked for: options of an audit that need no key.
+
+    `steps` is what the run's budget has left.
+    """
+
+    known: tuple[str, ...]
+    imports: bool
+    digests: bool
+    deep: bool
+    steps: int
+
+
+class Reading(NamedTuple):
+    """What a worker read of a file.
+
+    `finding` is that of a file that is no envelope, whatever the keyring. Else there are its size
+    and its envelopes, one behind the other.
+    """
+
+    finding: Finding | None = None
+    size: int = 0
+    records: tuple[Record, ...] = ()
+
+
+class Answer(NamedTuple):
+    """The readings of a batch in order, the steps they took, and the version that made them."""
+
+    version: str
+    readings: list[Reading]
+    steps: int
+
+
+def windows(files: Iterable[Found]) -> Iterator[list[Batch]]:
+    """Yield the files in batches, a list of them at a time.
+
+    A batch is a few files that are small, or one that is large.
+    """
+    waiting = _batches(files)
+    while window := list(islice(waiting, _WINDOW)):
+        yield window
+
+
+def _batches(files: Iterable[Found]) -> Iterator[Batch]:
+    batch: Batch = []
+    size = 0
+    for found in files:
+        batch.append(found)
+        size += found.size
+        if len(batch) == _BATCH_FILES or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def is_for_workers(found: Found) -> bool:
+    """Return whether a worker can read a file: not one that is judged by what lies beside it."""
+    return found.skip is None and not found.path.endswith(BACKUP_SUFFIX)
+
+
+def abroad(found: Found) -> Found:
+    """Return a file as it is found from any working directory."""
+    is_path = found.named and found.remote is None
+    return found._replace(path=os.path.abspath(found.path)) if is_path else found
+
+
+def read(files: Iterable[Found], order: Order) -> Answer:
+    """Read files and hash them, or grade what is not sealed. This is what a worker does."""
+    pool = Pool(order.steps)
+    options = AuditOptions(
+        None, digests=order.digests, known=order.known, deep=order.deep, pool=pool
+    )
+    readings = [_read(found, order, options) for found in opened_again(files)]
+    return Answer(__version__, readings, order.steps - pool.left)
+
+
+def _read(found: Found, order: Order, options: AuditOptions) -> Reading:
+    if found.skip is not None:
+        return Reading(examine(found, options))
+
+    def sealed(file: RegularFile) -> Reading:
+        # What a pickle imports is told of one whose seal holds, and a worker cannot know.
+        return Reading() if order.imports else Reading(None, file.size, tuple(_records(file)))
+
+    read = opened(found, sealed, options)
+    return Reading(read) if isinstance(read, Finding) else read
+
+
+def _records(file: RegularFile) -> Iterator[Record]:
+    offset = 0
+    for _ in range(_MOST_RECORDS):
+        made = record(envelope_at(file, offset), file.size - offset)
+        yield made
+        size = made.total_size
+        if size is None or offset + size >= file.size:
+            return
+        offset += size
+
+
+def judge(found: Found, reading: Reading, options: AuditOptions) -> Finding | None:
+    """Return the finding that a reading leads to, or None if it does not suffice."""
+    finding = reading.finding
+    if finding is not None:
+        keyless = finding.verdict in _KEYLESS and not finding.envelopes
+        return finding._replace(path=found.path) if keyless else None
+    try:
+        return or_unreadable(
+            found.path, lambda: judge_sealed(_Recorded(found.path, reading), options)
+        )
+    except _NotRecordedError:
+        return None
+
+
+class _NotRecordedError(Exception):
+    """The client needs an envelope that the worker did not record."""
+
+
+class _Recorded:
+    """A file as a worker read it."""
+
+    def __init__(self, path: str, reading: Reading) -> None:
+        self.path, self.size = path, reading.size
+        self._records = {reading.size - record.room: record for record in reading.records}
+
+    def at(self, offset: int, /) -> Source:
+        if offset not in self._records:
+            raise _NotRecordedError
+        return RecordedSource(self._records[offset], self.path)

@@ -1,0 +1,172 @@
+"""An audit whose files are read by joblib's workers, on this machine or a cluster, without a key.
+
+joblib and its backends bring the queue, the scheduler and what happens when a worker is lost.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from pickleseal.auditing.findings import Finding, Level
+from pickleseal.auditing.judge import AuditOptions, examine
+from pickleseal.auditing.readings import (
+    Answer,
+    Batch,
+    Order,
+    abroad,
+    is_for_workers,
+    judge,
+    read,
+    windows,
+)
+from pickleseal.auditing.report import Workers
+from pickleseal.errors import PicklesealError
+from pickleseal.files.walk import Found, is_unchanged, opened_again
+from pickleseal.scanner.containers.views import Pool
+from pickleseal.version import __version__
+
+_REGISTERED_BY = {
+    "ray": ("ray.util.joblib", "register_ray"),
+    "spark": ("joblibspark", "register_spark"),
+}
+"""The backends that joblib does not know by itself."""
+
+
+def configured() -> bool:
+    """Return whether `joblib.parallel_config` asks for workers."""
+    import joblib  # noqa: PLC0415 - it takes as long to import as an audit of a thousand files
+
+    return bool(joblib.Parallel().n_jobs != 1)
+
+
+@contextmanager
+def connected(backend: str | None, address: str) -> Iterator[None]:
+    """Connect to the scheduler of a cluster, for the audits within."""
+    try:
+        if backend == "dask":
+            from distributed import Client  # noqa: PLC0415 - for those who have one
+
+            with Client(address):
+                yield
+        elif backend == "ray":
+            import ray  # noqa: PLC0415 - as above
+
+            ray.init(address, log_to_driver=False)
+            try:
+                yield
+            finally:
+                ray.shutdown()
+        else:
+            raise PicklesealError("a scheduler goes with the backends dask and ray")
+    except ImportError as error:
+        raise PicklesealError(f"the backend {backend} is not installed: {error}") from None
+
+
+def by_workers(
+    n_jobs: int | None, backend: str | None, recheck: float, count: Workers
+) -> Callable[[Iterable[Found], AuditOptions], Iterator[Finding]]:
+    """Return an engine that has joblib's workers read the files, and judges what they read.
+
+    `recheck` is the share of the plainly sealed files that are read again here, from 0 to 1; if it
+    is not 0, each file that is not plainly sealed is, too. `count` gets the numbers.
+    """
+    parallel, read_by_worker = _parallel(n_jobs, backend)
+
+    def engine(files: Iterable[Found], options: AuditOptions) -> Iterator[Finding]:
+        pool = options.pool or Pool()
+        client = _Client(options, recheck, count)
+        with parallel:
+            for window in windows(files):
+                order = Order(
+                    options.known, options.imports, options.digests, options.deep, pool.left
+                )
+                asked = [[abroad(one) for one in batch if is_for_workers(one)] for batch in window]
+                answers = iter(parallel(read_by_worker(batch, order) for batch in asked))
+                for batch in window:
+                    answer = _next(answers, count.backend)
+                    pool.left -= answer.steps
+                    yield from client.judged(batch, answer)
+
+    return engine
+
+
+def _parallel(n_jobs: int | None, backend: str | None) -> tuple[Any, Any]:
+    """Return joblib's Parallel, and `read` as it takes it. Raise PicklesealError without."""
+    if n_jobs is None and backend is not None:
+        n_jobs = -1
+    options = {"n_jobs": n_jobs, "backend": backend, "batch_size": 1, "pre_dispatch": "all"}
+    try:
+        import joblib  # noqa: PLC0415 - it takes as long to import as a thousand files to audit
+
+        if backend in _REGISTERED_BY:
+            module, name = _REGISTERED_BY[backend]
+            getattr(import_module(module), name)()
+        try:
+            parallel = joblib.Parallel(return_as="generator", **options)
+        except ValueError:  # some backends return all results of a window at once
+            parallel = joblib.Parallel(**options)
+    except (ImportError, ValueError) as error:
+        raise PicklesealError(f"joblib cannot use the backend {backend}: {error}") from None
+    return parallel, joblib.delayed(read)
+
+
+def _next(answers: Iterator[Answer], backend: str) -> Answer:
+    try:
+        answer = next(answers)
+    except MemoryError:
+        raise
+    except Exception as error:
+        what = str(error) or type(error).__name__
+        raise PicklesealError(f"the workers ({backend}) did not answer: {what}") from error
+    if answer.version != __version__:
+        raise PicklesealError(
+            f"a worker ({backend}) has pickleseal {answer.version}, and this is {__version__}:"
+            " install the same version everywhere"
+        )
+    return answer
+
+
+class _Client:
+    """The process that has the keyring, and judges what workers read."""
+
+    def __init__(self, options: AuditOptions, recheck: float, count: Workers) -> None:
+        self._options = options
+        self._recheck = recheck
+        self._count = count
+        self._random = random.SystemRandom()  # no worker can tell which files come again
+
+    def judged(self, batch: Batch, answer: Answer) -> Iterator[Finding]:
+        """Yield the findings of a batch."""
+        readings = iter(answer.readings)
+        for found in batch:
+            reading = next(readings, None) if is_for_workers(found) else None
+            finding = None if reading is None else judge(found, reading, self._options)
+            if finding is None:
+                yield self._here(found)
+            else:
+                self._count.read += 1
+                yield self._checked(found, finding) if self._is_due(finding) else finding
+
+    def _is_due(self, finding: Finding) -> bool:
+        if not self._recheck:
+            return False
+        plain = bool(finding.envelopes) and finding.level is Level.NONE
+        return not plain or self._random.random() < self._recheck
+
+    def _checked(self, found: Found, finding: Finding) -> Finding:
+        self._count.again += 1
+        here = self._here(found)
+        if here == finding or not is_unchanged(found):
+            return here
+        self._count.differing += 1
+        reason = f"a worker read it differently ({finding.kind}), and it has not changed since"
+        return here._replace(
+            level=max(here.level, Level.WARNING),
+            reason=f"{here.reason}; {reason}" if here.reason else reason,
+            advice=here.advice or "find out which worker it was, and trust no finding by it",
+        )
+
+    def _here(self, found: Found) -> Finding:
+        return next(examine(one, self._options) for one in opened_again([found]))

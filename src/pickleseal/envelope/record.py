@@ -1,0 +1,89 @@
+"""An envelope that was read and hashed where no key is: all that its tags are checked over."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pickleseal.envelope import layout
+from pickleseal.envelope.source import Body, Digests, Source
+from pickleseal.errors import MalformedError, SealError
+from pickleseal.files.handles import Stamp
+from pickleseal.keys.suite import Suite
+
+
+class Record(NamedTuple):
+    """The head and the last tag of an envelope as they were read, and the digests of its body.
+
+    `room`: the bytes from its first one to the end of the file. `fault`: why its body could not be
+    read. Nothing in it is known to be genuine, and the digests are those of who made it.
+    """
+
+    room: int
+    head: bytes
+    leaves: tuple[bytes, ...] = ()
+    padded: bool = True
+    tag: bytes = b""
+    fault: Exception | None = None
+
+    @property
+    def total_size(self) -> int | None:
+        """The size that the head claims, or None if it is no head."""
+        try:
+            return layout.parse_fixed(self.head[: layout.FIXED_SIZE]).total_size
+        except SealError:
+            return None
+
+
+def record(source: Source, room: int) -> Record:
+    """Read and hash an envelope. Raise OSError if its head cannot be read."""
+    head = source.pull(layout.FIXED_SIZE)
+    try:
+        fixed = layout.parse_fixed(head)
+    except SealError:
+        return Record(room, head)
+    head += source.pull(fixed.head_size + layout.TAG_SIZE - layout.FIXED_SIZE)
+    if fixed.total_size > room:
+        return Record(room, head)
+    try:
+        lengths = layout.parse_head(fixed, head[: fixed.head_size]).lengths
+        body = source.digests(fixed.suite, lengths)
+        return Record(room, head, tuple(body.leaves), body.padded, source.pull(layout.TAG_SIZE))
+    except (MalformedError, OSError, MemoryError) as error:
+        error.__traceback__ = error.__context__ = None
+        return Record(room, head, fault=error)
+
+
+class RecordedSource:
+    """A record, read as the envelope was."""
+
+    exact = False
+    stamp: Stamp | None = None
+
+    def __init__(self, record: Record, name: str) -> None:
+        self.name: str | None = name
+        self.size: int | None = record.room
+        self._record = record
+        self._data = record.head
+
+    def pull(self, size: int) -> bytes:
+        """Return the next bytes of the head, or of the tag behind the body."""
+        data, self._data = self._data[:size], self._data[size:]
+        return data
+
+    def skip(self, size: int) -> None:
+        """Skip the next bytes."""
+        self.pull(size)
+
+    def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
+        """Raise TypeError: the body was not kept."""
+        raise TypeError(f"a record has no body of suite {suite:d} and {len(lengths)} segments")
+
+    def digests(
+        self,
+        suite: Suite,  # noqa: ARG002 - both are from the head, as those of the record were
+        lengths: Sequence[int],  # noqa: ARG002
+    ) -> Digests:
+        """Return the digests of the body as they were recorded."""
+        if self._record.fault is not None:
+            raise self._record.fault
+        self._data = self._record.tag
+        return Digests(list(self._record.leaves), self._record.padded)

@@ -1,0 +1,117 @@
+"""Work in copies of this process, which have all that it has; what they do stays in them."""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
+from typing import Generic, Self, TypeVar
+
+from pickleseal.files.threads import processors
+
+_MAX_COPIES = 16
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def copies(wanted: int | None = None) -> int:
+    """Return how many copies to make: as many as are wanted, or as pay.
+
+    1 where this process cannot be copied safely.
+    """
+    # Of the threads only the one that forks is copied, and the locks of the others stay locked.
+    if sys.platform != "linux" or _own_threads() != 1:
+        return 1
+    return min(processors(), _MAX_COPIES) if wanted is None else wanted
+
+
+def each(
+    items: Sequence[_Item], work: Callable[[_Item], _Result], *, copies: int
+) -> Iterator[_Result]:
+    """Yield what `work` returns for each item, in order; each copy does every n-th item.
+
+    A copy waits where its results are not taken. What it does not do, since it could not be made
+    or was ended, is done by the calling process.
+    """
+    shares: list[_Share[_Item, _Result]] = []
+    try:
+        for first in range(min(copies, len(items))):
+            shares.append(_Share(items[first::copies], work, shares))
+        for number in range(len(items)):
+            yield shares[number % copies].next()
+    finally:
+        for share in shares:
+            share.end()
+
+
+def _own_threads() -> int:
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:  # it cannot be told
+        return 0
+
+
+class _Share(Generic[_Item, _Result]):
+    """A part of the items, and the copy that works on it."""
+
+    def __init__(
+        self,
+        items: Sequence[_Item],
+        work: Callable[[_Item], _Result],
+        others: "Sequence[Self]",
+    ) -> None:
+        self._left = iter(items)
+        self._work = work
+        self._process: ForkProcess | None = None
+        self.results: Connection | None = None
+        with suppress(OSError):  # no more processes or descriptors
+            results, answer = multiprocessing.Pipe(duplex=False)
+            inherited = [results, *(one.results for one in others if one.results)]
+            with answer:
+                process = multiprocessing.get_context("fork").Process(
+                    target=_answer, args=(items, work, answer, inherited), daemon=True
+                )
+                self.results = results
+                process.start()
+            self._process = process
+
+    def next(self) -> _Result:
+        """Return the result for the next item."""
+        item = next(self._left)
+        if self._process is not None and self.results is not None:
+            try:
+                return self.results.recv()  # type: ignore[no-any-return]
+            except (EOFError, OSError):
+                self.end()
+        return self._work(item)
+
+    def end(self) -> None:
+        """End the copy, whatever it does."""
+        process, self._process = self._process, None
+        if self.results is not None:
+            self.results.close()
+        if process is not None:
+            process.terminate()
+            process.join()
+            process.close()
+
+
+def _answer(
+    items: Sequence[_Item],
+    work: Callable[[_Item], _Result],
+    answer: Connection,
+    inherited: Sequence[Connection],
+) -> None:
+    """Send the result for each item, until nobody takes them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the calling process ends this one
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for connection in inherited:  # or it would be open after the calling process has ended
+        connection.close()
+    # OSError: nobody takes the results. Any other error is raised where the work is done again.
+    with suppress(Exception):
+        for item in items:
+            answer.send(work(item))

@@ -1,0 +1,104 @@
+"""Whoever examines the files, the report is the same."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mixed import mixed
+
+from pickleseal import Verdict, audit
+from pickleseal.auditing import readings
+from pickleseal.auditing.findings import Finding
+
+_SCRIPT = """
+import json, sys
+from pickleseal import audit
+from pickleseal.auditing import engines, readings
+from pickleseal.files import forks
+engines._MANY_FILES, readings._BATCH_FILES, readings._WINDOW = 1, 3, 7
+forks.processors = lambda: 3
+made, each = [], forks.each
+def counted(items, work, *, copies):
+    made.append(copies)
+    return each(items, work, copies=copies)
+forks.each = counted
+report = audit(sys.argv[1], keyring=sys.argv[2], backend="fork", **json.loads(sys.argv[3])).report()
+print(json.dumps({"copies": made, "findings": [one.to_dict() for one in report.findings]}))
+"""
+
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"imports": True, "digests": True, "known": ["mine"], "deep": True},
+    {"context": "kept/*", "exclude": ["run*"]},
+]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return mixed(tmp_path_factory.mktemp("mixed"))
+
+
+def listed(findings: Iterator[Finding]) -> list[dict[str, Any]]:
+    return [one.to_dict() for one in findings]
+
+
+@pytest.fixture
+def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readings, "_BATCH_FILES", 3)
+    monkeypatch.setattr(readings, "_WINDOW", 7)
+
+
+def test_the_folder_has_every_verdict_that_needs_no_list(tree: tuple[Path, Path]) -> None:
+    models, ring = tree
+    found = {
+        one.verdict
+        for context in (None, "kept/*")
+        for one in audit(models, keyring=ring, context=context)
+    }
+    assert found >= set(Verdict) - {Verdict.MISSING, Verdict.ROLLED_BACK}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="copies are made on Linux")
+@pytest.mark.parametrize("options", OPTIONS)
+def test_copies_of_the_process_find_what_it_finds(
+    tree: tuple[Path, Path], options: dict[str, Any]
+) -> None:
+    models, ring = tree
+    arguments = [str(models), str(ring), json.dumps(options)]
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, *arguments], capture_output=True, text=True, check=False
+    )
+    assert not done.stderr
+    answer = json.loads(done.stdout)
+    assert set(answer["copies"]) == {3}
+    assert len(answer["copies"]) > 1  # windows
+    assert answer["findings"] == listed(audit(models, keyring=ring, **options))
+
+
+@pytest.mark.usefixtures("_small_batches")
+@pytest.mark.parametrize("options", OPTIONS)
+def test_workers_without_a_key_read_what_the_client_judges(
+    tree: tuple[Path, Path], options: dict[str, Any]
+) -> None:
+    models, ring = tree
+    audited = audit(models, keyring=ring, backend="threading", n_jobs=2, **options)
+    findings = listed(audited)
+    assert findings == listed(audit(models, keyring=ring, **options))
+    workers = audited.report().workers
+    assert workers is not None
+    assert workers.read > 30
+
+
+@pytest.mark.usefixtures("_small_batches")
+def test_what_is_read_again_is_the_same(tree: tuple[Path, Path]) -> None:
+    models, ring = tree
+    audited = audit(models, keyring=ring, backend="threading", n_jobs=2, recheck=1.0)
+    assert listed(audited) == listed(audit(models, keyring=ring))
+    workers = audited.report().workers
+    assert workers is not None
+    assert workers.again == workers.read
+    assert workers.differing == 0
