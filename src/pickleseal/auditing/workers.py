@@ -5,7 +5,7 @@ joblib and its backends bring the queue, the scheduler and what happens when a w
 
 import random
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -96,17 +96,19 @@ def _parallel(n_jobs: int | None, backend: str | None) -> tuple[Any, Any]:
     """Return joblib's Parallel, and `read` as it takes it. Raise PicklesealError without."""
     if n_jobs is None and backend is not None:
         n_jobs = -1
-    options = {"n_jobs": n_jobs, "backend": backend, "batch_size": 1, "pre_dispatch": "all"}
+    options = {"n_jobs": n_jobs, "batch_size": 1, "pre_dispatch": "all"}
     try:
         import joblib  # noqa: PLC0415 - it takes as long to import as a thousand files to audit
 
         if backend in _REGISTERED_BY:
             module, name = _REGISTERED_BY[backend]
             getattr(import_module(module), name)()
-        try:
-            parallel = joblib.Parallel(return_as="generator", **options)
-        except ValueError:  # some backends return all results of a window at once
-            parallel = joblib.Parallel(**options)
+        # Parallel itself does not know the backends that joblib registers when they are asked for.
+        with nullcontext() if backend is None else joblib.parallel_config(backend):
+            try:
+                parallel = joblib.Parallel(return_as="generator", **options)
+            except ValueError:  # some backends return all results of a window at once
+                parallel = joblib.Parallel(**options)
     except (ImportError, ValueError) as error:
         raise PicklesealError(f"joblib cannot use the backend {backend}: {error}") from None
     return parallel, joblib.delayed(read)
