@@ -57,6 +57,7 @@ html_logo = html_favicon = "site/static/favicon.svg"
 html_static_path = ["site/static"]
 html_css_files = ["pickleseal.css"]
 html_context = {"default_mode": "auto"}  # light or dark as the reader's system
+html_search_scorer = str(HERE / "site/scorer.js")
 html_show_sourcelink = False
 html_copy_source = False
 html_sidebars = {"index": [], "tutorial": [], "gallery": [], "project/*": []}
