@@ -161,3 +161,32 @@ def test_pre_commit_stops_the_commit_of_an_unsealed_pickle(
     assert commit.returncode != 0
     assert "unsealed" in commit.stdout + commit.stderr
     assert len(git(repository, "log", "--format=%h").split()) == 1
+
+
+@pytest.mark.sweep
+@pytest.mark.once
+def test_pre_commit_installs_the_hook_from_a_clone(
+    repository: Path, pre_commit: list[str], tmp_path: Path
+) -> None:
+    """As a user does: a repository and a revision in the settings, and an environment made anew."""
+    root = HOOKS.parent
+    if not (root / ".git").exists():
+        pytest.skip("not a checkout")
+    git(tmp_path, "clone", "--quiet", str(root), str(tmp_path / "clone"))
+    revision = git(tmp_path / "clone", "rev-parse", "HEAD").strip()
+    hook = {"id": "pickleseal-audit", "args": ["--fail-on", "unknown", "--"]}
+    config = {"repos": [{"repo": str(tmp_path / "clone"), "rev": revision, "hooks": [hook]}]}
+    stage(repository, ".pre-commit-config.yaml", yaml.safe_dump(config).encode())
+    stage(repository, "data", pickle.dumps([1]))
+    stage(repository, "armed", b"cos\nsystem\n(S'true'\ntR.")
+    done = subprocess.run(
+        [*pre_commit, "run", "pickleseal-audit"],
+        cwd=repository,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "armed" in done.stdout, done.stdout + done.stderr
+    git(repository, "rm", "--quiet", "--force", "armed")
+    subprocess.run([*pre_commit, "run", "pickleseal-audit"], cwd=repository, check=True)
