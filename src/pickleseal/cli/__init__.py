@@ -25,6 +25,11 @@ from pickleseal.errors import holds_part, shown
 _COMMANDS = {
     "adopt": ("adopt", "adopt", "Seal existing pickle and joblib files without unpickling them."),
     "audit": ("audit", "audit", "Check every file under PATH."),
+    "completion": (
+        "completion",
+        "completion",
+        "Print a script that completes commands and files in a shell.",
+    ),
     "demo": ("demo", "demo", "Seal, load and refuse real files, step by step."),
     "extract": (
         "extract",

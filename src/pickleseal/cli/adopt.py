@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import click
 
 from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
+from pickleseal.cli.completion import files
 from pickleseal.cli.options import PathType, common, not_empty
 from pickleseal.cli.output import CouldNotRun, Line, counted, guarded, print_lines
 from pickleseal.errors import shown
@@ -40,7 +41,7 @@ _LINES_SHOWN = 40
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=files)
 @click.option(
     "--context",
     metavar="TEXT",

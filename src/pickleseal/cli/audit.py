@@ -15,6 +15,7 @@ from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.auditing.formats.plain import to_json, to_jsonl
 from pickleseal.auditing.judge import AuditOptions, examine
 from pickleseal.auditing.report import FAIL_ON, MAX_LISTED, Report
+from pickleseal.cli.completion import files
 from pickleseal.cli.findings import findings_text, summary
 from pickleseal.cli.options import PathType, using
 from pickleseal.cli.output import (
@@ -101,7 +102,7 @@ class _Share(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 @click.command()
-@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.argument("paths", nargs=-1, metavar="[PATH]...", shell_complete=files)
 @click.option(
     "--context",
     metavar="TEXT",
@@ -147,12 +148,25 @@ class _Share(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     metavar="FORMAT=FILE",
     help="Write json, jsonl or sarif to a file, too. Repeatable.",
 )
-@click.option("--html", "page", metavar="FILE", help="Write a web page that needs no network.")
-@click.option("--inventory", metavar="FILE", help="Write a sealed list of the files.")
+@click.option(
+    "--html",
+    "page",
+    metavar="FILE",
+    shell_complete=files,
+    help="Write a web page that needs no network.",
+)
+@click.option(
+    "--inventory", metavar="FILE", shell_complete=files, help="Write a sealed list of the files."
+)
 @click.option(
     "--inventory-context", metavar="TEXT", help="The context to seal the list for. Default: none."
 )
-@click.option("--baseline", metavar="FILE", help="Report what changed since this list was written.")
+@click.option(
+    "--baseline",
+    metavar="FILE",
+    shell_complete=files,
+    help="Report what changed since this list was written.",
+)
 @click.option("--baseline-context", metavar="TEXT", help="The context of that list. Default: none.")
 @click.option(
     "--baseline-sha256",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from pickleseal.cli.completion import files, key_ids
 from pickleseal.cli.keygen import limits_of, named, plain, storage_of, ways_to_seal
 from pickleseal.cli.options import (
     SUITES,
@@ -42,7 +43,7 @@ _MAX_INPUT = 1 << 22  # what is exported of the largest ring
 
 
 @click.command()
-@click.argument("key_ids", nargs=-1, metavar="[KEY_ID...]")
+@click.argument("key_ids", nargs=-1, metavar="[KEY_ID...]", shell_complete=key_ids)
 @click.option(
     "--os-keyring", is_flag=True, help="Store them in the keyring of your system instead."
 )
@@ -77,7 +78,7 @@ def protect(
 
 
 @click.command()
-@click.argument("key_ids", nargs=-1, metavar="[KEY_ID...]")
+@click.argument("key_ids", nargs=-1, metavar="[KEY_ID...]", shell_complete=key_ids)
 @common
 @guarded
 def unprotect(key_ids: tuple[str, ...], *, keyring: str | None, as_json: bool) -> int:
@@ -98,7 +99,7 @@ def unprotect(key_ids: tuple[str, ...], *, keyring: str | None, as_json: bool) -
 
 
 @click.command()
-@click.argument("key_ids", nargs=-1, metavar="[KEY_ID...]")
+@click.argument("key_ids", nargs=-1, metavar="[KEY_ID...]", shell_complete=key_ids)
 @click.option(
     "--all", "every", is_flag=True, help="All keys, the primary first, and all revocations."
 )
@@ -205,7 +206,7 @@ def _texts(entries: Iterable[Entry], lines: Mapping[str, KeyLine]) -> Iterator[s
 
 
 @click.command(name="import")
-@click.argument("file", required=False)
+@click.argument("file", required=False, shell_complete=files)
 @click.option(
     "--command", metavar="TEXT", help="A key that a command prints, such as '/usr/bin/pass show x'."
 )

@@ -6,6 +6,7 @@ import sys
 import click
 
 from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
+from pickleseal.cli.completion import files
 from pickleseal.cli.options import PathType, common, not_empty
 from pickleseal.cli.output import FINE, guarded
 from pickleseal.errors import shown
@@ -16,7 +17,7 @@ from pickleseal.migration.extract import extract_all, extract_file
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=files)
 @click.option(
     "--to",
     "folder",

@@ -2,6 +2,7 @@
 
 import click
 
+from pickleseal.cli.completion import files
 from pickleseal.cli.options import common
 from pickleseal.cli.output import (
     CHECK_FAILED,
@@ -23,7 +24,7 @@ _STYLES = {
 
 
 @click.command()
-@click.argument("path")
+@click.argument("path", shell_complete=files)
 @click.option("--header-only", is_flag=True, help="Don't read the body, for huge files.")
 @common
 @guarded

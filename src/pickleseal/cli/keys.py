@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pickleseal.cli.completion import key_ids
 from pickleseal.cli.keygen import (
     day,
     end_of,
@@ -117,7 +118,7 @@ def list_keys(*, keyring: str | None, as_json: bool) -> int:
 
 
 @keys.command()
-@click.argument("key_id", required=False)
+@click.argument("key_id", required=False, shell_complete=key_ids)
 @common
 @guarded
 def show(key_id: str | None, *, keyring: str | None, as_json: bool) -> int:
@@ -275,7 +276,7 @@ def _show_rotation(made: Made, before: Roster, option: str) -> None:
 
 
 @keys.command()
-@click.argument("key_id")
+@click.argument("key_id", shell_complete=key_ids)
 @common
 @guarded
 def retire(key_id: str, *, keyring: str | None, as_json: bool) -> int:
@@ -291,7 +292,7 @@ def retire(key_id: str, *, keyring: str | None, as_json: bool) -> int:
 
 
 @keys.command()
-@click.argument("key_id", required=False)
+@click.argument("key_id", required=False, shell_complete=key_ids)
 @click.option(
     "--id",
     "whole_id",
@@ -358,7 +359,7 @@ def revoke(
 
 
 @keys.command()
-@click.argument("key_id")
+@click.argument("key_id", shell_complete=key_ids)
 @common
 @guarded
 def primary(key_id: str, *, keyring: str | None, as_json: bool) -> int:
@@ -374,7 +375,7 @@ def primary(key_id: str, *, keyring: str | None, as_json: bool) -> int:
 
 
 @keys.command(name="note")
-@click.argument("key_id")
+@click.argument("key_id", shell_complete=key_ids)
 @click.argument("text")
 @common
 @guarded
@@ -389,7 +390,7 @@ def annotate(key_id: str, text: str, *, keyring: str | None, as_json: bool) -> i
 
 
 @keys.command()
-@click.argument("key_id")
+@click.argument("key_id", shell_complete=key_ids)
 @until
 @click.option("--sign-for-ever", is_flag=True, help="It seals without such a limit.")
 @click.option(

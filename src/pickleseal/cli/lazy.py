@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 
 class LazyGroup(click.Group):
@@ -36,6 +37,15 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(f"pickleseal.cli.{room}"), name)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that begin so, without importing what is elsewhere."""
+        found = [
+            CompletionItem(name, help=text)
+            for name, text in self._rows()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -54,8 +64,11 @@ class LazyGroup(click.Group):
         formatter: click.HelpFormatter,
     ) -> None:
         """Write the list of commands, without importing those that are elsewhere."""
+        with formatter.section("Commands"):
+            formatter.write_dl(self._rows(formatter.width))
+
+    def _rows(self, width: int = 100) -> list[tuple[str, str]]:
         rows = {name: text for name, (_, _, text) in self._elsewhere.items()}
         for name, command in self.commands.items():
-            rows[name] = command.get_short_help_str(formatter.width)
-        with formatter.section("Commands"):
-            formatter.write_dl(sorted(rows.items()))
+            rows[name] = command.get_short_help_str(width)
+        return sorted(rows.items())

@@ -7,6 +7,7 @@ import click
 
 from pickleseal.auditing.verify import verify_all
 from pickleseal.cli.batch import Run, fields_of, trouble_lines
+from pickleseal.cli.completion import files
 from pickleseal.cli.options import common
 from pickleseal.cli.output import Line, guarded, kind_of
 from pickleseal.errors import SealError, shown
@@ -21,7 +22,7 @@ _CHECKED = (Outcome.WHOLE, Outcome.REFUSED, Outcome.FAILED)
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=files)
 @click.option(
     "--context", metavar="TEXT", help="The context that the files must be sealed for. Default: any."
 )
