@@ -24,6 +24,7 @@ FOLDERS = (
     "envelope",  # bytes, hashes, metadata, seal
     "keys",  # suites, tags, rings, and where they are kept
     "files",  # knows no format
+    "notebook",  # small tables of HTML
     "errors",
     "version",
 )
@@ -31,7 +32,7 @@ FOLDERS = (
 LEVEL = {folder: -level for level, folder in enumerate(FOLDERS)}
 
 PURE = {
-    "errors",
+    *("errors", "notebook"),
     *("files.magic", "files.strict_json"),
     *("keys.context", "keys.key", "keys.keyring", "keys.mac", "keys.passphrase", "keys.roster"),
     "keys.suite",

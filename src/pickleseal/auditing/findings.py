@@ -135,6 +135,25 @@ class Finding(NamedTuple):
         """The first envelope in the file, or None."""
         return self.envelopes[0] if self.envelopes else None
 
+    def _repr_html_(self) -> str:
+        """Return an HTML table for notebooks, with every text escaped."""
+        from pickleseal import notebook  # noqa: PLC0415 - for notebooks alone
+
+        rows = [
+            ("path", self.path),
+            ("level", self.level.label),
+            ("reason", self.reason),
+            ("what to do", self.advice),
+        ]
+        if self.contents is not None:
+            rows.append(("holds", self.contents.kind))
+            rows.append(("names", ", ".join(f"{n.module}.{n.name}" for n in self.contents.names)))
+        if self.envelope is not None:
+            rows += [row for row in self.envelope.rows() if row[0] not in ("file", "problem")]
+        return notebook.facts(
+            self.kind, (row for row in rows if row[1]), edge=notebook.EDGES[self.level]
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as plain dicts and lists, ready for JSON.
 

@@ -266,6 +266,31 @@ class Keyring:
         keys = f"{count} key{'' if count == 1 else 's'}"
         return f"<Keyring: {self.name}, {keys}, primary {self.primary}>"
 
+    def _repr_html_(self) -> str:
+        """Return an HTML table for notebooks: its keys without their secrets, the primary first."""
+        from pickleseal import notebook  # noqa: PLC0415 - for notebooks alone
+
+        edges = {State.ACTIVE: notebook.GOOD, State.RETIRED: notebook.WARN}
+        rows = (
+            (
+                edges.get(entry.state, notebook.BAD),
+                (
+                    entry.id,
+                    f"{entry.state.value}, primary"
+                    if entry.id == self.primary
+                    else entry.state.value,
+                    "" if entry.suite is None else entry.suite.name,
+                    "any" if entry.contexts is None else ", ".join(entry.contexts),
+                    "; ".join(filter(None, (entry.note, entry.reason))),
+                ),
+            )
+            for entry in sorted(self.entries.values(), key=lambda e: e.id != self.primary)
+        )
+        count = len(self.entries)
+        title = notebook.paragraph(self.name, f"{count} key{'' if count == 1 else 's'}")
+        table = notebook.listing(("key", "state", "suite", "contexts", "note"), rows)
+        return f"<div>{title}{table}</div>"
+
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a Keyring cannot be pickled: it holds secrets")
 

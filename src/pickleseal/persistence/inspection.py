@@ -166,17 +166,12 @@ class Inspection(NamedTuple):
 
     def _repr_html_(self) -> str:
         """Return an HTML table for notebooks, with every text escaped."""
-        from html import escape  # noqa: PLC0415 - for notebooks alone
+        from pickleseal import notebook  # noqa: PLC0415 - for notebooks alone
 
-        colour = _STATUS_COLOUR[self.status]
-        cells = "".join(
-            "<tr><th style='text-align:left;vertical-align:top;padding-right:1em'>"
-            f"{escape(name)}</th><td style='text-align:left"
-            f"{f';color:{colour};font-weight:bold' if name == 'status' else ''}'>"
-            f"{escape(text)}</td></tr>"
-            for name, text in self.rows()
+        edge = {Status.WHOLE: notebook.GOOD, Status.HEADER: notebook.WARN}
+        return notebook.facts(
+            "pickleseal envelope", self.rows(), edge=edge.get(self.status, notebook.BAD)
         )
-        return f"<table><caption>pickleseal envelope</caption><tbody>{cells}</tbody></table>"
 
 
 def inspect(file: File, *, keyring: Ring = None, header_only: bool = False) -> Inspection:
@@ -420,11 +415,6 @@ _STATUS_TEXT = {
     Status.UNVERIFIED: "UNVERIFIED: all below is only what the file claims",
     Status.HEADER: "header verified: the facts below were sealed; the body was not checked",
     Status.WHOLE: "whole: every byte is as it was sealed; it was not unpickled",
-}
-_STATUS_COLOUR = {
-    Status.UNVERIFIED: "#c62828",
-    Status.HEADER: "#a15c00",
-    Status.WHOLE: "#2e7d32",
 }
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from pickleseal.auditing.findings import Finding, Level, Verdict
-from pickleseal.auditing.notebook import cut, title, visible
+from pickleseal.auditing.notebook import title
 from pickleseal.auditing.report import MAX_LISTED, Report
+from pickleseal.notebook import cut, visible
 from pickleseal.persistence.inspection import Inspection, Status
 from pickleseal.persistence.policy import time_text
 from pickleseal.scanner.grade import Contents, Grade
