@@ -48,7 +48,7 @@ test-optimized: $(VENV)/.test  ## Run the tests in Pythons that drop every asser
 	@PYTHONOPTIMIZE=1 $(PYTEST) -n auto --dist worksteal -p no:cacheprovider \
 	  -W "ignore:assertions not in test modules" $(ARGS)
 
-sweep: $(VENV)/.test $(VENV)/.torch $(VENV)/.docs $(VENV)/.dist  ## Run the long forms of some tests
+sweep: $(VENV)/.test $(VENV)/.clusters $(VENV)/.torch $(VENV)/.docs $(VENV)/.dist  ## Run the long forms of some tests
 	@READERS_TORCH=$$(ls $(VENV)/torch/bin/python 2>/dev/null) $(PYTEST) -m sweep -n auto --dist loadgroup --timeout 1800 $(ARGS)
 
 test-pipelines: $(VENV)/.pipelines  ## Run the tests of MLflow, Kedro, Prefect, Dagster and Airflow
@@ -169,6 +169,11 @@ $(VENV)/.dist: $(VENV)/.test
 $(VENV)/.lab: $(VENV)/.test
 	@echo "Installing what the lab needs"
 	@$(PIP) install --group lab || echo "No atheris for this Python: the lab mutates without it"
+	@touch $@
+
+$(VENV)/.clusters: $(VENV)/.test
+	@echo "Installing Dask and Ray"
+	@$(PIP) install --no-compile --group clusters || echo "No clusters for this Python: they are not tested"
 	@touch $@
 
 # They want other versions of what pickleseal needs, so they have an environment of their own.

@@ -44,7 +44,7 @@ def chosen(
 
     if n_jobs is None and backend is None and not configured():
         return here, None
-    count = Workers(backend or "joblib's default")
+    count = Workers(backend or "as joblib is configured")
     return by_workers(n_jobs, backend, recheck, count), count
 
 
