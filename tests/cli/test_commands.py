@@ -370,8 +370,9 @@ def test_a_pipe_gets_a_line_for_each_message_and_nobody_gets_blanks_at_the_ends_
 @pytest.mark.parametrize("seconds", [0, 0.6])
 def test_a_bar_is_drawn_for_work_that_takes_a_while_alone(seconds: float) -> None:
     code = (
-        "import time; from pickleseal.cli.progress import tracked\n"
+        "import threading, time; from pickleseal.cli.progress import tracked\n"
         f"def work():\n for n in range(3):\n  yield n\n  time.sleep({seconds})\n"
+        "  assert threading.active_count() == 1\n"  # an audit copies its process
         "print(*tracked(work(), 'Auditing', lambda: 3))"
     )
     ours, theirs = os.openpty()

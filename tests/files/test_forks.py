@@ -63,6 +63,10 @@ def test_without_copies_all_is_done_here(monkeypatch: pytest.MonkeyPatch) -> Non
     assert answers == [(item, os.getpid()) for item in range(5)]
 
 
+def test_one_copy_would_save_nothing_and_is_not_made() -> None:
+    assert list(forks.each(range(5), lambda _: os.getpid(), copies=1)) == [os.getpid()] * 5
+
+
 def test_an_error_is_raised_where_the_work_is_asked_for() -> None:
     done = run("""
 try:

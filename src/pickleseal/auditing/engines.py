@@ -64,9 +64,8 @@ def copying(walk: Walk, wanted: int | None) -> Engine:
     """Return an engine that uses copies of this process where there is much to do."""
 
     def engine(files: Iterable[Found], options: AuditOptions) -> Iterator[Finding]:
-        copies = forks.copies(wanted)
-        if copies > 1 and _are_many(walk()):
-            yield from in_copies(files, options, copies)
+        if forks.copies(wanted) > 1 and _are_many(walk()):
+            yield from in_copies(files, options, wanted)
         else:
             yield from here(files, options)
 
@@ -89,7 +88,9 @@ class _Done(NamedTuple):
     steps: int
 
 
-def in_copies(files: Iterable[Found], options: AuditOptions, copies: int) -> Iterator[Finding]:
+def in_copies(
+    files: Iterable[Found], options: AuditOptions, wanted: int | None
+) -> Iterator[Finding]:
     """Examine files in copies of this process, which have the keyring as it has."""
     pool = options.pool or Pool()
     # A copy would look for a new key, and ask for its passphrase, as often as there are copies.
@@ -101,6 +102,7 @@ def in_copies(files: Iterable[Found], options: AuditOptions, copies: int) -> Ite
         return _Done(findings, before - pool.left)
 
     for window in windows(files):
+        copies = forks.copies(wanted)  # by now it may have threads
         before, spent = pool.left, 0
         for batch, done in zip(window, forks.each(window, work, copies=copies), strict=True):
             spent += done.steps

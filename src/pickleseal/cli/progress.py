@@ -12,6 +12,9 @@ _Item = TypeVar("_Item")
 _PATIENCE = 0.5
 """Seconds before the bar appears, so that it does not flash for short work."""
 
+_PERIOD = 0.1
+"""Seconds between two drawings of it."""
+
 
 def tracked(items: Iterable[_Item], title: str, total: Callable[[], int]) -> Iterator[_Item]:
     """Yield the items and show progress towards the number that `total` returns."""
@@ -23,13 +26,27 @@ def tracked(items: Iterable[_Item], title: str, total: Callable[[], int]) -> Ite
     if not terminal.is_terminal:  # TERM may name a terminal that cannot draw
         yield from items
         return
-    from rich.progress import track  # noqa: PLC0415 - only when it is shown
+    from rich.progress import Progress  # noqa: PLC0415 - only when it is shown
 
     # A passphrase may be asked for during the first item, and a bar would hide the prompt.
     work = iter(items)
     begun = None
-    for done, item in enumerate(work, 1):
+    done = 0
+    for item in work:
         yield item
+        done += 1
         begun = begun or time.monotonic()
         if time.monotonic() - begun >= _PATIENCE:
-            yield from track(work, title, total(), done, console=terminal, transient=True)
+            break
+    else:
+        return
+    # No thread draws it: a process that has one cannot be copied.
+    with Progress(console=terminal, transient=True, auto_refresh=False) as bar:
+        task = bar.add_task(title, total=total(), completed=done)
+        drawn = time.monotonic()
+        for item in work:
+            yield item
+            bar.advance(task)
+            if time.monotonic() - drawn >= _PERIOD:
+                bar.refresh()
+                drawn = time.monotonic()

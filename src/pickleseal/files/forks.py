@@ -35,8 +35,11 @@ def each(
     """Yield what `work` returns for each item, in order; each copy does every n-th item.
 
     A copy waits where its results are not taken. What it does not do, since it could not be made
-    or was ended, is done by the calling process.
+    or was ended, is done by the calling process. So is all of it with fewer than two copies.
     """
+    if copies < 2:
+        yield from map(work, items)
+        return
     shares: list[_Share[_Item, _Result]] = []
     try:
         for first in range(min(copies, len(items))):
