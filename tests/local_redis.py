@@ -4,7 +4,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,16 +16,23 @@ _START_LIMIT = 60
 @contextmanager
 def local_redis(folder: Path) -> Iterator[str]:
     """Yield the URL of an empty server that keeps nothing on disk."""
+    with restartable_redis(folder, "--save", "") as (url, _):
+        yield url
+
+
+@contextmanager
+def restartable_redis(folder: Path, *options: str) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield the URL of an empty server, and what kills it and starts it with what it kept."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed (Debian: apt install redis-server)")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
-        stdout=subprocess.DEVNULL,
-    )
-    try:
+    call = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), *options]
+    servers: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        servers.append(subprocess.Popen(call, stdout=subprocess.DEVNULL))
         until = time.monotonic() + _START_LIMIT
         while True:
             try:
@@ -34,7 +41,15 @@ def local_redis(folder: Path) -> Iterator[str]:
             except OSError:
                 assert time.monotonic() < until, "Redis did not start"
                 time.sleep(0.05)
-        yield f"redis://127.0.0.1:{port}"
+
+    def restart() -> None:
+        servers[-1].kill()
+        servers[-1].wait()
+        start()
+
+    start()
+    try:
+        yield f"redis://127.0.0.1:{port}", restart
     finally:
-        server.terminate()
-        server.wait()
+        servers[-1].terminate()
+        servers[-1].wait()

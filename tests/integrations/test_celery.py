@@ -316,7 +316,7 @@ def test_tasks_that_were_revoked_or_have_expired_do_not_run(worker: Running) -> 
     late = worker.shop.danger.apply_async(([1],), expires=dt.datetime(2026, 1, 2, tzinfo=dt.UTC))
     with pytest.raises(TaskRevokedError):
         late.get(timeout=WAIT)
-    answers = worker.shop.app.control.inspect(timeout=10).revoked()
+    answers = worker.shop.app.control.inspect(timeout=WAIT, limit=1).revoked()
     assert [revoked.id in ids for ids in answers.values()] == [True]
     assert not worker.mark.exists()
 

@@ -4,6 +4,7 @@ import datetime as dt
 import importlib.util
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -178,6 +179,20 @@ def test_a_planted_revocation_is_none(running: Running, caplog: pytest.LogCaptur
     running.work()
     assert (first(), second()) == ([2], [4])
     assert len([r for r in caplog.records if r.name == "pickleseal.integrations"]) == 2
+
+
+def test_a_worker_that_lacks_the_key_runs_nothing(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(running.ring, tmp_path / "old")
+    rotate(running.ring, now=1)
+    running.tasks.danger()
+    with monkeypatch.context() as patch:
+        patch.setenv("PICKLESEAL_KEYRING", str(tmp_path / "old"))
+        with pytest.raises(HueyException, match="does not have"):
+            running.work()
+        assert running.tasks.shop.dequeue() is None
+    assert not running.mark.exists()
 
 
 def test_tasks_can_be_compressed_and_a_serializer_is_refused(running: Running) -> None:

@@ -71,8 +71,8 @@ _NUMPY = (
     " signed_dump, and load them with signed_load"
 )
 _SHELF = (
-    "a shelf unpickles each value that is looked up: store the bytes of signed_dumps in a dbm, and"
-    " load each value with signed_loads"
+    "a shelf unpickles each value that is looked up: open it with pickleseal.integrations.shelve,"
+    " and store each value anew"
 )
 _OLD_FRAMES = (
     "read_pickle also finds the names of an older pandas, and signed_load does not: load such a"
