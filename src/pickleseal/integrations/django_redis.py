@@ -17,8 +17,8 @@ class Bytes:
     def dumps(self, value: object) -> bytes:
         if not isinstance(value, bytes):
             raise TypeError(
-                f"a value of type {type(value).__name__} cannot be sealed here: sets, hashes and "
-                "sorted sets take whole numbers and bytes alone"
+                f"a value of type {type(value).__name__} cannot be sealed here: sets, hashes, "
+                "sorted sets and HerdClient take whole numbers and bytes alone"
             )
         return value
 

@@ -1,4 +1,4 @@
-"""Celery with a real RabbitMQ, which names headers and times its own way, and which dies once."""
+"""Celery and dramatiq with a real RabbitMQ, which has its own way with headers, and dies once."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +23,7 @@ WAIT = 120
 
 class Running(NamedTuple):
     shop: Any
+    broker: str
     restart: Callable[[], None]
     folder: Path
 
@@ -37,7 +38,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     ):
         # Else a message that RabbitMQ has not written yet dies with it, before it was promised.
         shop.app.conf.broker_transport_options = {"confirm_publish": True}
-        yield Running(shop, restart, folder)
+        yield Running(shop, broker, restart, folder)
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +112,31 @@ def test_no_message_is_lost_when_redis_dies_and_comes_back(tmp_path: Path) -> No
         sent += [shop.predict.delay([number]).id for number in range(100, 110)]
         found = [shop.app.AsyncResult(task).get(timeout=WAIT) for task in sent]
         assert found == [[2 * number] for number in range(110)]
+
+
+def test_dramatiq_moves_what_is_not_sealed_to_the_dead_letters(running: Running) -> None:
+    dramatiq = pytest.importorskip("dramatiq")
+    from dramatiq.brokers.rabbitmq import RabbitmqBroker
+
+    from pickleseal.integrations.dramatiq import Encoder
+
+    ran: list[object] = []
+    broker = RabbitmqBroker(url=running.broker.rstrip("/"), confirm_delivery=True)
+    actor = dramatiq.actor(ran.append, actor_name="note", queue_name="notes", broker=broker)
+    worker = dramatiq.Worker(broker, worker_timeout=100, worker_threads=1)
+    try:
+        actor.send("unsealed")
+        dramatiq.set_encoder(Encoder("another"))
+        actor.send("sealed for another")
+        dramatiq.set_encoder(Encoder("shop"))
+        actor.send({"a": 1})
+        worker.start()
+        actor.send_with_options(args=({"b": 2},), delay=10)
+        broker.join("notes", timeout=WAIT * 1000)
+        worker.join()
+    finally:
+        worker.stop()
+        dramatiq.set_encoder(dramatiq.JSONEncoder())
+    assert sorted(map(str, ran)) == ["{'a': 1}", "{'b': 2}"]
+    assert broker.get_queue_message_counts("notes")[2] == 2
+    broker.close()
