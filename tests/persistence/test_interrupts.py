@@ -152,11 +152,14 @@ def test_an_interrupted_call_is_not_left_before_its_threads_are_done(
     real = getattr(os, call)
     main = threading.main_thread()
     steps: list[str] = []
-    finished = threading.Event()
+    begun, finished = threading.Event(), threading.Event()
 
     def slow(descriptor: int, pieces: Any, offset: int) -> Any:
-        if threading.current_thread() is not main and not steps:
+        if threading.current_thread() is main:
+            begun.wait(60)  # else it may do all the work before a thread has begun
+        elif not steps:
             steps.append("begun")
+            begun.set()
             for _ in range(3):  # the first while it works, all while it waits
                 time.sleep(0.1)
                 signal.pthread_kill(cast("int", main.ident), signal.SIGALRM)
