@@ -26,10 +26,10 @@ from pickleseal.migration.adopt import (
     survey,
 )
 from pickleseal.migration.batch import Batch, Outcome, Result
-from pickleseal.migration.place import Place
+from pickleseal.migration.targets import Targets
 
 COMPRESSIONS = ("zlib", "gzip", "bz2", "lzma", "xz", "lz4")
-IN_PLACE = Place()
+IN_PLACE = Targets()
 
 
 def joblib_bytes(obj: object, compress: Any = 0) -> bytes:
@@ -60,13 +60,13 @@ def told(done: list[Result[Preview]] | list[Result[Adopted]], below: Path) -> di
 
 
 def adopted(
-    paths: list[Path], ring: Path, place: Place = IN_PLACE, **options: Any
+    paths: list[Path], ring: Path, targets: Targets = IN_PLACE, **options: Any
 ) -> dict[str, Result[Adopted]]:
     """Survey and adopt, and return the result of each file that was ready."""
     keyring = open_keyring(ring)
     found = list(survey(Batch(map(str, paths)), keyring=keyring, **options))
     ready = [one for one in found if one.outcome is Outcome.READY]
-    done = adopt_all(ready, keyring=keyring, place=place)
+    done = adopt_all(ready, keyring=keyring, targets=targets)
     return {os.path.basename(one.path): one for one in done}
 
 

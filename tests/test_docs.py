@@ -34,6 +34,7 @@ from typing import NamedTuple
 import pytest
 from fork_server import Forked, can_run
 from local_kms import LocalKms
+from local_s3 import local_s3
 
 import pickleseal
 from pickleseal import Suite
@@ -55,6 +56,7 @@ NEEDED = {
     "docs/how-to/migrate.md": ("modelstamp",),
     "docs/how-to/seal-caches.md": ("cachelib", "diskcache"),
     "docs/how-to/use-in-pipelines.md": ("dagster", "kedro", "mlflow"),
+    "examples/models_in_a_bucket.py": ("s3fs", "moto.server"),
     "examples/serve_a_model.py": ("fastapi", "uvicorn"),
 }
 """Modules that the code of a document or an example imports, and that not every environment has."""
@@ -238,6 +240,15 @@ def _elsewhere(name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> I
                 yield
         finally:
             kms.stop()
+    elif name == "docs/how-to/buckets-and-clusters.md":
+        s3fs = pytest.importorskip("s3fs")
+        pytest.importorskip("moto")
+        with local_s3() as server:
+            for variable, value in server.variables().items():
+                monkeypatch.setenv(variable, value)
+            s3fs.S3FileSystem.clear_instance_cache()
+            yield
+            s3fs.S3FileSystem.clear_instance_cache()
     else:
         yield
 

@@ -50,7 +50,7 @@ from pickleseal.migration.adopt import (
     survey,
 )
 from pickleseal.migration.batch import Batch, Outcome
-from pickleseal.migration.place import Place
+from pickleseal.migration.targets import Targets
 from pickleseal.scanner.grade import Grade
 
 
@@ -161,7 +161,7 @@ def test_modes_stay_as_they_are(tmp_path: Path, ring_directory: Path) -> None:
         path = tmp_path / f"{mode}.pkl"
         path.write_bytes(pickle.dumps(mode))
         path.chmod(mode)
-        adopted([path], ring_directory, Place(str(tmp_path / "to")))
+        adopted([path], ring_directory, Targets(str(tmp_path / "to")))
         adopted([path], ring_directory)
         for made_of_it in (path, tmp_path / "to" / path.name, Path(f"{path}.unsealed")):
             assert stat.S_IMODE(made_of_it.stat().st_mode) == mode
@@ -403,11 +403,11 @@ WORKER = (
     "from pickleseal import open_keyring\n"
     "from pickleseal.migration.adopt import adopt_all, survey\n"
     "from pickleseal.migration.batch import Batch, Outcome\n"
-    "from pickleseal.migration.place import Place\n"
+    "from pickleseal.migration.targets import Targets\n"
     "ring = open_keyring(sys.argv[2])\n"
     "looks = survey(Batch([sys.argv[1]]), keyring=ring)\n"
     "found = [one for one in looks if one.outcome is Outcome.READY]\n"
-    "for one in adopt_all(found, keyring=ring, place=Place()):\n"
+    "for one in adopt_all(found, keyring=ring, targets=Targets()):\n"
     "    print(one.path, flush=True)\n"
 )
 

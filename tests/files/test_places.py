@@ -168,7 +168,7 @@ def test_an_object_that_is_replaced_meanwhile_is_read_anew(
 
     fs.before = replace
 
-    def read() -> bytes:
+    def read(_: int) -> bytes:
         with StoredObject(place) as opened:
             return b"".join(opened.ranges(0, opened.size))
 
@@ -180,7 +180,7 @@ def test_an_object_that_is_replaced_all_the_time_is_an_error(memory: MemoryFileS
     place, fs = counted("memory://it")
     fs.before = lambda _: memory.pipe_file("/it", bytes(SMALL + 9))
 
-    def read() -> None:
+    def read(_: int) -> None:
         with StoredObject(place) as opened:
             opened.whole()
 

@@ -1,5 +1,6 @@
 """An audit: an iterator of findings, and the report of all of them."""
 
+import errno
 import os
 import sys
 import time
@@ -17,10 +18,19 @@ from pickleseal.errors import (
     KeyringError,
     NoKeyError,
     PolicyError,
-    check_path,
     shown,
 )
 from pickleseal.files.globs import Globs
+from pickleseal.files.places import (
+    Named,
+    Options,
+    Place,
+    Remote,
+    absolute,
+    is_url,
+    name_of,
+    places_of,
+)
 from pickleseal.files.walk import (
     Found,
     LeftOut,
@@ -54,7 +64,7 @@ class Audit:
 
     def __init__(
         self,
-        roots: tuple[str, ...],
+        places: tuple[Place, ...],
         options: AuditOptions,
         baseline: Read | None,
         baseline_path: str | None,
@@ -62,7 +72,8 @@ class Audit:
         engine: engines.Engine,
         workers: Workers | None,
     ) -> None:
-        self._roots = roots
+        self._places = places
+        self._roots = roots = tuple(map(name_of, places))
         self._ring = options.ring
         self._known = options.known
         self._baseline = baseline
@@ -73,7 +84,7 @@ class Audit:
         self._chosen = chosen
         self._workers = workers
         self._left_out = LeftOut()
-        findings = engine(chosen.files(roots, self._left_out), options)
+        findings = engine(chosen.files(places, self._left_out), options)
         if baseline is not None:
             findings = compare(findings, baseline.inventory, roots, self._left_out.folders)
         self._findings = findings
@@ -91,7 +102,7 @@ class Audit:
 
     def files(self) -> Iterator[Found]:
         """Yield the files that are audited, without examining them: to count them."""
-        return self._chosen.files(self._roots)
+        return self._chosen.files(self._places)
 
     def report(self) -> Report:
         """Audit the remaining files; return a `Report` of all of them."""
@@ -122,14 +133,14 @@ class Chosen(NamedTuple):
     include: Globs | None
     exclude: Globs
 
-    def files(self, roots: Iterable[str], left_out: LeftOut | None = None) -> Iterator[Found]:
+    def files(self, roots: Iterable[Place], left_out: LeftOut | None = None) -> Iterator[Found]:
         """Yield each file at or below some paths once, named files first."""
-        ordered = sorted(roots, key=os.path.isdir)
+        ordered = sorted(roots, key=lambda root: isinstance(root, Remote) or os.path.isdir(root))
         seen: set[str] = set()
         excluded = self.exclude.fit if any(self.exclude) else None
         for found in files_below(ordered, excluded=excluded, left_out=left_out):
             if len(ordered) > 1:
-                place = os.path.abspath(found.path)
+                place = absolute(found.path)
                 if place in seen:
                     continue
                 seen.add(place)
@@ -143,7 +154,7 @@ class Chosen(NamedTuple):
 
 
 def audit(
-    paths: Path | Iterable[Path],
+    paths: Path | Named | Iterable[Path | Named],
     *,
     keyring: Keyring | Path | None = None,
     context: str | Mapping[str, str] | None = None,
@@ -160,6 +171,7 @@ def audit(
     n_jobs: int | None = None,
     backend: str | None = None,
     recheck: float = 0.0,
+    storage_options: Options = None,
 ) -> Audit:
     """Check every file at or below some paths: what it is, who sealed it, whether it is intact.
 
@@ -169,7 +181,7 @@ def audit(
     Parameters
     ----------
     paths : path-like or iterable of path-like
-        Files and folders.
+        Files and folders; URLs of objects, and of prefixes, in stores that fsspec reaches.
     keyring : Keyring or path-like, optional
         A keyring, or the path of its directory. Default: as for `signed_load`. Without any keyring,
         sealed files count as sealed by an unknown key.
@@ -213,6 +225,8 @@ def audit(
     recheck : float, default 0.0
         The share of sealed files that are read again by this process after a worker of joblib's
         read them, from 0 to 1. If it is not 0, all others are read again, too.
+    storage_options : mapping, optional
+        As in `signed_load`, for all URLs.
 
     Returns
     -------
@@ -255,11 +269,14 @@ def audit(
     >>> report.findings[0].verdict.value, report.level.label
     ('sealed', 'none')
     """
-    roots = (paths,) if isinstance(paths, str | os.PathLike) else tuple(paths)
-    names = tuple(os.fspath(root) for root in roots)
-    for name in names:
-        check_path(name)
-        os.lstat(name)
+    several = isinstance(paths, Iterable) and not isinstance(paths, str | os.PathLike)
+    places = places_of(paths if several else (paths,), storage_options)  # type: ignore[arg-type]
+    names = tuple(map(name_of, places))
+    for place in places:
+        if isinstance(place, str):
+            os.lstat(place)
+        elif not place.exists():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place.url)
     for option, globs in (("include", include), ("exclude", exclude)):
         _check_texts(option, globs, "globs")
     if n_jobs == 0:
@@ -272,7 +289,12 @@ def audit(
         if ring is None:
             find_keyring(keyring, to_open=EVERY_KEY)  # which says what is missing
         else:
-            listed = read_inventory(baseline, keyring=ring, sha256=baseline_sha256)
+            listed = read_inventory(
+                baseline,
+                keyring=ring,
+                sha256=baseline_sha256,
+                options=storage_options if is_url(os.fspath(baseline)) else None,
+            )
             wanted = None if baseline_context is None else normalize_context(baseline_context)
             # A key that is bound to some contexts has no say in others.
             _check_context(listed.context, wanted)
@@ -299,8 +321,8 @@ def audit(
     )
     where = None if baseline is None else os.fspath(baseline)
     chosen = Chosen(Globs.of(include) if include else None, Globs.of(exclude))
-    engine, workers = engines.chosen(n_jobs, backend, recheck, lambda: chosen.files(names))
-    return Audit(names, options, listed, where, chosen, engine, workers)
+    engine, workers = engines.chosen(n_jobs, backend, recheck, lambda: chosen.files(places))
+    return Audit(places, options, listed, where, chosen, engine, workers)
 
 
 def _contexts(context: str | Mapping[str, str] | None) -> tuple[tuple[Globs, str], ...]:

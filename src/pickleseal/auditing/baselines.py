@@ -13,6 +13,7 @@ from pickleseal.auditing.findings import (
     Verdict,
 )
 from pickleseal.envelope import digests
+from pickleseal.files.places import absolute, is_url
 from pickleseal.persistence.inventory import CONTENT, Inventory, Item
 
 Items = tuple[Item, ...]
@@ -23,7 +24,7 @@ def items_of(finding: Finding) -> Items:
 
     Inventories themselves and refused files are not listed.
     """
-    path = os.path.normpath(finding.path)
+    path = finding.path if is_url(finding.path) else os.path.normpath(finding.path)
     if finding.verdict is Verdict.UNSEALED:
         return () if finding.digest is None else (Item(path, finding.digest),)
     return tuple(
@@ -47,12 +48,12 @@ def compare(
     """
     listed: dict[str, Items] = {}
     for item in inventory.items:
-        place = os.path.abspath(item.path)
+        place = absolute(item.path)
         listed[place] = (*listed.get(place, ()), item)
     seen: set[str] = set()
     strangers: list[tuple[Finding, Items]] = []
     for finding in findings:
-        path = os.path.abspath(finding.path)
+        path = absolute(finding.path)
         seen.add(path)
         items = items_of(finding)
         if items and path not in listed:
@@ -89,14 +90,15 @@ def compare(
 
 def covers(inventory: Inventory, roots: Iterable[str]) -> bool:
     """Return whether an inventory lists anything at or below these paths."""
-    listed = {os.path.abspath(item.path): (item,) for item in inventory.items}
+    listed = {absolute(item.path): (item,) for item in inventory.items}
     return any(True for _ in _below(listed, roots))
 
 
 def _below(listed: Mapping[str, Items], roots: Iterable[str]) -> Iterator[tuple[str, Items]]:
-    folders = [os.path.abspath(root) for root in roots]
+    folders = [absolute(root) for root in roots]
+    starts = tuple(f"{f.rstrip('/')}/" if is_url(f) else os.path.join(f, "") for f in folders)
     for place, items in list(listed.items()):
-        if any(place == f or place.startswith(os.path.join(f, "")) for f in folders):
+        if place in folders or place.startswith(starts):
             yield place, items
 
 

@@ -30,7 +30,9 @@ from pickleseal.errors import (
 )
 from pickleseal.files.globs import Globs
 from pickleseal.files.magic import EMPTY, beginning_of
-from pickleseal.files.regular import HoleError, RegularFile
+from pickleseal.files.objects import Opened, StoredObject, open_file
+from pickleseal.files.places import steady
+from pickleseal.files.regular import HoleError
 from pickleseal.files.walk import BACKUP_SUFFIX, Found, Skip
 from pickleseal.keys.keyring import Keyring, way_to_bring
 from pickleseal.keys.roster import State, fits
@@ -100,18 +102,20 @@ def _examined(found: Found, options: AuditOptions) -> Finding:
 
 
 def opened(
-    found: Found, sealed: Callable[[RegularFile], _Result], options: AuditOptions
+    found: Found, sealed: Callable[[Opened], _Result], options: AuditOptions
 ) -> Finding | _Result:
     """Return what `sealed` does for a file that begins as an envelope, else its finding."""
     folder = None if found.folder is None else found.folder.descriptor
 
-    def look() -> Finding | _Result:
-        with RegularFile(found.path, follow=found.named, folder=folder) as file:
+    def look(attempt: int) -> Finding | _Result:
+        # A list of a store may be older than what replaced an object.
+        seen = None if attempt else found.seen
+        with open_file(found.place, follow=found.named, folder=folder, seen=seen) as file:
             if _begins_as_envelope(file.read(0, len(layout.MAGIC))):
                 return sealed(file)
             return examine_unsealed(file, options)
 
-    return or_unreadable(found.path, look)
+    return or_unreadable(found.path, lambda: steady(look))
 
 
 def or_unreadable(path: str, look: Callable[[], _Result]) -> Finding | _Result:
@@ -171,7 +175,7 @@ class Envelopes(Protocol):
 
 
 class _InFile:
-    def __init__(self, file: RegularFile) -> None:
+    def __init__(self, file: Opened) -> None:
         self.path, self.size = file.path, file.size
         self._file = file
 
@@ -389,7 +393,7 @@ def _look(data: Bytes, options: AuditOptions, name: str = "") -> Contents | None
         return Contents("not known", Grade.CANNOT_TELL, 0, (), (reason,))
 
 
-def _without_pickle(file: RegularFile, options: AuditOptions) -> Finding:
+def _without_pickle(file: Opened, options: AuditOptions) -> Finding:
     from pickleseal.scanner.containers.contents import (  # noqa: PLC0415 - as above
         SEARCHED,
         is_named_like_pickle,
@@ -407,7 +411,7 @@ def _without_pickle(file: RegularFile, options: AuditOptions) -> Finding:
     return Finding(file.path, Verdict.NO_PICKLE, level, reason, advice, size=file.size)
 
 
-def examine_unsealed(file: RegularFile, options: AuditOptions) -> Finding:
+def examine_unsealed(file: Opened, options: AuditOptions) -> Finding:
     """Return the finding for a file that is not an envelope."""
     contents = _look(file, options, file.path)
     if contents is None:
@@ -442,9 +446,9 @@ def _holds_sealed(contents: Contents) -> bool:
     return contents.grade is Grade.UNKNOWN and not unknown
 
 
-def _advice_on(contents: Contents, file: RegularFile) -> str:
+def _advice_on(contents: Contents, file: Opened) -> str:
     path = file.path
-    if path.endswith(BACKUP_SUFFIX) and os.path.exists(path.removesuffix(BACKUP_SUFFIX)):
+    if path.endswith(BACKUP_SUFFIX) and _is_beside_sealed(file):
         return "backup of an adopted file: delete it once everything works"
     if not contents.pickles:
         found = beginning_of(file.read(0, layout.FIXED_SIZE))
@@ -456,6 +460,13 @@ def _advice_on(contents: Contents, file: RegularFile) -> str:
         return _UNPACK_IT
     seal_it = _DUMP_IT if contents.wrapping or contents.pickles != 1 else _SEAL_IT
     return seal_it if contents.grade is Grade.DATA else f"{_WHOSE}; {seal_it}"
+
+
+def _is_beside_sealed(file: Opened) -> bool:
+    """Return whether the file that a backup was made of is there."""
+    if isinstance(file, StoredObject):
+        return file.place.without(BACKUP_SUFFIX).exists()
+    return os.path.exists(file.path.removesuffix(BACKUP_SUFFIX))
 
 
 _SEAL_IT = "if it is yours, seal it: pickleseal adopt"

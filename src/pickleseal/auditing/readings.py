@@ -13,7 +13,7 @@ from pickleseal.auditing.findings import Finding, Verdict
 from pickleseal.auditing.judge import AuditOptions, examine, judge_sealed, opened, or_unreadable
 from pickleseal.envelope.record import Record, RecordedSource, record
 from pickleseal.envelope.source import Source, envelope_at
-from pickleseal.files.regular import RegularFile
+from pickleseal.files.objects import Opened
 from pickleseal.files.walk import BACKUP_SUFFIX, Found, opened_again
 from pickleseal.scanner.containers.views import Pool
 from pickleseal.version import __version__
@@ -112,7 +112,7 @@ def _read(found: Found, order: Order, options: AuditOptions) -> Reading:
     if found.skip is not None:
         return Reading(examine(found, options))
 
-    def sealed(file: RegularFile) -> Reading:
+    def sealed(file: Opened) -> Reading:
         # What a pickle imports is told of one whose seal holds, and a worker cannot know.
         return Reading() if order.imports else Reading(None, file.size, tuple(_records(file)))
 
@@ -120,7 +120,7 @@ def _read(found: Found, order: Order, options: AuditOptions) -> Reading:
     return Reading(read) if isinstance(read, Finding) else read
 
 
-def _records(file: RegularFile) -> Iterator[Record]:
+def _records(file: Opened) -> Iterator[Record]:
     offset = 0
     for _ in range(_MOST_RECORDS):
         made = record(envelope_at(file, offset), file.size - offset)

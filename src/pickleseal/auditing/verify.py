@@ -12,7 +12,7 @@ from pickleseal.errors import KeyringError, NotSealedError
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.store.lookup import Ring
 from pickleseal.migration.batch import Batch, Candidate, Outcome, Result, failure, found_file
-from pickleseal.migration.place import is_backup
+from pickleseal.migration.targets import is_backup
 from pickleseal.persistence.inspection import Inspection, verify_opened
 
 

@@ -1,6 +1,5 @@
 """`pickleseal adopt`: seal pickles and joblib files that exist already, as they are."""
 
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +12,7 @@ from pickleseal.cli.options import PathType, common, not_empty
 from pickleseal.cli.output import CouldNotRun, Line, counted, guarded, print_lines
 from pickleseal.errors import shown
 from pickleseal.files.globs import Globs
+from pickleseal.files.places import places_of, resolved
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.store.lookup import find_keyring
 from pickleseal.migration.adopt import (
@@ -27,7 +27,7 @@ from pickleseal.migration.adopt import (
 )
 from pickleseal.migration.batch import Outcome, Result
 from pickleseal.migration.contexts import has_placeholder
-from pickleseal.migration.place import Place
+from pickleseal.migration.targets import Targets
 from pickleseal.scanner.grade import Grade
 
 _GRADES = {
@@ -117,7 +117,7 @@ def adopt(
     own_contexts = _checked(context)
     ring = find_keyring(keyring)
     ring.sealing_entry(now=time.time())
-    place = Place(folder, not no_backup)
+    targets = Targets(None if folder is None else places_of([folder])[0], not no_backup)
     listed = None if digests is None else _read_list(digests)
     run = Run(adoption_batch(paths, Globs.of(exclude)), "adopt")
     looks = survey(run.batch, keyring=keyring, context=context, accepted=accept, digests=listed)
@@ -126,7 +126,7 @@ def adopt(
     if not run.interrupted:
         _check_accepted(accept, found)
         found = with_own_contexts(found, context)
-        found = list(with_free_places(found, keyring=ring, place=place, context=context))
+        found = list(with_free_places(found, keyring=ring, targets=targets, context=context))
         if not as_json:
             each = dry_run or (own_contexts and not yes)
             told = context if own_contexts else None
@@ -134,7 +134,7 @@ def adopt(
         ready = [one for one in found if one.outcome is Outcome.READY]
         if ready and not dry_run:
             _ask(len(ready), len(found), context, yes=yes, as_json=as_json)
-            work = adopt_all(ready, keyring=ring, place=place, context=context)
+            work = adopt_all(ready, keyring=ring, targets=targets, context=context)
             done = run.collect(work, "Sealing", lambda: len(ready))
     acts = {one.path: one for one in done}
     pairs = [(one, acts.get(one.path) if one.outcome is Outcome.READY else None) for one in found]
@@ -174,9 +174,9 @@ def _check_accepted(accept: Sequence[str], found: Iterable[Result[Preview]]) -> 
     if not accept:
         return
     looked_at = (one for one in found if one.detail or one.outcome is not Outcome.SKIPPED)
-    seen = {os.path.realpath(one.path) for one in looked_at}
+    seen = {resolved(one.path) for one in looked_at}
     for path in accept:
-        if os.path.realpath(path) not in seen:
+        if resolved(path) not in seen:
             raise CouldNotRun(f"--accept {path}: it is not among the files that were scanned")
 
 

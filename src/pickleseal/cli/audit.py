@@ -33,6 +33,7 @@ from pickleseal.cli.progress import tracked
 from pickleseal.cli.settings import Settings, read_settings
 from pickleseal.errors import SealError, check_path, shown
 from pickleseal.files.atomic import write_whole
+from pickleseal.files.places import is_url, places_of, resolved
 from pickleseal.files.walk import Found
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.keyring import Keyring
@@ -323,13 +324,15 @@ def _check_outputs(files: list[str], inventory: str | None, roots: tuple[str, ..
         check_path(target)
         if target == "-":
             raise CouldNotRun("to print a report, use --format")
-        if os.path.isdir(target) or not os.path.isdir(os.path.dirname(target) or os.curdir):
+        local = not is_url(target)
+        folder = os.path.dirname(target) or os.curdir
+        if local and (os.path.isdir(target) or not os.path.isdir(folder)):
             raise CouldNotRun(f"{target} cannot be written: it is a folder, or has none")
         if any(_same(target, other) for other in (*targets[:number], *roots)):
             raise CouldNotRun(f"{target} is named twice: it would be overwritten")
-        if not os.path.exists(target):
+        finding = _there(target)
+        if finding is None:
             continue
-        finding = examine(Found(target), AuditOptions(None))
         is_old_list = target == inventory and _is_list(finding)
         if finding.verdict is not Verdict.NO_PICKLE and not is_old_list:
             raise CouldNotRun(f"{target} is not overwritten: {_what(finding)}. Name another file")
@@ -351,7 +354,15 @@ def _what(finding: Finding) -> str:
 
 
 def _same(one: str, other: str) -> bool:
-    return os.path.realpath(one) == os.path.realpath(other)
+    return resolved(one) == resolved(other)
+
+
+def _there(path: str) -> Finding | None:
+    """Return what is at a path or a URL, or None."""
+    (place,) = places_of([path])
+    if isinstance(place, str):
+        return examine(Found(path), AuditOptions(None)) if os.path.exists(path) else None
+    return examine(Found(path, remote=place), AuditOptions(None)) if place.exists() else None
 
 
 def _looked_at(report: Report) -> bool:
@@ -379,7 +390,7 @@ def _print(report: Report, kind: str, settings: Settings, *, most: int | None) -
 
 def _write(path: str, text: str) -> None:
     try:
-        write_whole(path, text.encode())
+        write_whole(places_of([path])[0], text.encode())
     except OSError as error:
         raise CouldNotRun(f"{path} cannot be written: {error.strerror or error}") from None
     print_lines([[(f"wrote {shown(path)}", "dim")]], stderr=True)
@@ -406,8 +417,9 @@ def _write_list(report: Report, path: str, ring: Keyring, context: str | None) -
         what = f"{len(unread)} could not be read" if unread else "there is no pickle to list"
         raise CouldNotRun(f"{what}: no list was written")
     listed = Inventory(report.started, items)
-    older = os.path.exists(path) and _is_list(examine(Found(path), AuditOptions(None)))
-    sha256 = write_inventory(listed, path, keyring=ring, context=context)
+    before = _there(path)
+    older = before is not None and _is_list(before)
+    sha256 = write_inventory(listed, places_of([path])[0], keyring=ring, context=context)
     grave = [
         f for f in report.findings if f.level > Level.NOTE and f.verdict is not Verdict.MISSING
     ]

@@ -31,7 +31,7 @@ from pickleseal.keys.keyring import Keyring
 from pickleseal.keys.store.lookup import find_keyring
 from pickleseal.migration.adopt import adopt_all, adoption_batch, survey
 from pickleseal.migration.batch import Outcome
-from pickleseal.migration.place import Place
+from pickleseal.migration.targets import Targets
 from pickleseal.persistence.dump import signed_dump
 from pickleseal.persistence.inspection import inspect
 from pickleseal.persistence.inventory import Inventory
@@ -242,7 +242,7 @@ def _adopt(story: "_Story", folder: Path, model: Any, ring: Keyring) -> bool:  #
     found = list(survey(adoption_batch([str(folder)]), keyring=ring, context="cancer/old"))
     done = {
         os.path.basename(one.path): one.outcome
-        for one in adopt_all(found, keyring=ring, place=Place(), context="cancer/old")
+        for one in adopt_all(found, keyring=ring, targets=Targets(), context="cancer/old")
     }
     good = done == {"armed.pkl": Outcome.REFUSED, "knn.joblib": Outcome.ADOPTED}
     story.verdict(good, "knn.joblib is sealed as it was; armed.pkl imports more than data: refused")

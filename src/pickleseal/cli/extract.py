@@ -10,6 +10,7 @@ from pickleseal.cli.completion import files
 from pickleseal.cli.options import PathType, common, not_empty
 from pickleseal.cli.output import FINE, guarded
 from pickleseal.errors import shown
+from pickleseal.files.places import places_of
 from pickleseal.keys.keyring import EVERY_KEY
 from pickleseal.keys.store.lookup import find_keyring
 from pickleseal.migration.batch import Batch, Outcome, Result
@@ -73,7 +74,8 @@ def extract(
         return _extract_one(paths[0], output, keyring, context, as_json=as_json)
     run = Run(Batch(paths), "extract")
     done = run.collect(
-        extract_all(run.batch, folder or "", keyring=keyring, context=context), "Extracting"
+        extract_all(run.batch, places_of([folder])[0], keyring=keyring, context=context),
+        "Extracting",
     )
     return run.finish(
         done,
@@ -99,7 +101,7 @@ def _extract_one(
         sys.stdout.buffer.write(plain.data)
         sys.stdout.buffer.flush()
         return FINE
-    plain.write_new(output)
+    plain.write_new(places_of([output])[0])
     done = Result(path, Outcome.EXTRACTED, detail=output)
     return Run(Batch((path,)), "extract").finish(
         [done],

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from pickleseal.errors import KeyringError, check_path
+from pickleseal.files.places import is_url
 from pickleseal.keys.suite import Suite
 
 _DAY = 86_400
@@ -65,7 +66,7 @@ class Moment(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 class PathType(click.Path):
-    """A path; a key line is refused."""
+    """A path or a URL; a key line is refused."""
 
     def convert(
         self,
@@ -78,6 +79,8 @@ class PathType(click.Path):
             check_path(os.fspath(value))
         except KeyringError as error:
             self.fail(str(error), param, ctx)
+        if is_url(os.fspath(value)):
+            return value  # whether something is there is the store's to tell
         return super().convert(value, param, ctx)
 
 

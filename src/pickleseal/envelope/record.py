@@ -7,6 +7,7 @@ from pickleseal.envelope import layout
 from pickleseal.envelope.source import Body, Digests, Source
 from pickleseal.errors import MalformedError, SealError
 from pickleseal.files.handles import Stamp
+from pickleseal.files.places import Version
 from pickleseal.keys.suite import Suite
 
 
@@ -56,7 +57,7 @@ class RecordedSource:
     """A record, read as the envelope was."""
 
     exact = False
-    stamp: Stamp | None = None
+    stamp: Stamp | Version | None = None
 
     def __init__(self, record: Record, name: str) -> None:
         self.name: str | None = name

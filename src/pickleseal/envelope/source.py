@@ -2,10 +2,12 @@
 
 import io
 import os
+import stat
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Any, NamedTuple, Protocol, cast
 
 from pickleseal.envelope import hashing, layout
@@ -20,14 +22,19 @@ from pickleseal.files.handles import (
     read_at,
     real_file,
     stamp_of,
-    text_path,
 )
 from pickleseal.files.memory import fresh, own
-from pickleseal.files.regular import WHOLE_SIZE, RegularFile, open_regular
+from pickleseal.files.objects import Opened, StoredObject, open_file
+from pickleseal.files.places import Named, Options, Place, Remote, Version, place_of
+from pickleseal.files.regular import WHOLE_SIZE, open_regular
 from pickleseal.keys.suite import Suite
 
-_LENT_SIZE = 1 << 18
-"""The largest buffer that a file object is given to read into, in bytes."""
+_LEAST_ASKED = 1 << 18
+_MOST_ASKED = (32 << 20) - (1 << 16)
+"""How much a file object is asked for at once, in bytes: the most while it gives all that it is
+asked for, since a handle of an object store makes a request of each. For 32 MiB, malloc would map
+and clear memory each time."""
+_ROOM_SIZE = 31 * hashing.LEAF_SIZE
 _PARALLEL = hasattr(os, "preadv")
 
 
@@ -55,8 +62,8 @@ class Source(Protocol):
     """The size of the input in bytes, if it is known."""
     exact: bool
     """Whether the envelope must take all of the input."""
-    stamp: Stamp | None
-    """Identifies the file that was opened, to notice a replacement."""
+    stamp: Stamp | Version | None
+    """Identifies the file or object that was opened, to notice a replacement."""
 
     def pull(self, size: int) -> bytes:
         """Return the next bytes, fewer than `size` only at the end of the input."""
@@ -72,14 +79,15 @@ class Source(Protocol):
 
 
 @contextmanager
-def open_source(file: Path | Readable) -> Iterator[Source]:
-    """Open the `file` argument of a load: a path, a binary file object, any object with `read`.
+def open_source(file: Path | Readable | Named, options: Options = None) -> Iterator[Source]:
+    """Open the `file` argument of a load: a path or URL, a binary file object, any with `read`.
 
     A path must lead to a regular file, and is opened once. A file object is read from its
     position and left right after the envelope; a real file is read as fast as its path.
     """
-    if isinstance(file, str | os.PathLike):
-        with open_path(text_path(file)) as (source, _):
+    place = place_of(file, options)
+    if place is not None:
+        with open_place(place) as (source, _):
             yield source
         return
     check_binary(file, "rb")
@@ -97,18 +105,22 @@ def open_source(file: Path | Readable) -> Iterator[Source]:
 
 
 @contextmanager
-def open_path(
-    path: str, *, follow: bool = True, folder: int | None = None
-) -> Iterator[tuple["Source", os.stat_result]]:
-    """Open a path as exactly one envelope (1.1); yield its status, too.
+def open_place(
+    place: Place, *, follow: bool = True, folder: int | None = None, seen: Version | None = None
+) -> Iterator[tuple["Source", int]]:
+    """Open a place as exactly one envelope (1.1); yield its permission bits, too.
 
-    `follow`, `folder`: as for `open_regular`.
+    `follow`, `folder`, `seen`: as for `open_file`. An object has the bits of a new file.
     """
-    descriptor, status = open_regular(path, follow=follow, folder=folder)
+    if isinstance(place, Remote):
+        with StoredObject(place, seen) as opened:
+            yield ObjectSource(opened, 0, exact=True), 0o666
+        return
+    descriptor, status = open_regular(place, follow=follow, folder=folder)
     try:
-        source = file_source(descriptor, 0, status.st_size, path, exact=True)
+        source = file_source(descriptor, 0, status.st_size, place, exact=True)
         source.stamp = stamp_of(status)
-        yield source, status
+        yield source, stat.S_IMODE(status.st_mode) & 0o777
     finally:
         os.close(descriptor)
 
@@ -120,7 +132,7 @@ class MemorySource:
         self.name = name
         self.size: int | None = len(data)
         self.exact = exact
-        self.stamp: Stamp | None = None
+        self.stamp: Stamp | Version | None = None
         self.position = 0
         self._data = data
 
@@ -191,7 +203,7 @@ class FileSource:
         self.name = name
         self.size: int | None = size
         self.exact = exact
-        self.stamp: Stamp | None = None
+        self.stamp: Stamp | Version | None = None
         self.position = 0
         self._descriptor = descriptor
         self._start = start
@@ -260,7 +272,7 @@ class StreamSource:
         self.name = name or _name_of(file)
         self.size = size
         self.exact = exact
-        self.stamp: Stamp | None = None
+        self.stamp: Stamp | Version | None = None
         self.position = 0
         readinto = getattr(file, "readinto", None)
         read = getattr(file, "read", None)
@@ -272,8 +284,11 @@ class StreamSource:
             )
         self._readinto: Any = readinto
         self._read = read
-        self._asked = False
+        self._answered = False
         self._room = memoryview(bytearray())
+        self._most = _LEAST_ASKED
+        self._ahead = memoryview(b"")
+        self._left = 0
 
     def pull(self, size: int) -> bytes:
         """Return the next bytes, fewer than `size` only at the end of the input."""
@@ -288,32 +303,43 @@ class StreamSource:
     def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
         """Read the body, of segments of these lengths."""
         segments, paddings = _allocate(lengths)
-        leaves = []
-        for leaf in hashing.split(_interleaved(segments, paddings)):
-            for piece in leaf:
-                if self._fill(piece) < len(piece):
-                    raise _cut_off()
-            leaves.append(hashing.leaf_digest(suite, leaf))
+        size = sum(map(len, segments)) + sum(map(len, paddings))
+        self._left = size + layout.TAG_SIZE
+        for piece in _interleaved(segments, paddings):
+            if self._fill(piece) < len(piece):
+                raise _cut_off()
+        leaves = hashing.leaf_digests(suite, list(_interleaved(segments, paddings)), size)
         return Body(segments, paddings, leaves)
 
     def digests(self, suite: Suite, lengths: Sequence[int]) -> Digests:
         """Hash the body, of segments of these lengths, without keeping it."""
         gaps = _Gaps(lengths)
-        room = memoryview(bytearray(min(gaps.size, hashing.LEAF_SIZE)))
+        room = memoryview(bytearray(min(gaps.size, _ROOM_SIZE)))
         leaves = []
         padded = True
-        for offset in range(0, gaps.size, hashing.LEAF_SIZE):
-            leaf = room[: gaps.size - offset]
-            if self._fill(leaf) < len(leaf):
+        self._left = gaps.size + layout.TAG_SIZE
+        for offset in range(0, gaps.size, _ROOM_SIZE):
+            data = room[: gaps.size - offset]
+            if self._fill(data) < len(data):
                 raise _cut_off()
-            leaves.append(hashing.leaf_digest(suite, [leaf]))
-            padded = padded and gaps.zero_in(leaf, offset)
+            leaves += hashing.leaf_digests(suite, [data], len(data))
+            padded = padded and gaps.zero_in(data, offset)
         return Digests(leaves, padded)
 
     def _fill(self, target: memoryview) -> int:
         done = 0
         while done < len(target):
-            count = self._some(target[done : done + hashing.LEAF_SIZE])
+            ahead = min(self._left, _LEAST_ASKED)
+            if not self._ahead and len(target) - done < ahead:
+                # What follows in the envelope is read with a small piece.
+                data = memoryview(bytearray(ahead))
+                self._ahead = data[: self._some(data)]
+            count = min(len(self._ahead), len(target) - done)
+            if count:
+                target[done : done + count] = self._ahead[:count]
+                self._ahead = self._ahead[count:]
+            else:
+                count = self._some(target[done:])
             if count == 0:
                 break
             done += count
@@ -322,7 +348,8 @@ class StreamSource:
 
     def _some(self, target: memoryview) -> int:
         """Read once, into a buffer that the file object may keep; return a copy of the data."""
-        data = self._read_into(min(len(target), _LENT_SIZE)) if self._readinto else None
+        target = target[: self._most]
+        data = self._read_into(len(target)) if self._readinto else None
         if data is None:
             data = cast("Callable[[int], Any]", self._read)(len(target))
             if data is None:
@@ -332,6 +359,11 @@ class StreamSource:
             if len(data) > len(target):
                 raise ValueError("read gave more than it was asked for")
         target[: len(data)] = data
+        self._left -= len(data)
+        if len(data) < len(target):
+            self._most = _LEAST_ASKED
+        elif len(data) == self._most:
+            self._most = _MOST_ASKED
         return len(data)
 
     def _read_into(self, size: int) -> memoryview | None:
@@ -342,14 +374,14 @@ class StreamSource:
         try:
             count = self._readinto(lent)
         except (io.UnsupportedOperation, NotImplementedError, TypeError):
-            if self._read is None or self._asked:
+            if self._read is None or self._answered:
                 raise
             self._readinto = None
             return None
         finally:
             with suppress(BufferError):  # the file object keeps the buffer; the data is copied out
                 lent.release()
-        self._asked = True
+        self._answered = True
         # None: a non-blocking stream has no data yet.
         if count is None:
             raise _not_blocking()
@@ -358,6 +390,66 @@ class StreamSource:
         if count > size:
             raise ValueError("readinto gave more than it was asked for")
         return self._room[:count]
+
+
+class ObjectSource:
+    """An object in a store, read in large ranges."""
+
+    def __init__(self, opened: StoredObject, start: int, *, exact: bool) -> None:
+        self.name: str | None = opened.path
+        self.size: int | None = max(opened.size - start, 0)
+        self.exact = exact
+        self.stamp: Stamp | Version | None = opened.stamp
+        self.position = 0
+        self._opened = opened
+        self._start = start
+
+    def pull(self, size: int) -> bytes:
+        """Return the next bytes, fewer than `size` only at the end of the input."""
+        data = self._opened.read(self._start + self.position, size)
+        self.position += len(data)
+        return data
+
+    def skip(self, size: int) -> None:
+        """Skip the next bytes."""
+        self.position += size
+
+    def body(self, suite: Suite, lengths: Sequence[int]) -> Body:
+        """Read the body, of segments of these lengths."""
+        segments, paddings = _allocate(lengths)
+        split = hashing.split(_interleaved(segments, paddings))
+        leaves: list[bytes] = []
+        for data in self._ranges(sum(map(len, segments)) + sum(map(len, paddings))):
+
+            def take(number: int, leaf: list[memoryview], data: memoryview = data) -> bytes:
+                start = number * hashing.LEAF_SIZE
+                for piece in leaf:
+                    piece[:] = data[start : start + len(piece)]
+                    start += len(piece)
+                return hashing.leaf_digest(suite, leaf)
+
+            leaves += threads.each(islice(split, -(-len(data) // hashing.LEAF_SIZE)), take)
+        return Body(segments, paddings, leaves)
+
+    def digests(self, suite: Suite, lengths: Sequence[int]) -> Digests:
+        """Hash the body, of segments of these lengths, without keeping it."""
+        gaps = _Gaps(lengths)
+        leaves: list[bytes] = []
+        padded = True
+        offset = 0
+        for data in self._ranges(gaps.size):
+            leaves += hashing.leaf_digests(suite, [data], len(data))
+            padded = padded and gaps.zero_in(data, offset)
+            offset += len(data)
+        return Digests(leaves, padded)
+
+    def _ranges(self, size: int) -> Iterator[memoryview]:
+        """Yield the next bytes, in pieces of whole leaves but for the last."""
+        start = self._start + self.position
+        if start + size > self._opened.size:
+            raise _cut_off()
+        self.position += size
+        return self._opened.ranges(start, size)
 
 
 class _Gaps:
@@ -434,18 +526,20 @@ def _interleaved(
         yield zeros
 
 
-def envelope_at(file: RegularFile, offset: int, *, exact: bool = False) -> Source:
-    """Return a source for the envelope at an offset (bytes) of an open file.
+def envelope_at(file: Opened, offset: int, *, exact: bool = False) -> Source:
+    """Return a source for the envelope at an offset (bytes) of an open file or object.
 
     `exact`: nothing may follow it.
     """
+    if isinstance(file, StoredObject):
+        return ObjectSource(file, offset, exact=exact)
     if offset == 0 and file.size <= WHOLE_SIZE:
         return MemorySource(file.read(0, file.size), file.path, exact=exact)
     return file_source(file.descriptor, offset, file.size, file.path, exact=exact)
 
 
-def envelopes_in(file: RegularFile) -> Iterator[Source]:
-    """Yield the envelopes of a file, at least one; nothing may follow the last."""
+def envelopes_in(file: Opened) -> Iterator[Source]:
+    """Yield the envelopes of a file or object, at least one; nothing may follow the last."""
     offset = 0
     while (end := _next_envelope(file, offset)) is not None:
         yield envelope_at(file, offset)
@@ -453,7 +547,7 @@ def envelopes_in(file: RegularFile) -> Iterator[Source]:
     yield envelope_at(file, offset, exact=True)
 
 
-def _next_envelope(file: RegularFile, offset: int) -> int | None:
+def _next_envelope(file: Opened, offset: int) -> int | None:
     try:
         fixed = layout.parse_fixed(file.read(offset, layout.FIXED_SIZE))
     except SealError:
@@ -463,11 +557,14 @@ def _next_envelope(file: RegularFile, offset: int) -> int | None:
 
 
 @contextmanager
-def open_envelopes(file: Path | Readable) -> Iterator[Iterator[Source]]:
-    """Open like `open_source`; yield all envelopes of a path, or the next one of a file object."""
-    if isinstance(file, str | os.PathLike):
-        with RegularFile(text_path(file), follow=True) as opened:
+def open_envelopes(
+    file: Path | Readable | Named, options: Options = None
+) -> Iterator[Iterator[Source]]:
+    """Open like `open_source`; yield all envelopes of a place, or the next one of a file object."""
+    place = place_of(file, options)
+    if place is not None:
+        with open_file(place, follow=True) as opened:
             yield envelopes_in(opened)
     else:
-        with open_source(file) as source:
+        with open_source(cast("Readable", file)) as source:
             yield iter((source,))

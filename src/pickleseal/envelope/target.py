@@ -14,9 +14,9 @@ from pickleseal.files.handles import (
     Writable,
     check_binary,
     real_file,
-    text_path,
     write_at,
 )
+from pickleseal.files.places import Named, Options, Place, Remote, Version, place_of
 from pickleseal.keys.suite import Suite
 
 _PARALLEL = hasattr(os, "pwritev")
@@ -48,18 +48,19 @@ def join_envelope(
 
 
 def write_envelope(
-    file: Path | Writable,
+    file: Path | Writable | Named | Remote,
     head: bytes,
     segments: Sequence[memoryview],
     finish: Finish,
     suite: Suite,
     *,
     durable: bool,
-    seen: Stamp | None = None,
+    seen: Stamp | Version | None = None,
     mode: int = 0o666,
     exclusive: bool = False,
+    options: Options = None,
 ) -> None:
-    """Write an envelope to a path, atomically, or to any object with `write`.
+    """Write an envelope to a path or URL, atomically, or to any object with `write`.
 
     `head` is its first bytes, `segments` the body without padding; `finish` returns the
     envelope tag for the leaf digests. `durable`: wait until a path's file and name are on disk.
@@ -68,10 +69,18 @@ def write_envelope(
     `mode`: of a new file, before the umask. `exclusive`: raise TargetError if the path exists,
     even as a link. After an error a path is as it was, and a stream has no valid end.
     """
-    if isinstance(file, str | os.PathLike):
-        path = text_path(file)
+    place: Place | None = file if isinstance(file, Remote) else place_of(file, options)
+    if isinstance(place, Remote):
+        data = join_envelope(head, segments, finish, suite)
+        place.write(data, exclusive=exclusive, seen=seen if isinstance(seen, Version) else None)
+        return
+    if place is not None:
         with replacing(
-            path, durable=durable, seen=seen, mode=mode, exclusive=exclusive
+            place,
+            durable=durable,
+            seen=None if isinstance(seen, Version) else seen,
+            mode=mode,
+            exclusive=exclusive,
         ) as descriptor:
             _write_file(descriptor, 0, head, segments, finish, suite)
         return

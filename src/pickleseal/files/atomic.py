@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext, suppress
 
 from pickleseal.errors import TargetError, check_path, shown
 from pickleseal.files.handles import Stamp, stamp_of
+from pickleseal.files.places import Place, Remote
 
 TEMPORARY_PREFIX = ".pickleseal-"
 TEMPORARY_SUFFIX = ".tmp"
@@ -17,12 +18,15 @@ _EFFECTIVE = os.access in os.supports_effective_ids
 _MOST_LINKS = 40  # as many as the system follows
 
 
-def write_whole(path: str, data: bytes, *, mode: int = 0o666, exclusive: bool = False) -> None:
-    """Write a file atomically and durably; a new one gets `mode`, less the umask.
+def write_whole(path: Place, data: bytes, *, mode: int = 0o666, exclusive: bool = False) -> None:
+    """Write a file or an object atomically and durably; a new file gets `mode`, less the umask.
 
     Raise PermissionError for a file that this user may not write to. With `exclusive`, raise
     TargetError if anything is at `path`, a link too.
     """
+    if isinstance(path, Remote):
+        path.write(data, exclusive=exclusive)
+        return
     check_path(path)
     with replacing(path, durable=True, seen=None, mode=mode, exclusive=exclusive) as descriptor:
         write_all(descriptor, data)

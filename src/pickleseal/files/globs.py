@@ -1,14 +1,16 @@
 """Globs that select paths.
 
 `*` matches any characters, `/` too. A glob without `/` is matched with the last part of a path. One
-with `/` is matched with the absolute path, relative to the current folder unless it begins with
-`*`.
+with `/` is matched with the absolute path or URL, relative to the current folder unless it begins
+with `*`.
 """
 
 import fnmatch
 import os
 from collections.abc import Iterable
 from typing import NamedTuple, Self
+
+from pickleseal.files.places import absolute
 
 
 class Globs(NamedTuple):
@@ -26,7 +28,7 @@ class Globs(NamedTuple):
                 names.append(glob)
             else:
                 anywhere = glob.startswith("*")
-                paths.append(os.path.normpath(glob) if anywhere else os.path.abspath(glob))
+                paths.append(os.path.normpath(glob) if anywhere else absolute(glob))
         return cls(tuple(names), tuple(paths))
 
     def fit(self, path: str) -> bool:
@@ -36,5 +38,5 @@ class Globs(NamedTuple):
             return True
         if not self.paths:
             return False
-        whole = os.path.abspath(path)
+        whole = absolute(path)
         return any(fnmatch.fnmatchcase(whole, glob) for glob in self.paths)

@@ -1,6 +1,5 @@
 """An object in a store, read at any offset in few and large requests."""
 
-import errno
 import hashlib
 from collections.abc import Iterator
 from typing import Self
@@ -62,8 +61,9 @@ class StoredObject:
         try:
             start = b"" if seen is not None and not seen.size else self.place.read(0, SMALL)
         except OSError as error:
-            # S3 has no range of an empty object.
-            if error.errno != errno.EINVAL or self.place.version().size:
+            # Of an empty object S3 and Azure have no range, and errors of their own.
+            known = isinstance(error, FileNotFoundError | PermissionError)
+            if known or self.place.version().size:
                 raise
             start = b""
         return start if len(start) < SMALL else None
@@ -84,7 +84,7 @@ class StoredObject:
         self._keep(offset, data)
         return data[:size]
 
-    def ranges(self, offset: int, size: int) -> Iterator[bytes]:
+    def ranges(self, offset: int, size: int) -> Iterator[memoryview]:
         """Yield the bytes from an offset on in large pieces, all but the last of `RANGE` bytes.
 
         Raise OSError at the end if the object was replaced meanwhile.
@@ -92,7 +92,7 @@ class StoredObject:
         end = offset + size
         for start, data in self._blocks:
             if start <= offset and end <= start + len(data):
-                yield data[offset - start : end - start]
+                yield memoryview(data)[offset - start : end - start]
                 return
         limits = [(at, min(at + RANGE, end)) for at in range(offset, end, RANGE)]
         for first in range(0, len(limits), _AT_ONCE):
@@ -105,10 +105,10 @@ class StoredObject:
                 self._checked(data, until - at)
             if behind:
                 self._keep(end, found[-1][-behind:])
-                found[-1] = found[-1][:-behind]
             if wave[-1][1] == end:
                 self.check_unchanged()
-            yield from found
+            for (at, until), data in zip(wave, found, strict=True):
+                yield memoryview(data)[: until - at]
 
     def whole(self) -> memoryview:
         """Return its bytes in memory."""
@@ -141,9 +141,12 @@ class StoredObject:
         del self._blocks[:-_KEPT]
 
 
+Opened = RegularFile | StoredObject
+
+
 def open_file(
     place: Place, *, follow: bool, folder: int | None = None, seen: Version | None = None
-) -> RegularFile | StoredObject:
+) -> Opened:
     """Open a file or an object; `follow` and `folder` as for `RegularFile`, `seen` as above.
 
     Raise NotSealedError for anything but a regular file, OSError if it cannot be opened.

@@ -7,11 +7,12 @@ only where a URL comes.
 import errno
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from pickleseal.errors import PicklesealError, TargetError, check_path, shown
+from pickleseal.errors import PicklesealError, TargetError, shown
+from pickleseal.files.handles import text_path
 
 _T = TypeVar("_T")
 
@@ -51,6 +52,10 @@ class Remote(NamedTuple):
         """Return the place of the same name with a suffix."""
         return Remote(self.fs, self.path + suffix, self.url + suffix)
 
+    def without(self, suffix: str) -> "Remote":
+        """Return the place of the same name without a suffix."""
+        return Remote(self.fs, self.path.removesuffix(suffix), self.url.removesuffix(suffix))
+
     def below(self, inside: str) -> "Remote":
         """Return a place below this one; `inside` has `/` between its parts."""
         path, url = (f"{one.rstrip('/')}/{inside}" for one in (self.path, self.url))
@@ -58,9 +63,12 @@ class Remote(NamedTuple):
 
     def exists(self) -> bool:
         """Return whether an object is here, or objects are below."""
-        with _asking(self.url):
+        # Not the file system's own `exists`, which calls what may not be read missing.
+        with suppress(FileNotFoundError), _asking(self.url):
             self.fs.invalidate_cache(self.path)
-            return bool(self.fs.exists(self.path))
+            self.fs.info(self.path)
+            return True
+        return False
 
     def version(self) -> Version:
         """Return what the store says of the object now. Raise FileNotFoundError without one."""
@@ -76,13 +84,13 @@ class Remote(NamedTuple):
         with _asking(self.url):
             self.fs.invalidate_cache(self.path)
             found = self.fs.find(self.path, detail=True)
-        start = self.fs._strip_protocol(self.path).rstrip("/")  # noqa: SLF001 - as it names objects
+        start = self.path.rstrip("/")
         for path in sorted(found):
             facts = found[path]
-            if facts.get("type") != "file" or path.endswith("/"):
-                continue
-            inside = path[len(start) :].lstrip("/")
-            yield (self.below(inside) if inside else self), _version_of(facts)
+            if facts.get("type") == "file" and not path.endswith("/"):
+                inside = path[len(start) + 1 :]
+                url = f"{self.url.rstrip('/')}/{inside}"
+                yield Remote(self.fs, path, url) if inside else self, _version_of(facts)
 
     def read(self, start: int, end: int) -> bytes:
         """Return the bytes from one offset to another, fewer only where the object ends."""
@@ -111,9 +119,11 @@ class Remote(NamedTuple):
                 if seen is not None and not condition and self.version() != seen:
                     raise _replaced(self.url)
                 self.fs.pipe_file(self.path, data, **condition)
-        except FileExistsError:
-            raise TargetError(f"{shown(self.url)} exists already, and is not overwritten") from None
         except OSError as error:
+            if exclusive and (isinstance(error, FileExistsError) or _is_condition(error)):
+                raise TargetError(
+                    f"{shown(self.url)} exists already, and is not overwritten"
+                ) from None
             if _is_condition(error):
                 raise _replaced(self.url) from None
             raise
@@ -131,6 +141,18 @@ class Remote(NamedTuple):
         """Delete the object."""
         with _asking(self.url):
             self.fs.rm_file(self.path)
+
+
+class Named(Protocol):
+    """An object that names a place: fsspec's `OpenFile`, or a `UPath`."""
+
+    @property
+    def fs(self) -> Any:  # noqa: ANN401 - a file system of fsspec
+        """The file system."""
+
+    @property
+    def path(self) -> str:
+        """The path, as the file system names it."""
 
 
 Place = str | Remote
@@ -159,10 +181,7 @@ def place_of(file: Any, options: Options = None) -> Place | None:  # noqa: ANN40
     nothing is opened with them.
     """
     if isinstance(file, str | os.PathLike):
-        text = os.fspath(file)
-        if not isinstance(text, str):
-            raise TypeError("a path must be a str or os.PathLike[str], not of bytes")
-        check_path(text)
+        text = text_path(file)
         if is_url(text):
             return _reached(text, options)
         _check_no_options(options)
@@ -181,15 +200,45 @@ def place_of(file: Any, options: Options = None) -> Place | None:  # noqa: ANN40
     return Remote(file.fs, file.path, file.fs.unstrip_protocol(file.path))
 
 
-def steady(read: Callable[[], _T]) -> _T:
-    """Return what `read` returns; read again if an object was replaced meanwhile."""
-    for _ in range(_READINGS - 1):
+def places_of(paths: Iterable[Any], options: Options = None) -> tuple[Place, ...]:
+    """Return the places that paths and URLs name. `options` are for the URLs among them.
+
+    Raise TypeError for an open file, and for options without a URL.
+    """
+    places: list[Place] = []
+    for path in paths:
+        url = isinstance(path, str | os.PathLike) and is_url(text_path(path))
+        place = place_of(path, options if url else None)
+        if place is None:
+            raise TypeError(f"a path or a URL is needed, not {type(path).__name__}")
+        places.append(place)
+    if not any(isinstance(place, Remote) for place in places):
+        _check_no_options(options)
+    return tuple(places)
+
+
+def name_of(place: Place) -> str:
+    """Return the path or the URL of a place."""
+    return place if isinstance(place, str) else place.url
+
+
+def exists(place: Place) -> bool:
+    """Return whether anything is at a place, be it a link that leads nowhere."""
+    return os.path.lexists(place) if isinstance(place, str) else place.exists()
+
+
+def steady(read: Callable[[int], _T]) -> _T:
+    """Return what `read` returns; read again if an object was replaced meanwhile.
+
+    `read` is called with the number of the attempt, from 0.
+    """
+    for attempt in range(_READINGS - 1):
         try:
-            return read()
+            return read(attempt)
         except OSError as error:
             if error.errno != errno.ESTALE or not is_url(str(error.filename)):
                 raise
-    return read()
+    return read(_READINGS - 1)
 
 
 def replaced_meanwhile(url: str) -> OSError:

@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 from pickleseal.envelope import layout, reader, seal
 from pickleseal.envelope import metadata as md
 from pickleseal.envelope.seal import SealedHead
-from pickleseal.envelope.source import envelope_at, frozen, open_source
+from pickleseal.envelope.source import envelope_at, frozen, open_place
 from pickleseal.envelope.target import join_envelope, write_envelope
 from pickleseal.errors import AdoptionError, NotSealedError, SealError, TargetError, shown
 from pickleseal.files.globs import Globs
 from pickleseal.files.magic import beginning_of
-from pickleseal.files.regular import RegularFile
+from pickleseal.files.objects import Opened, open_file
+from pickleseal.files.places import Place, exists, name_of, resolved
 from pickleseal.files.walk import Skip
 from pickleseal.keys.context import context_to_seal
 from pickleseal.keys.keyring import EVERY_KEY, Keyring
@@ -35,10 +36,11 @@ from pickleseal.migration.batch import (
     attempt,
     failure,
     found_file,
+    seen_of,
 )
 from pickleseal.migration.contexts import context_of, has_placeholder, shared
-from pickleseal.migration.place import (
-    Place,
+from pickleseal.migration.targets import (
+    Targets,
     backed_up,
     changed,
     check_backup,
@@ -46,6 +48,7 @@ from pickleseal.migration.place import (
     is_envelope,
     make_folder_of,
     permissions_of,
+    target_in,
 )
 from pickleseal.persistence import dump, policy
 from pickleseal.persistence.inventory import CONTENT
@@ -236,7 +239,7 @@ def survey(
     digests
         The SHA-256 of the files that may be adopted at all. Default: all may.
     """
-    rules = _Rules(keyring, context, frozenset(map(os.path.realpath, accepted)), digests)
+    rules = _Rules(keyring, context, frozenset(map(resolved, accepted)), digests)
     return batch.each(lambda candidate: _surveyed(candidate, rules))
 
 
@@ -266,17 +269,21 @@ def with_own_contexts(
 
 
 def with_free_places(
-    found: Iterable[Result[Preview]], *, keyring: Keyring, place: Place, context: str | None = None
+    found: Iterable[Result[Preview]],
+    *,
+    keyring: Keyring,
+    targets: Targets,
+    context: str | None = None,
 ) -> Iterator[Result[Preview]]:
     """Yield the results of a survey, but fail files whose place another file has."""
-    return (_with_free_place(one, keyring, place, context) for one in found)
+    return (_with_free_place(one, keyring, targets, context) for one in found)
 
 
 def adopt_all(
     surveyed: Iterable[Result[Preview]],
     *,
     keyring: Keyring,
-    place: Place,
+    targets: Targets,
     context: str | None = None,
 ) -> Iterator[Result[Adopted]]:
     """Seal the files that a survey found ready, exactly as it saw them.
@@ -286,7 +293,7 @@ def adopt_all(
     at once if the ring has no key to seal with.
     """
     keyring.sealing_entry(now=time.time())
-    return (_sealed(found, keyring, place, context) for found in surveyed)
+    return (_sealed(found, keyring, targets, context) for found in surveyed)
 
 
 def _surveyed(candidate: Candidate, rules: _Rules) -> Result[Preview]:
@@ -329,7 +336,7 @@ def _surveyed(candidate: Candidate, rules: _Rules) -> Result[Preview]:
     return candidate.result(Outcome.REFUSED if reason else Outcome.READY, reason, detail=seen)
 
 
-def _told_in_pieces(file: RegularFile, seen: Preview, rules: _Rules) -> Result[Preview] | None:
+def _told_in_pieces(file: Opened, seen: Preview, rules: _Rules) -> Result[Preview] | None:
     """Return the result of a large file that is not adopted, and None for one that may be.
 
     A film, or a pickle with a hole of a terabyte behind it, is never whole in memory.
@@ -390,7 +397,7 @@ def _objection(seen: Preview, rules: _Rules, start: bytes = b"") -> str:
     return f"{judgement(contents)}; {advice}"
 
 
-def _fault_of_sealed(file: RegularFile, wanted: str | None, rules: _Rules) -> str:
+def _fault_of_sealed(file: Opened, wanted: str | None, rules: _Rules) -> str:
     """Return why an envelope is not what adopting would make, or an empty text."""
     source = envelope_at(file, 0)
     source.exact = True  # as for a load: nothing may follow it
@@ -429,74 +436,84 @@ def _belongs_to_program(path: str) -> bool:
 
 
 def _with_free_place(
-    found: Result[Preview], keyring: Keyring, place: Place, context: str | None
+    found: Result[Preview], keyring: Keyring, targets: Targets, context: str | None
 ) -> Result[Preview]:
     preview = found.detail
     if found.outcome is not Outcome.READY or preview is None:
         return found
 
     def act(_: Candidate) -> Result[Preview]:
-        _check_place(preview, keyring, place, context)
+        _check_place(preview, keyring, targets, context)
         return found
 
     return attempt(preview.candidate, act, detail=preview)
 
 
 def _sealed(
-    found: Result[Preview], keyring: Keyring, place: Place, context: str | None
+    found: Result[Preview], keyring: Keyring, targets: Targets, context: str | None
 ) -> Result[Adopted]:
     preview = found.detail
     if found.outcome is not Outcome.READY or preview is None:
         return Result(found.path, found.outcome, found.reason, found.error)
     own = preview.context(context)
-    return attempt(preview.candidate, lambda _: _adopted(preview, keyring, place, own))
+
+    def act(candidate: Candidate) -> Result[Adopted]:
+        return _adopted(preview._replace(candidate=candidate), keyring, targets, own)
+
+    return attempt(preview.candidate, act)
 
 
 def _adopted(
-    found: Preview, keyring: Keyring, place: Place, context: str | None
+    found: Preview, keyring: Keyring, targets: Targets, context: str | None
 ) -> Result[Adopted]:
     candidate = found.candidate
+    place = candidate.found.place
     try:
-        with RegularFile(candidate.path, follow=candidate.found.named) as file:
+        with open_file(place, follow=candidate.found.named, seen=seen_of(candidate.found)) as file:
             raw, stamp = file.whole(), file.stamp
     except NotSealedError:  # no regular file any more
         raise changed() from None
     same = hashlib.sha256(raw).hexdigest() == found.sha256
-    if found.artifact is None or not same or os.path.realpath(candidate.path) != candidate.real:
+    if found.artifact is None or not same or resolved(candidate.path) != candidate.real:
         raise changed()
     head = _sealed_head(raw, found.artifact, keyring=keyring, context=context)
 
-    def write(path: str, **options: Any) -> None:  # noqa: ANN401 - those of write_envelope
+    def write(path: Place, **options: Any) -> None:  # noqa: ANN401 - those of write_envelope
         write_envelope(path, head.data, [raw], head.finish, head.key.suite, durable=True, **options)
 
-    if place.folder is not None:
-        target = os.path.join(place.folder, candidate.inside)
-        make_folder_of(target, below=place.folder)
-        if os.path.lexists(target):
+    real: Place = candidate.real if isinstance(place, str) else place
+    if targets.folder is not None:
+        target = target_in(targets.folder, candidate.inside)
+        adopted = Adopted(name_of(target))
+        make_folder_of(target, below=targets.folder)
+        if exists(target):
             _check_target(target, found, keyring, context)
-            return candidate.result(Outcome.ALREADY_SEALED, detail=Adopted(target))
+            return candidate.result(Outcome.ALREADY_SEALED, detail=adopted)
         # Private from its first byte if the file was.
-        write(target, mode=permissions_of(candidate.real), exclusive=True)
-        return candidate.result(Outcome.ADOPTED, detail=Adopted(target))
-    with backed_up(candidate.real, raw, stamp) if place.backup else nullcontext() as backup:
-        write(candidate.real, seen=stamp)
-    return candidate.result(Outcome.ADOPTED, detail=Adopted(candidate.path, backup))
+        write(target, mode=permissions_of(real), exclusive=True)
+        return candidate.result(Outcome.ADOPTED, detail=adopted)
+    with backed_up(real, raw, stamp) if targets.backup else nullcontext() as backup:
+        write(real, seen=stamp)
+    adopted = Adopted(candidate.path, None if backup is None else name_of(backup))
+    return candidate.result(Outcome.ADOPTED, detail=adopted)
 
 
-def _check_place(found: Preview, keyring: Keyring, place: Place, context: str | None) -> None:
+def _check_place(found: Preview, keyring: Keyring, targets: Targets, context: str | None) -> None:
     """Raise TargetError if another file lies where the envelope or the backup is to go."""
-    if place.folder is not None:
-        target = os.path.join(place.folder, found.candidate.inside)
-        if os.path.lexists(target):
+    candidate = found.candidate
+    if targets.folder is not None:
+        target = target_in(targets.folder, candidate.inside)
+        if exists(target):
             _check_target(target, found, keyring, found.context(context))
-    elif place.backup and found.sha256 is not None:
-        check_backup(found.candidate.real, found.sha256)
+    elif targets.backup and found.sha256 is not None:
+        place = candidate.found.place
+        check_backup(candidate.real if isinstance(place, str) else place, found.sha256)
 
 
-def _check_target(target: str, found: Preview, keyring: Keyring, context: str | None) -> None:
+def _check_target(target: Place, found: Preview, keyring: Keyring, context: str | None) -> None:
     """Raise TargetError unless an interrupted run already wrote this very envelope."""
     try:
-        with open_source(target) as source:
+        with open_place(target) as (source, _):
             payload = reader.read(
                 source,
                 lambda _: keyring,
@@ -508,4 +525,4 @@ def _check_target(target: str, found: Preview, keyring: Keyring, context: str | 
     except SealError:
         same = False
     if not same:
-        raise TargetError(f"{target} is there already, and is something else")
+        raise TargetError(f"{name_of(target)} is there already, and is something else")

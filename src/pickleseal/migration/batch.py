@@ -5,15 +5,24 @@ when two paths are the same file, and on which errors are a verdict on a file.
 """
 
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
 
-from pickleseal.envelope.source import Source, open_path
+from pickleseal.envelope.source import Source, open_place
 from pickleseal.errors import NotSealedError, PicklesealError, SealError, WrongPassphraseError
-from pickleseal.files.regular import RegularFile
+from pickleseal.files.objects import Opened, open_file
+from pickleseal.files.places import (
+    Options,
+    Place,
+    Remote,
+    Version,
+    name_of,
+    places_of,
+    resolved,
+    steady,
+)
 from pickleseal.files.walk import Found, LeftOut, Skip, files_below
 
 _T = TypeVar("_T")
@@ -84,7 +93,13 @@ class Candidate(NamedTuple):
         """The path below `root`; the file's name where `root` is the file."""
         if self.found.named:
             return os.path.basename(self.path)
+        if self.found.remote is not None:
+            return self.path[len(self.root.rstrip("/")) + 1 :]
         return os.path.relpath(self.path, self.root)
+
+    def anew(self) -> "Candidate":
+        """Return this candidate without what a store listed of it, to look again."""
+        return self._replace(found=self.found._replace(seen=None))
 
     def result(self, outcome: Outcome, reason: str = "", *, detail: _T | None = None) -> Result[_T]:
         """Return a result for this file."""
@@ -97,7 +112,9 @@ class Batch:
     Parameters
     ----------
     paths
-        Files and folders.
+        Files and folders, and URLs of objects and prefixes in stores.
+    options
+        What fsspec reaches the stores with.
     exclusion
         Returns the reason to leave a path below a folder alone, or None. A folder is left alone
         as a whole. Default: nothing is.
@@ -107,17 +124,19 @@ class Batch:
         self,
         paths: Iterable[str],
         *,
+        options: Options = None,
         exclusion: Callable[[str], str | None] = lambda _: None,
     ) -> None:
-        self.paths = tuple(paths)
+        self._places = places_of(paths, options)
+        self.paths = tuple(map(name_of, self._places))
         self.left_out = LeftOut()
         self._exclusion = exclusion
 
     def count(self) -> int:
         """Return the number of files, from a walk that opens none."""
-        return sum(1 for root in self.paths for _ in self._below(root))
+        return sum(1 for root in self._places for _ in self._below(root))
 
-    def _below(self, root: str, left_out: LeftOut | None = None) -> Iterator[Found]:
+    def _below(self, root: Place, left_out: LeftOut | None = None) -> Iterator[Found]:
         excluded = lambda path: self._exclusion(path) is not None  # noqa: E731 - a callback
         return files_below([root], excluded=excluded, left_out=left_out)
 
@@ -132,11 +151,15 @@ class Batch:
         What was done stays done if the iteration is stopped. `fatal` errors are raised. A wrong
         passphrase is one, since it would be wrong for the next file, too.
         """
-        named = {os.path.realpath(path) for path in self.paths if not os.path.isdir(path)}
+        named = {
+            resolved(name_of(place))
+            for place in self._places
+            if isinstance(place, Remote) or not os.path.isdir(place)
+        }
         seen: set[str] = set()
-        for root in self.paths:
+        for root in self._places:
             for found in self._below(root, self.left_out):
-                real = found.real or os.path.realpath(found.path)
+                real = found.real or resolved(found.path)
                 reason = found.reason_to_skip()
                 if found.skip is Skip.EXCLUDED:
                     reason = self._exclusion(found.path) or reason
@@ -148,7 +171,8 @@ class Batch:
                     yield Result(found.path, Outcome.SKIPPED, "named twice: see its other path")
                 else:
                     seen.add(real)
-                    yield attempt(Candidate(found, root, real, real in named), act, fatal=fatal)
+                    candidate = Candidate(found, name_of(root), real, real in named)
+                    yield attempt(candidate, act, fatal=fatal)
 
 
 def attempt(
@@ -160,7 +184,7 @@ def attempt(
 ) -> Result[_T]:
     """Return what `act` returns, or what its error means for the file, with this detail."""
     try:
-        return act(candidate)
+        return steady(lambda number: act(candidate.anew() if number else candidate))
     except fatal:
         raise
     except SealError as error:
@@ -196,24 +220,29 @@ def _reason(error: Exception, path: str) -> str:
     return reason if other in (path, os.path.basename(path)) else f"{other}: {reason}"
 
 
-def found_file(found: Found) -> RegularFile:
-    """Open a file that a walk found.
+def found_file(found: Found) -> Opened:
+    """Open a file or an object that a walk found.
 
     Below a folder it is the file that the walk saw: a link that has replaced it is not followed.
     Raises NotSealedError for a named path that is no regular file.
     """
     folder = None if found.folder is None else found.folder.descriptor
     try:
-        return RegularFile(found.path, follow=found.named, folder=folder)
+        return open_file(found.place, follow=found.named, folder=folder, seen=found.seen)
     except NotSealedError:
         if found.named:
             raise
         raise PicklesealError("it is no regular file any more") from None
 
 
-@contextmanager
-def found_envelope(found: Found) -> Iterator[tuple[Source, int]]:
+def found_envelope(found: Found) -> AbstractContextManager[tuple[Source, int]]:
     """Open a file that a walk found as one envelope; yield its source and its permission bits."""
     folder = None if found.folder is None else found.folder.descriptor
-    with open_path(found.path, follow=found.named, folder=folder) as (source, status):
-        yield source, stat.S_IMODE(status.st_mode) & 0o777
+    return open_place(found.place, follow=found.named, folder=folder, seen=seen_of(found))
+
+
+def seen_of(found: Found) -> Version | None:
+    """Return the version of an object that an act is to read and replace; None for a file."""
+    if found.remote is None or found.seen is not None:
+        return found.seen
+    return found.remote.version()

@@ -10,13 +10,14 @@ from pickleseal.envelope import seal
 from pickleseal.envelope.source import Source, memory_source
 from pickleseal.errors import NotSealedError, PolicyError, shown
 from pickleseal.files.atomic import write_whole
-from pickleseal.files.regular import RegularFile
+from pickleseal.files.objects import open_file
+from pickleseal.files.places import Place, name_of, place_of
 from pickleseal.files.walk import Found
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.roster import fits
 from pickleseal.keys.store.lookup import Ring, find_keyring
 from pickleseal.migration.batch import Batch, Candidate, Outcome, Result, found_envelope
-from pickleseal.migration.place import make_folder_of
+from pickleseal.migration.targets import make_folder_of, target_in
 from pickleseal.persistence import policy
 from pickleseal.pickling import opcodes
 
@@ -85,7 +86,7 @@ class Plain(NamedTuple):
     data: bytes
     mode: int
 
-    def write_new(self, path: str) -> None:
+    def write_new(self, path: Place) -> None:
         """Write the file. Raises TargetError if there is one."""
         # Private from its first byte if the envelope was.
         write_whole(path, self.data, mode=self.mode, exclusive=True)
@@ -93,11 +94,13 @@ class Plain(NamedTuple):
 
 def extract_file(path: str, *, keyring: Ring, context: str | None = None) -> Plain:
     """Return the plain file that is in the envelope at a path; `context` as for `extract_all`."""
-    return _plain_of(Found(path), keyring, _context_check(context))
+    place = place_of(path)
+    remote = None if isinstance(place, str) else place
+    return _plain_of(Found(path, remote=remote), keyring, _context_check(context))
 
 
 def extract_all(
-    batch: Batch, folder: str, *, keyring: Ring, context: str | None = None
+    batch: Batch, folder: Place, *, keyring: Ring, context: str | None = None
 ) -> Iterator[Result[str]]:
     """Write what is in each envelope into a folder that mirrors the files' own.
 
@@ -120,12 +123,12 @@ def extract_all(
 
     def act(candidate: Candidate) -> Result[str]:
         plain = _plain_of(candidate.found, keyring, check)
-        target = os.path.join(folder, candidate.inside)
+        target = target_in(folder, candidate.inside)
         make_folder_of(target, below=folder)
         if _holds(target, plain.data):
-            return candidate.result(Outcome.ALREADY_THERE, detail=target)
+            return candidate.result(Outcome.ALREADY_THERE, detail=name_of(target))
         plain.write_new(target)
-        return candidate.result(Outcome.EXTRACTED, detail=target)
+        return candidate.result(Outcome.EXTRACTED, detail=name_of(target))
 
     return batch.each(act)
 
@@ -170,9 +173,9 @@ def _joined(payload: seal.Verified) -> bytes:
     return bytes(stream) if metadata.content == "joblib" else opcodes.put_back(stream, buffers)
 
 
-def _holds(path: str, data: bytes) -> bool:
+def _holds(place: Place, data: bytes) -> bool:
     try:
-        with RegularFile(path, follow=False) as file:
+        with open_file(place, follow=False) as file:
             return file.size == len(data) and file.whole() == data
     except (NotSealedError, OSError):
         return False

@@ -17,7 +17,8 @@ from pickleseal.envelope.metadata import Metadata
 from pickleseal.envelope.source import envelopes_in
 from pickleseal.envelope.target import write_envelope
 from pickleseal.errors import MalformedError, PolicyError, RevokedKeyError
-from pickleseal.files.handles import Path, text_path
+from pickleseal.files.handles import Path
+from pickleseal.files.places import Named, Options, name_of, places_of, resolved, steady
 from pickleseal.files.walk import Found
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.keyring import EVERY_KEY, Keyring
@@ -126,10 +127,11 @@ def _check_made(listed: Read, path: str | os.PathLike[str], made_before: int | N
 
 
 def reseal(
-    file: Path,
+    file: Path | Named,
     *,
     keyring: Ring = None,
     context: str | None = None,
+    storage_options: Options = None,
 ) -> str | None:
     """Seal a file again under the primary key, without unpickling it.
 
@@ -138,11 +140,13 @@ def reseal(
     Parameters
     ----------
     file : str or os.PathLike
-        The path of a file that a key of the ring sealed.
+        The path or URL of a file that a key of the ring sealed.
     keyring : Keyring, str or os.PathLike, optional
         A ring, or the path of its directory. Default: as for `signed_load`.
     context : str, optional
         What the file must have been sealed for. Default: anything.
+    storage_options : mapping, optional
+        As in `signed_load`.
 
     Returns
     -------
@@ -182,10 +186,14 @@ def reseal(
     [1, 2]
     """
     find_keyring(keyring, to_open=EVERY_KEY)  # raises without a ring, whatever the file is
-    path = text_path(file)
-    candidate = Candidate(Found(path), path, os.path.realpath(path), named=True)
-    done = _reseal(
-        candidate, keyring, context=context, readmitted=None, durable=True, dry_run=False
+    (place,) = places_of([file], storage_options)
+    path = name_of(place)
+    found = Found(path, remote=None if isinstance(place, str) else place)
+    candidate = Candidate(found, path, resolved(path), named=True)
+    done = steady(
+        lambda _: _reseal(
+            candidate, keyring, context=context, readmitted=None, durable=True, dry_run=False
+        )
     )
     return None if done.outcome is Outcome.ALREADY or done.detail is None else done.detail.old_key
 
@@ -270,7 +278,7 @@ def _reseal(
     if not dry_run:
         new = seal.seal_head(key, metadata, head.lengths, head.packed)
         write_envelope(
-            candidate.path,
+            candidate.found.place,
             new.data,
             payload.stored,
             new.finish,

@@ -18,6 +18,7 @@ from pickleseal.envelope.expansion import compressed
 from pickleseal.envelope.target import join_envelope, write_envelope
 from pickleseal.errors import MainModuleWarning, MetadataError, shown
 from pickleseal.files.handles import Path, Writable
+from pickleseal.files.places import Named, Options
 from pickleseal.keys.context import context_to_seal
 from pickleseal.keys.store.lookup import Ring, find_keyring
 from pickleseal.persistence.callers import callers_level
@@ -25,7 +26,7 @@ from pickleseal.pickling import dump as pickling
 from pickleseal.pickling import versions
 from pickleseal.pickling.names import modules_of
 
-Target = Path | Writable
+Target = Path | Writable | Named
 Pickler = Literal["pickle", "cloudpickle"]
 Compress = Literal["zstd"] | int | tuple[str, int] | None
 
@@ -49,6 +50,7 @@ def signed_dump(
     pickler: Pickler = "pickle",
     compress: Compress = None,
     durable: bool = True,
+    storage_options: Options = None,
 ) -> None:
     """Pickle an object and write it to a file, sealed with your key.
 
@@ -57,8 +59,9 @@ def signed_dump(
     obj : object
         Any object that pickle takes.
     file : str, os.PathLike or binary file object
-        A path, whose file is replaced atomically and keeps its mode, and whose links are followed;
-        or any object with `write`, which is left open.
+        A path or URL, whose file is replaced atomically and keeps its mode, and whose links are
+        followed; or any object with `write`, which is left open. A URL (``s3://bucket/model.pkl``),
+        an `OpenFile` and a `UPath` are written through fsspec.
     protocol : int, optional
         Of pickle: 0 to 5, or -1 for the highest. Default: 5, whose large buffers are not copied as
         a whole.
@@ -88,6 +91,8 @@ def signed_dump(
         3. Default: no compression, which is the fastest for arrays.
     durable : bool, default True
         Wait until the file of a path is on disk. Its folder must be readable.
+    storage_options : mapping, optional
+        What fsspec reaches the store of a URL with. Default: its own configuration.
 
     Raises
     ------
@@ -143,7 +148,15 @@ def signed_dump(
         pickler=pickler,
         compress=compress,
     )
-    write_envelope(file, head.data, segments, head.finish, head.key.suite, durable=durable)
+    write_envelope(
+        file,
+        head.data,
+        segments,
+        head.finish,
+        head.key.suite,
+        durable=durable,
+        options=storage_options,
+    )
 
 
 def signed_dumps(

@@ -15,11 +15,12 @@ from pickleseal.errors import (
     shown,
 )
 from pickleseal.files.handles import Path, Readable
+from pickleseal.files.places import Named, Options, steady
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.store.lookup import Ring, find_keyring
 from pickleseal.persistence import policy
 
-File = Path | Readable
+File = Path | Readable | Named
 
 MOST_REFUSED = 100
 """How many refused envelopes of a file are read: those behind them change no verdict."""
@@ -174,18 +175,26 @@ class Inspection(NamedTuple):
         )
 
 
-def inspect(file: File, *, keyring: Ring = None, header_only: bool = False) -> Inspection:
+def inspect(
+    file: File,
+    *,
+    keyring: Ring = None,
+    header_only: bool = False,
+    storage_options: Options = None,
+) -> Inspection:
     """Read the metadata of an envelope and how much of it is authentic; unpickle nothing.
 
     Parameters
     ----------
     file : str, os.PathLike or binary file object
-        A path, of which all envelopes are read; or a file object, as for `signed_load`.
+        A path or URL, of which all envelopes are read; or a file object, as for `signed_load`.
     keyring : Keyring, str or os.PathLike, optional
         A keyring or the path of its directory. Default: as for `signed_load`. Without the key the
         result shows what the file claims, as unverified.
     header_only : bool, default False
         Do not read the body, for huge files.
+    storage_options : mapping, optional
+        As in `signed_load`.
 
     Returns
     -------
@@ -218,11 +227,14 @@ def inspect(file: File, *, keyring: Ring = None, header_only: bool = False) -> I
     >>> facts.status.value, facts.metadata.info
     ('whole', {'auc': 0.9})
     """
-    return inspect_with_error(file, keyring=keyring, header_only=header_only)[0]
+    found = inspect_with_error(
+        file, keyring=keyring, header_only=header_only, storage_options=storage_options
+    )
+    return found[0]
 
 
 def inspect_with_error(
-    file: File, *, keyring: Ring, header_only: bool
+    file: File, *, keyring: Ring, header_only: bool, storage_options: Options = None
 ) -> tuple[Inspection, SealError | KeyringError | None]:
     """Do what `inspect` does; return the error behind its `problem`, too."""
     ring = functools.cache(lambda key_id: find_keyring(keyring, to_open=key_id))
@@ -241,8 +253,11 @@ def inspect_with_error(
             return of_head(head, source.name, str(error)), error
         return of_whole(payload.head, source.name, payload.digest), None
 
-    with open_envelopes(file) as sources:
-        return _all_of(sources, look)
+    def read(_: int) -> _Answer:
+        with open_envelopes(file, storage_options) as sources:
+            return _all_of(sources, look)
+
+    return steady(read)
 
 
 def verify(
@@ -251,6 +266,7 @@ def verify(
     keyring: Ring = None,
     context: str | None = None,
     max_bytes: int | None = None,
+    storage_options: Options = None,
 ) -> Inspection:
     """Check that the seal of an envelope holds over every byte, without unpickling.
 
@@ -260,13 +276,15 @@ def verify(
     Parameters
     ----------
     file : str, os.PathLike or binary file object
-        A path, whose envelopes must all hold if it has several (`others` of the result; a load of
-        such a path is refused); or a file object, as for `signed_load`.
+        A path or URL, whose envelopes must all hold if it has several (`others` of the result; a
+        load of such a path is refused); or a file object, as for `signed_load`.
     keyring : Keyring, str or os.PathLike, optional
         As in `signed_load`.
     context : str, optional
         What the file must have been sealed for. Default: any; the result shows it.
     max_bytes : int, optional
+        As in `signed_load`.
+    storage_options : mapping, optional
         As in `signed_load`.
 
     Returns
@@ -299,8 +317,12 @@ def verify(
     >>> verify(io.BytesIO(signed_dumps([1], keyring=ring)), keyring=ring).status.value
     'whole'
     """
-    with open_envelopes(file) as sources:
-        return verify_opened(sources, keyring=keyring, context=context, max_bytes=max_bytes)
+
+    def read(_: int) -> Inspection:
+        with open_envelopes(file, storage_options) as sources:
+            return verify_opened(sources, keyring=keyring, context=context, max_bytes=max_bytes)
+
+    return steady(read)
 
 
 def verify_opened(

@@ -1,7 +1,6 @@
 """Write and read sealed inventories."""
 
 import hashlib
-import os
 import time
 from typing import NamedTuple
 
@@ -11,6 +10,8 @@ from pickleseal.envelope.source import MemorySource, Source, open_source
 from pickleseal.envelope.target import join_envelope
 from pickleseal.errors import BadSealError, PolicyError
 from pickleseal.files.atomic import write_whole
+from pickleseal.files.handles import Path
+from pickleseal.files.places import Options, Place
 from pickleseal.keys.context import context_to_seal
 from pickleseal.keys.keyring import Keyring
 from pickleseal.persistence import policy
@@ -22,7 +23,7 @@ MAX_SIZE = 1 << 30
 
 
 def write_inventory(
-    inventory: Inventory, path: str, *, keyring: Keyring, context: str | None = None
+    inventory: Inventory, path: Place, *, keyring: Keyring, context: str | None = None
 ) -> str:
     """Seal an inventory under the primary key of a ring, and write it to a path atomically.
 
@@ -47,15 +48,16 @@ class Read(NamedTuple):
 
 
 def read_inventory(
-    path: str | os.PathLike[str], *, keyring: Keyring, sha256: str | None = None
+    path: Path, *, keyring: Keyring, sha256: str | None = None, options: Options = None
 ) -> Read:
     """Read a sealed inventory.
 
     `sha256`: the SHA-256 that its file must have (64 hexadecimal digits), kept where a thief of
     keys cannot change it. `keyring` may then be one in which revoked keys open again. Raise a
-    SealError if the file is another one, is not sealed, or is no inventory.
+    SealError if the file is another one, is not sealed, or is no inventory. `options`: as for
+    `open_source`.
     """
-    with open_source(path) as opened, reader.naming(opened.name):
+    with open_source(path, options) as opened, reader.naming(opened.name):
         payload = reader.read(
             opened if sha256 is None else _with_sha256(opened, sha256),
             lambda _: keyring,

@@ -20,6 +20,7 @@ from pickleseal.envelope.seal import Verified
 from pickleseal.envelope.source import Source, memory_source, open_source
 from pickleseal.errors import VersionMismatchError, shown
 from pickleseal.files.handles import Path, Readable
+from pickleseal.files.places import Named, Options, steady
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.store.lookup import Ring, find_keyring
 from pickleseal.persistence import pins as pin_rules
@@ -34,7 +35,7 @@ OnMismatch = Literal["warn", "raise", "ignore"]
 
 
 def signed_load(
-    file: Path | Readable,
+    file: Path | Readable | Named,
     *,
     fix_imports: bool = True,
     encoding: str = "ASCII",
@@ -49,6 +50,7 @@ def signed_load(
     allow: Iterable[str] | None = None,
     on_mismatch: OnMismatch = "warn",
     max_bytes: int | None = None,
+    storage_options: Options = None,
 ) -> Any:  # noqa: ANN401 - what was sealed
     """Load an object from a file whose seal holds under a key of yours.
 
@@ -57,8 +59,9 @@ def signed_load(
     Parameters
     ----------
     file : str, os.PathLike or binary file object
-        A path to exactly one envelope; or any object with `read` or `readinto`, which stays open,
-        positioned just after its envelope.
+        A path or URL of exactly one envelope; or any object with `read` or `readinto`, which stays
+        open, positioned just after its envelope. A URL (``s3://bucket/model.pkl``), an `OpenFile`
+        and a `UPath` are read through fsspec.
     fix_imports, encoding, errors : optional
         As in `pickle.load`, for pickles of Python 2.
     buffers : iterable, optional
@@ -89,6 +92,8 @@ def signed_load(
         What to do if Python or a package differs from the version sealed with.
     max_bytes : int, optional
         Refuse an envelope of more bytes, or one that would expand to more. Default: no bound.
+    storage_options : mapping, optional
+        What fsspec reaches the store of a URL with. Default: its own configuration.
 
     Returns
     -------
@@ -149,12 +154,16 @@ def signed_load(
     # Before the file is opened: what a newer dump and load remember meanwhile is not held against
     # the older file that was there.
     policy.pin()
-    with open_source(file) as source, reader.naming(source.name):
-        payload = _verified(source, policy, keyring, max_bytes)
-    with reader.naming(source.name):
+
+    def read(_: int) -> tuple[Verified, str | None]:
+        with open_source(file, storage_options) as source, reader.naming(source.name):
+            return _verified(source, policy, keyring, max_bytes), source.name
+
+    payload, name = steady(read)
+    with reader.naming(name):
         return _restore(
             payload,
-            source.name,
+            name,
             policy,
             fix_imports=fix_imports,
             encoding=encoding,
@@ -242,7 +251,7 @@ def signed_loads(
 
 
 def load(
-    file: Path | Readable,
+    file: Path | Readable | Named,
     *,
     fix_imports: bool = True,
     encoding: str = "ASCII",

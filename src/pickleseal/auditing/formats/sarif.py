@@ -15,6 +15,7 @@ from urllib.parse import quote
 from pickleseal.auditing.findings import Change, Finding, Level, Verdict
 from pickleseal.auditing.report import Report
 from pickleseal.errors import masked, shown
+from pickleseal.files.places import is_url
 from pickleseal.scanner.grade import Contents, Grade
 
 MAX_RESULTS = 25_000
@@ -398,6 +399,9 @@ def _location(path: str) -> _Json:
 
     The exception is the secret of a key line in it.
     """
+    if is_url(path):
+        scheme, rest = masked(path).split("://", 1)
+        return {"uri": f"{scheme}://{quote(os.fsencode(rest))}"}
     path = masked(os.path.normpath(path))
     if os.path.isabs(path):
         return {"uri": pathlib.Path(path).as_uri()}

@@ -35,7 +35,7 @@ from pickleseal.migration.adopt import (
     survey,
 )
 from pickleseal.migration.batch import Batch, Outcome
-from pickleseal.migration.place import Place
+from pickleseal.migration.targets import Targets
 from pickleseal.scanner.grade import Grade
 
 
@@ -83,7 +83,7 @@ def test_nothing_in_the_other_folder_is_overwritten(
     signed_dump([3, {"a": 1.5}], to / "3.pkl", 3, keyring=ring_directory, context="for another")
     before = everything_below(to)
     names = [models / f"{number}.pkl" for number in range(4)]
-    done = adopted(names, ring_directory, Place(str(to)))
+    done = adopted(names, ring_directory, Targets(str(to)))
     assert {one.outcome for one in done.values()} == {Outcome.FAILED}
     assert everything_below(to) == before
     assert (to / "2.pkl").is_symlink()
@@ -114,7 +114,7 @@ def test_files_of_the_same_name_do_not_overwrite_each_other(
     to = tmp_path / "to"
     keyring = open_keyring(ring_directory)
     found = survey(Batch([str(tmp_path / "a"), str(tmp_path / "b")]), keyring=keyring)
-    done = list(adopt_all(found, keyring=keyring, place=Place(str(to))))
+    done = list(adopt_all(found, keyring=keyring, targets=Targets(str(to))))
     assert [one.outcome for one in done] == [Outcome.ADOPTED, Outcome.FAILED]
     assert signed_load(to / "m.pkl", keyring=ring_directory) == "a"
 
@@ -145,7 +145,7 @@ def test_the_other_folder_may_be_a_link_and_have_links_within_it(
     (to / "deep").symlink_to("elsewhere")
     done = run("adopt", models / "deep", models, "--yes", "--to", to, "--keyring", ring_directory)
     assert done.returncode == 1
-    adopted([models], ring_directory, Place(str(to)))
+    adopted([models], ring_directory, Targets(str(to)))
     assert is_sealed(tmp_path / "real" / "elsewhere" / "zlib.joblib")
 
 
@@ -165,7 +165,7 @@ def test_a_file_that_was_exchanged_since_it_was_looked_at_is_left_alone(
     paths[2].unlink()
     paths[2].symlink_to(outside)
     ready = [one for one in found if Path(one.path) in paths]
-    done = list(adopt_all(ready, keyring=open_keyring(ring_directory), place=IN_PLACE))
+    done = list(adopt_all(ready, keyring=open_keyring(ring_directory), targets=IN_PLACE))
     assert told(done, models) == {
         "0.pkl": "failed",
         "1.pkl": "failed",
@@ -186,7 +186,7 @@ def test_a_folder_that_was_exchanged_for_a_link_is_left_alone(
     ]
     (models / "deep").rename(tmp_path / "outside")
     (models / "deep").symlink_to(tmp_path / "outside")
-    done = told(list(adopt_all(found, keyring=keyring, place=IN_PLACE)), models)
+    done = told(list(adopt_all(found, keyring=keyring, targets=IN_PLACE)), models)
     assert done["deep/zlib.joblib"] == done["deep/er/table.pkl.gz"] == "failed"
     assert done["0.pkl"] == "adopted"
     assert not any(is_sealed(path) for path in (tmp_path / "outside").glob("*.joblib"))
