@@ -8,13 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import aims, audits, children, machine, measure, plot, report, results
+from benchmarks import aims, audits, children, machine, measure, plot, report, results, stores
 from benchmarks.objects import CASES
 
 ROOT = Path(__file__).parent.parent
 _WIDTH = 150
 """Of what is printed where there is no terminal."""
-OTHERS = ("memory", "start", "audit")
+OTHERS = ("memory", "start", "audit", "stores")
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
         "--only",
         action="append",
         metavar="NAME",
-        help="one object, memory, start, or audit; repeatable",
+        help="one object, memory, start, audit, or stores; repeatable",
     )
     parser.add_argument(
         "--output",
@@ -91,6 +91,8 @@ def run(chosen: set[str], *, quick: bool) -> results.Results:
             found.start = children.measure_start(quick=quick, say=say)
         if "audit" in chosen:
             found.audits = audits.measure(folder, quick=quick, say=say)
+        if "stores" in chosen:
+            found.stores = stores.measure(quick=quick, say=say)
         for case in CASES:
             if case.name in chosen:
                 say(f"{case.name}: making it")

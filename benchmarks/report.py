@@ -9,7 +9,16 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.audits import HASHER, TOOLS
-from benchmarks.results import AuditRow, CaseResult, Goal, MemoryRow, Results, Row, Timing
+from benchmarks.results import (
+    AuditRow,
+    CaseResult,
+    Goal,
+    MemoryRow,
+    Results,
+    Row,
+    StoreRow,
+    Timing,
+)
 from benchmarks.ways import BASELINE, BY_NAME
 
 BEGIN = "<!-- Written by make bench, from benchmarks/results.json. -->"
@@ -74,6 +83,8 @@ def show(results: Results, console: Console) -> None:
         console.print(_start_table(results))
     if results.audits:
         console.print(_audit_table(results))
+    if results.stores:
+        console.print(_store_table(results))
     if results.goals:
         console.print(_goal_table(results.goals))
     console.print(f"[dim]{_machine(results)} {results.seconds:.0f} s in all.[/dim]")
@@ -200,6 +211,32 @@ def _audit_cells(row: AuditRow) -> list[str]:
     ]
 
 
+_STORE_HEAD = ["requests", "received", "median", f"{TIMES} one GET", "middle half"]
+
+
+def _store_table(results: Results) -> Table:
+    table = _table("objects in an S3 server on loopback")
+    for name in ("objects", "act", *_STORE_HEAD):
+        left = name in ("objects", "act")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
+    for row in results.stores:
+        table.add_row(row.objects, row.act, *_store_cells(row))
+    return table
+
+
+def _store_cells(row: StoreRow) -> list[str]:
+    if row.timing is None:
+        return [row.reason or "not measured", "", "", "", ""]
+    low, high = row.timing.ratio_quartiles
+    return [
+        f"{row.requests:,}".replace(",", " "),
+        size(row.size),
+        seconds(row.timing.median),
+        times(row.timing.ratio),
+        f"{times(low)}{TO}{times(high)}",
+    ]
+
+
 def _goal_table(goals: Iterable[Goal]) -> Table:
     table = _table("aims")
     for name in ("what", "at most", "got", ""):
@@ -244,6 +281,7 @@ def page(results: Results) -> str:
         *_page_memory(results),
         *_page_start(results),
         *_page_audits(results),
+        *_page_stores(results),
         *_page_goals(results),
         *_page_unmeasured(results),
     ]
@@ -339,6 +377,15 @@ def _page_audits(results: Results) -> list[str]:
     return [title, _markdown(head, rows)] if rows else []
 
 
+def _page_stores(results: Results) -> list[str]:
+    rows = [[row.objects, row.act, *_store_cells(row)] for row in results.stores if row.timing]
+    title = (
+        "Objects in an S3 server on loopback, moto's, which reads a whole object for each range of"
+        " it; each beside one GET for each object:"
+    )
+    return [title, _markdown(["", "act", *_STORE_HEAD], rows)] if rows else []
+
+
 def _page_goals(results: Results) -> list[str]:
     rows = [
         [goal.what, goal_text(goal, goal.at_most), goal_text(goal, goal.got), verdict(goal)]
@@ -367,6 +414,7 @@ def _page_unmeasured(results: Results) -> list[str]:
         f"- peak memory: {BY_NAME[r.way].label}: {r.reason}." for r in results.memory if r.reason
     ]
     lines += [f"- audit of {r.title}: {r.tool}: {r.reason}." for r in results.audits if r.reason]
+    lines += [f"- {r.objects}: {r.act}: {r.reason}." for r in results.stores if r.reason]
     for start in results.start:
         if start.reason:
             lines.append(f"- start: {start.name}: {start.reason}.")

@@ -84,6 +84,19 @@ class AuditRow:
 
 
 @dataclass
+class StoreRow:
+    """What one act asked an object store for. The ratios are to one GET for each object."""
+
+    objects: str
+    act: str
+    requests: int = 0
+    size: int = 0
+    """Of all answers, in bytes."""
+    timing: Timing | None = None
+    reason: str | None = None
+
+
+@dataclass
 class Goal:
     """What was hoped for, and what came of it."""
 
@@ -111,6 +124,7 @@ class Results:
     memory: list[MemoryRow] = field(default_factory=list)
     start: list[StartRow] = field(default_factory=list)
     audits: list[AuditRow] = field(default_factory=list)
+    stores: list[StoreRow] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
 
     def timing(self, case: str, part: str, way: str) -> Timing | None:
@@ -157,6 +171,10 @@ def load(path: Path) -> Results:
     data["audits"] = [
         AuditRow(**{**row, "timing": row["timing"] and _timing(row["timing"])})
         for row in data.get("audits", [])
+    ]
+    data["stores"] = [
+        StoreRow(**{**row, "timing": row["timing"] and _timing(row["timing"])})
+        for row in data.get("stores", [])
     ]
     data["goals"] = [
         Goal(**{name: value for name, value in row.items() if name != "reached"})

@@ -46,7 +46,7 @@ def run(*arguments: str) -> str:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder that a quick run with a few small objects wrote."""
     folder = tmp_path_factory.mktemp("benchmark")
-    names = ("settings", "iris-file", "array", "memory", "start", "audit")
+    names = ("settings", "iris-file", "array", "memory", "start", "audit", "stores")
     only = [word for name in names for word in ("--only", name)]
     shown = run("--quick", *only, "--output", str(folder))
     assert "iris KNN" in shown
@@ -75,6 +75,8 @@ def check_shape(data: dict[str, Any]) -> None:
         assert row["reason"] or (row["dump"] > 0 and row["load"] > 0), row
     for row in data.get("audits", []):
         assert row["reason"] or row["timing"]["median"] > 0, row
+    for row in data.get("stores", []):
+        assert row["reason"] or (row["requests"] and row["timing"]["median"] > 0), row
     for row in data["start"]:
         assert row["reason"] or row["timing"]["median"] > 0, row
 
