@@ -7,7 +7,7 @@ from pickleseal.integrations.huey import RedisHuey, SqliteHuey
 
 PLACE = os.environ["SHOP_PLACE"]
 shop: Any = (
-    RedisHuey("shop", url=PLACE)
+    RedisHuey("shop", url=PLACE, read_timeout=0.05)
     if PLACE.startswith("redis")
     else SqliteHuey("shop", filename=PLACE)
 )
