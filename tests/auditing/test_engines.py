@@ -102,3 +102,19 @@ def test_what_is_read_again_is_the_same(tree: tuple[Path, Path]) -> None:
     assert workers is not None
     assert workers.again == workers.read
     assert workers.differing == 0
+
+
+def test_an_audit_of_few_files_loads_nothing_for_many(tree: tuple[Path, Path]) -> None:
+    models, ring = tree
+    script = (
+        "import sys; from pickleseal import audit\n"
+        "audit(sys.argv[1], keyring=sys.argv[2], backend='fork').report()\n"
+        "print({'joblib', 'multiprocessing'} & sys.modules.keys())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(models / "run1"), str(ring)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "set()\n"

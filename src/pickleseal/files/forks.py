@@ -1,16 +1,16 @@
 """Work in copies of this process, which have all that it has; what they do stays in them."""
 
-import multiprocessing
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkProcess
-from typing import Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from pickleseal.files.threads import processors
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import ForkProcess
 
 _MAX_COPIES = 16
 
@@ -71,6 +71,8 @@ class _Share(Generic[_Item, _Result]):
         self._work = work
         self._process: ForkProcess | None = None
         self.results: Connection | None = None
+        import multiprocessing  # noqa: PLC0415 - most audits are of few files
+
         with suppress(OSError):  # no more processes or descriptors
             results, answer = multiprocessing.Pipe(duplex=False)
             inherited = [results, *(one.results for one in others if one.results)]
@@ -106,10 +108,12 @@ class _Share(Generic[_Item, _Result]):
 def _answer(
     items: Sequence[_Item],
     work: Callable[[_Item], _Result],
-    answer: Connection,
-    inherited: Sequence[Connection],
+    answer: "Connection",
+    inherited: "Sequence[Connection]",
 ) -> None:
     """Send the result for each item, until nobody takes them."""
+    import signal  # noqa: PLC0415 - as above
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the calling process ends this one
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for connection in inherited:  # or it would be open after the calling process has ended
