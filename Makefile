@@ -137,10 +137,10 @@ $(VENV)/.run: $(VENV)/.venv pyproject.toml
 	@$(PIP) install --no-compile --editable .
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.run
-	@echo "Installing what the tests need"
-	@$(PIP) install --no-compile --group test
-	@touch $@
+$(VENV)/.test: $(VENV)/.venv pyproject.toml
+	@echo "Installing pickleseal and what its tests need"
+	@$(PIP) install --no-compile --editable . --group test
+	@touch $(VENV)/.run $@
 
 # All in one go: pip takes a good while to begin. The frameworks are for tests that no other Python
 # can change.
