@@ -71,16 +71,21 @@ class Forked:
         if together:
             os.dup2(stdout, stderr)
         ours, theirs = socket.socketpair()
-        server = _server(frozenset(_read_at_start(env).items()))
-        socket.send_fds(server, [b"!"], [theirs.fileno(), stdin, stdout, stderr])
+        control, server = _server(frozenset(_read_at_start(env).items()))
+        with contextlib.suppress(BrokenPipeError):
+            socket.send_fds(control, [b"!"], [theirs.fileno(), stdin, stdout, stderr])
         theirs.close()
         for descriptor in (stdin, stdout, stderr):
             os.close(descriptor)
         with ours:
             self._talk = ours.makefile("rw")
-        self._talk.write(json.dumps(call) + "\n")
-        self._talk.flush()
-        self.pid = int(self._talk.readline())
+        with contextlib.suppress(BrokenPipeError):
+            self._talk.write(json.dumps(call) + "\n")
+            self._talk.flush()
+        answer = self._talk.readline()
+        if not answer:
+            raise RuntimeError(f"the server ended: {server.communicate()[1].decode()}")
+        self.pid = int(answer)
 
     def communicate(self, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
         """Write all of `stdin`; return the exit code and what came out of both streams."""
@@ -107,7 +112,9 @@ class Forked:
 
 
 @functools.cache
-def _server(read_at_start: frozenset[tuple[str, str]]) -> socket.socket:
+def _server(
+    read_at_start: frozenset[tuple[str, str]],
+) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     ours, theirs = socket.socketpair()
     measured = [name for name in _START if name.startswith("COVERAGE_")]
     kept = {name: _START[name] for name in _START.keys() - measured - _HARMLESS}
@@ -128,7 +135,7 @@ def _server(read_at_start: frozenset[tuple[str, str]]) -> socket.socket:
         process.communicate()
 
     atexit.register(end)
-    return ours
+    return ours, process
 
 
 def _serve(listener: socket.socket) -> dict[str, Any]:
