@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from boxes import cheap_boxes
+from costs import cheap_boxes, no_syncs
 from hypothesis import settings
 
 from pickleseal import Key, Keyring, Suite
@@ -27,8 +27,8 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _cheap_boxes() -> Iterator[None]:
-    with cheap_boxes():
+def _low_costs() -> Iterator[None]:
+    with cheap_boxes(), no_syncs():
         yield
 
 

@@ -1,7 +1,7 @@
 """Interpreters that are forks of one that has imported the command: ten times faster to start.
 
 Each worker of the tests starts one such process. It has a single thread and only imports, so that
-its forks are what new interpreters are once they have imported the same, but for the cost of boxes.
+its forks are what new interpreters are once they have imported the same, but for what `costs` does.
 """
 
 import atexit
@@ -208,12 +208,12 @@ def _run(call: dict[str, Any], codes: list[int]) -> None:
 def _main(control: int, *imported: str) -> None:
     codes: list[int] = []
     atexit.register(_leave, codes)  # the first, so the last that is called
-    from boxes import cheap_boxes
+    from costs import cheap_boxes, no_syncs
 
     del sys.path[0]  # the folder of the tests
     for name in (*imported, *_IMPORTED_LATE, *(f"pickleseal.cli.{name}" for name in _COMMANDS)):
         importlib.import_module(name)
-    with cheap_boxes():
+    with cheap_boxes(), no_syncs():
         gc.collect()
         gc.freeze()
         _run(_serve(socket.socket(fileno=control)), codes)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from boxes import cheap_boxes
+from costs import cheap_boxes
 
 from pickleseal import (
     Key,

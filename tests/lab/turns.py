@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from boxes import cheap_boxes
+from costs import cheap_boxes
 
 TESTS = Path(__file__).parent.parent
 HUNG = 60.0
