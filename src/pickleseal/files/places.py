@@ -108,7 +108,7 @@ class Remote(NamedTuple):
         """Write the object: it appears whole or not at all.
 
         `exclusive`: raise TargetError if there is one. `seen`: raise TargetError unless the object
-        is still this version. S3 checks that itself; for other stores it is asked just before.
+        is still this version. S3 and Azure check that; of other stores it is asked just before.
         """
         try:
             with _asking(self.url):
@@ -135,6 +135,10 @@ class Remote(NamedTuple):
         if "s3" in names and seen.tag and size < _MOST_AT_ONCE:
             # In one request: s3fs knows no condition for one of several parts.
             return {"IfMatch": seen.tag, "chunksize": max(size, 50 << 20)}
+        if names & {"abfs", "az"} and seen.tag:
+            from azure.core import MatchConditions  # noqa: PLC0415 - adlfs brings it
+
+            return {"etag": seen.tag, "match_condition": MatchConditions.IfNotModified}
         return {}
 
     def remove(self) -> None:
