@@ -95,7 +95,8 @@ def is_for_workers(found: Found) -> bool:
 def abroad(found: Found) -> Found:
     """Return a file as it is found from any working directory."""
     is_path = found.named and found.remote is None
-    return found._replace(path=os.path.abspath(found.path)) if is_path else found
+    path = os.path.abspath(found.path) if is_path else found.path
+    return found._replace(path=path, status=None)
 
 
 def read(files: Iterable[Found], order: Order) -> Answer:

@@ -135,7 +135,8 @@ class Found(NamedTuple):
 
     `real` is the resolved path at which a file below a folder must still be; None for a path that
     was named itself. `detail` is the system's error text. `folder` is the folder that holds it.
-    `remote` is the object in a store. `seen` is what the store, or the folder, listed of it.
+    `remote` is the object in a store, and `seen` what the store listed of it; `status` is what the
+    folder listed of a file.
     """
 
     path: str
@@ -145,6 +146,7 @@ class Found(NamedTuple):
     folder: Folder | None = None
     remote: Remote | None = None
     seen: Version | None = None
+    status: os.stat_result | None = None
 
     @property
     def place(self) -> Place:
@@ -154,6 +156,8 @@ class Found(NamedTuple):
     @property
     def size(self) -> int:
         """Its size in bytes as it was listed, 0 if it was not."""
+        if self.status is not None:
+            return self.status.st_size
         return 0 if self.seen is None else self.seen.size
 
     @property
@@ -328,28 +332,23 @@ class _Walk:
             elif entry.is_dir(follow_symlinks=False):
                 inner.append((path, real, _status(entry)))
             elif not _is_finished_temporary(entry):
-                yield Found(path, real, *_fault(entry), folder, seen=_seen(entry))
+                yield Found(path, real, *_fault(entry), folder, status=_status(entry))
         return inner
 
 
 def is_unchanged(found: Found) -> bool:
     """Return whether a file is as it was listed, as far as that can be told without reading it."""
     try:
-        place = found.place
-        now = _version(os.lstat(place)) if isinstance(place, str) else place.version()
+        if found.remote is not None:
+            return found.remote.version() == found.seen
+        return found.status is not None and _marks(os.lstat(found.path)) == _marks(found.status)
     except OSError:
         return False
-    return now == found.seen
 
 
-def _version(status: os.stat_result) -> Version:
+def _marks(status: os.stat_result) -> tuple[int, ...]:
     # The last of them is when anything of the file changed, which nobody can set.
-    return Version(status.st_size, f"{status.st_ino}.{status.st_mtime_ns}.{status.st_ctime_ns}")
-
-
-def _seen(entry: "os.DirEntry[str]") -> Version | None:
-    status = _status(entry)
-    return None if status is None else _version(status)
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _status(entry: "os.DirEntry[str]") -> os.stat_result | None:
