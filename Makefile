@@ -48,8 +48,9 @@ test-optimized: $(VENV)/.test  ## Run the tests in Pythons that drop every asser
 	@PYTHONOPTIMIZE=1 $(PYTEST) -n auto --dist worksteal -p no:cacheprovider \
 	  -W "ignore:assertions not in test modules" $(ARGS)
 
+# The tests of a file one after the other: some take a good part of the memory, or build the site.
 sweep: $(VENV)/.test $(VENV)/.clusters $(VENV)/.torch $(VENV)/.docs $(VENV)/.dist  ## Run the long forms of some tests
-	@READERS_TORCH=$$(ls $(VENV)/torch/bin/python 2>/dev/null) $(PYTEST) -m sweep -n auto --dist loadgroup --timeout 1800 $(ARGS)
+	@READERS_TORCH=$$(ls $(VENV)/torch/bin/python 2>/dev/null) $(PYTEST) -m sweep -n auto --dist loadfile --timeout 1800 $(ARGS)
 
 test-pipelines: $(VENV)/.pipelines  ## Run the tests of MLflow, Kedro, Prefect, Dagster and Airflow
 	@for group in pipelines airflow; do \

@@ -152,11 +152,7 @@ def marked_giant() -> tuple[Any, list[int]]:
     return giant, places
 
 
-one_at_a_time = pytest.mark.xdist_group("memory")
-
-
 @pytest.mark.sweep
-@one_at_a_time
 @pytest.mark.parametrize(("way", "suite"), [("path", 2), ("file", 2), ("stream", 2), ("stream", 1)])
 def test_an_array_over_four_gibibytes_comes_back(way: str, suite: int, tmp_path: Path) -> None:
     needs_memory(6)
@@ -188,7 +184,6 @@ def test_an_array_over_four_gibibytes_comes_back(way: str, suite: int, tmp_path:
 
 
 @pytest.mark.sweep
-@one_at_a_time
 def test_a_stream_over_four_gibibytes_comes_back(ring: Keyring, tmp_path: Path) -> None:
     needs_memory(14)
     path = tmp_path / "it"
@@ -204,7 +199,6 @@ def test_a_stream_over_four_gibibytes_comes_back(ring: Keyring, tmp_path: Path) 
 
 
 @pytest.mark.sweep
-@one_at_a_time
 def test_more_large_arrays_than_there_are_segments_come_back(ring: Keyring, tmp_path: Path) -> None:
     """Of 65 535 the buffers stand beside the stream, and those of the others within it."""
     needs_memory(7)
