@@ -387,7 +387,8 @@ def command_reference(begin: str) -> str:
 
     The options that nearly all commands have are left out there.
     """
-    common = re.compile(r"^  (--keyring DIR|--json|-h, --help) .*\n(   .*\n)*", re.MULTILINE)
+    shared = "--keyring DIR|--json|-q, --quiet|-h, --help"
+    common = re.compile(rf"^  ({shared}) .*\n(   .*\n)*", re.MULTILINE)
     parts = [begin.rstrip()]
     for command, printed in helps():
         text = printed + "\n"

@@ -391,6 +391,7 @@ def test_a_bar_is_drawn_for_work_that_takes_a_while_alone(seconds: float) -> Non
             drawn += terminal.read(4096)
     assert done.stdout == b"0 1 2\n"
     assert (b"Auditing" in drawn) == bool(seconds)
+    assert (b"3/3" in drawn) == bool(seconds)
 
 
 def test_a_reader_that_goes_away_is_no_traceback(model: Path, ring: Path) -> None:

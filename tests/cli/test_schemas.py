@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import joblib
@@ -36,7 +36,7 @@ from pickleseal import (
 )  # fmt: skip
 from pickleseal.cli import cli, main
 from pickleseal.envelope.metadata import External, Metadata
-from pickleseal.keys.store import changes
+from pickleseal.keys.store import changes, terminal
 from pickleseal.keys.store.directory import read_roster
 from pickleseal.persistence.inventory_file import read_inventory
 
@@ -201,20 +201,22 @@ def make_world(folder: Path) -> Keyring:
     return ring
 
 
-def printed(arguments: list[str]) -> tuple[int, str]:
-    """Return a command's exit code, and what it prints on standard output."""
-    text = io.StringIO()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        redirect_stdout(text),
-        redirect_stderr(io.StringIO()),
-    ):
+class Printed(NamedTuple):
+    code: int
+    stdout: str
+    stderr: str
+
+
+def printed(arguments: list[str]) -> Printed:
+    """Return a command's exit code, and what it prints."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", ["pickleseal", *arguments])
         patch.setattr(sys, "stdin", None)
         patch.setattr(signal, "signal", lambda *_: None)  # which would outlive the command
         with pytest.raises(SystemExit) as ended:
             main()
-    return int(ended.value.code or 0), text.getvalue()
+    return Printed(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def documents(arguments: list[str], text: str) -> list[tuple[str, Any]]:
@@ -225,12 +227,11 @@ def documents(arguments: list[str], text: str) -> list[tuple[str, Any]]:
     return [(BY_COMMAND[name], json.loads(text))]
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str, Any]]:
-    """For each run: its command line, and the schema's name and the document for each it prints."""
-    folder = tmp_path_factory.mktemp("world")
-    ring = make_world(folder)
-    found: list[tuple[str, str, Any]] = []
+def play(folder: Path, ring: Keyring, *instead: str) -> Iterator[tuple[str, list[str], Printed]]:
+    """Run all commands in a world; yield each line, its arguments, and what came out.
+
+    `instead`: options to use in the place of --json.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("PICKLESEAL_KEYRING", str(folder / "ring"))
@@ -244,14 +245,63 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str, Any]]
             if "protect" in arguments:  # not before: to keys doctor it is a finding
                 for name in ("PICKLESEAL_PASSPHRASE", "PICKLESEAL_NEW_PASSPHRASE"):
                     patch.setenv(name, "correct horse battery")
-            code, text = printed(arguments)
-            assert (code, text.isascii()) == (int(expected), True), (run, text)
-            found += [(run, *one) for one in documents(arguments, text)]
+            if instead and "--json" in arguments:
+                at = arguments.index("--json")
+                arguments[at : at + 1] = instead
+            done = printed(arguments)
+            assert done.code == int(expected), (run, done)
+            yield run, arguments, done
             others = set(read_roster(folder / "ring").entries) - {*ids.values()}
             ids["second"] = next(iter(others), ids["second"])
-        listed = read_inventory("the.list", keyring=ring).inventory.encode()
-        found += [("", "inventory-line", json.loads(line)) for line in listed.splitlines()]
-    return found
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str, Any]]:
+    """For each run: its command line, and the schema's name and the document for each it prints."""
+    folder = tmp_path_factory.mktemp("world")
+    found: list[tuple[str, str, Any]] = []
+    ring = make_world(folder)
+    for run, arguments, done in play(folder, ring):
+        assert done.stdout.isascii(), run
+        found += [(run, *one) for one in documents(arguments, done.stdout)]
+    listed = read_inventory(str(folder / "the.list"), keyring=ring)
+    lines = listed.inventory.encode().splitlines()
+    return found + [("", "inventory-line", json.loads(line)) for line in lines]
+
+
+COLOUR = re.compile(r"\x1b\[[\d;]*[349]\d")
+
+
+def test_a_quiet_command_prints_nothing_if_all_is_fine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it says why, as without --quiet, and NO_COLOR takes the colours from that."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    for run, arguments, done in play(tmp_path, make_world(tmp_path), "--quiet"):
+        if done.code:
+            assert done.stdout + done.stderr, run
+            assert not COLOUR.search(done.stdout + done.stderr), run
+        elif arguments[:2] == ["keys", "export"] and "--output" not in arguments:
+            assert done.stdout.startswith("pickleseal-")  # what it is asked to print
+        else:
+            assert (done.stdout, done.stderr) == ("", ""), run
+
+
+def test_a_quiet_command_asks_nothing(tmp_path: Path) -> None:
+    make_world(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setenv("PICKLESEAL_KEYRING", str(tmp_path / "ring"))
+        patch.setattr(terminal, "is_there", lambda: True)
+        assert printed(["adopt", "--quiet", "models/bare.pkl"]).code == 2
+
+
+def test_every_command_takes_the_same_common_options() -> None:
+    for name, command in commands(cli):
+        options = {option for parameter in command.params for option in parameter.opts}
+        # It prints a script and does nothing else.
+        assert {"--json", "-q", "--quiet"} <= options or name == "completion"
 
 
 def test_every_command_with_json_has_a_schema() -> None:
@@ -320,7 +370,7 @@ def test_every_command_was_run_well_and_badly(told: list[tuple[str, str, Any]]) 
 
 @pytest.mark.parametrize("command", sorted(WITH_JSON))
 def test_a_usage_error_is_as_the_schema_says(command: str) -> None:
-    code, text = printed([*command.split(), "--json", "--no-such-option"])
+    code, text, _ = printed([*command.split(), "--json", "--no-such-option"])
     assert code == 2
     document = json.loads(text)
     Draft202012Validator(SCHEMAS[BY_COMMAND[command]]).validate(document)
@@ -330,5 +380,5 @@ def test_a_usage_error_is_as_the_schema_says(command: str) -> None:
 @pytest.mark.parametrize("way", [["--format", "json"], ["--format=json"], ["--format", "jsonl"]])
 def test_an_audit_answers_a_wrong_use_in_json_however_it_was_asked_to(way: list[str]) -> None:
     for more in (["--no-such-option"], ["--inventory-context", "x", "."]):
-        code, text = printed(["audit", *way, *more])
+        code, text, _ = printed(["audit", *way, *more])
         assert (code, json.loads(text)["error"]["kind"]) == (2, "UsageError")

@@ -28,7 +28,7 @@ _COMMANDS = {
     "completion": (
         "completion",
         "completion",
-        "Print a script that completes commands and files in a shell.",
+        "Print a script that completes commands, files and key ids in a shell.",
     ),
     "demo": ("demo", "demo", "Seal, load and refuse real files, step by step."),
     "extract": (
@@ -94,6 +94,7 @@ def main() -> NoReturn:
         show_click_error(error, as_json=_asks_for_json(sys.argv))
         code = COULD_NOT_RUN
     except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
         code = INTERRUPTED
     except MemoryError:  # while a command was imported
         click.echo("error: not enough memory", err=True)

@@ -27,7 +27,8 @@ from pickleseal.cli.output import (
     guarded,
     left_out_lines,
     print_lines,
-    write_out,
+    print_product,
+    with_quiet,
 )
 from pickleseal.cli.progress import tracked
 from pickleseal.cli.settings import Settings, read_settings
@@ -209,6 +210,7 @@ class _Share(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     " files that are data only. Default: warning.",
 )
 @using
+@with_quiet
 def audit(*, as_json: bool, kind: str, **options: Any) -> int:  # noqa: ANN401 - click's own
     """Check every file under PATH.
 
@@ -371,7 +373,7 @@ def _looked_at(report: Report) -> bool:
 
 def _print(report: Report, kind: str, settings: Settings, *, most: int | None) -> None:
     if kind != "text":
-        write_out(_FORMATS[kind](report))
+        print_product(_FORMATS[kind](report))
     else:
         print_lines(findings_text(report, most=most))
     if settings.file is not None:

@@ -13,7 +13,7 @@ _SHELLS = {"bash": BashComplete, "fish": FishComplete, "zsh": ZshComplete}
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> int:
-    """Print a script that completes commands, options, files and key ids in a shell.
+    """Print a script that completes commands, files and key ids in a shell.
 
     \b
     Switch it on for good with one of these:

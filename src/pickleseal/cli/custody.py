@@ -24,8 +24,8 @@ from pickleseal.cli.output import (
     FINE,
     guarded,
     print_json,
+    print_product,
     print_rows,
-    write_out,
 )
 from pickleseal.errors import KeyringError, holds_key_line, shown
 from pickleseal.files.atomic import write_private
@@ -173,9 +173,9 @@ def export(
     elif as_json:
         # Not print_json: it would hide the secrets.
         told = {**ids, "lines": [text.removesuffix("\n") for text in _texts(entries, lines)]}
-        write_out(json.dumps(told, indent=2) + "\n")
+        print_product(json.dumps(told, indent=2) + "\n")
     else:
-        click.echo("".join(_texts(entries, lines)), nl=False)
+        print_product("".join(_texts(entries, lines)))
     return FINE
 
 

@@ -1,12 +1,14 @@
 """Output and exit codes of the commands: findings go to stdout, everything else to stderr."""
 
 import functools
+import io
 import json
 import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -27,6 +29,7 @@ INTERRUPTED = 130
 TERMINATED = 143
 
 _FOLDERS_NAMED = 3
+_STDOUT = "pickleseal.stdout"
 _UNBROKEN = re.compile(r"(?<=: )pickleseal .+|`[^`]+`\S*|\S+")
 
 _Command = TypeVar("_Command", bound=Callable[..., int])
@@ -60,7 +63,15 @@ def write_out(text: str) -> None:
 
 def print_json(value: object) -> None:
     """Print one JSON document without secrets, in ASCII, so that it can't control a terminal."""
-    write_out(json.dumps(without_secrets(value), indent=2) + "\n")
+    print_product(json.dumps(without_secrets(value), indent=2) + "\n")
+
+
+def print_product(text: str) -> None:
+    """Write what a command was asked to print to stdout, with --quiet too."""
+    context = click.get_current_context(silent=True)
+    stream = sys.stdout if context is None else context.meta.get(_STDOUT, sys.stdout)
+    with redirect_stdout(stream):
+        write_out(text)
 
 
 def print_rows(rows: Iterable[tuple[str, str]], *, styles: dict[str, str] | None = None) -> None:
@@ -196,11 +207,13 @@ class CouldNotRun(Exception):  # noqa: N818 - the outcome of a command
 def confirm(doubt: str, question: str, *, yes: bool, as_json: bool) -> None:
     """Ask a question on the terminal, unless `yes`; raise CouldNotRun if the answer is not yes.
 
-    `doubt`: why it is asked. Programs, which read JSON, are not asked.
+    `doubt`: why it is asked. Programs, which read JSON, are not asked, and with --quiet nobody is:
+    the question rests on what is printed before it.
     """
     if yes:
         return
-    if as_json or not terminal.is_there():
+    quiet = click.get_current_context().params.get("quiet")
+    if as_json or quiet or not terminal.is_there():
         raise CouldNotRun(f"{doubt}. To do it all the same, add --yes")
     if terminal.ask(f"{shown(doubt)}.\n{question} [y/N]: ").lower() not in ("y", "yes"):
         raise CouldNotRun("nothing was done")
@@ -216,15 +229,24 @@ def check_no_folder(path: str) -> None:
 
 
 def guarded(command: _Command) -> _Command:
-    """Turn a command's errors into a message and an exit code, without a traceback.
+    """Turn a command's errors into a message and an exit code, without a traceback; add --quiet.
 
     The command takes `as_json` as a keyword and returns its exit code.
     """
 
     @functools.wraps(command)
-    def guard(*arguments: Any, as_json: bool, **options: Any) -> int:  # noqa: ANN401 - click's own
+    def guard(
+        *arguments: Any,  # noqa: ANN401 - click's own
+        as_json: bool,
+        quiet: bool = False,
+        **options: Any,  # noqa: ANN401 - as above
+    ) -> int:
         try:
-            return command(*arguments, as_json=as_json, **options)
+            if not quiet:
+                return command(*arguments, as_json=as_json, **options)
+            with _held_back() as codes:
+                codes.append(command(*arguments, as_json=as_json, **options))
+            return codes[0]
         except BrokenPipeError:
             raise
         except (PicklesealError, OSError, ValueError, MemoryError, CouldNotRun) as error:
@@ -236,7 +258,25 @@ def guarded(command: _Command) -> _Command:
                 click.echo(f"{start} {shown(_text(error))}", err=True)
             return CHECK_FAILED if isinstance(error, SealError) else COULD_NOT_RUN
 
-    return guard  # type: ignore[return-value]
+    return with_quiet(guard)  # type: ignore[return-value]
+
+
+with_quiet = click.option("-q", "--quiet", is_flag=True, help="Print nothing if all is fine.")
+
+
+@contextmanager
+def _held_back() -> Iterator[list[int]]:
+    """Yield a list for the exit code; print what was printed meanwhile unless the code is FINE."""
+    click.get_current_context().meta[_STDOUT] = sys.stdout
+    codes: list[int] = []
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            yield codes
+    finally:
+        if codes != [FINE]:
+            write_out(out.getvalue())
+            click.echo(err.getvalue(), err=True, nl=False)
 
 
 def _text(error: BaseException) -> str:

@@ -26,7 +26,13 @@ def tracked(items: Iterable[_Item], title: str, total: Callable[[], int]) -> Ite
     if not terminal.is_terminal:  # TERM may name a terminal that cannot draw
         yield from items
         return
-    from rich.progress import Progress  # noqa: PLC0415 - only when it is shown
+    from rich.progress import (  # noqa: PLC0415 - only when it is shown
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     # A passphrase may be asked for during the first item, and a bar would hide the prompt.
     work = iter(items)
@@ -41,12 +47,21 @@ def tracked(items: Iterable[_Item], title: str, total: Callable[[], int]) -> Ite
     else:
         return
     # No thread draws it: a process that has one cannot be copied.
-    with Progress(console=terminal, transient=True, auto_refresh=False) as bar:
-        task = bar.add_task(title, total=total(), completed=done)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=terminal, transient=True, auto_refresh=False) as bar:
+        task = bar.add_task(title, total=total(), completed=done, rate="")
         drawn = time.monotonic()
         for item in work:
             yield item
             bar.advance(task)
             if time.monotonic() - drawn >= _PERIOD:
-                bar.refresh()
+                speed = bar.tasks[task].speed
+                rate = "" if speed is None else f"{speed:,.{0 if speed >= 10 else 1}f}/s"
+                bar.update(task, rate=rate, refresh=True)
                 drawn = time.monotonic()
