@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tomllib
 import zipfile
 from email.parser import BytesParser
 from pathlib import Path
@@ -211,11 +210,3 @@ def test_pyright_sees_in_the_public_calls_what_mypy_sees(tmp_path: Path) -> None
     told = checked_by_pyright("--project", tmp_path, where=tmp_path)
     assert told["summary"]["filesAnalyzed"] == 1
     assert not [one for one in told["generalDiagnostics"] if one["severity"] == "error"]
-
-
-def test_every_extra_is_on_the_page_about_installing() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    page = (ROOT / "docs/how-to/install.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"`pickleseal\[([a-z-]+)\]`", page)) == set(
-        project["optional-dependencies"]
-    )

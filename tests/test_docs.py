@@ -26,6 +26,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -422,6 +423,14 @@ def test_the_plan_of_the_house_has_every_room() -> None:
     rooms = {path.stem for path in package.glob("[a-z]*.py")}
     rooms |= {path.parent.name for path in package.glob("*/__init__.py")}
     assert rooms - {"py"} <= set(re.findall(r"\w+", plan))
+
+
+@pytest.mark.skipif(not DOCUMENTS, reason="the documents are not here")
+def test_every_extra_is_on_the_page_about_installing() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (ROOT / "docs/how-to/install.md").read_text(encoding="utf-8")
+    extras = set(re.findall(r"`pickleseal\[([a-z-]+)\]`", page))
+    assert extras == set(project["optional-dependencies"])
 
 
 @pytest.mark.skipif(not DOCUMENTS, reason="the documents are not here")
