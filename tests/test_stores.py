@@ -155,12 +155,12 @@ class Handle(io.RawIOBase):
 
 
 @pytest.mark.parametrize("act", [signed_load, verify])
-def test_a_handle_without_read_ahead_is_asked_ten_times(
+def test_a_handle_without_read_ahead_is_asked_a_few_times(
     ring: Keyring, act: Callable[..., Any]
 ) -> None:
     handle = Handle(sealed(np.zeros(25_000_000), ring) + b"behind")
     act(handle, keyring=ring)
-    assert handle.asked <= 10
+    assert handle.asked <= 9  # one more is s3fs's question for the size
     assert handle.read() == b"behind"
 
 

@@ -329,9 +329,9 @@ class StreamSource:
     def _fill(self, target: memoryview) -> int:
         done = 0
         while done < len(target):
-            ahead = min(self._left, _LEAST_ASKED)
+            ahead = self._left if self._left <= self._most else _LEAST_ASKED
             if not self._ahead and len(target) - done < ahead:
-                # What follows in the envelope is read with a small piece.
+                # What follows is read with a small piece, and the tag with the last one.
                 data = memoryview(bytearray(ahead))
                 self._ahead = data[: self._some(data)]
             count = min(len(self._ahead), len(target) - done)
