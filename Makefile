@@ -96,7 +96,8 @@ test-all:  ## Run the tests on every other Python here: without asserts, with co
 
 test-lowest:  ## Run the tests with the lowest versions that pyproject.toml allows
 	@$(MAKE) --no-print-directory VENV=.venv-lowest .venv-lowest/.lowest
-	@$(MAKE) --no-print-directory test-fast VENV=.venv-lowest ARGS='-m "not sweep and not once" $(ARGS)'
+	@$(MAKE) --no-print-directory test-fast VENV=.venv-lowest \
+	  ARGS='-m "not sweep and not once" -W "ignore:scipy.optimize:DeprecationWarning" $(ARGS)'
 
 # The time of the commit is that of every file in the archives: a second build gives the same bytes.
 dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)

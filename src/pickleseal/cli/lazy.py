@@ -54,8 +54,9 @@ class LazyGroup(click.Group):
         if args[0] not in names and not ctx.resilient_parsing:
             from difflib import get_close_matches  # noqa: PLC0415 - only for a typing error
 
-            for alike in get_close_matches(args[0], names, n=1):
-                ctx.fail(f"No such command '{args[0]}'. Did you mean '{alike}'?")
+            # Some versions of click take a name like "\x1b" for an option, and show the help.
+            hints = [f" Did you mean '{one}'?" for one in get_close_matches(args[0], names, n=1)]
+            ctx.fail(f"No such command '{args[0]}'.{''.join(hints)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(

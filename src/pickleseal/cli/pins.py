@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from pickleseal.cli.lazy import LazyGroup
 from pickleseal.cli.options import PathType
 from pickleseal.cli.output import (
     CHECK_FAILED,
@@ -42,7 +43,7 @@ def _file(given: str | None) -> PinFile:
     return found
 
 
-@click.group()
+@click.group(cls=LazyGroup, elsewhere={})
 def pins() -> None:
     """List and forget the newest serials that were loaded.
 
