@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from contexts import context_of
-from rings import rotate
+from rings import primary_of, revoke, rotate
 
 from pickleseal import ContextError, inspect, signed_load
 
@@ -119,6 +119,21 @@ def test_what_is_not_sealed_is_never_unpickled(folder: Path, planted: bytes, mar
         "NotSealedError",
     )
     assert not mark.exists()
+
+
+def test_a_run_that_only_loads_needs_no_key_that_seals(folder: Path, keys: Path) -> None:
+    run(folder, chosen)
+    rotate(keys)
+    revoke(keys, primary_of(keys))
+
+    @dg.asset(io_manager_key="plain")
+    def told(chosen: list[int]) -> int:
+        return len(chosen)
+
+    manager = SealedIOManager(base_dir=str(folder))
+    resources = {"io_manager": manager, "plain": dg.mem_io_manager}
+    done = dg.materialize([chosen, told], selection=[told], resources=resources)
+    assert done.output_for_node("told") == 1
 
 
 def test_without_a_key_nothing_is_computed(

@@ -7,7 +7,7 @@ from dagster._core.storage.fs_io_manager import PickledObjectFilesystemIOManager
 from pydantic import Field
 
 from pickleseal.envelope.compression import level_of
-from pickleseal.integrations.contexts import check_key, derived_context
+from pickleseal.integrations.contexts import derived_context
 from pickleseal.keys.store.lookup import find_keyring
 from pickleseal.persistence.dump import signed_dumps
 from pickleseal.persistence.load import signed_loads
@@ -46,8 +46,8 @@ class SealedIOManager(FilesystemIOManager):
 
     Raises
     ------
-    KeyringError
-        If there is no key to seal with: a step then stops before it computes anything.
+    NoKeyError
+        If there is no keyring: a step then stops before it computes anything.
 
     Notes
     -----
@@ -68,9 +68,6 @@ class SealedIOManager(FilesystemIOManager):
         return False
 
     def create_io_manager(self, context: InitResourceContext) -> Any:
-        if context.dagster_run is None:  # something is only loaded
-            find_keyring()
-        else:
-            check_key()
+        find_keyring()  # one that only opens will do: a run may only load
         level_of(self.compress)  # raises an error now, not after the work
         return _SealedFiles(super().create_io_manager(context).base_dir, self.compress)
