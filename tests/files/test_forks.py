@@ -63,6 +63,28 @@ def test_without_copies_all_is_done_here(monkeypatch: pytest.MonkeyPatch) -> Non
     assert answers == [(item, os.getpid()) for item in range(5)]
 
 
+@pytest.mark.once
+def test_a_worker_of_multiprocessing_does_all_itself() -> None:
+    done = run("""
+import multiprocessing
+def work(_):
+    return list(forks.each(range(5), lambda item: (item, os.getpid()), copies=2)), os.getpid()
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    answers, worker = pool.apply(work, [None])
+assert answers == [(item, worker) for item in range(5)]
+""")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_program_that_ignores_the_end_of_its_children_gets_all_results() -> None:
+    done = run("""
+import signal
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+assert list(forks.each(range(20), lambda item: item, copies=2)) == list(range(20))
+""")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_one_copy_would_save_nothing_and_is_not_made() -> None:
     assert list(forks.each(range(5), lambda _: os.getpid(), copies=1)) == [os.getpid()] * 5
 

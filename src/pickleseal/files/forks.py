@@ -73,7 +73,9 @@ class _Share(Generic[_Item, _Result]):
         self.results: Connection | None = None
         import multiprocessing  # noqa: PLC0415 - most audits are of few files
 
-        with suppress(OSError):  # no more processes or descriptors
+        # No more processes or descriptors; or this is a worker of multiprocessing's, which lets
+        # none of its own begin.
+        with suppress(OSError, AssertionError):
             results, answer = multiprocessing.Pipe(duplex=False)
             inherited = [results, *(one.results for one in others if one.results)]
             with answer:
@@ -102,7 +104,8 @@ class _Share(Generic[_Item, _Result]):
         if process is not None:
             process.terminate()
             process.join()
-            process.close()
+            with suppress(ValueError):  # a program that ignores SIGCHLD is not told of its end
+                process.close()
 
 
 def _answer(
