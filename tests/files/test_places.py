@@ -1,6 +1,8 @@
 """Places: which paths are URLs, and what a store is asked for an object."""
 
+import os
 import pickle
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from pickleseal.errors import PicklesealError, TargetError
 from pickleseal.files import objects
 from pickleseal.files.objects import SMALL, StoredObject, open_file
-from pickleseal.files.places import Remote, is_url, place_of, steady
+from pickleseal.files.places import Remote, is_url, place_of, places_of, steady
 from pickleseal.files.walk import LeftOut, Skip, files_below
 
 
@@ -91,6 +93,31 @@ def test_open_files_of_fsspec_and_upath_name_the_same_place(memory: MemoryFileSy
     memory.pipe_file("/models/it", b"1")
     with fsspec.open("memory://models/it", "rb") as opened:
         assert place_of(opened) is None  # an open file is read as one
+
+
+class _OldUPath(os.PathLike[str]):
+    """What a `UPath` before 0.3 is: a path, too, whose text lacks the options of its store."""
+
+    def __init__(self, path: str, **options: object) -> None:
+        self.fs, self.path = MemoryFileSystem(**options), path
+
+    def __fspath__(self) -> str:
+        return f"memory://{self.path}"
+
+
+def test_a_upath_that_is_a_path_too_keeps_the_options_of_its_store() -> None:
+    (place,) = places_of([_OldUPath("/models/it", key="mine")])
+    assert isinstance(place, Remote)
+    assert place.fs.storage_options == {"key": "mine"}
+
+
+def test_an_error_of_a_server_names_the_url_without_its_password() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{unused.getsockname()[1]}/it"
+        with pytest.raises(ConnectionRefusedError) as caught:
+            place_of(f"ftp://me:pass@word@{address}")
+    assert caught.value.filename == f"ftp://{address}"
 
 
 def test_a_place_can_be_sent_to_another_process() -> None:

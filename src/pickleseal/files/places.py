@@ -17,7 +17,7 @@ from pickleseal.files.handles import text_path
 _T = TypeVar("_T")
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z0-9+.-]+)*://")
-_PASSWORD = re.compile(r"//[^/@]*:[^/@]*@")
+_PASSWORD = re.compile(r"//[^/]*:[^/]*@")
 """A user's name and password in a URL, which no message shows."""
 _LOCAL = ("file://", "local://")
 _TAGS = ("ETag", "etag", "generation", "mtime", "LastModified", "last_modified", "created")
@@ -184,14 +184,16 @@ def place_of(file: Any, options: Options = None) -> Place | None:  # noqa: ANN40
     Return None for an open file. Raise TypeError for a path of bytes, and for `options` where
     nothing is opened with them.
     """
-    if isinstance(file, str | os.PathLike):
+    # A `UPath` before 0.3 is a path, too, whose text has not what its store is reached with.
+    named = _names_a_place(file)
+    if isinstance(file, str | os.PathLike) and not named:
         text = text_path(file)
         if is_url(text):
             return _reached(text, options)
         _check_no_options(options)
         return next((text.removeprefix(one) for one in _LOCAL if text.startswith(one)), text)
     _check_no_options(options)
-    if not _names_a_place(file):
+    if not named:
         return None
     if getattr(file, "compression", None) is not None:
         raise TypeError(
@@ -271,12 +273,13 @@ def _reached(url: str, options: Options) -> Remote:
             " 'pickleseal[stores]', and s3fs for S3, gcsfs for Google Cloud, adlfs for Azure"
         ) from None
     named = _PASSWORD.sub("//", url)
-    try:
-        fs, path = url_to_fs(url, **(options or {}))
-    except ImportError as error:
-        raise PicklesealError(f"{scheme}:// needs one more package: {error}") from None
-    except (ValueError, TypeError) as error:
-        raise PicklesealError(f"{shown(named)} cannot be opened by fsspec: {error}") from None
+    with _asking(named):  # some file systems connect at once
+        try:
+            fs, path = url_to_fs(url, **(options or {}))
+        except ImportError as error:
+            raise PicklesealError(f"{scheme}:// needs one more package: {error}") from None
+        except (ValueError, TypeError) as error:
+            raise PicklesealError(f"{shown(named)} cannot be opened by fsspec: {error}") from None
     return Remote(fs, path, named)
 
 
