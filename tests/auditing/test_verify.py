@@ -10,7 +10,7 @@ import pytest
 from command import as_json, run
 from watching import Mark
 
-from pickleseal import Keyring, open_keyring, signed_dump
+from pickleseal import ContextError, Keyring, open_keyring, signed_dump, verify
 from pickleseal.auditing.verify import verify_all
 from pickleseal.migration.batch import Batch, Outcome
 
@@ -63,6 +63,26 @@ def test_what_was_changed_or_is_for_something_else_is_refused(models: Path, ring
     assert outcomes(models, ring)["one.pkl"] is Outcome.REFUSED
     assert outcomes(models, ring)["other.pkl"] is Outcome.WHOLE
     assert outcomes(models, ring, context="m")["other.pkl"] is Outcome.REFUSED
+
+
+def test_the_beginning_of_a_context_is_enough_for_many_files(models: Path, ring: Keyring) -> None:
+    signed_dump(3, models / "fraud.pkl", keyring=ring, context="fraud/v3")
+    signed_dump(4, models / "none.pkl", keyring=ring)
+    whole = {
+        wanted: {name for name, one in outcomes(models, ring, wanted).items() if one == "whole"}
+        for wanted in ("fraud/*", "fraud/v*", "fraud/", "*")
+    }
+    assert whole == {
+        "fraud/*": {"fraud.pkl"},
+        "fraud/v*": {"fraud.pkl"},
+        "fraud/": set(),
+        "*": {"one.pkl", "two.pkl", "fraud.pkl", "none.pkl"},
+    }
+
+
+def test_a_load_takes_no_beginning_of_a_context(models: Path, ring: Keyring) -> None:
+    with pytest.raises(ContextError):
+        verify(models / "one.pkl", keyring=ring, context="m*")
 
 
 def test_a_backup_of_adopt_and_a_link_are_told_and_fail_nothing(

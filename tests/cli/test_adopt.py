@@ -46,6 +46,7 @@ from pickleseal import (
 )
 from pickleseal.envelope.layout import MAGIC
 from pickleseal.files.atomic import TEMPORARY_PREFIX
+from pickleseal.files.magic import INCOMPLETE
 from pickleseal.migration.adopt import (
     survey,
 )
@@ -280,6 +281,35 @@ def test_what_cannot_be_told_is_adopted_only_if_it_is_accepted(
     assert refused.returncode == 1
     assert "cannot tell what it does" in refused.stdout + refused.stderr
     assert run(*command, "--accept", path).returncode == 0
+
+
+@pytest.mark.parametrize("compress", [0, 3])
+def test_what_no_accept_can_seal_is_not_offered_it(
+    tmp_path: Path, ring_directory: Path, compress: int
+) -> None:
+    path = tmp_path / "cut.joblib"
+    joblib.dump(list(range(9999)), path, compress=compress)
+    path.write_bytes(path.read_bytes()[:999])
+    command = ("adopt", path, "--yes", "--keyring", ring_directory)
+    refused = run(*command)
+    assert refused.returncode == 1
+    assert "--accept" not in refused.stdout + refused.stderr
+    assert INCOMPLETE in refused.stderr
+    assert INCOMPLETE in run("audit", path).stdout
+    assert run(*command, "--accept", path).returncode == 1
+
+
+def test_a_whole_pickle_with_a_truncated_one_inside_is_not_called_incomplete(
+    tmp_path: Path, ring_directory: Path
+) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("inner.pkl", pickle.dumps(list(range(99)))[:-5])
+    path = tmp_path / "m.pkl"
+    path.write_bytes(pickle.dumps(archive.getvalue()))
+    refused = run("adopt", path, "--yes", "--keyring", ring_directory)
+    assert refused.returncode == 1
+    assert INCOMPLETE not in refused.stdout + refused.stderr
 
 
 def test_names_that_are_not_known_are_shown_escaped_and_once(
@@ -553,4 +583,4 @@ def test_adopt_gives_the_reasons_of_the_audit(tmp_path: Path, ring_directory: Pa
             assert reason.startswith(f"{finding.contents.kind}: ")
             assert "signed_dump" in finding.advice
     assert refused[str(tmp_path / "lfs.pkl")]["reason"].endswith("git lfs pull")
-    assert refused[str(tmp_path / "cut.pkl")]["reason"].endswith("--accept")
+    assert refused[str(tmp_path / "cut.pkl")]["reason"].endswith(INCOMPLETE)

@@ -446,6 +446,7 @@ def test_what_was_planted_in_diskcache_is_a_miss(
         caplog.clear()
         assert cache.get("key", "missing") == "missing"
         assert len(caplog.records) == 1
+        assert ("0 bytes" in caplog.text) == (value == b""), "what is there is not called empty"
         with pytest.raises(KeyError):
             cache.peekitem()
     assert cache.pop("key", "missing") == "missing"

@@ -29,7 +29,7 @@ from pickleseal.errors import (
     UnknownKeyError,
 )
 from pickleseal.files.globs import Globs
-from pickleseal.files.magic import EMPTY, beginning_of
+from pickleseal.files.magic import EMPTY, INCOMPLETE, beginning_of
 from pickleseal.files.objects import Opened, StoredObject, open_file
 from pickleseal.files.places import steady
 from pickleseal.files.regular import HoleError
@@ -454,6 +454,8 @@ def _advice_on(contents: Contents, file: Opened) -> str:
         found = beginning_of(file.read(0, layout.FIXED_SIZE))
         if found is not None and found.stands_in:
             return found.advice
+    if contents.truncated:
+        return INCOMPLETE
     if contents.grade in _UNSEALED:
         return _UNSEALED[contents.grade]
     if _holds_sealed(contents):

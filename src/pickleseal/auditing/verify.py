@@ -4,6 +4,7 @@ Below a folder, what an audit would report of an unsealed file decides whether i
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 from pickleseal.auditing.findings import Level, Verdict
 from pickleseal.auditing.judge import AuditOptions, examine_unsealed
@@ -14,6 +15,7 @@ from pickleseal.keys.store.lookup import Ring
 from pickleseal.migration.batch import Batch, Candidate, Outcome, Result, failure, found_file
 from pickleseal.migration.targets import is_backup
 from pickleseal.persistence.inspection import Inspection, verify_opened
+from pickleseal.persistence.policy import expected_context
 
 
 def verify_all(
@@ -28,18 +30,21 @@ def verify_all(
     keyring
         The ring whose keys must have sealed them, looked up for each file.
     context
-        What all of them must be sealed for. Default: anything.
+        What all of them must be sealed for: a context, or a beginning such as `fraud/*`. Default:
+        anything.
     """
-    wanted = None if context is None else normalize_context(context)
+    wanted = "*" if context is None else normalize_context(context)
     return batch.each(lambda candidate: _checked(candidate, keyring, wanted), fatal=KeyringError)
 
 
-def _checked(candidate: Candidate, keyring: Ring, context: str | None) -> Result[Inspection]:
+def _checked(candidate: Candidate, keyring: Ring, wanted: str) -> Result[Inspection]:
     with found_file(candidate.found) as file:
         if not candidate.named and is_backup(file):
             return candidate.result(Outcome.SKIPPED, "a backup that adopt made")
         try:
-            facts = verify_opened(envelopes_in(file), keyring=keyring, context=context)
+            facts = verify_opened(
+                envelopes_in(file), keyring=keyring, expected=partial(expected_context, wanted)
+            )
         except NotSealedError as error:
             finding = None if candidate.named else examine_unsealed(file, AuditOptions(None))
             if finding is not None and finding.verdict is Verdict.NO_PICKLE:

@@ -55,7 +55,7 @@ def summary(report: Report) -> Line:
     notes = f", {counted(levels[Level.NOTE], 'note')}" if levels[Level.NOTE] else ""
     return [
         (f"{sealed:,} sealed", "bold green"),
-        (f" of {total}: nothing to mend{notes}", ""),
+        (f" of {total}: nothing needs attention{notes}", ""),
         took,
     ]
 
@@ -108,8 +108,10 @@ def _detail(finding: Finding, *, told: bool) -> str:
     contents = finding.contents
     if contents is None:
         return "" if told else finding.reason
+    if finding.verdict is Verdict.UNSEALED and finding.change is not None:
+        return finding.reason  # it has the kind and the names, and what changed
     parts = [contents.kind]
-    if finding.verdict is not Verdict.UNSEALED or finding.change is not None:
+    if finding.verdict is not Verdict.UNSEALED:
         parts = [*filter(None, [finding.reason]), contents.kind]
     listed = [n for n in contents.names if not n.known]
     gravest = max((n.grade for n in listed), default=Grade.DATA)

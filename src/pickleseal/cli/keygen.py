@@ -158,8 +158,9 @@ def ways_to_seal(roster: Roster, option: str) -> list[tuple[str, str]]:
             ("then", "nothing seals until there is a new key"),
             ("next", f"pickleseal keys rotate{option}"),
         ]
+    ways = "run the first line where it was made, the second here"
     return [
-        ("then", "nothing seals here until the new key is brought: where it is made, and here"),
+        ("then", f"nothing seals here until you bring the new key: {ways}"),
         ("", "pickleseal keys export -o new.txt"),
         ("next", f"pickleseal keys import new.txt{option}"),
     ]

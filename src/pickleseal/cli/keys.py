@@ -263,15 +263,18 @@ def _show_rotation(made: Made, before: Roster, option: str) -> None:
     rows += [
         ("file", str(made.path)),
         ("keep", f"a new backup: `pickleseal keys backup FILE{option}`"),
-        ("others", f"machines that share this keyring {at}: here, and there"),
+        (
+            "others",
+            f"machines that share this keyring {at}: {_HERE_AND_THERE}",
+        ),
         *_way_to_others(entry.id, option),
     ]
     if made.is_primary:
         everything_revoked = {one.state for one in before.entries.values()} == {State.REVOKED}
         only = " --only-digests INVENTORY" if everything_revoked else ""
         moved = "what an inventory from before the leak lists" if only else "old files"
-        rows.append(("then", f"to seal {moved} with the new key"))
-        rows.append(("next", f"pickleseal reseal{option}{only} PATH"))
+        rows.append(("next", f"seal {moved} with the new key:"))
+        rows.append(("", f"pickleseal reseal{option}{only} PATH"))
     print_rows([("key", entry.id), ("role", role), *rows], styles={"key": "green"})
 
 
@@ -466,13 +469,21 @@ def _change(
     rows = [("key", entry.id), ("state", f"{entry.state.value}{', primary' * is_primary}")]
     rows += [("", remark) for remark in _remarks(entry)]
     if travels:
-        rows.append(("others", "keyrings that have this key need its revocation: here, and there"))
+        rows.append(
+            (
+                "others",
+                f"keyrings that have this key need its revocation: {_HERE_AND_THERE}",
+            )
+        )
         rows += _way_to_others(entry.id, named(keyring, directory))
     over = is_primary and entry.sign_until is not None and entry.sign_until <= time.time()
     if roster.primary is None or over:
         rows += ways_to_seal(roster, named(keyring, directory))
     print_rows(rows, styles={"state": _STYLES[entry.state]})
     return FINE
+
+
+_HERE_AND_THERE = "run the first line here, the second there"
 
 
 def _way_to_others(key_id: str, option: str) -> list[tuple[str, str]]:

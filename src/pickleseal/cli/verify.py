@@ -24,7 +24,10 @@ _CHECKED = (Outcome.WHOLE, Outcome.REFUSED, Outcome.FAILED)
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=files)
 @click.option(
-    "--context", metavar="TEXT", help="The context that the files must be sealed for. Default: any."
+    "--context",
+    metavar="TEXT",
+    help="The context that the files must be sealed for, or its beginning, as in 'fraud/*'."
+    " Default: any.",
 )
 @common
 @guarded

@@ -35,9 +35,10 @@ _EITHER = f"{_UNPACK}. If not, and {_ADOPT.removeprefix('if ')}"
 _AGAIN = "an error message may have been saved in its place: download the file again"
 _PLAIN = Beginning("a plain, unsealed pickle", _ADOPT, adoptable=True)
 
+INCOMPLETE = "it may have been cut off as it was written or copied: get a whole copy"
 EMPTY = Beginning(
     "empty",
-    "it may have been cut off as it was written or copied: get a whole copy",
+    INCOMPLETE,
     stands_in=True,
     sure=True,
 )

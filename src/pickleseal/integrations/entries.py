@@ -20,7 +20,10 @@ def seal_entry(value: object, context: str) -> bytes:
 
 def open_entry(data: object, context: str, missing: T) -> Any | T:
     """Return the value that was sealed for this place, or `missing` and log why."""
-    return _opened(signed_loads, data if isinstance(data, bytes) else b"", context, missing)
+    if not isinstance(data, bytes):  # such as what the store itself would have unpickled
+        LOG.warning("refused the cache entry %s: it is not sealed", shown(context))
+        return missing
+    return _opened(signed_loads, data, context, missing)
 
 
 def read_entry(path: str, context: str, missing: T) -> Any | T:

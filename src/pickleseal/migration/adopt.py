@@ -20,7 +20,7 @@ from pickleseal.envelope.source import envelope_at, frozen, open_place
 from pickleseal.envelope.target import join_envelope, write_envelope
 from pickleseal.errors import AdoptionError, NotSealedError, SealError, TargetError, shown
 from pickleseal.files.globs import Globs
-from pickleseal.files.magic import beginning_of
+from pickleseal.files.magic import INCOMPLETE, beginning_of
 from pickleseal.files.objects import Opened, open_file
 from pickleseal.files.places import Place, exists, name_of, resolved
 from pickleseal.files.walk import Skip
@@ -393,7 +393,9 @@ def _objection(seen: Preview, rules: _Rules, start: bytes = b"") -> str:
     if seen.candidate.real in rules.accepted:
         return ""
     found = beginning_of(start) if not contents.pickles else None
-    advice = found.advice if found is not None and found.stands_in else _ACCEPT
+    advice = INCOMPLETE if contents.truncated else _ACCEPT
+    if found is not None and found.stands_in:
+        advice = found.advice
     return f"{judgement(contents)}; {advice}"
 
 
@@ -419,7 +421,8 @@ def _fault_of_sealed(file: Opened, wanted: str | None, rules: _Rules) -> str:
 
 def _ambiguous(name: str, context: str) -> str:
     way = "" if "{path}" in context else ", or, where their folders differ, write {path} in it"
-    return f"another file would be sealed for '{shown(name)}' too: give each its own context{way}"
+    each = "adopt each by itself, with a --context of its own"
+    return f"another file would be sealed for '{shown(name)}' too: {each}{way}"
 
 
 def _belongs_to_program(path: str) -> bool:

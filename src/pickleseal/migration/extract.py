@@ -14,7 +14,6 @@ from pickleseal.files.objects import open_file
 from pickleseal.files.places import Place, name_of, place_of
 from pickleseal.files.walk import Found
 from pickleseal.keys.context import normalize_context
-from pickleseal.keys.roster import fits
 from pickleseal.keys.store.lookup import Ring, find_keyring
 from pickleseal.migration.batch import Batch, Candidate, Outcome, Result, found_envelope
 from pickleseal.migration.targets import make_folder_of, target_in
@@ -137,11 +136,8 @@ def _context_check(context: str | None) -> Callable[[seal.AuthenticHead], None]:
     wanted = None if context is None else normalize_context(context)
 
     def check(head: seal.AuthenticHead) -> None:
-        sealed = head.metadata.context
-        anything = wanted is not None and wanted.endswith("*") and fits(wanted, sealed)
-        policy.check_head(
-            head.metadata, now=time.time(), context=sealed if anything or wanted == "*" else wanted
-        )
+        expected = wanted and policy.expected_context(wanted, head.metadata.context)
+        policy.check_head(head.metadata, now=time.time(), context=expected)
 
     return check
 

@@ -378,7 +378,7 @@ def _warn_of_main(names: pickling.Names) -> None:
     more = f" and {len(own) - _MOST_TOLD} more" if len(own) > _MOST_TOLD else ""
     warnings.warn(
         f"this loads only where __main__ defines {', '.join(own[:_MOST_TOLD])}{more}, as in this"
-        ' program: put that into a module, or give pickler="cloudpickle"',
+        ' program: put that into a module, or pass pickler="cloudpickle"',
         MainModuleWarning,
         stacklevel=callers_level(),
     )

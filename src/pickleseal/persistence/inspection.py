@@ -320,7 +320,12 @@ def verify(
 
     def read(_: int) -> Inspection:
         with open_envelopes(file, storage_options) as sources:
-            return verify_opened(sources, keyring=keyring, context=context, max_bytes=max_bytes)
+            return verify_opened(
+                sources,
+                keyring=keyring,
+                expected=lambda sealed: sealed if context is None else normalize_context(context),
+                max_bytes=max_bytes,
+            )
 
     return steady(read)
 
@@ -329,18 +334,18 @@ def verify_opened(
     sources: Iterator[Source],
     *,
     keyring: Ring,
-    context: str | None = None,
+    expected: Callable[[str | None], str | None],
     max_bytes: int | None = None,
 ) -> Inspection:
-    """Do what `verify` does, with the envelopes of an open file."""
+    """Do what `verify` does, with the envelopes of an open file.
+
+    `expected` gives the context that an envelope must have, and gets the one that it has.
+    """
     ring = functools.cache(lambda key_id: find_keyring(keyring, to_open=key_id))
 
     def check(head: seal.AuthenticHead) -> None:
-        policy.check_head(
-            head.metadata,
-            now=time.time(),
-            context=head.metadata.context if context is None else normalize_context(context),
-        )
+        sealed = head.metadata
+        policy.check_head(sealed, now=time.time(), context=expected(sealed.context))
 
     def look(source: Source) -> _Answer:
         payload = reader.read(source, ring, check=check, max_bytes=max_bytes)

@@ -16,6 +16,7 @@ from pickleseal.errors import (
     shown,
 )
 from pickleseal.keys.context import normalize_context
+from pickleseal.keys.roster import fits
 from pickleseal.pickling.names import Allowed, today_of
 
 
@@ -26,7 +27,7 @@ def check_context(sealed: str | None, expected: str | None) -> None:
     if expected is None:
         raise ContextError(
             f"sealed for the context '{shown(sealed or '')}', and the load names none. If it is"
-            " the right file, name its context: context= in Python, --context of a command"
+            " the right file, name its context: context= in Python, --context on the command line"
         )
     if sealed is None:
         raise ContextError(f"sealed without a context, and the load asks for '{shown(expected)}'")
@@ -34,6 +35,15 @@ def check_context(sealed: str | None, expected: str | None) -> None:
         f"sealed for the context '{shown(sealed)}', and the load asks for"
         f" '{shown(expected)}': it is the wrong file, or the wrong context in the call"
     )
+
+
+def expected_context(wanted: str, sealed: str | None) -> str | None:
+    """Return the context to expect of an envelope where a user named one for many files.
+
+    `wanted` is a context, or a beginning such as `fraud/*`; `*` is anything, also none.
+    """
+    anything = wanted == "*" or (wanted.endswith("*") and fits(wanted, sealed))
+    return sealed if anything else wanted
 
 
 def check_head(metadata: Metadata, *, context: str | None, now: float) -> None:

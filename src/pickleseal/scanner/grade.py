@@ -35,6 +35,9 @@ _GRADES = {
 }
 
 
+TRUNCATED = "it is truncated"
+
+
 class GradedName(NamedTuple):
     """A name that unpickling would look up, and its grade.
 
@@ -82,6 +85,12 @@ class Contents(NamedTuple):
     pickles: int = 1
     names: tuple[GradedName, ...] = ()
     reasons: tuple[str, ...] = ()
+
+    @property
+    def truncated(self) -> bool:
+        """Whether nothing can be told because its one pickle ends too early."""
+        cut_off = any(TRUNCATED in reason for reason in self.reasons)
+        return cut_off and self.pickles == 1 and self.grade is Grade.CANNOT_TELL
 
     @property
     def wrapping(self) -> str | None:

@@ -16,6 +16,7 @@ from pickleseal.scanner.containers.views import (
     View,
     size_behind,
 )
+from pickleseal.scanner.grade import TRUNCATED
 
 _MEMORY = 256 << 20  # memory limit of an xz or lzma decoder, in bytes: xz -9 takes 65 MiB
 _KEPT = 8 << 20  # how much data behind the current offset is kept: a zip is read from its end
@@ -25,7 +26,7 @@ _STEPS = (CHUNK, 256, 1)
 _ZEROS = 1 << 30  # zeros between streams; Python's own readers take minutes to skip as many
 
 DAMAGED = "it is damaged"
-CUT_OFF = "it is truncated"
+CUT_OFF = TRUNCATED
 TOO_LARGE = "it takes too much memory to unpack"
 NOT_FOLLOWED = "a form that is not followed"
 """Why a layer ends early. Readers may continue where it is TOO_LARGE or NOT_FOLLOWED here."""

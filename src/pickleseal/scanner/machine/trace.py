@@ -9,6 +9,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from pickleseal.scanner.grade import TRUNCATED
 from pickleseal.scanner.machine.arguments import READERS, unknown
 from pickleseal.scanner.machine.cursor import Cursor, EndOfInput
 from pickleseal.scanner.machine.faults import Fault
@@ -99,7 +100,7 @@ def trace(
     except Fault as found:
         fault, limited = f"at byte {cursor.position}: {found}", found.limited
     except EndOfInput:
-        fault = f"at byte {cursor.position}: it is truncated"
+        fault = f"at byte {cursor.position}: {TRUNCATED}"
     names = tuple(Name(g.module, g.name, Use(g.uses)) for g in record.names.values())
     return Trace(
         names,
