@@ -129,8 +129,9 @@ def test_what_is_not_sealed_is_never_unpickled(
 
 
 def test_a_folder_takes_a_context(place: Path) -> None:
-    with pytest.raises(MlflowException, match="context="):
-        save_model("knn", model=knn())
+    for context in (None, ""):
+        with pytest.raises(MlflowException, match="context"):
+            save_model("knn", model=knn(), context=context)
     save_model("knn", model=knn(), context="knn/v1")
     assert load_model("knn", context="knn/v1").predict([[7]]) == [True]
     save_model("more", model=knn(), context="knn/v1", pip_requirements=["scikit-learn"])

@@ -201,7 +201,7 @@ def _context(chosen: str | None, model_id: str | None) -> str:
             "MLflow has no id for this model, so name the context that it is sealed for: context=",
             INVALID_PARAMETER_VALUE,
         )
-    return chosen or derived_context("mlflow", str(model_id))
+    return derived_context("mlflow", str(model_id)) if chosen is None else chosen
 
 
 def _model_id(uri: str) -> str | None:
