@@ -80,6 +80,20 @@ def test_the_beginning_of_a_context_is_enough_for_many_files(models: Path, ring:
     }
 
 
+def test_a_quiet_run_names_only_what_is_not_whole(tmp_path: Path, ring_directory: Path) -> None:
+    (tmp_path / "models").mkdir()
+    signed_dump(1, tmp_path / "models" / "sealed.pkl", keyring=ring_directory)
+    command = ("verify", tmp_path / "models", "--keyring", ring_directory)
+    done = run(*command, "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    (tmp_path / "models" / "bare.pkl").write_bytes(pickle.dumps(1))
+    done = run(*command, "--quiet")
+    assert done.returncode == 1
+    assert "bare.pkl" in done.stdout
+    assert "sealed.pkl" not in done.stdout
+    assert "sealed.pkl" in run(*command).stdout
+
+
 def test_a_load_takes_no_beginning_of_a_context(models: Path, ring: Keyring) -> None:
     with pytest.raises(ContextError):
         verify(models / "one.pkl", keyring=ring, context="m*")

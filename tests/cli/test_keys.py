@@ -303,7 +303,9 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
-def talk(answers: list[str], *arguments: object) -> subprocess.CompletedProcess[str]:
+def talk(
+    answers: list[str], *arguments: object, kind: str = "dumb"
+) -> subprocess.CompletedProcess[str]:
     """Run the command on a terminal of its own, and answer each question in turn."""
     command = [sys.executable, "-m", "pickleseal", *map(str, arguments)]
     done = subprocess.run(
@@ -312,7 +314,7 @@ def talk(answers: list[str], *arguments: object) -> subprocess.CompletedProcess[
         text=True,
         check=False,
         timeout=60,
-        env={**os.environ, "TERM": "dumb"},
+        env={**os.environ, "TERM": kind},
     )
     assert "Traceback" not in done.stdout + done.stderr
     return done
@@ -343,9 +345,9 @@ def test_an_error_is_red_on_terminals_that_want_colour(
     no_colour: str, ring: Path, monkeypatch: pytest.MonkeyPatch, *, is_red: bool
 ) -> None:
     monkeypatch.setenv("NO_COLOR", no_colour)
-    told = talk([], "keys", "export", "--keyring", ring).stdout
+    told = talk([], "keys", "export", "--keyring", ring, kind="xterm").stdout
     assert "error:" in told
-    assert ("\x1b[31m" in told) is is_red
+    assert ("\x1b[1;31m" in told) is is_red
 
 
 # --- handing over ----------------------------------------------------------------------------

@@ -212,8 +212,7 @@ def confirm(doubt: str, question: str, *, yes: bool, as_json: bool) -> None:
     """
     if yes:
         return
-    quiet = click.get_current_context().params.get("quiet")
-    if as_json or quiet or not terminal.is_there():
+    if as_json or is_quiet() or not terminal.is_there():
         raise CouldNotRun(f"{doubt}. To do it all the same, add --yes")
     if terminal.ask(f"{shown(doubt)}.\n{question} [y/N]: ").lower() not in ("y", "yes"):
         raise CouldNotRun("nothing was done")
@@ -253,12 +252,16 @@ def guarded(command: _Command) -> _Command:
             if as_json:
                 print_json({"error": describe(error)})
             else:
-                colour = None if os.environ.get("NO_COLOR") else "red"
-                start = click.style("error:", fg=colour, bold=True)
-                click.echo(f"{start} {shown(_text(error))}", err=True)
+                said = shown(_text(error))
+                print_lines([[("error:", "bold red"), (f" {said}", "")]], stderr=True)
             return CHECK_FAILED if isinstance(error, SealError) else COULD_NOT_RUN
 
     return with_quiet(guard)  # type: ignore[return-value]
+
+
+def is_quiet() -> bool:
+    """Return whether the command was called with --quiet."""
+    return bool(click.get_current_context().params.get("quiet"))
 
 
 with_quiet = click.option("-q", "--quiet", is_flag=True, help="Print nothing if all is fine.")

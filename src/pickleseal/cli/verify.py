@@ -9,7 +9,7 @@ from pickleseal.auditing.verify import verify_all
 from pickleseal.cli.batch import Run, fields_of, trouble_lines
 from pickleseal.cli.completion import files
 from pickleseal.cli.options import common
-from pickleseal.cli.output import Line, guarded, kind_of
+from pickleseal.cli.output import Line, guarded, is_quiet, kind_of
 from pickleseal.errors import SealError, shown
 from pickleseal.keys.keyring import EVERY_KEY
 from pickleseal.keys.store.lookup import find_keyring
@@ -56,7 +56,7 @@ def verify(
         done,
         as_json=as_json,
         files=(_fields(one) for one in done if one.outcome is not Outcome.NO_PICKLE),
-        lines=[*_whole_lines(done), *trouble_lines(done, word=_word)],
+        lines=[*([] if is_quiet() else _whole_lines(done)), *trouble_lines(done, word=_word)],
         summary=[_summary(done)],
         lacking=None if any(one.outcome in _CHECKED for one in done) else " has or needs a seal",
     )

@@ -59,7 +59,12 @@ _KNOWN = (
     (rb"\x04\x22\x4d\x18", Beginning("an lz4 file", _EITHER, adoptable=True)),
     (rb"\x28\xb5\x2f\xfd", Beginning("a zstd file", _UNPACK)),
     (rb"PK\x03\x04", Beginning("a zip archive, such as torch and numpy write")),
-    (rb"\x93NUMPY", Beginning("a NumPy .npy file")),
+    (
+        rb"\x93NUMPY",
+        Beginning(
+            "a NumPy .npy file", "numpy.load reads it, and runs no code without allow_pickle=True"
+        ),
+    ),
     (
         rb"ZF",
         Beginning("a file of joblib's from before 0.10, with its arrays in files next to it"),

@@ -112,8 +112,8 @@ def check_no_primary(directory: Path, roster: Roster) -> None:
     if roster.primary is not None:
         option = f"--keyring {quoted(directory)}"
         raise KeyringError(
-            f"{shown(str(directory))} has a primary key, {roster.primary}: no other one was"
-            f" made. To replace it, run `pickleseal keys rotate {option}`. To add one that only"
+            f"{shown(str(directory))} has a primary key already, {roster.primary}, so no key"
+            f" was made. To replace it, run `pickleseal keys rotate {option}`. To add one that only"
             f" opens, run `pickleseal keygen --add {option}`"
         )
 
