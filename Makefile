@@ -50,7 +50,7 @@ test-optimized: $(VENV)/.test  ## Run the tests in Pythons that drop every asser
 
 # The tests of a file one after the other: some take a good part of the memory, or build the site.
 sweep: $(VENV)/.test $(VENV)/.clusters $(VENV)/.torch $(VENV)/.docs $(VENV)/.dist  ## Run the long forms of some tests
-	@READERS_TORCH=$$(ls $(VENV)/torch/bin/python 2>/dev/null) $(PYTEST) -m sweep -n auto --dist loadfile --timeout 1800 $(ARGS)
+	@READERS_TORCH=$$(ls $(abspath $(VENV))/torch/bin/python 2>/dev/null) $(PYTEST) -m sweep -n auto --dist loadfile --timeout 1800 $(ARGS)
 
 test-pipelines: $(VENV)/.pipelines  ## Run the tests of MLflow, Kedro, Prefect, Dagster and Airflow
 	@for group in pipelines airflow; do \

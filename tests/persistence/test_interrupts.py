@@ -221,6 +221,7 @@ for number in range(rounds):
         ps.signed_dump(arrays[number % 2], path, keyring=ring, durable=False)
         ps.signed_load(path, keyring=ring)
         signal.setitimer(signal.ITIMER_REAL, 0)
+        time.sleep(0.001)  # a signal that another thread took comes late
     except Interrupted:
         interrupted += 1
     if os.listdir(folder) != ["it"]:
