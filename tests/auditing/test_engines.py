@@ -1,6 +1,7 @@
 """Whoever examines the files, the report is the same."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,6 +78,21 @@ def test_copies_of_the_process_find_what_it_finds(
     assert set(answer["copies"]) == {3}
     assert len(answer["copies"]) > 1  # windows
     assert answer["findings"] == listed(audit(models, keyring=ring, **options))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="copies are made on Linux")
+def test_no_copies_read_one_archive(tree: tuple[Path, Path], tmp_path: Path) -> None:
+    models, ring = tree
+    url = f"zip://::{shutil.make_archive(str(tmp_path / 'models'), 'zip', models)}"
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, url, str(ring), "{}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answer = json.loads(done.stdout)
+    assert set(answer["copies"]) == {1}
+    assert answer["findings"] == listed(audit(url, keyring=ring))
 
 
 @pytest.mark.usefixtures("_small_batches")

@@ -102,7 +102,9 @@ def in_copies(
         return _Done(findings, before - pool.left)
 
     for window in windows(files):
-        copies = forks.copies(wanted)  # by now it may have threads
+        # Copies would share the connections to a store, and the position in an archive.
+        local = all(found.remote is None for batch in window for found in batch)
+        copies = forks.copies(wanted) if local else 1  # by now it may have threads
         before, spent = pool.left, 0
         for batch, done in zip(window, forks.each(window, work, copies=copies), strict=True):
             spent += done.steps
