@@ -111,6 +111,31 @@ def test_a_upath_that_is_a_path_too_keeps_the_options_of_its_store() -> None:
     assert place.fs.storage_options == {"key": "mine"}
 
 
+class _Sparse(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """Lists names without sizes, and a single file without anything, as HTTP does."""
+
+    def find(self, path: str, **options: Any) -> Any:
+        found = super().find(path, **options)
+        return {name: {} if name == path else one | {"size": None} for name, one in found.items()}
+
+    def info(self, path: str, **options: Any) -> Any:
+        return super().info(path, **options) | {"size": None}
+
+
+def test_objects_are_found_whose_size_is_not_listed(memory: MemoryFileSystem) -> None:
+    for name in ("/models/a", "/models/b"):
+        memory.pipe_file(name, name.encode())
+    folder = Remote(_Sparse(), "/models", "memory://models")
+    found = list(files_below([folder, folder.below("a")]))
+    assert [one.path for one in found] == [f"memory://models/{name}" for name in "aba"]
+    for one in found:
+        with open_file(one.place, follow=True, seen=one.seen) as file:
+            assert file.read(0, 100).decode() == one.path.removeprefix("memory:/")
+    memory.pipe_file("/models/a", bytes(SMALL))
+    with pytest.raises(OSError, match="how large"):
+        open_file(found[0].place, follow=True)
+
+
 def test_an_error_of_a_server_names_the_url_without_its_password() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # and does not listen

@@ -77,17 +77,21 @@ class Remote(NamedTuple):
             facts = self.fs.info(self.path)
             if facts["type"] != "file":
                 raise FileNotFoundError(self.path)
-            return _version_of(facts)
+            version = _version_of(facts)
+            if version is None:
+                raise OSError(errno.EIO, "the server does not say how large it is", self.url)
+            return version
 
-    def objects(self) -> "Iterator[tuple[Remote, Version]]":
-        """Yield the objects at and below this place, by name."""
+    def objects(self) -> "Iterator[tuple[Remote, Version | None]]":
+        """Yield the objects at and below this place, by name; None for what has no size listed."""
         with _asking(self.url):
             self.fs.invalidate_cache(self.path)
             found = self.fs.find(self.path, detail=True)
         start = self.path.rstrip("/")
         for path in sorted(found):
             facts = found[path]
-            if facts.get("type") == "file" and not path.endswith("/"):
+            # Of one file that is named, HTTP lists nothing but its name.
+            if facts.get("type", "file") == "file" and not path.endswith("/"):
                 inside = path[len(start) + 1 :]
                 url = f"{self.url.rstrip('/')}/{inside}"
                 yield Remote(self.fs, path, url) if inside else self, _version_of(facts)
@@ -306,7 +310,9 @@ def _told(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _version_of(facts: Mapping[str, Any]) -> Version:
+def _version_of(facts: Mapping[str, Any]) -> Version | None:
+    if facts.get("size") is None:
+        return None
     tag = next((facts[name] for name in _TAGS if facts.get(name)), "")
     # The store in memory lists times as seconds, and tells them as times.
     return Version(int(facts["size"]), str(tag.timestamp() if hasattr(tag, "timestamp") else tag))
