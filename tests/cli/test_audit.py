@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -237,6 +238,16 @@ def test_each_file_has_its_advice_and_what_says_more_stands_there_alone(
     assert text.index("b.pkl") < text.index("→ if it is yours, seal it: pickleseal adopt")
     many = text[text.index("unsealed, data only  1 file") :]
     assert many.index("many.pkl") < many.index("→ if it is yours, load it where you trust it")
+
+
+def test_a_terminal_wraps_advice_behind_its_mark(models: Path, ring: Path) -> None:
+    arm(models)
+    terminal = {"FORCE_COLOR": "1", "COLUMNS": "40"}
+    told = run("audit", ".", "--keyring", ring, cwd=models, env=terminal).stdout
+    lines = re.sub(r"\x1b\[[\d;]*m", "", told).splitlines()
+    advice = next(n for n, line in enumerate(lines) if line.startswith("    → "))
+    assert all(len(line) <= 40 for line in lines)
+    assert re.match(r" {6}\S", lines[advice + 1])
 
 
 # --- lists -----------------------------------------------------------------------------------

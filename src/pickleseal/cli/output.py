@@ -93,12 +93,14 @@ def print_rows(rows: Iterable[tuple[str, str]], *, styles: dict[str, str] | None
         _fold(terminal, before, Text(shown(text), (styles or {}).get(name, "")))
 
 
+_BEFORE = re.compile("^ *(?:[✗✓!·→-] )?")
+
 Line = list[tuple[str, str]]
 """The parts of a line, each with its style; "" for none."""
 
 
 def print_lines(lines: Iterable[Line], *, stderr: bool = False) -> None:
-    """Print lines: coloured and wrapped at their indent on a terminal, elsewhere as they are."""
+    """Print lines: as they are, or on a terminal coloured, and wrapped behind their mark."""
     stream = sys.stderr if stderr else sys.stdout
     if stream is None:
         return
@@ -114,8 +116,8 @@ def print_lines(lines: Iterable[Line], *, stderr: bool = False) -> None:
     terminal = console(stderr=stderr)
     for line in lines:
         text = Text.assemble(*line)
-        indent = len(text.plain) - len(text.plain.lstrip(" "))
-        _fold(terminal, Text(" " * indent), text[indent:])
+        indent = len(text.plain) - len(_BEFORE.sub("", text.plain))
+        _fold(terminal, text[:indent], text[indent:])
 
 
 def _fold(terminal: "Console", before: "Text", text: "Text") -> None:
@@ -128,8 +130,8 @@ def _fold(terminal: "Console", before: "Text", text: "Text") -> None:
     plain, width = text.plain, terminal.width - before.cell_len
     breaks, start = [], 0
     for word in _UNBROKEN.finditer(plain):
-        beside_mark = word.start() - start <= len("✗ ")
-        if not beside_mark and cell_len(plain[start : word.end()]) > width:
+        is_first = word.start() == start
+        if not is_first and cell_len(plain[start : word.end()]) > width:
             start = word.start()
             breaks.append(start)
     for part in text.divide(breaks):

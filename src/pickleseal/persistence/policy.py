@@ -30,7 +30,10 @@ def check_context(sealed: str | None, expected: str | None) -> None:
             " the right file, name its context: context= in Python, --context on the command line"
         )
     if sealed is None:
-        raise ContextError(f"sealed without a context, and the load asks for '{shown(expected)}'")
+        raise ContextError(
+            f"sealed without a context, and the load asks for '{shown(expected)}': it is the wrong"
+            " file, or the call should name none"
+        )
     raise ContextError(
         f"sealed for the context '{shown(sealed)}', and the load asks for"
         f" '{shown(expected)}': it is the wrong file, or the wrong context in the call"
