@@ -136,6 +136,24 @@ def test_objects_are_found_whose_size_is_not_listed(memory: MemoryFileSystem) ->
         open_file(found[0].place, follow=True)
 
 
+class _Whole(MemoryFileSystem):  # type: ignore[misc]  # as above
+    """Knows no ranges, as Python's own HTTP server."""
+
+    def cat_file(self, path: str, *_: object, **__: object) -> Any:
+        return super().cat_file(path)
+
+
+def test_a_large_object_is_read_from_a_server_that_knows_no_ranges(
+    memory: MemoryFileSystem,
+) -> None:
+    data = bytes(range(256)) * (SMALL // 128)
+    memory.pipe_file("/models/it", data)
+    with open_file(Remote(_Whole(), "/models/it", "memory://models/it"), follow=True) as file:
+        assert file.size == len(data)
+        assert file.read(SMALL, 300) == data[SMALL : SMALL + 300]
+        assert file.whole() == data
+
+
 def test_an_error_of_a_server_names_the_url_without_its_password() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # and does not listen

@@ -57,7 +57,7 @@ class StoredObject:
             self.check_unchanged()
 
     def _start(self, seen: Version | None) -> bytes | None:
-        """Return the whole object, or None if it is not small."""
+        """Return the whole object, or None if only its beginning came."""
         try:
             start = b"" if seen is not None and not seen.size else self.place.read(0, SMALL)
         except OSError as error:
@@ -66,7 +66,8 @@ class StoredObject:
             if known or self.place.version().size:
                 raise
             start = b""
-        return start if len(start) < SMALL else None
+        # A server that knows no ranges sends all of a large one, too.
+        return None if len(start) == SMALL else start
 
     def read(self, offset: int, size: int, /) -> bytes:
         """Return the bytes at an offset, fewer than `size` only where the object ends."""
