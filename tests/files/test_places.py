@@ -9,6 +9,7 @@ from typing import Any
 
 import fsspec
 import pytest
+from command import call
 from fsspec.implementations.memory import MemoryFileSystem
 
 from pickleseal.errors import PicklesealError, TargetError
@@ -181,6 +182,26 @@ def test_a_compressed_open_file_is_refused() -> None:
 def test_a_scheme_that_nobody_knows_is_told() -> None:
     with pytest.raises(PicklesealError, match="nosuch://"):
         place_of("nosuch://bucket/it")
+
+
+def test_a_password_in_a_url_of_a_report_is_not_shown(
+    memory: MemoryFileSystem, tmp_path: Path, ring_directory: Path
+) -> None:
+    artifact = tmp_path / "it.pkl"
+    artifact.write_bytes(pickle.dumps([1]))
+    url = "memory://me:sec@ret@server"
+    done = [
+        call(
+            *("audit", artifact, "--keyring", ring_directory),
+            *("--output", f"json={url}/a.json", "--inventory", f"{url}/b.inventory", *more),
+        )
+        for more in ((), ("--baseline", f"{url}/b.inventory", "--json"))
+    ]
+    assert len(memory.find("/")) == 2
+    for one in done:
+        assert one.returncode == 1
+        assert "ret@" not in one.stdout + one.stderr
+        assert "memory://server/b.inventory" in one.stdout + one.stderr
 
 
 def test_a_password_in_a_url_is_not_shown() -> None:

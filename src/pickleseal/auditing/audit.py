@@ -30,6 +30,7 @@ from pickleseal.files.places import (
     is_url,
     name_of,
     places_of,
+    without_password,
 )
 from pickleseal.files.walk import (
     Found,
@@ -319,7 +320,7 @@ def audit(
         deep,
         Pool(),
     )
-    where = None if baseline is None else os.fspath(baseline)
+    where = None if baseline is None else without_password(os.fspath(baseline))
     chosen = Chosen(Globs.of(include) if include else None, Globs.of(exclude))
     engine, workers = engines.chosen(n_jobs, backend, recheck, lambda: chosen.files(places))
     return Audit(places, options, listed, where, chosen, engine, workers)

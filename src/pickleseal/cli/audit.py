@@ -34,7 +34,7 @@ from pickleseal.cli.progress import tracked
 from pickleseal.cli.settings import Settings, read_settings
 from pickleseal.errors import SealError, check_path, shown
 from pickleseal.files.atomic import write_whole
-from pickleseal.files.places import is_url, places_of, resolved
+from pickleseal.files.places import is_url, places_of, resolved, without_password
 from pickleseal.files.walk import Found
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.keyring import Keyring
@@ -326,18 +326,18 @@ def _check_outputs(files: list[str], inventory: str | None, roots: tuple[str, ..
         check_path(target)
         if target == "-":
             raise CouldNotRun("to print a report, use --format")
-        local = not is_url(target)
+        local, named = not is_url(target), without_password(target)
         folder = os.path.dirname(target) or os.curdir
         if local and (os.path.isdir(target) or not os.path.isdir(folder)):
-            raise CouldNotRun(f"{target} cannot be written: it is a folder, or has none")
+            raise CouldNotRun(f"{named} cannot be written: it is a folder, or has none")
         if any(_same(target, other) for other in (*targets[:number], *roots)):
-            raise CouldNotRun(f"{target} is named twice: it would be overwritten")
+            raise CouldNotRun(f"{named} is named twice: it would be overwritten")
         finding = _there(target)
         if finding is None:
             continue
         is_old_list = target == inventory and _is_list(finding)
         if finding.verdict is not Verdict.NO_PICKLE and not is_old_list:
-            raise CouldNotRun(f"{target} is not overwritten: {_what(finding)}. Name another file")
+            raise CouldNotRun(f"{named} is not overwritten: {_what(finding)}. Name another file")
 
 
 def _is_list(finding: Finding) -> bool:
@@ -391,11 +391,12 @@ def _print(report: Report, kind: str, settings: Settings, *, most: int | None) -
 
 
 def _write(path: str, text: str) -> None:
+    named = without_password(path)
     try:
         write_whole(places_of([path])[0], text.encode())
     except OSError as error:
-        raise CouldNotRun(f"{path} cannot be written: {error.strerror or error}") from None
-    print_lines([[(f"wrote {shown(path)}", "dim")]], stderr=True)
+        raise CouldNotRun(f"{named} cannot be written: {error.strerror or error}") from None
+    print_lines([[(f"wrote {shown(named)}", "dim")]], stderr=True)
 
 
 def _ring_for_list(keyring: str | None, context: str | None) -> Keyring:
@@ -429,9 +430,10 @@ def _write_list(report: Report, path: str, ring: Keyring, context: str | None) -
     errors = sum(f.level is Level.ERROR and bool(items_of(f)) for f in grave)
     but = f", {errors:,} of them {'an error' if errors == 1 else 'errors'}" if errors else ""
     but += f" (not {left_out:,} that cannot be listed)" if left_out else ""
+    where = shown(without_password(path))
     print_lines(
         [
-            [(f"listed {counted(len(items), 'object')}{but} in {shown(path)}", "bold")],
+            [(f"listed {counted(len(items), 'object')}{but} in {where}", "bold")],
             *([[("it took the place of an older list", "yellow")]] if older else []),
             [(f"SHA-256 {sha256}", "")],
             [("keep the list and its SHA-256 apart from the key", "dim")],

@@ -227,6 +227,11 @@ def places_of(paths: Iterable[Any], options: Options = None) -> tuple[Place, ...
     return tuple(places)
 
 
+def without_password(path: str) -> str:
+    """Return a path as messages show it: of a URL, without a user's name and password."""
+    return _PASSWORD.sub("//", path) if is_url(path) else path
+
+
 def name_of(place: Place) -> str:
     """Return the path or the URL of a place."""
     return place if isinstance(place, str) else place.url
@@ -276,7 +281,7 @@ def _reached(url: str, options: Options) -> Remote:
             f"{scheme}:// needs fsspec, and the package for that store: pip install"
             " 'pickleseal[stores]', and s3fs for S3, gcsfs for Google Cloud, adlfs for Azure"
         ) from None
-    named = _PASSWORD.sub("//", url)
+    named = without_password(url)
     with _asking(named):  # some file systems connect at once
         try:
             fs, path = url_to_fs(url, **(options or {}))
