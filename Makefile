@@ -49,7 +49,7 @@ test-optimized: $(VENV)/.test  ## Run the tests in Pythons that drop every asser
 	  -W "ignore:assertions not in test modules" $(ARGS)
 
 # The tests of a file one after the other: some take a good part of the memory, or build the site.
-sweep: $(VENV)/.test $(VENV)/.clusters $(VENV)/.torch $(VENV)/.docs $(VENV)/.dist  ## Run the long forms of some tests
+sweep: $(VENV)/.test $(VENV)/.frameworks $(VENV)/.clusters $(VENV)/.torch $(VENV)/.docs $(VENV)/.dist  ## Run the long tests, and those of queues and caches
 	@READERS_TORCH=$$(ls $(abspath $(VENV))/torch/bin/python 2>/dev/null) $(PYTEST) -m sweep -n auto --dist loadfile --timeout 1800 $(ARGS)
 
 test-pipelines: $(VENV)/.pipelines  ## Run the tests of MLflow, Kedro, Prefect, Dagster and Airflow
@@ -144,11 +144,10 @@ $(VENV)/.test: $(VENV)/.venv pyproject.toml
 	@$(PIP) install --no-compile --editable . --group test
 	@touch $(VENV)/.run $@
 
-# All in one go: pip takes a good while to begin. The frameworks are for tests that no other Python
-# can change.
+# All in one go: pip takes a good while to begin.
 $(VENV)/.all: $(VENV)/.venv pyproject.toml
 	@echo "Installing pickleseal and what its tests and checks need"
-	@$(PIP) install --no-compile --editable . --group test --group check --group frameworks
+	@$(PIP) install --no-compile --editable . --group test --group check
 	@touch $(VENV)/.run $(VENV)/.test $(VENV)/.check $@
 
 $(VENV)/.lowest: $(VENV)/.venv pyproject.toml
@@ -171,6 +170,11 @@ $(VENV)/.dist: $(VENV)/.test
 $(VENV)/.lab: $(VENV)/.test
 	@echo "Installing what the lab needs"
 	@$(PIP) install --group lab || echo "No atheris for this Python: the lab mutates without it"
+	@touch $@
+
+$(VENV)/.frameworks: $(VENV)/.test
+	@echo "Installing the frameworks that have adapters"
+	@$(PIP) install --no-compile --group frameworks
 	@touch $@
 
 $(VENV)/.clusters: $(VENV)/.test

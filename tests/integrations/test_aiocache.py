@@ -19,7 +19,7 @@ redis = pytest.importorskip("redis")
 from pickleseal.integrations.aiocache import RedisCache  # noqa: E402
 
 pytestmark = [
-    pytest.mark.once,
+    pytest.mark.sweep,
     pytest.mark.filterwarnings(
         "ignore:Call to deprecated:DeprecationWarning"
     ),  # of redis in aiocache

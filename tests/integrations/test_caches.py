@@ -31,7 +31,7 @@ if not django_conf.settings.configured:
 django = pytest.importorskip("pickleseal.integrations.django")
 django_redis = pytest.importorskip("pickleseal.integrations.django_redis", exc_type=ImportError)
 
-pytestmark = pytest.mark.once
+pytestmark = pytest.mark.sweep
 
 
 class Armed:

@@ -23,7 +23,7 @@ from celery.exceptions import ImproperlyConfigured  # noqa: E402
 from kombu.exceptions import DecodeError  # noqa: E402
 
 pytestmark = [
-    pytest.mark.once,
+    pytest.mark.sweep,
     pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore:You're running the worker with superuser"),
 ]

@@ -25,7 +25,7 @@ redis = pytest.importorskip("redis")
 from dramatiq.errors import DecodeError  # noqa: E402
 from dramatiq.results import ResultFailure, ResultMissing  # noqa: E402
 
-pytestmark = [pytest.mark.once, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.sweep, pytest.mark.timeout(300)]
 
 SHOP = Path(__file__).parent / "dramatiq_shop"
 WAIT = 60

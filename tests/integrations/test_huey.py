@@ -24,7 +24,7 @@ from huey.exceptions import ConfigurationError, HueyException, TaskException  # 
 
 from pickleseal.integrations.huey import Huey, SqliteHuey  # noqa: E402
 
-pytestmark = [pytest.mark.once, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.sweep, pytest.mark.timeout(300)]
 
 SHOP = Path(__file__).parent / "huey_shop"
 WAIT = 60

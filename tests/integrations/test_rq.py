@@ -26,7 +26,7 @@ from rq.exceptions import NoSuchJobError  # noqa: E402
 from pickleseal.integrations.rq import Group, Job  # noqa: E402
 
 pytestmark = [
-    pytest.mark.once,
+    pytest.mark.sweep,
     pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"),
 ]
 
