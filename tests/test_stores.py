@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command import as_json, call, run
+from joblib.externals.loky import get_reusable_executor
 from local_s3 import BUCKET, Answer, LocalS3, cut_off, local_s3, refusal
 from rings import rotate, secrets_of
 
@@ -372,7 +373,9 @@ def test_workers_read_a_bucket_and_hold_no_key(s3: LocalS3, ring: Keyring) -> No
     put(s3, "plain.pkl", pickle.dumps([1]))
     here = audit("s3://models", keyring=ring).report()
     s3.requests.clear()
+    get_reusable_executor().shutdown()  # those of an earlier test have its environment
     there = audit("s3://models", keyring=ring, n_jobs=2, backend="loky").report()
+    get_reusable_executor().shutdown()
     assert there.findings == here.findings
     assert len(gets(s3)) == 4
 
