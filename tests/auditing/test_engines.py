@@ -123,9 +123,9 @@ def test_what_is_read_again_is_the_same(tree: tuple[Path, Path]) -> None:
 def test_an_audit_of_few_files_loads_nothing_for_many(tree: tuple[Path, Path]) -> None:
     models, ring = tree
     script = (
-        "import sys; from pickleseal import audit\n"
+        "import sys; before = set(sys.modules); from pickleseal import audit\n"
         "audit(sys.argv[1], keyring=sys.argv[2], backend='fork').report()\n"
-        "print({'joblib', 'multiprocessing'} & sys.modules.keys())"
+        "print({'joblib', 'multiprocessing'} & (sys.modules.keys() - before))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(models / "run1"), str(ring)],
