@@ -47,7 +47,7 @@ class Runner:
         self.action = yaml.safe_load(ACTION.read_text(encoding="utf-8"))
 
     def has_installed(self) -> None:
-        """Let the environment of this test be the one that the action made."""
+        """Set the environment of this test to the one that the action made."""
         (self.temporary / "pickleseal").mkdir()
         (self.temporary / "pickleseal" / "bin").symlink_to(Path(sys.executable).parent)
 

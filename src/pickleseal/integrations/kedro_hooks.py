@@ -6,7 +6,7 @@ from kedro.framework.hooks import hook_impl
 
 
 class _Hooks:
-    """Ask for the key of sealed datasets before a run, not after its work."""
+    """Check the key of sealed datasets before a run, not after its work."""
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
