@@ -13,7 +13,7 @@ TESTS = {
     "envelope": ("tests/envelope", "tests/test_vectors.py"),
     "files": (
         *("tests/files", "tests/envelope", "tests/persistence/test_targets.py"),
-        *("tests/migration/test_place.py", "tests/migration/test_reseal.py"),
+        *("tests/migration/test_targets.py", "tests/migration/test_reseal.py"),
         "tests/auditing/test_audit.py",
     ),
     "keys": ("tests/keys",),
