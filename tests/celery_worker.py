@@ -1,7 +1,6 @@
 """A worker of Celery as a process of its own, and its application in this one."""
 
 import importlib.util
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import unmeasured
 
 from pickleseal import Suite
 from pickleseal.keys.store.changes import create_key
@@ -30,11 +30,7 @@ def celery_worker(folder: Path, broker: str, results: str) -> Iterator[Any]:
         process = subprocess.Popen(
             [sys.executable, "-m", "celery", "-A", "shop", "worker", "-c", "1", "-l", "INFO"],
             cwd=SHOP,
-            env={
-                name: value
-                for name, value in os.environ.items()
-                if not name.startswith("COVERAGE_")
-            },
+            env=unmeasured(),
             stdout=log,
             stderr=log,
         )

@@ -52,6 +52,11 @@ def run(
     return done
 
 
+def unmeasured() -> dict[str, str]:
+    """Return the environment for a process that coverage is not to follow."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 def as_json(done: subprocess.CompletedProcess[str]) -> Any:
     assert done.stdout.isascii()
     return json.loads(done.stdout)

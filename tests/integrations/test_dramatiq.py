@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import pickle
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from command import unmeasured
 from local_redis import local_redis
 
 from pickleseal import Suite, dumps
@@ -80,11 +80,7 @@ def worker(log: Path) -> Iterator[None]:
         process = subprocess.Popen(
             [sys.executable, "-m", "dramatiq", "shop_actors", "-p", "1", "-t", "1"],
             cwd=SHOP,
-            env={
-                name: value
-                for name, value in os.environ.items()
-                if not name.startswith("COVERAGE_")
-            },
+            env=unmeasured(),
             stdout=output,
             stderr=output,
         )

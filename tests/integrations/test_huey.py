@@ -2,7 +2,6 @@
 
 import datetime as dt
 import importlib.util
-import os
 import pickle
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from command import unmeasured
 from local_redis import local_redis
 
 from pickleseal import Suite, dumps
@@ -222,7 +222,7 @@ def test_keys_are_rotated_under_traffic_and_no_task_is_lost(running: Running) ->
             "0.05",
         ],
         cwd=SHOP,
-        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")},
+        env=unmeasured(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -2,7 +2,6 @@
 
 import base64
 import datetime as dt
-import os
 import pickle
 import shutil
 import time
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import rq_jobs
+from command import unmeasured
 from local_redis import local_redis
 
 from pickleseal import Suite
@@ -103,7 +103,7 @@ def test_a_worker_in_a_process_of_its_own_works(running: Running) -> None:
         ],
         check=True,
         capture_output=True,
-        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")},
+        env=unmeasured(),
     )
     assert running.queue.fetch_job(job.id).return_value() == [6]
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from arrays import numbers
+from command import unmeasured
 from streams import posix
 
 from pickleseal import (
@@ -239,13 +240,12 @@ def test_an_interrupt_leaves_the_old_file_or_the_new_and_nothing_else(
     rounds: int, tmp_path: Path
 ) -> None:
     """In a process of its own: coverage has locks that an interrupt may leave held."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
     done = subprocess.run(
         [sys.executable, "-c", AT_ANY_MOMENT, str(tmp_path), str(rounds)],
         capture_output=True,
         text=True,
         check=False,
-        env=env,
+        env=unmeasured(),
     )
     assert done.stdout == "True\n", done.stderr
 
