@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 from pickleseal import KeyringError, TargetError
+from pickleseal.files import atomic
 from pickleseal.files.atomic import make_folder, replacing, write_private, write_whole
+from pickleseal.files.exchange import exchange
 from pickleseal.files.handles import Stamp, stamp_of
 from pickleseal.keys.key import KeyLine
 
@@ -256,6 +259,88 @@ def test_a_file_that_was_changed_since_it_was_seen_is_left_as_it_is(tmp_path: Pa
         replace(path, stamp_of(path.stat()), lambda: path.write_bytes(b"theirs again"))
     assert path.read_bytes() == b"theirs again"
     assert os.listdir(tmp_path) == ["it"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges files here")
+@pytest.mark.parametrize("later", [1, 2, 3])
+def test_a_file_that_comes_right_before_the_rename_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: int
+) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(b"seen")
+    comes = iter([b"newer %d" % number for number in range(later)])
+
+    def exchange_late(one: str, other: str) -> bool:
+        newer = next(comes, None)
+        if newer is not None:
+            beside = tmp_path / "beside"
+            beside.write_bytes(newer)
+            beside.replace(path)
+        return exchange(one, other)
+
+    monkeypatch.setattr(atomic, "exchange", exchange_late)
+    with (
+        pytest.raises(TargetError, match=r"model\.pkl was changed by another program"),
+        replacing(str(path), durable=False, seen=stamp_of(path.stat())) as descriptor,
+    ):
+        os.write(descriptor, b"ours")
+    assert path.read_bytes() == b"newer %d" % (later - 1)
+    assert os.listdir(tmp_path) == ["model.pkl"]
+
+
+def test_a_newer_file_that_cannot_be_put_back_is_left_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(b"seen")
+    calls = iter([None, OSError(errno.EIO, "Input/output error")])
+
+    def exchange_once(one: str, other: str) -> bool:
+        error = next(calls)
+        if error is not None:
+            raise error
+        os.replace(other, path.with_name("seen"))
+        path.write_bytes(b"newer")
+        os.rename(path, path.with_name("newer"))
+        os.rename(one, other)
+        os.rename(path.with_name("newer"), one)
+        return True
+
+    monkeypatch.setattr(atomic, "exchange", exchange_once)
+    with (
+        pytest.raises(OSError, match="Input/output error"),
+        replacing(str(path), durable=False, seen=stamp_of(path.stat())) as descriptor,
+    ):
+        os.write(descriptor, b"ours")
+    (leftover,) = tmp_path.glob(f"{atomic.TEMPORARY_PREFIX}*")
+    assert leftover.read_bytes() == b"newer"
+
+
+def test_files_are_replaced_where_they_cannot_be_exchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(b"seen")
+    monkeypatch.setattr(atomic, "exchange", lambda *_: False)
+    with replacing(str(path), durable=False, seen=stamp_of(path.stat())) as descriptor:
+        os.write(descriptor, b"ours")
+    assert path.read_bytes() == b"ours"
+    assert os.listdir(tmp_path) == ["model.pkl"]
+
+
+def test_a_system_that_exchanges_no_files_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_bytes(b"1")
+    other.write_bytes(b"2")
+    if sys.platform == "linux":
+        assert exchange(str(one), str(other))
+        assert one.read_bytes() == b"2"
+        with pytest.raises(FileNotFoundError):
+            exchange(str(one), str(tmp_path / "none"))
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not exchange(str(one), str(other))
 
 
 def test_a_file_that_was_seen_may_be_read_only(

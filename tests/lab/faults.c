@@ -231,6 +231,9 @@ CALL(int, -1, fstatat64, STATUS, is_below(folder, path),
      (int folder, const char *path, struct stat64 *status, int how), (folder, path, status, how))
 CALL(int, -1, renameat, RENAME, is_below(folder, path),
      (int folder, const char *path, int other, const char *to), (folder, path, other, to))
+CALL(int, -1, renameat2, RENAME, is_below(folder, path),
+     (int folder, const char *path, int other, const char *to, unsigned how),
+     (folder, path, other, to, how))
 CALL(int, -1, linkat, LINK, is_below(folder, path),
      (int folder, const char *path, int other, const char *to, int how),
      (folder, path, other, to, how))

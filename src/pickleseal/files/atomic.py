@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 
 from pickleseal.errors import TargetError, check_path, shown
+from pickleseal.files.exchange import exchange
 from pickleseal.files.handles import Stamp, stamp_of
-from pickleseal.files.places import Place, Remote
+from pickleseal.files.places import Place, Remote, Version, changed_meanwhile
+from pickleseal.files.regular import open_regular
 
 TEMPORARY_PREFIX = ".pickleseal-"
 TEMPORARY_SUFFIX = ".tmp"
@@ -87,6 +89,26 @@ def replacing(
         yield descriptor
 
 
+@contextmanager
+def held(place: Place, seen: Stamp | Version | None) -> Iterator[None]:
+    """Keep an open file until it is replaced, lest a newer file get its inode, and so its stamp.
+
+    Entered while the file is open. Raise TargetError if the path leads to another file by then.
+    A store gives no version twice, nor Windows a file's number, where an open file cannot be
+    replaced.
+    """
+    if isinstance(place, Remote) or os.name == "nt":
+        yield
+        return
+    descriptor, status = open_regular(place)
+    try:
+        if stamp_of(status) != seen:
+            raise changed_meanwhile(place)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _replaceable(real: str, path: str, seen: Stamp | None) -> os.stat_result | None:
     """Return the status of the file to replace, or None if there is none."""
     try:
@@ -99,7 +121,7 @@ def _replaceable(real: str, path: str, seen: Stamp | None) -> os.stat_result | N
             " write to a pipe or device, open it and pass the file object"
         )
     if seen is not None and stamp_of(status) != seen:
-        raise _changed(path)
+        raise changed_meanwhile(path)
     if seen is None and not is_writable(real):
         code = errno.EROFS if _is_read_only(real) else errno.EACCES
         raise OSError(code, os.strerror(code), path)
@@ -137,6 +159,7 @@ def _placed(
     temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}{TEMPORARY_SUFFIX}")
     with _synced(folder, path) if durable else nullcontext():
         descriptor = -1
+        deletable: tuple[Stamp, ...] = ()
         # Before the file exists: a signal may arrive right after it was created.
         try:
             try:
@@ -147,17 +170,23 @@ def _placed(
                     _be_like(descriptor, replaced)
                 if durable:
                     os.fsync(descriptor)
+                if seen is not None:
+                    deletable = (stamp_of(os.fstat(descriptor)), seen)
             finally:
                 if descriptor >= 0:
                     os.close(descriptor)
-            _check_unchanged(real, path, seen)
             if exclusive:
                 _put_new(temporary, real, path)
+            elif seen is not None:
+                with held(temporary, deletable[0]):
+                    _put_for(seen, deletable[0], temporary, real, path)
             else:
                 os.replace(temporary, real)
         except BaseException as error:
             with suppress(OSError):
-                os.unlink(temporary)
+                # Once files were exchanged, a newer one may be there, which is left there.
+                if not deletable or stamp_of(os.stat(temporary)) in deletable:
+                    os.unlink(temporary)
             if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):
                 raise OSError(error.errno, error.strerror, path) from None
             raise
@@ -218,15 +247,30 @@ def _there(path: str) -> TargetError:
     return TargetError(f"{shown(path)} exists already, and is not overwritten")
 
 
-def _check_unchanged(real: str, path: str, seen: Stamp | None) -> None:
-    if seen is not None and stamp_of(os.stat(real)) != seen:
-        raise _changed(path)
+def _put_for(seen: Stamp, ours: Stamp, temporary: str, real: str, path: str) -> None:
+    """Rename `temporary` to `real` if the file with the stamp `seen` is there, else raise.
 
-
-def _changed(path: str) -> TargetError:
-    return TargetError(
-        f"{shown(path)} was changed by another program meanwhile, and was left as it is now"
-    )
+    A newer file that comes between the check and the rename is not lost where files can be
+    exchanged: it is found in the place of `temporary`, and put back. Raise TargetError then.
+    """
+    if stamp_of(os.stat(real)) != seen:
+        raise changed_meanwhile(path)
+    if not exchange(temporary, real):
+        os.replace(temporary, real)
+        return
+    displaced = stamp_of(os.stat(temporary))
+    if displaced == seen:
+        with suppress(OSError):  # the new file is in place
+            os.unlink(temporary)
+        return
+    # Each exchange must take out what the one before it put in, or a still newer file has come.
+    expected, put = ours, displaced
+    while exchange(temporary, real):
+        displaced = stamp_of(os.stat(temporary))
+        if displaced == expected:
+            os.unlink(temporary)
+            raise changed_meanwhile(path)
+        expected, put = put, displaced
 
 
 def _be_like(descriptor: int, replaced: os.stat_result) -> None:

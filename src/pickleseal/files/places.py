@@ -121,7 +121,7 @@ class Remote(NamedTuple):
                     return
                 condition = {} if seen is None else self._condition(seen, len(data))
                 if seen is not None and not condition and self.version() != seen:
-                    raise _replaced(self.url)
+                    raise changed_meanwhile(self.url)
                 self.fs.pipe_file(self.path, data, **condition)
         except OSError as error:
             if exclusive and (isinstance(error, FileExistsError) or _is_condition(error)):
@@ -129,7 +129,7 @@ class Remote(NamedTuple):
                     f"{shown(self.url)} exists already, and is not overwritten"
                 ) from None
             if _is_condition(error):
-                raise _replaced(self.url) from None
+                raise changed_meanwhile(self.url) from None
             raise
 
     def _condition(self, seen: Version, size: int) -> dict[str, Any]:
@@ -256,6 +256,13 @@ def steady(read: Callable[[int], _T]) -> _T:
     return read(_READINGS - 1)
 
 
+def changed_meanwhile(name: str) -> TargetError:
+    """Return the error for a file or an object that is not replaced, as it is not the one seen."""
+    return TargetError(
+        f"{shown(name)} was changed by another program meanwhile, and was left as it is now"
+    )
+
+
 def replaced_meanwhile(url: str) -> OSError:
     """Return the error for an object that was replaced between two of its ranges."""
     return OSError(errno.ESTALE, "it was replaced while it was read", url)
@@ -328,9 +335,3 @@ def _is_condition(error: OSError) -> bool:
     cause = error.__cause__
     codes = (getattr(cause, "code", None), getattr(cause, "status_code", None))
     return 412 in codes or "pre-condition" in str(error) or "PreconditionFailed" in str(error)
-
-
-def _replaced(url: str) -> TargetError:
-    return TargetError(
-        f"{shown(url)} was changed by another program meanwhile, and was left as it is now"
-    )

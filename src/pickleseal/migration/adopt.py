@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from pickleseal.envelope.seal import SealedHead
 from pickleseal.envelope.source import envelope_at, frozen, open_place
 from pickleseal.envelope.target import join_envelope, write_envelope
 from pickleseal.errors import AdoptionError, NotSealedError, SealError, TargetError, shown
+from pickleseal.files.atomic import held
 from pickleseal.files.globs import Globs
 from pickleseal.files.magic import INCOMPLETE, beginning_of
 from pickleseal.files.objects import Opened, open_file
@@ -461,19 +462,26 @@ def _sealed(
     own = preview.context(context)
 
     def act(candidate: Candidate) -> Result[Adopted]:
-        return _adopted(preview._replace(candidate=candidate), keyring, targets, own)
+        with ExitStack() as until_replaced:
+            again = preview._replace(candidate=candidate)
+            return _adopted(again, keyring, targets, own, until_replaced)
 
     return attempt(preview.candidate, act)
 
 
 def _adopted(
-    found: Preview, keyring: Keyring, targets: Targets, context: str | None
+    found: Preview,
+    keyring: Keyring,
+    targets: Targets,
+    context: str | None,
+    until_replaced: ExitStack,
 ) -> Result[Adopted]:
     candidate = found.candidate
     place = candidate.found.place
     try:
         with open_file(place, follow=candidate.found.named, seen=seen_of(candidate.found)) as file:
             raw, stamp = file.whole(), file.stamp
+            until_replaced.enter_context(held(place, stamp))
     except NotSealedError:  # no regular file any more
         raise changed() from None
     same = hashlib.sha256(raw).hexdigest() == found.sha256

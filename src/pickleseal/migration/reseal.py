@@ -9,6 +9,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from pickleseal.envelope import reader, seal
@@ -17,6 +18,7 @@ from pickleseal.envelope.metadata import Metadata
 from pickleseal.envelope.source import envelopes_in
 from pickleseal.envelope.target import write_envelope
 from pickleseal.errors import MalformedError, PolicyError, RevokedKeyError
+from pickleseal.files.atomic import held
 from pickleseal.files.handles import Path
 from pickleseal.files.places import Named, Options, name_of, places_of, resolved, steady
 from pickleseal.files.walk import Found
@@ -251,41 +253,45 @@ def _reseal(
     dry_run: bool,
 ) -> Result[Resealed]:
     named = candidate.named
-    with found_envelope(candidate.found) as (source, _), reader.naming(source.name):
-        try:
-            claimed = reader.read_head(source)
-        except MalformedError:
-            _check_single(candidate.found)
-            raise
-        # Only now: the ring may have got the key that sealed the file since the batch began.
-        ring = find_keyring(keyring, to_open=EVERY_KEY)
-        head = claimed.authenticate(ring if readmitted is None else readmitted.ring)
-        metadata = head.metadata
-        if metadata.content == CONTENT and not named:
-            reason = "an inventory, whose SHA-256 would change: name it to seal it again"
-            return candidate.result(Outcome.SKIPPED, reason)
-        if context is not None and not named and metadata.context != context:
-            return candidate.result(Outcome.SKIPPED, "it is sealed for another context")
-        policy.check_head(
-            head.metadata, now=time.time(), context=metadata.context if context is None else context
-        )
-        if head.key.id == ring.primary:
-            return candidate.result(Outcome.ALREADY, detail=Resealed(head.key.id))
-        key = ring.sealing_key(context=metadata.context, now=time.time())
-        payload = reader.read_body(source, head)
-        if readmitted is not None:
-            readmitted.check(payload.digest, metadata, head.key.id)
-    if not dry_run:
-        new = seal.seal_head(key, metadata, head.lengths, head.packed)
-        write_envelope(
-            candidate.found.place,
-            new.data,
-            payload.stored,
-            new.finish,
-            key.suite,
-            durable=durable,
-            seen=source.stamp,
-        )
+    with ExitStack() as until_replaced:
+        with found_envelope(candidate.found) as (source, _), reader.naming(source.name):
+            try:
+                claimed = reader.read_head(source)
+            except MalformedError:
+                _check_single(candidate.found)
+                raise
+            # Only now: the ring may have got the key that sealed the file since the batch began.
+            ring = find_keyring(keyring, to_open=EVERY_KEY)
+            head = claimed.authenticate(ring if readmitted is None else readmitted.ring)
+            metadata = head.metadata
+            if metadata.content == CONTENT and not named:
+                reason = "an inventory, whose SHA-256 would change: name it to seal it again"
+                return candidate.result(Outcome.SKIPPED, reason)
+            if context is not None and not named and metadata.context != context:
+                return candidate.result(Outcome.SKIPPED, "it is sealed for another context")
+            policy.check_head(
+                head.metadata,
+                now=time.time(),
+                context=metadata.context if context is None else context,
+            )
+            if head.key.id == ring.primary:
+                return candidate.result(Outcome.ALREADY, detail=Resealed(head.key.id))
+            key = ring.sealing_key(context=metadata.context, now=time.time())
+            payload = reader.read_body(source, head)
+            if readmitted is not None:
+                readmitted.check(payload.digest, metadata, head.key.id)
+            until_replaced.enter_context(held(candidate.found.place, source.stamp))
+        if not dry_run:
+            new = seal.seal_head(key, metadata, head.lengths, head.packed)
+            write_envelope(
+                candidate.found.place,
+                new.data,
+                payload.stored,
+                new.finish,
+                key.suite,
+                durable=durable,
+                seen=source.stamp,
+            )
     return candidate.result(Outcome.RESEALED, detail=Resealed(head.key.id, payload.digest))
 
 
