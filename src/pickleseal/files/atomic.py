@@ -10,13 +10,13 @@ from pickleseal.errors import TargetError, check_path, shown
 from pickleseal.files.exchange import exchange
 from pickleseal.files.handles import Stamp, stamp_of
 from pickleseal.files.places import Place, Remote, Version, changed_meanwhile
-from pickleseal.files.regular import open_regular
 
 TEMPORARY_PREFIX = ".pickleseal-"
 TEMPORARY_SUFFIX = ".tmp"
 """Prefix and suffix of the temporary file that a killed process may leave beside its target."""
 
 _EFFECTIVE = os.access in os.supports_effective_ids
+_KEEP = getattr(os, "O_PATH", os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # reads nothing
 _MOST_LINKS = 40  # as many as the system follows
 
 
@@ -100,9 +100,9 @@ def held(place: Place, seen: Stamp | Version | None) -> Iterator[None]:
     if isinstance(place, Remote) or os.name == "nt":
         yield
         return
-    descriptor, status = open_regular(place)
+    descriptor = os.open(place, _KEEP)
     try:
-        if stamp_of(status) != seen:
+        if stamp_of(os.fstat(descriptor)) != seen:
             raise changed_meanwhile(place)
         yield
     finally:
