@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from armed import made as armed
 from clusters import Dask, bare, dask
+from command import as_json, run
 from mixed import mixed
 
 from pickleseal import NoKeyError, PicklesealError, Verdict, audit, signed_dump
@@ -95,6 +96,19 @@ def test_workers_of_dask_have_no_key_and_the_report_is_the_same(
     assert workers.read > 50
 
 
+@pytest.mark.usefixtures("_small_batches")
+def test_verify_by_workers_of_dask_is_the_same(tmp_path: Path, cluster: Dask) -> None:
+    models, ring = mixed(tmp_path)
+    cluster.worker()
+    command = ["verify", models, "--keyring", ring, "--json"]
+    alone = run(*command)
+    done = run(*command, "--backend", "dask", "--scheduler", cluster.address)
+    told = as_json(done)
+    workers = told.pop("workers")
+    assert workers["read"] > 50
+    assert (done.returncode, {**told, "workers": None}) == (alone.returncode, as_json(alone))
+
+
 def test_processes_of_loky_return_the_same(tmp_path: Path) -> None:
     models, ring = mixed(tmp_path)
     audited = audit(models, keyring=ring, backend="loky", n_jobs=2)
@@ -156,6 +170,16 @@ def test_a_worker_that_lies_shows_nothing_but_what_was_sealed_and_a_recheck_find
     workers = audited.report().workers
     assert workers is not None
     assert workers.again == 5
+    # What it calls changed, verify reads itself.
+    options = ["--keyring", ring, "--json", "--backend", "dask", "--scheduler", cluster.address]
+    verified = {
+        os.path.basename(one["path"]): one
+        for one in as_json(run("verify", models, *options, "--recheck", "100%"))["files"]
+    }
+    assert verified["forged"]["verdict"] == "whole"
+    assert verified["armed"]["verdict"] == "refused"
+    assert verified["one"]["verdict"] == "skipped", "no pickle lies there"
+    assert all("a worker read it" in verified[name]["reason"] for name in ("one", "other"))
 
 
 def test_another_version_of_pickleseal_is_named(tmp_path: Path, cluster: Dask) -> None:

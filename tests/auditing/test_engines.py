@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import as_json, run
 from mixed import mixed
 
 from pickleseal import Verdict, audit
 from pickleseal.auditing import readings
 from pickleseal.auditing.findings import Finding
 
-_SCRIPT = """
+_COPYING = """
 import json, sys
-from pickleseal import audit
 from pickleseal.auditing import engines, readings
 from pickleseal.files import forks
 engines._MANY_FILES, readings._BATCH_FILES, readings._WINDOW = 1, 3, 7
@@ -27,8 +27,17 @@ def counted(items, work, *, copies):
     made.append(copies)
     return each(items, work, copies=copies)
 forks.each = counted
+"""
+_AUDIT = f"""{_COPYING}
+from pickleseal import audit
 report = audit(sys.argv[1], keyring=sys.argv[2], backend="fork", **json.loads(sys.argv[3])).report()
-print(json.dumps({"copies": made, "findings": [one.to_dict() for one in report.findings]}))
+print(json.dumps({{"copies": made, "findings": [one.to_dict() for one in report.findings]}}))
+"""
+_VERIFY = f"""{_COPYING}
+from pickleseal.cli import cli
+code = cli.main(standalone_mode=False)
+assert set(made) == {{3}}
+sys.exit(code)
 """
 
 OPTIONS: list[dict[str, Any]] = [
@@ -71,7 +80,7 @@ def test_copies_of_the_process_find_what_it_finds(
     models, ring = tree
     arguments = [str(models), str(ring), json.dumps(options)]
     done = subprocess.run(
-        [sys.executable, "-c", _SCRIPT, *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-c", _AUDIT, *arguments], capture_output=True, text=True, check=False
     )
     assert not done.stderr
     answer = json.loads(done.stdout)
@@ -81,11 +90,39 @@ def test_copies_of_the_process_find_what_it_finds(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="copies are made on Linux")
+@pytest.mark.parametrize("options", [[], ["--context", "kept/*"]])
+def test_copies_of_the_process_verify_as_it_does(
+    tree: tuple[Path, Path], options: list[str]
+) -> None:
+    models, ring = tree
+    # One of them is named besides its folder.
+    command = ["verify", *map(str, (models, models / "unsealed" / "notes.txt")), *options]
+    command += ["--keyring", str(ring), "--json"]
+    alone = run(*command)
+    done = subprocess.run(
+        [sys.executable, "-c", _VERIFY, *command], capture_output=True, text=True, check=False
+    )
+    assert not done.stderr
+    assert (done.returncode, json.loads(done.stdout)) == (alone.returncode, as_json(alone))
+
+
+@pytest.mark.usefixtures("_small_batches")
+def test_workers_without_a_key_read_what_verify_judges(tree: tuple[Path, Path]) -> None:
+    models, ring = tree
+    command = ["verify", models, "--keyring", ring, "--json"]
+    alone, done = run(*command), run(*command, "--backend", "threading", "--jobs", "2")
+    told = as_json(done)
+    workers = told.pop("workers")
+    assert workers["read"] > 30
+    assert (done.returncode, {**told, "workers": None}) == (alone.returncode, as_json(alone))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="copies are made on Linux")
 def test_no_copies_read_one_archive(tree: tuple[Path, Path], tmp_path: Path) -> None:
     models, ring = tree
     url = f"zip://::{shutil.make_archive(str(tmp_path / 'models'), 'zip', models)}"
     done = subprocess.run(
-        [sys.executable, "-c", _SCRIPT, url, str(ring), "{}"],
+        [sys.executable, "-c", _AUDIT, url, str(ring), "{}"],
         capture_output=True,
         text=True,
         check=True,

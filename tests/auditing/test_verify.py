@@ -12,6 +12,7 @@ from watching import Mark
 
 from pickleseal import ContextError, Keyring, open_keyring, signed_dump, verify
 from pickleseal.auditing.verify import verify_all
+from pickleseal.keys.store.changes import rotate
 from pickleseal.migration.batch import Batch, Outcome
 
 
@@ -143,6 +144,18 @@ def test_a_folder_that_comes_to_be_a_link_is_not_followed(
     (models / "deep").symlink_to(tmp_path / "away")
     found = {os.path.basename(one.path): one.outcome for one in work}
     assert found["deep"] is Outcome.FAILED
+
+
+def test_a_key_that_the_ring_gets_meanwhile_is_known(models: Path, ring_directory: Path) -> None:
+    """A rotation and a dump beside a long run made an honest file one of an unknown key."""
+    for path in (models / "one.pkl", models / "deep" / "two.pkl"):
+        signed_dump(1, path, keyring=ring_directory)
+    work = verify_all(Batch([str(models)]), keyring=ring_directory)
+    found = {os.path.basename(next(work).path)}
+    rotate(ring_directory, now=1_800_000_000)
+    signed_dump(2, models / "deep" / "two.pkl", keyring=ring_directory)
+    found |= {os.path.basename(one.path) for one in work if one.outcome is Outcome.WHOLE}
+    assert "two.pkl" in found
 
 
 def test_the_exit_codes_and_the_document(tmp_path: Path, ring_directory: Path) -> None:

@@ -88,6 +88,7 @@ RUNS = """
 2 inspect --json nowhere
 0 verify --json models/sealed.pkl models/link.txt
 1 verify --json models many.pkl changed.pkl
+1 verify --json models --backend threading --jobs 2
 2 verify --json nowhere
 2 verify --json empty
 1 audit --json models --inventory the.list

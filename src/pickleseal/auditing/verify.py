@@ -3,41 +3,120 @@
 Below a folder, what an audit would report of an unsealed file decides whether it needs a seal.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
-from pickleseal.auditing.findings import Level, Verdict
+from pickleseal.auditing import engines
+from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.auditing.judge import AuditOptions, examine_unsealed
 from pickleseal.envelope.source import envelopes_in
 from pickleseal.errors import KeyringError, NotSealedError
+from pickleseal.files.globs import Globs
+from pickleseal.files.walk import BACKUP_SUFFIX, Found, opened_again
 from pickleseal.keys.context import normalize_context
-from pickleseal.keys.store.lookup import Ring
-from pickleseal.migration.batch import Batch, Candidate, Outcome, Result, failure, found_file
+from pickleseal.keys.keyring import EVERY_KEY
+from pickleseal.keys.store.lookup import Ring, find_keyring
+from pickleseal.migration.batch import (
+    Batch,
+    Candidate,
+    Outcome,
+    Result,
+    attempt,
+    failure,
+    found_file,
+)
 from pickleseal.migration.targets import is_backup
 from pickleseal.persistence.inspection import Inspection, verify_opened
 from pickleseal.persistence.policy import expected_context
 
+_WHOLE = (Verdict.SEALED, Verdict.SEALED_ACTIVE, Verdict.SEALED_RETIRED)
+
 
 def verify_all(
-    batch: Batch, *, keyring: Ring, context: str | None = None
+    batch: Batch,
+    *,
+    keyring: Ring,
+    context: str | None = None,
+    engine: engines.Engine = engines.here,
 ) -> Iterator[Result[Inspection]]:
-    """Check the seals of files, one after the other. Raises KeyringError if a key cannot be used.
+    """Check the seals of files. Raises KeyringError if a key cannot be used.
 
     Parameters
     ----------
     batch
         The files. A file that is named must be sealed, whatever it is.
     keyring
-        The ring whose keys must have sealed them, looked up for each file.
+        The ring whose keys must have sealed them.
     context
         What all of them must be sealed for: a context, or a beginning such as `fraud/*`. Default:
         anything.
+    engine
+        Who reads them. Whoever does, this process reads again what is not plainly whole, so that
+        no refusal rests on another's word.
     """
     wanted = "*" if context is None else normalize_context(context)
-    return batch.each(lambda candidate: _checked(candidate, keyring, wanted), fatal=KeyringError)
+    contexts = () if context is None else ((Globs.of(["*"]), wanted),)
+    options = AuditOptions(find_keyring(keyring, to_open=EVERY_KEY), contexts)
+    return _results(batch, engine, options, partial(_checked, keyring=keyring, wanted=wanted))
 
 
-def _checked(candidate: Candidate, keyring: Ring, wanted: str) -> Result[Inspection]:
+def _results(
+    batch: Batch,
+    engine: engines.Engine,
+    options: AuditOptions,
+    check: "partial[Result[Inspection]]",
+) -> Iterator[Result[Inspection]]:
+    waiting: deque[Candidate | Result[Any]] = deque()
+
+    def walked() -> Iterator[Found]:
+        for one in batch.candidates():
+            waiting.append(one)
+            if isinstance(one, Candidate):
+                yield one.found
+
+    for finding in engine(walked(), options):
+        while not isinstance(one := waiting.popleft(), Candidate):
+            yield one
+        yield _of_finding(one, finding) or _here(one, check)
+    for left in waiting:
+        if not isinstance(left, Candidate):
+            yield left
+
+
+def _of_finding(candidate: Candidate, finding: Finding) -> Result[Inspection] | None:
+    """Return the result if a finding suffices: no refusal, and nothing that is told of one."""
+    if candidate.path.endswith(BACKUP_SUFFIX):
+        return None
+    if finding.verdict in _WHOLE:
+        first, *others = finding.envelopes
+        # What a worker read differently is told of a file that is whole, too.
+        reason = finding.reason if finding.level >= Level.WARNING else ""
+        facts = first._replace(others=tuple(others))
+        return candidate.result(Outcome.WHOLE, reason, detail=facts)
+    return None if candidate.named else _without_pickle(candidate, finding)
+
+
+def _without_pickle(candidate: Candidate, finding: Finding) -> Result[Inspection] | None:
+    """Return the result for a file below a folder that needs no seal, or None if it needs one."""
+    if finding.verdict is not Verdict.NO_PICKLE:
+        return None
+    if finding.level is Level.NONE:
+        return candidate.result(Outcome.NO_PICKLE)
+    if finding.size:  # an archive that is not opened
+        return candidate.result(Outcome.SKIPPED, finding.reason)
+    return None
+
+
+def _here(candidate: Candidate, check: "partial[Result[Inspection]]") -> Result[Inspection]:
+    for found in opened_again([candidate.found]):
+        if found.reason is None:
+            return attempt(candidate._replace(found=found), check, fatal=KeyringError)
+    return candidate.result(Outcome.FAILED, found.reason or "")
+
+
+def _checked(candidate: Candidate, *, keyring: Ring, wanted: str) -> Result[Inspection]:
     with found_file(candidate.found) as file:
         if not candidate.named and is_backup(file):
             return candidate.result(Outcome.SKIPPED, "a backup that adopt made")
@@ -46,11 +125,9 @@ def _checked(candidate: Candidate, keyring: Ring, wanted: str) -> Result[Inspect
                 envelopes_in(file), keyring=keyring, expected=partial(expected_context, wanted)
             )
         except NotSealedError as error:
-            finding = None if candidate.named else examine_unsealed(file, AuditOptions(None))
-            if finding is not None and finding.verdict is Verdict.NO_PICKLE:
-                if finding.level is Level.NONE:
-                    return candidate.result(Outcome.NO_PICKLE)
-                if file.size:  # an archive that is not opened
-                    return candidate.result(Outcome.SKIPPED, finding.reason)
+            if not candidate.named:
+                fine = _without_pickle(candidate, examine_unsealed(file, AuditOptions(None)))
+                if fine is not None:
+                    return fine
             return failure(candidate.path, Outcome.REFUSED, error)
     return candidate.result(Outcome.WHOLE, detail=facts)

@@ -3,14 +3,12 @@
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from typing import Any
 
 import click
 
 from pickleseal.auditing.audit import audit as audit_paths
 from pickleseal.auditing.baselines import items_of
-from pickleseal.auditing.engines import CAN_COPY, FORK, cluster
 from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.auditing.formats.plain import to_json, to_jsonl
 from pickleseal.auditing.judge import AuditOptions, examine
@@ -31,6 +29,7 @@ from pickleseal.cli.output import (
     with_quiet,
 )
 from pickleseal.cli.progress import tracked
+from pickleseal.cli.readers import readers, reading
 from pickleseal.cli.settings import Settings, read_settings
 from pickleseal.errors import SealError, check_path, shown
 from pickleseal.files.atomic import write_whole
@@ -80,27 +79,6 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         if kind not in _FORMATS or not equals or not file:
             self.fail(f"'{value}' is not FORMAT=FILE with {', '.join(_FORMATS)}", param, ctx)
         return kind, file
-
-
-class _Share(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """`1%` or `1`, as the share 0.01."""
-
-    name = "percent"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - click's own
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> float:
-        """Return the share, from 0 to 1."""
-        try:
-            share = float(str(value).removesuffix("%")) / 100
-        except ValueError:
-            share = -1.0
-        if not 0 <= share <= 1:
-            self.fail(f"'{value}' is no share: write it as 1%", param, ctx)
-        return share
 
 
 @click.command()
@@ -181,25 +159,7 @@ class _Share(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     type=PathType(dir_okay=False),
     help="The file of pins, to report older files. Default: PICKLESEAL_PINS.",
 )
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="How many processes look at files. Default: one for each processor, where it is faster.",
-)
-@click.option(
-    "--backend",
-    metavar="NAME",
-    help="Which of joblib's backends reads files, without a key: dask, ray, spark, loky, threading."
-    " Default: this process, and copies of it.",
-)
-@click.option("--scheduler", metavar="ADDRESS", help="Of the cluster, for --backend dask and ray.")
-@click.option(
-    "--recheck",
-    type=_Share(),
-    metavar="PERCENT",
-    help="Read this many of the sealed files again here, and all others that workers read.",
-)
+@reading
 @click.option(
     "--no-settings", is_flag=True, help="Do not read pyproject.toml: for folders of others."
 )
@@ -275,14 +235,10 @@ def _audit(
         raise click.UsageError("--baseline-context and --baseline-sha256 go with --baseline")
     if inventory is None and inventory_context is not None:
         raise click.UsageError("--inventory-context goes with --inventory")
-    if recheck is not None and backend is None:
-        raise click.UsageError("--recheck goes with --backend")
-    if scheduler is None and backend == "dask":
-        raise click.UsageError("--backend dask needs --scheduler, such as tcp://host:8786")
     files = [file for _, file in outputs] + ([] if page is None else [page])
     _check_outputs(files, inventory, roots)
     list_ring = _ring_for_list(keyring, inventory_context) if inventory else None
-    with nullcontext() if scheduler is None else cluster(backend, scheduler):
+    with readers(jobs, backend, scheduler, recheck) as who:
         try:
             audited = audit_paths(
                 roots,
@@ -298,9 +254,7 @@ def _audit(
                 pins=pins,
                 known=known + settings.known,
                 deep=deep,
-                n_jobs=jobs,
-                backend=backend or ("loky" if jobs is not None and not CAN_COPY else FORK),
-                recheck=recheck or 0.0,
+                **who._asdict(),
             )
         except SealError as error:
             raise CouldNotRun(f"it cannot be compared with the baseline: {error}") from None

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 
 import click
 
+from pickleseal.auditing.engines import chosen
 from pickleseal.auditing.verify import verify_all
 from pickleseal.cli.batch import Run, fields_of, trouble_lines
 from pickleseal.cli.completion import files
 from pickleseal.cli.options import common
 from pickleseal.cli.output import Line, guarded, is_quiet, kind_of
+from pickleseal.cli.readers import readers, reading
 from pickleseal.errors import SealError, shown
-from pickleseal.keys.keyring import EVERY_KEY
-from pickleseal.keys.store.lookup import find_keyring
 from pickleseal.migration.batch import Batch, Outcome, Result
 from pickleseal.persistence.inspection import Inspection
 
@@ -29,10 +29,19 @@ _CHECKED = (Outcome.WHOLE, Outcome.REFUSED, Outcome.FAILED)
     help="The context that the files must be sealed for, or its beginning, as in 'fraud/*'."
     " Default: any.",
 )
+@reading
 @common
 @guarded
 def verify(
-    paths: tuple[str, ...], context: str | None, *, keyring: str | None, as_json: bool
+    paths: tuple[str, ...],
+    *,
+    context: str | None,
+    jobs: int | None,
+    backend: str | None,
+    scheduler: str | None,
+    recheck: float | None,
+    keyring: str | None,
+    as_json: bool,
 ) -> int:
     """Check the seals of files.
 
@@ -49,15 +58,19 @@ def verify(
       pickleseal verify --context fraud/v3 models/*.pkl && ./deploy
       pickleseal verify models/
     """
-    find_keyring(keyring, to_open=EVERY_KEY)  # raises if there is none
     run = Run(Batch(paths), "verify")
-    done = run.collect(verify_all(run.batch, keyring=keyring, context=context), "Verifying")
+    with readers(jobs, backend, scheduler, recheck) as who:
+        engine, workers = chosen(*who, run.batch.found)
+        work = verify_all(run.batch, keyring=keyring, context=context, engine=engine)
+        done = run.collect(work, "Verifying")
+    read = [] if workers is None else [[(shown(workers.sentence), "dim")]]
     return run.finish(
         done,
         as_json=as_json,
+        facts={"workers": None if workers is None else workers.to_dict()},
         files=(_fields(one) for one in done if one.outcome is not Outcome.NO_PICKLE),
         lines=[*([] if is_quiet() else _whole_lines(done)), *trouble_lines(done, word=_word)],
-        summary=[_summary(done)],
+        summary=[_summary(done), *read],
         lacking=None if any(one.outcome in _CHECKED for one in done) else " has or needs a seal",
     )
 
@@ -80,6 +93,7 @@ def _whole_lines(done: Sequence[Result[Inspection]]) -> Iterator[Line]:
         if one.detail is not None:
             yield [("✓ whole", "green"), (f"  {shown(one.path)}", "bold")]
             yield [(f"  {_facts(one.detail)}", "dim")]
+            yield from [[(f"  {shown(one.reason)}", "yellow")]] if one.reason else []
 
 
 def _summary(done: Sequence[Result[Inspection]]) -> Line:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from enum import StrEnum
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pickleseal.envelope.source import Source, open_place
 from pickleseal.errors import NotSealedError, PicklesealError, SealError, WrongPassphraseError
@@ -132,25 +132,20 @@ class Batch:
         self.left_out = LeftOut()
         self._exclusion = exclusion
 
+    def found(self) -> Iterator[Found]:
+        """Yield the files, and the reasons to skip some, from a walk that opens none."""
+        return (found for root in self._places for found in self._below(root))
+
     def count(self) -> int:
-        """Return the number of files, from a walk that opens none."""
-        return sum(1 for root in self._places for _ in self._below(root))
+        """Return the number of files."""
+        return sum(1 for _ in self.found())
 
     def _below(self, root: Place, left_out: LeftOut | None = None) -> Iterator[Found]:
         excluded = lambda path: self._exclusion(path) is not None  # noqa: E731 - a callback
         return files_below([root], excluded=excluded, left_out=left_out)
 
-    def each(
-        self,
-        act: Callable[[Candidate], Result[_T]],
-        *,
-        fatal: type[Exception] = WrongPassphraseError,
-    ) -> Iterator[Result[_T]]:
-        """Call `act` for each file once, and yield a result for each path.
-
-        What was done stays done if the iteration is stopped. `fatal` errors are raised. A wrong
-        passphrase is one, since it would be wrong for the next file, too.
-        """
+    def candidates(self) -> Iterator[Candidate | Result[Any]]:
+        """Yield each file once to act on, and the result of each path that is left alone."""
         named = {
             resolved(name_of(place))
             for place in self._places
@@ -171,8 +166,16 @@ class Batch:
                     yield Result(found.path, Outcome.SKIPPED, "named twice: see its other path")
                 else:
                     seen.add(real)
-                    candidate = Candidate(found, name_of(root), real, real in named)
-                    yield attempt(candidate, act, fatal=fatal)
+                    yield Candidate(found, name_of(root), real, real in named)
+
+    def each(self, act: Callable[[Candidate], Result[_T]]) -> Iterator[Result[_T]]:
+        """Call `act` for each file once, and yield a result for each path.
+
+        What was done stays done if the iteration is stopped. A wrong passphrase is raised, since it
+        would be wrong for the next file, too.
+        """
+        for one in self.candidates():
+            yield attempt(one, act) if isinstance(one, Candidate) else one
 
 
 def attempt(
