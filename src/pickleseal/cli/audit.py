@@ -61,24 +61,12 @@ _FORMATS: Mapping[str, Callable[[Report], str]] = {
 }
 
 
-class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """`FORMAT=FILE`, as a pair."""
-
-    name = "output"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - click's own
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> tuple[str, str]:
-        """Return the format and the file."""
-        if isinstance(value, tuple):
-            return value
-        kind, equals, file = value.partition("=")
-        if kind not in _FORMATS or not equals or not file:
-            self.fail(f"'{value}' is not FORMAT=FILE with {', '.join(_FORMATS)}", param, ctx)
-        return kind, file
+def _output(text: str) -> tuple[str, str]:
+    """Return the format and the file of `FORMAT=FILE`."""
+    kind, equals, file = text.partition("=")
+    if kind not in _FORMATS or not equals or not file:
+        raise click.BadParameter(f"'{text}' is not FORMAT=FILE with {', '.join(_FORMATS)}")
+    return kind, file
 
 
 @click.command()
@@ -124,7 +112,7 @@ class _Output(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     "--output",
     "outputs",
     multiple=True,
-    type=_Output(),
+    type=_output,
     metavar="FORMAT=FILE",
     help="Write json, jsonl or sarif to a file, too. Repeatable.",
 )

@@ -20,9 +20,9 @@ from pickleseal.cli.keygen import (
 from pickleseal.cli.lazy import LazyGroup
 from pickleseal.cli.options import (
     SUITES,
-    Moment,
     agreed,
     common,
+    moment,
     note,
     until,
 )
@@ -161,7 +161,7 @@ def show(key_id: str | None, *, keyring: str | None, as_json: bool) -> int:
 @click.option(
     "--from",
     "sign_from",
-    type=Moment(),
+    type=moment,
     metavar="TIME",
     help="The new key seals from this time on (UTC), such as 2027-01-31. Until then the old one"
     " does, so that every other machine can import the new one before.",
@@ -305,7 +305,7 @@ def retire(key_id: str, *, keyring: str | None, as_json: bool) -> int:
 @click.option("--reason", required=True, metavar="TEXT", help="Why. Errors show it.")
 @click.option(
     "--since",
-    type=Moment(),
+    type=moment,
     metavar="TIME",
     help="Since when others may have had it (UTC), such as 2027-01-31 or 2027-01-31T14:30. Later"
     " inventories readmit none of its files. Can be corrected by revoking it again.",

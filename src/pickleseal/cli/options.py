@@ -18,51 +18,26 @@ SUITES = {"blake3": Suite.BLAKE3, "sha256": Suite.SHA256}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-# The base class is generic in new versions of click alone.
-class LastDay(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """A last day, `YYYY-MM-DD`, as the Unix time at which it ends in UTC."""
-
-    name = "day"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - click's own
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> int:
-        """Return the Unix time at which the day ends."""
-        if isinstance(value, int):
-            return value
-        try:
-            day = datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC)
-        except ValueError:
-            self.fail(f"'{value}' is not a day: write it as 2027-01-31", param, ctx)
-        return int(day.timestamp()) + _DAY
+def last_day(text: str) -> int:
+    """Return the Unix time at which a last day, `YYYY-MM-DD`, ends in UTC."""
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is not a day: write it as 2027-01-31") from None
+    return int(day.timestamp()) + _DAY
 
 
-class Moment(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """A day or a time in UTC, `YYYY-MM-DD` or `YYYY-MM-DDTHH:MM[:SS]`, as Unix time."""
-
-    name = "time"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - click's own
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> int:
-        """Return the Unix time; of a day, that of its beginning."""
-        if not isinstance(value, str):
-            return int(value)
-        try:
-            time = datetime.fromisoformat(value.removesuffix("Z"))
-        except ValueError:
-            self.fail(
-                f"'{value}' is no time: write it as 2027-01-31 or 2027-01-31T14:30", param, ctx
-            )
-        if time.tzinfo is None:
-            time = time.replace(tzinfo=UTC)
-        return int(time.timestamp())
+def moment(text: str) -> int:
+    """Return the Unix time of `YYYY-MM-DD`, or of `YYYY-MM-DDTHH:MM[:SS]`, in UTC."""
+    try:
+        time = datetime.fromisoformat(text.removesuffix("Z"))
+    except ValueError:
+        raise click.BadParameter(
+            f"'{text}' is no time: write it as 2027-01-31 or 2027-01-31T14:30"
+        ) from None
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    return int(time.timestamp())
 
 
 class PathType(click.Path):
@@ -95,7 +70,7 @@ def not_empty(
     return value
 
 
-_with_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+with_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 using = click.option(
@@ -108,12 +83,12 @@ using = click.option(
 
 def common(command: _Function) -> _Function:
     """Add --keyring and --json to a command."""
-    return using(_with_json(command))
+    return using(with_json(command))
 
 
 until = click.option(
     "--sign-until",
-    type=LastDay(),
+    type=last_day,
     metavar="DAY",
     help="The last day on which the key seals (UTC), such as 2027-01-31. Later it only opens.",
 )

@@ -11,25 +11,15 @@ from pickleseal.auditing.engines import CAN_COPY, FORK, cluster
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-class _Share(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """`1%` or `1`, as the share 0.01."""
-
-    name = "percent"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - click's own
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> float:
-        """Return the share, from 0 to 1."""
-        try:
-            share = float(str(value).removesuffix("%")) / 100
-        except ValueError:
-            share = -1.0
-        if not 0 <= share <= 1:
-            self.fail(f"'{value}' is no share: write it as 1%", param, ctx)
-        return share
+def _share(text: str) -> float:
+    """Return the share, from 0 to 1, of `1%` or `1`."""
+    try:
+        share = float(text.removesuffix("%")) / 100
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise click.BadParameter(f"'{text}' is no share: write it as 1%")
+    return share
 
 
 _OPTIONS = (
@@ -51,7 +41,7 @@ _OPTIONS = (
     ),
     click.option(
         "--recheck",
-        type=_Share(),
+        type=_share,
         metavar="PERCENT",
         help="Read this many of the sealed files again here, and all others that workers read.",
     ),

@@ -4,7 +4,7 @@ import click
 
 from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
 from pickleseal.cli.completion import files
-from pickleseal.cli.options import Moment, common
+from pickleseal.cli.options import common, moment
 from pickleseal.cli.output import CouldNotRun, Line, guarded
 from pickleseal.errors import SealError, shown
 from pickleseal.keys.keyring import EVERY_KEY
@@ -34,7 +34,7 @@ from pickleseal.persistence.policy import time_text
 )
 @click.option(
     "--made-before",
-    type=Moment(),
+    type=moment,
     metavar="TIME",
     help="The inventory must be older (UTC), such as 2027-01-31 or 2027-01-31T14:30. It must always"
     " be older than the leak that `keys revoke --since` stated.",
