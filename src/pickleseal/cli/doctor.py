@@ -1,7 +1,7 @@
 """`pickleseal keys doctor`: check a keyring."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -10,9 +10,11 @@ from pickleseal.cli.options import common
 from pickleseal.cli.output import (
     CHECK_FAILED,
     FINE,
-    console,
+    Line,
+    counted,
     guarded,
     print_json,
+    print_lines,
 )
 from pickleseal.errors import shown
 from pickleseal.keys.store import permissions, variables
@@ -63,29 +65,17 @@ def doctor(max_age: int, *, keyring: str | None, as_json: bool) -> int:
             }
         )
         return code
-    _show(found)
+    print_lines(line for finding in found for line in _lines(finding))
     if not permissions.CHECKED:
         click.echo("permissions were not checked: this system has no modes", err=True)
     if found:
-        click.echo(f"{len(found)} finding{'s' * (len(found) > 1)}", err=True)
+        click.echo(counted(len(found), "finding"), err=True)
     else:
-        from rich.text import Text  # noqa: PLC0415 - only where something is shown
-
-        line = Text(f"✓ no problems found in {shown(str(directory))}", "green")
-        console().print(line, soft_wrap=True)
+        print_lines([[(f"✓ no problems found in {shown(str(directory))}", "green")]])
     return code
 
 
-def _show(findings: Iterable[Finding]) -> None:
-    from rich.text import Text  # noqa: PLC0415 - as above
-
-    terminal = console()
-    for finding in findings:
-        place = Text.assemble(("✗ ", "bold red"), (shown(finding.place), "bold"))
-        terminal.print(place, soft_wrap=True)
-        for line in Text(shown(finding.problem)).wrap(terminal, max(terminal.width - 2, 1)):
-            line.rstrip()
-            terminal.print(Text("  ").append_text(line), soft_wrap=True)
-        # On one line, to be copied.
-        mend = Text.assemble(("  fix: ", "dim"), (shown(finding.fix), "cyan"))
-        terminal.print(mend, soft_wrap=True)
+def _lines(finding: Finding) -> Iterator[Line]:
+    yield [("✗ ", "bold red"), (shown(finding.place), "bold")]
+    yield [(f"  {shown(finding.problem)}", "")]
+    yield [("  fix: ", "dim"), (shown(finding.fix), "cyan")]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import click
 
 from pickleseal.cli.completion import files
+from pickleseal.cli.options import with_json
 from pickleseal.cli.output import (
     CHECK_FAILED,
     COULD_NOT_RUN,
@@ -48,7 +49,7 @@ class _Looked(NamedTuple):
 @click.command("find-loads")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=files)
 @click.option("--loads-only", is_flag=True, help="Do not list the places that save pickles.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, errors too.")
+@with_json
 @guarded
 def find_loads(paths: tuple[str, ...], *, loads_only: bool, as_json: bool) -> int:
     """List the lines of Python source that load or save plain pickles.

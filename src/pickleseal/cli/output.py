@@ -30,7 +30,7 @@ TERMINATED = 143
 
 _FOLDERS_NAMED = 3
 _STDOUT = "pickleseal.stdout"
-_UNBROKEN = re.compile(r"(?<=: )pickleseal .+|`[^`]+`\S*|\S+")
+_UNBROKEN = re.compile(r"^fix: .+|(?<=: )pickleseal .+|`[^`]+`\S*|\S+")
 
 _Command = TypeVar("_Command", bound=Callable[..., int])
 

@@ -1,12 +1,9 @@
 """`pickleseal pins`: list and forget the serials that loads remember."""
 
-from collections.abc import Callable
-from typing import Any
-
 import click
 
 from pickleseal.cli.lazy import LazyGroup
-from pickleseal.cli.options import PathType
+from pickleseal.cli.options import PathType, with_json
 from pickleseal.cli.output import (
     CHECK_FAILED,
     FINE,
@@ -20,19 +17,13 @@ from pickleseal.errors import shown
 from pickleseal.keys.context import normalize_context
 from pickleseal.persistence.pin_file import PinFile, find_pins
 
-
-def _with_file(command: Callable[..., Any]) -> Callable[..., Any]:
-    with_json = click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON document, also for errors."
-    )
-    with_file = click.option(
-        "--pins",
-        "file",
-        metavar="FILE",
-        type=PathType(dir_okay=False),
-        help="The file of pins. Default: the path in PICKLESEAL_PINS.",
-    )
-    return with_file(with_json(command))
+_with_file = click.option(
+    "--pins",
+    "file",
+    metavar="FILE",
+    type=PathType(dir_okay=False),
+    help="The file of pins. Default: the path in PICKLESEAL_PINS.",
+)
 
 
 def _file(given: str | None) -> PinFile:
@@ -54,6 +45,7 @@ def pins() -> None:
 
 @pins.command("list")
 @_with_file
+@with_json
 @guarded
 def list_pins(*, file: str | None, as_json: bool) -> int:
     """List each context with its serial and content.
@@ -77,6 +69,7 @@ def list_pins(*, file: str | None, as_json: bool) -> int:
 @click.argument("contexts", nargs=-1, metavar="[CONTEXT]...")
 @click.option("--all", "everything", is_flag=True, help="Forget the pins of all contexts.")
 @_with_file
+@with_json
 @guarded
 def forget(contexts: tuple[str, ...], *, everything: bool, file: str | None, as_json: bool) -> int:
     """Forget the pins of contexts, so that lower serials load again.
