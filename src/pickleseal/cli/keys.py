@@ -464,7 +464,7 @@ def _change(
     entry = roster.entries[changed[0]]
     is_primary = roster.primary == entry.id
     if as_json:
-        print_json({"epoch": roster.epoch, "primary": is_primary, **_facts(entry)})
+        print_json({"epoch": roster.epoch, "primary": is_primary, **entry._asdict()})
         return FINE
     rows = [("key", entry.id), ("state", f"{entry.state.value}{', primary' * is_primary}")]
     rows += [("", remark) for remark in _remarks(entry)]
@@ -522,27 +522,9 @@ def _kept(ring: Keyring, entry: Entry) -> str | None:
     return None if found is None else kept_as(found)
 
 
-def _facts(entry: Entry) -> dict[str, object]:
-    return {
-        "id": entry.id,
-        "state": entry.state.value,
-        "suite": entry.suite and entry.suite.value,
-        "created": entry.created,
-        "note": entry.note,
-        "sign_until": entry.sign_until,
-        "contexts": None if entry.contexts is None else list(entry.contexts),
-        "revoked": entry.revoked,
-        "reason": entry.reason,
-        "leaked": entry.leaked,
-        "sign_from": entry.sign_from,
-        "replaces": entry.replaces,
-        "imported": entry.imported,
-    }
-
-
 def _plain(ring: Keyring, entry: Entry) -> dict[str, object]:
     return {
-        **_facts(entry),
+        **entry._asdict(),
         "primary": entry.id == ring.primary,
         "kept": _kept(ring, entry),
     }

@@ -404,20 +404,7 @@ def _text(text: str) -> str:
 
 def fields_of(entry: Entry) -> dict[str, object]:
     """Return an entry as keyring.json has it; what is unknown or not set is left out."""
-    fields = {
-        "suite": None if entry.suite is None else entry.suite.value,
-        "state": entry.state.value,
-        "created": entry.created,
-        "note": entry.note,
-        "sign_until": entry.sign_until,
-        "contexts": None if entry.contexts is None else list(entry.contexts),
-        "revoked": entry.revoked,
-        "reason": entry.reason or None,
-        "leaked": entry.leaked,
-        "sign_from": entry.sign_from,
-        "replaces": entry.replaces,
-        "imported": entry.imported,
-    }
+    fields = {**entry._asdict(), "id": None, "reason": entry.reason or None}
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -433,21 +420,10 @@ def parse_entry(key_id: str, fields: object) -> Entry:
 
 
 def _entry(key_id: str, fields: Mapping[str, Any]) -> Entry:
-    contexts = fields.get("contexts")
-    return Entry(
-        key_id,
-        Suite(fields["suite"]) if "suite" in fields else None,
-        State(fields["state"]),
-        fields.get("created"),
-        fields.get("note", ""),
-        fields.get("sign_until"),
-        None if contexts is None else tuple(contexts),
-        fields.get("revoked"),
-        fields.get("reason", ""),
-        fields.get("leaked"),
-        fields.get("sign_from"),
-        fields.get("replaces"),
-        fields.get("imported"),
+    entry = Entry(**{"suite": None, **fields, "id": key_id, "state": State(fields["state"])})
+    return entry._replace(
+        suite=None if entry.suite is None else Suite(entry.suite),
+        contexts=None if entry.contexts is None else tuple(entry.contexts),
     )
 
 
