@@ -79,7 +79,8 @@ class KeyLine:
     @classmethod
     def generate(cls, suite: Suite = Suite.BLAKE3) -> Self:
         """Return the line of a new random key, from the system's random generator."""
-        return cls(_format(suite, os.urandom(SECRET_SIZE)))
+        secret = os.urandom(SECRET_SIZE)
+        return cls.of(suite, secret, id_mac(suite, Mac(secret))[:KEY_ID_SIZE].hex())
 
     @classmethod
     def of(cls, suite: Suite, secret: bytes, key_id: str) -> Self:
@@ -244,11 +245,6 @@ def decode(field: str) -> bytes | None:
         return None
     # Python's decoder skips foreign characters: several texts would give one key.
     return data if encode(data) == field else None
-
-
-def _format(suite: Suite, secret: bytes) -> str:
-    key_id = id_mac(suite, Mac(secret))[:KEY_ID_SIZE].hex()
-    return f"{KEY_PREFIX}.{suite.value}.{encode(secret)}.{key_id}"
 
 
 def _outline(line: KeyLine) -> Outline | str:

@@ -193,9 +193,7 @@ def reseal(
     found = Found(path, remote=None if isinstance(place, str) else place)
     candidate = Candidate(found, path, resolved(path), named=True)
     done = steady(
-        lambda _: _reseal(
-            candidate, keyring, context=context, readmitted=None, durable=True, dry_run=False
-        )
+        lambda _: _reseal(candidate, keyring, context=context, readmitted=None, dry_run=False)
     )
     return None if done.outcome is Outcome.ALREADY or done.detail is None else done.detail.old_key
 
@@ -206,7 +204,6 @@ def reseal_all(
     keyring: Ring,
     context: str | None = None,
     readmitted: Readmission | None = None,
-    durable: bool = True,
     dry_run: bool = False,
 ) -> Iterator[Result[Resealed]]:
     """Seal all sealed files again, one after the other.
@@ -224,8 +221,6 @@ def reseal_all(
         Below folders, only files that are sealed for this; a named file must be. Default: all.
     readmitted
         Only the files that its inventory lists, those of revoked keys too. Default: no list.
-    durable
-        Wait until each file is on disk.
     dry_run
         Verify everything and write nothing.
     """
@@ -233,12 +228,7 @@ def reseal_all(
     wanted = None if context is None else normalize_context(context)
     return batch.each(
         lambda candidate: _reseal(
-            candidate,
-            keyring,
-            context=wanted,
-            readmitted=readmitted,
-            durable=durable,
-            dry_run=dry_run,
+            candidate, keyring, context=wanted, readmitted=readmitted, dry_run=dry_run
         )
     )
 
@@ -249,7 +239,6 @@ def _reseal(
     *,
     context: str | None,
     readmitted: Readmission | None,
-    durable: bool,
     dry_run: bool,
 ) -> Result[Resealed]:
     named = candidate.named
@@ -289,7 +278,7 @@ def _reseal(
                 payload.stored,
                 new.finish,
                 key.suite,
-                durable=durable,
+                durable=True,
                 seen=source.stamp,
             )
     return candidate.result(Outcome.RESEALED, detail=Resealed(head.key.id, payload.digest))

@@ -408,23 +408,8 @@ def claims(head: reader.ClaimedHead, name: str | None, problem: str) -> Inspecti
 
 def of_head(head: seal.AuthenticHead, name: str | None, problem: str | None) -> Inspection:
     """Return the facts of an authentic head, and why its body is not authentic."""
-    return _inspection(Status.HEADER, head, name, problem, None)
-
-
-def of_whole(head: seal.AuthenticHead, name: str | None, digest: str) -> Inspection:
-    """Return the facts of an envelope whose envelope tag holds."""
-    return _inspection(Status.WHOLE, head, name, None, digest)
-
-
-def _inspection(
-    status: Status,
-    head: seal.AuthenticHead,
-    name: str | None,
-    problem: str | None,
-    digest: str | None,
-) -> Inspection:
     return Inspection(
-        status=status,
+        status=Status.HEADER,
         problem=problem,
         file=name,
         key_id=head.key.id,
@@ -433,8 +418,13 @@ def _inspection(
         codec=_CODECS[head.fixed.codec],
         segments=head.raw,
         metadata=head.metadata.copy(),
-        digest=digest,
+        digest=None,
     )
+
+
+def of_whole(head: seal.AuthenticHead, name: str | None, digest: str) -> Inspection:
+    """Return the facts of an envelope whose envelope tag holds."""
+    return of_head(head, name, None)._replace(status=Status.WHOLE, digest=digest)
 
 
 _CODECS = {layout.STORED: "stored", layout.ZSTD: "zstd"}

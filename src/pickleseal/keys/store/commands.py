@@ -45,8 +45,8 @@ def secret_from(
         outcome = _run(argv, program, into, quote=quote)
     except (OSError, UnicodeEncodeError) as error:
         raise _cannot_run(argv, error) from None
-    if isinstance(outcome, _Failure):
-        raise KeyringError(f"the command {shown(argv[0])} {outcome.text}")
+    if isinstance(outcome, str):
+        raise KeyringError(f"the command {shown(argv[0])} {outcome}")
     return outcome
 
 
@@ -89,11 +89,6 @@ def _cannot_run(argv: Sequence[str], reason: str | OSError | UnicodeEncodeError)
     return KeyringError(f"the command {shown(argv[0])} cannot be run: {said}")
 
 
-class _Failure:
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-
 class _Output(threading.Thread):
     """Reads a pipe up to a limit; with `drain` the rest is read and dropped."""
 
@@ -116,8 +111,8 @@ class _Output(threading.Thread):
 
 def _run(
     argv: Sequence[str], program: Path, into: Callable[[str], _Secret], *, quote: bool
-) -> _Secret | _Failure:
-    # Nothing raises while the secret is in a variable.
+) -> _Secret | str:
+    # Nothing raises while the secret is in a variable: a text says what went wrong.
     import subprocess  # noqa: PLC0415 - few keys come from a command
 
     process = subprocess.Popen(  # noqa: S603 - the user's own command, without a shell
@@ -142,21 +137,21 @@ def _run(
         if not ended:
             _kill(process)
     if len(answer.kept) > MAX_OUTPUT:
-        return _Failure("printed too much")
+        return "printed too much"
     if not ended:
-        return _Failure(f"gave no answer in {TIME_LIMIT} s")
+        return f"gave no answer in {TIME_LIMIT} s"
     if process.returncode:
         complaint.join(1)  # no longer: a child of it may hold this pipe open
         reason = f": {_reason(complaint)}" if quote else ""
-        return _Failure(f"failed (exit code {process.returncode}){reason}")
+        return f"failed (exit code {process.returncode}){reason}"
     try:
         text = answer.kept.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        return _Failure("printed something that is not UTF-8")
+        return "printed something that is not UTF-8"
     if not text.strip():
-        return _Failure("printed nothing")
+        return "printed nothing"
     if "\n" in text or "\r" in text:
-        return _Failure("printed more than one line")
+        return "printed more than one line"
     return into(text)
 
 

@@ -290,25 +290,22 @@ def _strays(folder: Path, names: Sequence[str], roster: Roster) -> Iterator[Find
 
 def _left_over(folder: Path, names: Sequence[str]) -> Iterator[Finding]:
     for name in names:
+        path = folder / name
         if name.endswith(TEMPORARY_SUFFIX):
             problem = "is left from an interrupted change, and may contain a key"
+            yield Finding(str(path), problem, removal(path))
         elif _LIKE_A_KEY_FILE.search(name) and not _KEY_FILE.fullmatch(name):
             problem = (
                 "does not have the name of a key file, and so is ignored; it may contain a key"
             )
-            yield Finding(str(folder / name), problem, _right_name(folder, name))
-            continue
-        else:
-            continue
-        yield Finding(str(folder / name), problem, removal(folder / name))
+            yield Finding(str(path), problem, _right_name(path))
 
 
-def _right_name(folder: Path, name: str) -> str:
+def _right_name(path: Path) -> str:
     """Return the command that renames a file to its key's id, if that name is free."""
-    path = folder / name
     with suppress(KeyringError, OSError):
         data = permissions.read_guarded(path, secret=True, group_read=True, limit=MAX_LINE + 2)
-        proper = key_path(folder, outline(KeyLine(data.decode("latin-1"))).id)
+        proper = key_path(path.parent, outline(KeyLine(data.decode("latin-1"))).id)
         if not os.path.lexists(proper):
             return f"mv -n {quoted(path)} {quoted(proper)}"
     return _aside(path)
