@@ -67,12 +67,7 @@ from pickleseal.keys.store.directory import open_keyring
 from pickleseal.keys.suite import Suite
 from pickleseal.persistence.dump import dump, dumps, signed_dump, signed_dumps
 from pickleseal.persistence.load import load, loads, signed_load, signed_loads
-from pickleseal.pickling.dump import (
-    DEFAULT_PROTOCOL,
-    HIGHEST_PROTOCOL,
-    PickleError,
-    PicklingError,
-)
+from pickleseal.pickling.dump import DEFAULT_PROTOCOL, HIGHEST_PROTOCOL, PickleError, PicklingError
 from pickleseal.pickling.load import UnpicklingError
 from pickleseal.version import __version__ as __version__
 
@@ -84,24 +79,14 @@ if TYPE_CHECKING:
     from pickleseal.migration.adopt import adopt_bytes
     from pickleseal.migration.extract import extract
     from pickleseal.migration.reseal import reseal
-    from pickleseal.persistence.inspection import (
-        Inspection,
-        Status,
-        inspect,
-        verify,
-    )
+    from pickleseal.persistence.inspection import Inspection, Status, inspect, verify
     from pickleseal.scanner.grade import Contents, Grade, GradedName
 
 _LATER = {
     "migration.adopt": ("adopt_bytes",),
     "migration.extract": ("extract",),
     "auditing.audit": ("Audit", "audit"),
-    "auditing.findings": (
-        "Change",
-        "Finding",
-        "Level",
-        "Verdict",
-    ),
+    "auditing.findings": ("Change", "Finding", "Level", "Verdict"),
     "scanner.grade": ("Contents", "Grade", "GradedName"),
     "auditing.report": ("Report",),
     "persistence.inspection": ("Inspection", "Status", "inspect", "verify"),

@@ -7,35 +7,6 @@ everything that is displayed, passes through `masked`.
 import re
 from pickle import UnpicklingError
 
-__all__ = [
-    "AdoptionError",
-    "BadSealError",
-    "BareLoadError",
-    "BareLoadWarning",
-    "ContextError",
-    "ExpiredError",
-    "KeyPermissionError",
-    "KeyringError",
-    "MainModuleWarning",
-    "MalformedError",
-    "MetadataError",
-    "NoKeyError",
-    "NotSealedError",
-    "NothingToReadError",
-    "PicklesealError",
-    "PinsError",
-    "PolicyError",
-    "RevokedKeyError",
-    "RollbackError",
-    "SealError",
-    "TargetError",
-    "UnknownKeyError",
-    "VersionMismatchError",
-    "VersionMismatchWarning",
-    "WrongPassphraseError",
-]
-
-
 KEY_PREFIX = "pickleseal-key-1"
 """Prefix of every key line."""
 _HIDDEN = "[hidden]"

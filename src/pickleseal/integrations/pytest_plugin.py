@@ -10,6 +10,9 @@ from typing import Any, NamedTuple, Protocol
 
 import pytest
 
+import pickleseal
+from pickleseal.errors import shown
+
 _INPUT = "pickleseal_audit"
 
 
@@ -157,10 +160,8 @@ def _taken(handed: list[list[Any]]) -> Outcome:
 
 def _audited(config: pytest.Config, paths: list[str]) -> Outcome:
     # Imported late: runs without an audit do not pay for it.
-    import pickleseal  # noqa: PLC0415
     from pickleseal.auditing.findings import Level  # noqa: PLC0415
     from pickleseal.auditing.report import FAIL_ON  # noqa: PLC0415
-    from pickleseal.errors import shown  # noqa: PLC0415
 
     fail_on = config.getini("pickleseal_fail_on")
     choices = [choice for choice in FAIL_ON if choice != "never"]
@@ -199,8 +200,6 @@ def _keyring(config: pytest.Config) -> str | None:
 
 
 def _told(config: pytest.Config, finding: Any, *, fails: bool) -> Told:
-    from pickleseal.errors import shown  # noqa: PLC0415 - as above
-
     lines = [f"{finding.verdict.value}: {finding.reason}" if finding.reason else finding.verdict]
     if finding.advice:
         lines.append(f"what to do: {finding.advice}")
@@ -209,7 +208,5 @@ def _told(config: pytest.Config, finding: Any, *, fails: bool) -> Told:
 
 def _name(config: pytest.Config, path: str) -> str:
     """Return a printable path, relative to the project if it is inside."""
-    from pickleseal.errors import shown  # noqa: PLC0415 - as above
-
     root = os.fspath(config.rootpath)
     return shown("." if path == root else path.removeprefix(root + os.sep))
