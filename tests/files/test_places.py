@@ -1,9 +1,14 @@
 """Places: which paths are URLs, and what a store is asked for an object."""
 
+import functools
 import os
 import pickle
+import re
 import socket
+import threading
+import traceback
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +17,18 @@ import pytest
 from command import call
 from fsspec.implementations.memory import MemoryFileSystem
 
+from pickleseal import audit, signed_dump, signed_load
 from pickleseal.errors import PicklesealError, TargetError
 from pickleseal.files import objects
 from pickleseal.files.objects import SMALL, StoredObject, open_file
-from pickleseal.files.places import Remote, is_url, place_of, places_of, steady
+from pickleseal.files.places import (
+    Remote,
+    is_url,
+    place_of,
+    places_of,
+    steady,
+    without_credentials,
+)
 from pickleseal.files.walk import LeftOut, Skip, files_below
 
 
@@ -32,6 +45,24 @@ def remote(url: str) -> Remote:
     place = place_of(url)
     assert isinstance(place, Remote)
     return place
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """The URL of a server of files in `tmp_path`."""
+    pytest.importorskip("aiohttp")
+    handler = functools.partial(_Quiet, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 class Counting:
@@ -204,8 +235,74 @@ def test_a_password_in_a_url_of_a_report_is_not_shown(
         assert "memory://server/b.inventory" in one.stdout + one.stderr
 
 
-def test_a_password_in_a_url_is_not_shown() -> None:
-    assert remote("memory://user:secret@models/it").url == "memory://models/it"
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("memory://user:sec@ret@models/it", "memory://models/it"),
+        ("https://token@host/it", "https://host/it"),
+        ("abfs://container@account/it", "abfs://container@account/it"),
+        ("https://host/it.pkl?versionId=7&X-Amz-Signature=0", "https://host/it.pkl"),
+        ("https://host/it.pkl?sv=2024&sig=a%2Fb", "https://host/it.pkl"),
+        ("https://host/it.pkl?AWSAccessKeyId=a&Expires=1", "https://host/it.pkl"),
+        ("https://host/it.pkl?0123456789abcdefghij", "https://host/it.pkl"),
+        ("simplecache::https://host/it?a=1&token=0", "simplecache::https://host/it"),
+        ("https://host/get?file=models/it.pkl&v=3", "https://host/get?file=models/it.pkl&v=3"),
+        ("s3://b/it?versionId=0123456789abcdefghij", "s3://b/it?versionId=0123456789abcdefghij"),
+        ("s3://bucket/why?.pkl", "s3://bucket/why?.pkl"),
+        ("models/it?sig=1", "models/it?sig=1"),
+    ],
+)
+def test_a_url_is_shown_without_its_credentials(*, url: str, told: str) -> None:
+    assert without_credentials(url) == told
+
+
+def test_no_error_of_a_server_shows_the_signature_of_a_url() -> None:
+    class ServerError(Exception):
+        pass
+
+    place = Remote(MemoryFileSystem(), "/it", "https://host/it")
+    fs = Counting(place.fs)
+    for kind in (OSError, FileNotFoundError, ServerError):
+
+        def fail(_: int, kind: type[Exception] = kind) -> None:
+            raise kind("403, url='https://host/it?X-Amz-Signature=5ecret'")
+
+        fs.before = fail
+        with pytest.raises(OSError, match=re.escape("https://host/it")) as caught:
+            Remote(fs, "/it", "https://host/it").version()
+        assert "5ecret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_presigned_url_is_read_and_named_without_its_signature(
+    tmp_path: Path, served: str, ring_directory: Path
+) -> None:
+    signature = "?X-Amz-Date=1&X-Amz-Signature=5ecret"
+    signed_dump([1], tmp_path / "it.pkl", keyring=ring_directory)
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps([2]))
+    good, plain = (f"{served}/{name}.pkl{signature}" for name in ("it", "plain"))
+    assert signed_load(good, keyring=ring_directory) == [1]
+    for arguments in (
+        ["verify", good, f"{served}/none{signature}", plain],
+        ["inspect", plain],
+        ["audit", good, plain, "--json"],
+        ["audit", plain, "--baseline", good],
+        ["adopt", plain, "--yes", "--accept", f"{served}/other{signature}"],
+        ["extract", good, "--output", tmp_path / "out.pkl", "--json"],
+        ["extract", good, "--output", f"{served}/out.pkl{signature}"],
+    ):
+        done = call(*arguments, "--keyring", ring_directory)
+        assert served in done.stdout + done.stderr
+        assert "5ecret" not in done.stdout + done.stderr
+
+
+def test_urls_that_differ_by_their_query_are_all_read(
+    tmp_path: Path, served: str, ring_directory: Path
+) -> None:
+    (tmp_path / "it.pkl").write_bytes(pickle.dumps([2]))
+    urls = [f"{served}/it.pkl?file={number}&token=0" for number in range(2)]
+    assert len(list(audit(urls, keyring=ring_directory))) == 2
+    done = call("verify", *urls, "--keyring", ring_directory)
+    assert "2 checked: 0 whole, 2 refused" in done.stderr
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, SMALL - 1])

@@ -30,7 +30,7 @@ from pickleseal.files.places import (
     is_url,
     name_of,
     places_of,
-    without_password,
+    without_credentials,
 )
 from pickleseal.files.walk import (
     Found,
@@ -137,11 +137,12 @@ class Chosen(NamedTuple):
     def files(self, roots: Iterable[Place], left_out: LeftOut | None = None) -> Iterator[Found]:
         """Yield each file at or below some paths once, named files first."""
         ordered = sorted(roots, key=lambda root: isinstance(root, Remote) or os.path.isdir(root))
-        seen: set[str] = set()
+        seen: set[tuple[str, str | None]] = set()
         excluded = self.exclude.fit if any(self.exclude) else None
         for found in files_below(ordered, excluded=excluded, left_out=left_out):
             if len(ordered) > 1:
-                place = absolute(found.path)
+                # Two URLs may differ in what their names leave out.
+                place = (absolute(found.path), found.remote and found.remote.path)
                 if place in seen:
                     continue
                 seen.add(place)
@@ -320,7 +321,7 @@ def audit(
         deep,
         Pool(),
     )
-    where = None if baseline is None else without_password(os.fspath(baseline))
+    where = None if baseline is None else without_credentials(os.fspath(baseline))
     chosen = Chosen(Globs.of(include) if include else None, Globs.of(exclude))
     engine, workers = engines.chosen(n_jobs, backend, recheck, lambda: chosen.files(places))
     return Audit(places, options, listed, where, chosen, engine, workers)

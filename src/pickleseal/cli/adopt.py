@@ -12,7 +12,7 @@ from pickleseal.cli.options import PathType, common, not_empty
 from pickleseal.cli.output import CouldNotRun, Line, counted, guarded, print_lines
 from pickleseal.errors import shown
 from pickleseal.files.globs import Globs
-from pickleseal.files.places import places_of, resolved
+from pickleseal.files.places import places_of, resolved, without_credentials
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.store.lookup import find_keyring
 from pickleseal.migration.adopt import (
@@ -177,7 +177,8 @@ def _check_accepted(accept: Sequence[str], found: Iterable[Result[Preview]]) -> 
     seen = {resolved(one.path) for one in looked_at}
     for path in accept:
         if resolved(path) not in seen:
-            raise CouldNotRun(f"--accept {path}: it is not among the files that were scanned")
+            named = without_credentials(path)
+            raise CouldNotRun(f"--accept {named}: it is not among the files that were scanned")
 
 
 def _read_list(path: str) -> frozenset[str]:

@@ -33,7 +33,7 @@ from pickleseal.cli.readers import readers, reading
 from pickleseal.cli.settings import Settings, read_settings
 from pickleseal.errors import SealError, check_path, shown
 from pickleseal.files.atomic import write_whole
-from pickleseal.files.places import is_url, places_of, resolved, without_password
+from pickleseal.files.places import is_url, places_of, resolved, without_credentials
 from pickleseal.files.walk import Found
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.keyring import Keyring
@@ -268,7 +268,7 @@ def _check_outputs(files: list[str], inventory: str | None, roots: tuple[str, ..
         check_path(target)
         if target == "-":
             raise CouldNotRun("to print a report, use --format")
-        local, named = not is_url(target), without_password(target)
+        local, named = not is_url(target), without_credentials(target)
         folder = os.path.dirname(target) or os.curdir
         if local and (os.path.isdir(target) or not os.path.isdir(folder)):
             raise CouldNotRun(f"{named} cannot be written: it is a folder, or has none")
@@ -333,7 +333,7 @@ def _print(report: Report, kind: str, settings: Settings, *, most: int | None) -
 
 
 def _write(path: str, text: str) -> None:
-    named = without_password(path)
+    named = without_credentials(path)
     try:
         write_whole(places_of([path])[0], text.encode())
     except OSError as error:
@@ -372,7 +372,7 @@ def _write_list(report: Report, path: str, ring: Keyring, context: str | None) -
     errors = sum(f.level is Level.ERROR and bool(items_of(f)) for f in grave)
     but = f", {errors:,} of them {'an error' if errors == 1 else 'errors'}" if errors else ""
     but += f" (not {left_out:,} that cannot be listed)" if left_out else ""
-    where = shown(without_password(path))
+    where = shown(without_credentials(path))
     print_lines(
         [
             [(f"listed {counted(len(items), 'object')}{but} in {where}", "bold")],

@@ -10,7 +10,7 @@ from pickleseal.cli.completion import files
 from pickleseal.cli.options import PathType, common, not_empty
 from pickleseal.cli.output import FINE, guarded
 from pickleseal.errors import shown
-from pickleseal.files.places import places_of
+from pickleseal.files.places import name_of, places_of
 from pickleseal.keys.keyring import EVERY_KEY
 from pickleseal.keys.store.lookup import find_keyring
 from pickleseal.migration.batch import Batch, Outcome, Result
@@ -101,11 +101,14 @@ def _extract_one(
         sys.stdout.buffer.write(plain.data)
         sys.stdout.buffer.flush()
         return FINE
-    plain.write_new(places_of([output])[0])
-    done = Result(path, Outcome.EXTRACTED, detail=output)
-    return Run(Batch((path,)), "extract").finish(
+    (place,) = places_of([output])
+    plain.write_new(place)
+    written = name_of(place)
+    batch = Batch((path,))
+    done = Result(batch.paths[0], Outcome.EXTRACTED, detail=written)
+    return Run(batch, "extract").finish(
         [done],
         as_json=as_json,
-        files=[fields_of(done, target=output)],
-        summary=[[(f"wrote {shown(output)}: it has no seal", "")]],
+        files=[fields_of(done, target=written)],
+        summary=[[(f"wrote {shown(written)}: it has no seal", "")]],
     )

@@ -7,6 +7,7 @@ from pickleseal.cli.completion import files
 from pickleseal.cli.options import common, moment
 from pickleseal.cli.output import CouldNotRun, Line, guarded
 from pickleseal.errors import SealError, shown
+from pickleseal.files.places import without_credentials
 from pickleseal.keys.keyring import EVERY_KEY
 from pickleseal.keys.store.lookup import find_keyring
 from pickleseal.migration.batch import Batch, Outcome
@@ -86,7 +87,7 @@ def reseal(
         made, key = listed.inventory.created, ring.entries[listed.key_id]
         facts["inventory"] = {"created": made, "key": key.id, "state": key.state.value}
         sealed = f"made {time_text(made)}, sealed by key {key.id} ({key.state.value})"
-        told.append([(f"{shown(inventory)}: {sealed}", "dim")])
+        told.append([(f"{shown(without_credentials(inventory))}: {sealed}", "dim")])
     run = Run(Batch(paths), "reseal")
     done = run.collect(
         reseal_all(

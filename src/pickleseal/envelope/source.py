@@ -25,7 +25,15 @@ from pickleseal.files.handles import (
 )
 from pickleseal.files.memory import fresh, own
 from pickleseal.files.objects import Opened, StoredObject, open_file
-from pickleseal.files.places import Named, Options, Place, Remote, Version, place_of
+from pickleseal.files.places import (
+    Named,
+    Options,
+    Place,
+    Remote,
+    Version,
+    place_of,
+    without_credentials,
+)
 from pickleseal.files.regular import WHOLE_SIZE, open_regular
 from pickleseal.keys.suite import Suite
 
@@ -507,7 +515,7 @@ def _cut_off() -> MalformedError:
 
 def _name_of(file: Any) -> str | None:  # noqa: ANN401 - any object
     name = getattr(file, "name", None)
-    return name if isinstance(name, str) else None
+    return without_credentials(name) if isinstance(name, str) else None
 
 
 def _allocate(lengths: Sequence[int]) -> tuple[list[memoryview], list[memoryview]]:

@@ -17,8 +17,12 @@ from pickleseal.files.handles import text_path
 _T = TypeVar("_T")
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z0-9+.-]+)*://")
-_PASSWORD = re.compile(r"//[^/]*:[^/]*@")
-"""A user's name and password in a URL, which no message shows."""
+_USER = re.compile(r"(?<=//)[^/]*:[^/]*@|(?<=http://)[^/?]*@|(?<=https://)[^/?]*@")
+"""A user's name and password in a URL, or the token in their place."""
+_CREDENTIAL = re.compile("sig|token|key|secret|cred|auth|pass|pwd|jwt|hmac|session", re.IGNORECASE)
+"""What the name of a parameter has in it that must stay secret, as in presigned URLs."""
+_LIKE_A_TOKEN = re.compile(r"[\w%+/=~-]{20,}")
+_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]+://[^\s'\"<>]+")
 _LOCAL = ("file://", "local://")
 _TAGS = ("ETag", "etag", "generation", "mtime", "LastModified", "last_modified", "created")
 """What fsspec's stores call that which changes with an object, the surest first."""
@@ -93,7 +97,7 @@ class Remote(NamedTuple):
             # Of one file that is named, HTTP lists nothing but its name.
             if facts.get("type", "file") == "file" and not path.endswith("/"):
                 inside = path[len(start) + 1 :]
-                url = f"{self.url.rstrip('/')}/{inside}"
+                url = without_credentials(f"{self.url.rstrip('/')}/{inside}")
                 yield Remote(self.fs, path, url) if inside else self, _version_of(facts)
 
     def read(self, start: int, end: int) -> bytes:
@@ -178,8 +182,8 @@ def absolute(path: str) -> str:
 
 
 def resolved(path: str) -> str:
-    """Return a path with all links followed; a URL has none."""
-    return path if is_url(path) else os.path.realpath(path)
+    """Return a path with all links followed; a URL has none, and loses its credentials."""
+    return without_credentials(path) if is_url(path) else os.path.realpath(path)
 
 
 def place_of(file: Any, options: Options = None) -> Place | None:  # noqa: ANN401 - any object
@@ -207,7 +211,7 @@ def place_of(file: Any, options: Options = None) -> Place | None:  # noqa: ANN40
     protocols = file.fs.protocol
     if "file" in ((protocols,) if isinstance(protocols, str) else protocols):
         return str(file.path)
-    return Remote(file.fs, file.path, file.fs.unstrip_protocol(file.path))
+    return Remote(file.fs, file.path, without_credentials(file.fs.unstrip_protocol(file.path)))
 
 
 def places_of(paths: Iterable[Any], options: Options = None) -> tuple[Place, ...]:
@@ -227,9 +231,22 @@ def places_of(paths: Iterable[Any], options: Options = None) -> tuple[Place, ...
     return tuple(places)
 
 
-def without_password(path: str) -> str:
-    """Return a path as messages show it: of a URL, without a user's name and password."""
-    return _PASSWORD.sub("//", path) if is_url(path) else path
+def without_credentials(path: str) -> str:
+    """Return a path as messages show it.
+
+    A URL loses its user and password, and its query if that may hold a signature or a token.
+    """
+    if not is_url(path):
+        return path
+    address, _, query = _USER.sub("", path).partition("?")
+    on_web = "http://" in path or "https://" in path
+    for parameter in query.split("&"):
+        name, equals, value = parameter.partition("=")
+        if equals and _CREDENTIAL.search(name):
+            return address
+        if on_web and _LIKE_A_TOKEN.fullmatch(value if equals else name):
+            return address
+    return f"{address}?{query}" if query else address
 
 
 def name_of(place: Place) -> str:
@@ -288,14 +305,16 @@ def _reached(url: str, options: Options) -> Remote:
             f"{scheme}:// needs fsspec, and the package for that store: pip install"
             " 'pickleseal[stores]', and s3fs for S3, gcsfs for Google Cloud, adlfs for Azure"
         ) from None
-    named = without_password(url)
+    named = without_credentials(url)
     with _asking(named):  # some file systems connect at once
         try:
             fs, path = url_to_fs(url, **(options or {}))
         except ImportError as error:
-            raise PicklesealError(f"{scheme}:// needs one more package: {error}") from None
+            raise PicklesealError(
+                f"{scheme}:// needs one more package: {_message(error)}"
+            ) from None
         except (ValueError, TypeError) as error:
-            raise PicklesealError(f"{shown(named)} cannot be opened by fsspec: {error}") from None
+            raise PicklesealError(f"fsspec cannot open {shown(named)}: {_message(error)}") from None
     return Remote(fs, path, named)
 
 
@@ -312,14 +331,26 @@ def _asking(url: str) -> Iterator[None]:
         kinds = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES}
         code = kinds.get(type(error), error.errno or errno.EIO)
         plain = isinstance(error, FileNotFoundError) or not str(error)
-        raise OSError(code, os.strerror(code) if plain else _told(error), url) from error
-    except Exception as error:
+        said = os.strerror(code) if plain else _message(error)
+        raise OSError(code, said, url) from _cause(error)
+    except Exception as error:  # noqa: BLE001 - raised anew
         # The packages of stores have errors of their own, such as botocore's and aiohttp's.
-        raise OSError(errno.EIO, f"{type(error).__name__}: {error}", url) from error
+        said = f"{type(error).__name__}: {_message(error)}"
+        raise OSError(errno.EIO, said, url) from _cause(error)
 
 
-def _told(error: OSError) -> str:
-    return error.strerror or str(error)
+def _message(error: Exception) -> str:
+    return _plain((isinstance(error, OSError) and error.strerror) or str(error))
+
+
+def _plain(text: str) -> str:
+    """Return a text without the credentials in its URLs."""
+    return _IN_TEXT.sub(lambda url: without_credentials(url[0]), text)
+
+
+def _cause(error: Exception) -> Exception | None:
+    """Return the error to chain; None if a traceback would show credentials with it."""
+    return error if _plain(str(error)) == str(error) else None
 
 
 def _version_of(facts: Mapping[str, Any]) -> Version | None:

@@ -151,10 +151,11 @@ class Batch:
             for place in self._places
             if isinstance(place, Remote) or not os.path.isdir(place)
         }
-        seen: set[str] = set()
+        seen: set[tuple[str, str | None]] = set()
         for root in self._places:
             for found in self._below(root, self.left_out):
                 real = found.real or resolved(found.path)
+                place = (real, found.remote and found.remote.path)
                 reason = found.reason_to_skip()
                 if found.skip is Skip.EXCLUDED:
                     reason = self._exclusion(found.path) or reason
@@ -162,10 +163,10 @@ class Batch:
                     skipped = found.skip in _LEFT_ALONE
                     outcome = Outcome.SKIPPED if skipped else Outcome.FAILED
                     yield Result(found.path, outcome, reason)
-                elif real in seen:
+                elif place in seen:
                     yield Result(found.path, Outcome.SKIPPED, "named twice: see its other path")
                 else:
-                    seen.add(real)
+                    seen.add(place)
                     yield Candidate(found, name_of(root), real, real in named)
 
     def each(self, act: Callable[[Candidate], Result[_T]]) -> Iterator[Result[_T]]:
