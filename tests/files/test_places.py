@@ -109,6 +109,20 @@ def test_a_path_with_a_scheme_is_a_url(*, path: str, told: bool) -> None:
     assert is_url(path) is told
 
 
+def test_a_scheme_that_fsspec_does_not_know_may_be_a_local_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring_directory: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert is_url("ab://c")
+    for name in ("ab:", "s3:"):
+        (tmp_path / name).mkdir()
+    assert is_url("s3://c")
+    assert not is_url("ab://c")
+    signed_dump([1], "ab://c", keyring=ring_directory)
+    assert signed_load("ab://c", keyring=ring_directory) == [1]
+    assert call("verify", "ab://", "ab://c", "--keyring", ring_directory).returncode == 0
+
+
 def test_a_file_url_is_a_local_path(tmp_path: Path) -> None:
     assert place_of(f"file://{tmp_path}/it") == f"{tmp_path}/it"
     assert place_of(fsspec.open(f"{tmp_path}/it", "rb")) == f"{tmp_path}/it"

@@ -172,8 +172,22 @@ Place = str | Remote
 
 
 def is_url(path: str) -> bool:
-    """Return whether a path is `scheme://…`, and not one of a local file."""
-    return _URL.match(path) is not None and not path.startswith(_LOCAL)
+    """Return whether a path is `scheme://…`, and not one of a local file.
+
+    It is a local path if the folder `scheme:` exists and fsspec does not know the scheme.
+    """
+    if _URL.match(path) is None or path.startswith(_LOCAL):
+        return False
+    return not os.path.isdir(path.partition("//")[0]) or _is_known(path)
+
+
+def _is_known(url: str) -> bool:
+    """Return whether fsspec knows the scheme of a URL, of which the outermost opens it."""
+    try:
+        from fsspec import available_protocols  # noqa: PLC0415 - only where a URL comes
+    except ImportError:
+        return False
+    return re.split("::|://", url, maxsplit=1)[0] in available_protocols()
 
 
 def absolute(path: str) -> str:
