@@ -299,6 +299,20 @@ def test_what_no_accept_can_seal_is_not_offered_it(
     assert run(*command, "--accept", path).returncode == 1
 
 
+def test_a_text_or_an_archive_named_like_a_pickle_is_not_offered_accept(
+    tmp_path: Path, ring_directory: Path
+) -> None:
+    (tmp_path / "notes.pkl").write_text("two lines,\nand no pickle\n", encoding="utf-8")
+    with zipfile.ZipFile(tmp_path / "packed.pkl", "w") as file:
+        file.writestr("inner.pkl", pickle.dumps(list(range(99)))[:-5])
+    for name in ("notes.pkl", "packed.pkl"):
+        command = ("adopt", tmp_path / name, "--yes", "--keyring", ring_directory)
+        refused = run(*command)
+        assert refused.returncode == 1
+        assert "--accept" not in refused.stdout + refused.stderr
+        assert run(*command, "--accept", tmp_path / name).returncode == 1
+
+
 def test_a_whole_pickle_with_a_truncated_one_inside_is_not_called_incomplete(
     tmp_path: Path, ring_directory: Path
 ) -> None:

@@ -55,12 +55,13 @@ from pickleseal.persistence import dump, policy
 from pickleseal.persistence.inventory import CONTENT
 from pickleseal.scanner.containers.contents import look
 from pickleseal.scanner.containers.views import Memory
-from pickleseal.scanner.grade import Contents, Grade, judgement
+from pickleseal.scanner.grade import UNKNOWN_KIND, Contents, Grade, judgement
 from pickleseal.scanner.grades import grade
 
 _LINE = re.compile(r"\\?([0-9a-fA-F]{64}) [ *].+")
 _SMALL = 1 << 20
 _ACCEPT = "if you made it and know why, name it with --accept"
+_EXCLUDE = "if it is not meant to be a pickle, leave it out with --exclude"
 NO_GLOBS = Globs()
 
 
@@ -395,6 +396,10 @@ def _objection(seen: Preview, rules: _Rules, start: bytes = b"") -> str:
         return ""
     found = beginning_of(start) if not contents.pickles else None
     advice = INCOMPLETE if contents.truncated else _ACCEPT
+    if contents.wrapping is not None:
+        advice = NOT_ONE
+    elif contents.kind == UNKNOWN_KIND and not contents.pickles:
+        advice = _EXCLUDE
     if found is not None and found.stands_in:
         advice = found.advice
     return f"{judgement(contents)}; {advice}"

@@ -36,6 +36,8 @@ _GRADES = {
 
 
 TRUNCATED = "it is truncated"
+UNKNOWN_KIND = "unknown"
+"""The kind of contents of no known format."""
 
 
 class GradedName(NamedTuple):

@@ -26,7 +26,7 @@ from pickleseal.scanner.containers.views import (
     View,
     Whole,
 )
-from pickleseal.scanner.grade import Contents, Grade
+from pickleseal.scanner.grade import UNKNOWN_KIND, Contents, Grade
 from pickleseal.scanner.grades import grade
 from pickleseal.scanner.machine.trace import Trace
 
@@ -177,7 +177,7 @@ class _Looking:
         unclear = Grade.CANNOT_TELL if self._unclear else Grade.DATA
         unknown = Grade.UNKNOWN if self._sealed else Grade.DATA
         worst = max(worst, beyond, unclear, unknown)
-        kind = _joined(list(self._kinds)) or self._opened or "unknown"
+        kind = _joined(list(self._kinds)) or self._opened or UNKNOWN_KIND
         told = (*self._unclear, *reasons)
         if worst is Grade.BEYOND:
             told = (*self._beyond, *reasons, *self._unclear)
