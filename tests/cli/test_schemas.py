@@ -223,7 +223,7 @@ def printed(arguments: list[str]) -> Printed:
 def documents(arguments: list[str], text: str) -> list[tuple[str, Any]]:
     """Return the documents that a command printed, each with the name of its schema."""
     name = " ".join(arguments[:2]) if arguments[0] in ("keys", "pins") else arguments[0]
-    if "jsonl" in arguments and not text.startswith("{\n"):
+    if "jsonl" in arguments:
         return [("audit-line", json.loads(line)) for line in text.splitlines()]
     return [(BY_COMMAND[name], json.loads(text))]
 
@@ -383,3 +383,10 @@ def test_an_audit_answers_a_wrong_use_in_json_however_it_was_asked_to(way: list[
     for more in (["--no-such-option"], ["--inventory-context", "x", "."]):
         code, text, _ = printed(["audit", *way, *more])
         assert (code, json.loads(text)["error"]["kind"]) == (2, "UsageError")
+        assert text.count("\n") == 1
+
+
+def test_an_error_in_json_lines_is_one_line(tmp_path: Path) -> None:
+    code, text, _ = printed(["audit", str(tmp_path / "gone"), "--format", "jsonl"])
+    assert (code, text.count("\n")) == (2, 1)
+    Draft202012Validator(SCHEMAS["audit-line"]).validate(json.loads(text))

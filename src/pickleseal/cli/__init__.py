@@ -84,7 +84,7 @@ def main() -> NoReturn:
     _clean_up_when_terminated()
     if holds_part(" ".join(sys.argv[1:])):
         # A line that was split between arguments: only its beginning could be recognized later.
-        refuse_key_line(as_json="--json" in sys.argv)
+        refuse_key_line(as_json=_asks_for_json(sys.argv))
         sys.exit(COULD_NOT_RUN)
     try:
         code = cli.main(standalone_mode=False)

@@ -66,6 +66,12 @@ def print_json(value: object) -> None:
     print_product(json.dumps(without_secrets(value), indent=2) + "\n")
 
 
+def print_error(kind: str, message: str) -> None:
+    """Print an error as JSON in one line, so that it is one in JSON Lines too."""
+    error = {"kind": kind, "message": message}
+    print_product(json.dumps(without_secrets({"error": error})) + "\n")
+
+
 def print_product(text: str) -> None:
     """Write what a command was asked to print to stdout, with --quiet too."""
     context = click.get_current_context(silent=True)
@@ -184,7 +190,7 @@ def show_click_error(error: click.ClickException, *, as_json: bool) -> None:
         text = text.replace(error.message, shown(error.message))
     text = "\n".join(map(shown, text.expandtabs(4).split("\n")))
     if as_json:
-        print_json({"error": {"kind": "UsageError", "message": text}})
+        print_error("UsageError", text)
     else:
         click.UsageError(text, getattr(error, "ctx", None)).show()
 
@@ -197,7 +203,7 @@ def refuse_key_line(*, as_json: bool) -> None:
         " can see the arguments of a command: if this machine is shared, treat the key as leaked"
     )
     if as_json:
-        print_json({"error": {"kind": "UsageError", "message": message}})
+        print_error("UsageError", message)
     else:
         click.echo(f"error: {message}", err=True)
 
@@ -252,7 +258,7 @@ def guarded(command: _Command) -> _Command:
             raise
         except (PicklesealError, OSError, ValueError, MemoryError, CouldNotRun) as error:
             if as_json:
-                print_json({"error": describe(error)})
+                print_error(**describe(error))
             else:
                 said = shown(_text(error))
                 print_lines([[("error:", "bold red"), (f" {said}", "")]], stderr=True)
