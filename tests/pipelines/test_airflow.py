@@ -50,6 +50,6 @@ def test_a_dag_runs_and_no_value_can_be_moved_or_changed(keys: Path, tmp_path: P
         assert outcome["told"] is None, outcome
         assert outcome["states"]["attack-1"] == "success", outcome
         assert outcome["states"]["score0"] == "failed", outcome
-    assert len(found) == 5
-    for reason in ("was moved to", "is not sealed", "is refused"):
+    assert len(found) == 6
+    for reason in ("was moved to", "is not sealed", "is damaged", "is refused"):
         assert reason in logged

@@ -39,6 +39,16 @@ def chosen() -> list[int]:
     return [3]
 
 
+@dg.asset(metadata={CONTEXT: dg.MetadataValue.text("answers/v2")})
+def wrapped() -> list[int]:
+    return [4]
+
+
+@dg.asset(metadata={CONTEXT: 5})
+def numbered() -> list[int]:
+    return [5]
+
+
 @dg.asset
 def after(chosen: list[int]) -> int:
     return len(chosen)
@@ -88,6 +98,16 @@ def test_assets_and_outputs_are_sealed_for_their_place(folder: Path, keys: Path)
     assert signed_load(folder / "chosen", context="answers/v1") == [3]
     rotate(keys)
     assert loaded(folder, ["shop", "model"], partition_key="south") == {"site": "south"}
+
+
+def test_a_context_is_a_text_or_the_metadata_of_one(folder: Path) -> None:
+    assert run(folder, wrapped).success
+    assert signed_load(folder / "wrapped", context="answers/v2") == [4]
+    done = run(folder, numbered, raise_on_error=False)
+    (failure,) = (event for event in done.all_node_events if event.is_step_failure)
+    error = failure.step_failure_data.error
+    assert error.cause.cls_name == "MetadataError"
+    assert CONTEXT in error.cause.message
 
 
 def test_an_output_of_a_job_is_sealed_for_its_run(folder: Path) -> None:

@@ -16,6 +16,7 @@ ATTACKS = {
     "other run": "SELECT value FROM xcom WHERE task_id = 'fit' AND run_id <> :run",
     "changed": "SELECT replace(value, 'pickleseal\": \"', 'pickleseal\": \"AAAA') FROM xcom"
     " WHERE task_id = 'fit' AND run_id = :run",
+    "no place": "SELECT json_object('pickleseal', 'AA==', 'place', json_array('train'))",
     "unsealed": "SELECT json_object('neighbors', 1)",
     "other place": "SELECT replace(value, 'other', 'fit') FROM xcom"
     " WHERE task_id = 'other' AND run_id = :run",

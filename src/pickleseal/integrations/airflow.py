@@ -70,14 +70,18 @@ class SealedXCom(BaseXCom):
         stored = result.value
         if not isinstance(stored, dict) or set(stored) != {_SEALED, _PLACE}:
             raise AirflowFailException("an XCom is not sealed: this backend did not push it")
-        place, asked = _Place(*stored[_PLACE]), _asked.get(None) or _this_run()
+        sealed, parts = stored[_SEALED], stored[_PLACE]
+        well_formed = isinstance(sealed, str) and isinstance(parts, list)
+        if not well_formed or len(parts) != len(_Place._fields):
+            raise AirflowFailException("a sealed XCom is damaged: it does not say what it is for")
+        place, asked = _Place(*parts), _asked.get(None) or _this_run()
         context = place.context()
         if any(want not in (None, got) for want, got in zip(asked, place, strict=True)):
             raise AirflowFailException(
                 f"the XCom {shown(context)} was moved to {shown(asked.context())}"
             )
         try:
-            return signed_loads(base64.b64decode(stored[_SEALED]), context=context)
+            return signed_loads(base64.b64decode(sealed), context=context)
         except (PicklesealError, ValueError) as error:
             raise AirflowFailException(f"the XCom {shown(context)} is refused: {error}") from error
 

@@ -2,11 +2,18 @@
 
 from typing import Any
 
-from dagster import FilesystemIOManager, InitResourceContext, InputContext, OutputContext
+from dagster import (
+    FilesystemIOManager,
+    InitResourceContext,
+    InputContext,
+    OutputContext,
+    TextMetadataValue,
+)
 from dagster._core.storage.fs_io_manager import PickledObjectFilesystemIOManager
 from pydantic import Field
 
 from pickleseal.envelope.compression import level_of
+from pickleseal.errors import MetadataError
 from pickleseal.integrations.contexts import derived_context
 from pickleseal.keys.store.lookup import find_keyring
 from pickleseal.persistence.dump import signed_dumps
@@ -31,6 +38,10 @@ class _SealedFiles(PickledObjectFilesystemIOManager):
 
     def _context(self, output: OutputContext | None, path: Any) -> str:
         chosen = ((output and output.definition_metadata) or {}).get(CONTEXT)
+        if isinstance(chosen, TextMetadataValue):
+            chosen = chosen.text
+        if not isinstance(chosen, str | None):
+            raise MetadataError(f"the metadata {CONTEXT} takes a text, not {type(chosen).__name__}")
         return chosen or derived_context("dagster", *path.relative_to(self._base_path).parts)
 
 
