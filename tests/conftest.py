@@ -104,3 +104,9 @@ def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(target, "_PARALLEL", False)
     elif not hasattr(os, "preadv"):
         pytest.skip("this system has no preadv")
+
+
+@pytest.fixture
+def mark(tmp_path: Path) -> Path:
+    """Return the path of a file that exists once something was unpickled."""
+    return tmp_path / "mark"

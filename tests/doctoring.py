@@ -1,13 +1,11 @@
 """Running `pickleseal keys doctor` on a ring, and the commands that it proposes."""
 
-import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from command import run
@@ -20,7 +18,6 @@ from pickleseal.keys.store.changes import (
     Made,
     create_key,
 )
-from pickleseal.keys.store.directory import INDEX
 from pickleseal.keys.store.doctor import (
     MAX_AGE,
     Finding,
@@ -38,11 +35,6 @@ class Outcome(NamedTuple):
 
 def new_key(folder: Path, *, created: int = NOW, limits: Limits = UNLIMITED) -> Made:
     return create_key(folder, suite=Suite.BLAKE3, note="", now=created, limits=limits)
-
-
-def key_file(folder: Path) -> Path:
-    (file,) = folder.glob("*.key")
-    return file
 
 
 def start(
@@ -104,12 +96,6 @@ def mend(finding: Finding) -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-
-
-def change_index(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    index = json.loads((folder / INDEX).read_text())
-    change(index)
-    (folder / INDEX).write_text(json.dumps(index))
 
 
 def git(folder: Path, *arguments: str) -> None:

@@ -32,6 +32,23 @@ COMPRESSIONS = ("zlib", "gzip", "bz2", "lzma", "xz", "lz4")
 IN_PLACE = Targets()
 
 
+class NoPlace(io.RawIOBase):
+    """A file that does not know where it is, for which joblib writes no padding."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.data += data
+        return len(data)
+
+    def tell(self) -> int:
+        raise io.UnsupportedOperation
+
+
 def joblib_bytes(obj: object, compress: Any = 0) -> bytes:
     file = io.BytesIO()
     joblib.dump(obj, file, compress=compress)

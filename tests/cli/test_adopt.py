@@ -27,6 +27,7 @@ from old_files import (
     COMPRESSIONS,
     READY,
     REFUSED,
+    NoPlace,
     adopted,
     everything_below,
     is_sealed,
@@ -53,12 +54,6 @@ from pickleseal.migration.adopt import (
 from pickleseal.migration.batch import Batch, Outcome
 from pickleseal.migration.targets import Targets
 from pickleseal.scanner.grade import Grade
-
-
-@pytest.fixture
-def mark(tmp_path: Path) -> Path:
-    """Return the path of a file that exists once something was unpickled."""
-    return tmp_path / "mark"
 
 
 @pytest.fixture
@@ -252,27 +247,10 @@ def test_a_file_that_cannot_be_scanned_whole_is_not_followed_again(
     assert found.detail.artifact is None
 
 
-class _NoPlace(io.RawIOBase):
-    """A file that does not know where it is, for which joblib writes no padding."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self.data += data
-        return len(data)
-
-    def tell(self) -> int:
-        raise io.UnsupportedOperation
-
-
 def test_what_cannot_be_told_is_adopted_only_if_it_is_accepted(
     tmp_path: Path, ring_directory: Path
 ) -> None:
-    file = _NoPlace()
+    file = NoPlace()
     joblib.dump(np.frombuffer(b"0" + b"N." * 99, dtype="u1"), file)
     path = tmp_path / "m.joblib"
     path.write_bytes(bytes(file.data))

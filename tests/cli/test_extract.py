@@ -42,12 +42,6 @@ def outcomes(done: subprocess.CompletedProcess[str], below: Path) -> dict[str, s
 
 
 @pytest.fixture
-def mark(tmp_path: Path) -> Path:
-    """Return the path of a file that exists once something was unpickled."""
-    return tmp_path / "mark"
-
-
-@pytest.fixture
 def adopted(mark: Path) -> dict[str, bytes]:
     """Return files as they were before they were adopted."""
     return {

@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-import pickle
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
-from local_redis import local_redis
+from watching import armed
 
 from pickleseal import Suite, dumps
 from pickleseal.keys.store.changes import create_key, rotate
@@ -24,22 +23,6 @@ pytestmark = [
         "ignore:Call to deprecated:DeprecationWarning"
     ),  # of redis in aiocache
 ]
-
-
-class Armed:
-    """Leaves a mark when it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.write_text, (self.mark, "ran")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with local_redis(tmp_path_factory.mktemp("redis")) as url:
-        yield url
 
 
 @pytest.fixture
@@ -128,7 +111,7 @@ def test_what_was_planted_is_a_miss_and_one_line_in_the_log(
     async def act(cache: Any) -> None:
         await cache.set("key", "genuine")
         genuine = client.get("key")
-        for planted in (pickle.dumps(Armed(mark)), b"", genuine[:-1], dumps("for no key")):
+        for planted in (armed(mark), b"", genuine[:-1], dumps("for no key")):
             client.set("key", planted)
             caplog.clear()
             assert await cache.get("key", "missing") == "missing"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from local_redis import local_redis
+from watching import Mark, armed
 
 from pickleseal import Suite, dumps
 from pickleseal.keys.store.changes import create_key, rotate
@@ -34,16 +34,6 @@ django_redis = pytest.importorskip("pickleseal.integrations.django_redis", exc_t
 pytestmark = pytest.mark.sweep
 
 
-class Armed:
-    """Leaves a mark when it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.write_text, (self.mark, "ran")
-
-
 class Kind(NamedTuple):
     """A cache of one kind, and how to write past it."""
 
@@ -52,12 +42,6 @@ class Kind(NamedTuple):
     read: Callable[[str], bytes]
     forged: Callable[[Any], bytes]
     """How the plain cache would store an object."""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with local_redis(tmp_path_factory.mktemp("redis")) as url:
-        yield url
 
 
 @pytest.fixture
@@ -210,8 +194,8 @@ def test_what_was_planted_is_a_miss_and_one_line_in_the_log(
     genuine = kind.read("key")
     mark = tmp_path / "mark"
     for planted in (
-        kind.forged(Armed(mark)),
-        pickle.dumps(Armed(mark)),
+        kind.forged(Mark(mark)),
+        armed(mark),
         b"",
         genuine[:-1],
         genuine[:-1] + bytes([genuine[-1] ^ 1]),
@@ -438,9 +422,9 @@ def test_what_was_planted_in_diskcache_is_a_miss(
     cache: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     mark = tmp_path / "mark"
-    armed = pickle.dumps(Armed(mark))
+    trap = armed(mark)
     cache["key"] = ["genuine"]
-    for mode, value in ((1, armed), (4, armed), (3, armed), (1, b""), (1, "text")):
+    for mode, value in ((1, trap), (4, trap), (3, trap), (1, b""), (1, "text")):
         rows(cache, "UPDATE Cache SET mode = ?, value = ?, filename = NULL", mode, value)
         caplog.set_level(logging.WARNING)
         caplog.clear()
@@ -451,11 +435,11 @@ def test_what_was_planted_in_diskcache_is_a_miss(
             cache.peekitem()
     assert cache.pop("key", "missing") == "missing"
     cache.push("genuine")
-    rows(cache, "UPDATE Cache SET mode = 4, value = ?, filename = NULL", armed)
+    rows(cache, "UPDATE Cache SET mode = 4, value = ?, filename = NULL", trap)
     assert cache.peek(default="missing") == "missing"
     assert cache.pull() == (None, None)
-    rows(cache, "INSERT INTO Cache (key, raw, mode, value) VALUES (?, 0, 4, ?)", armed, armed)
-    assert list(cache) == [armed]
+    rows(cache, "INSERT INTO Cache (key, raw, mode, value) VALUES (?, 0, 4, ?)", trap, trap)
+    assert list(cache) == [trap]
     assert not mark.exists()
     rows(cache, "DELETE FROM Cache")
     cache["key"] = ["genuine"]

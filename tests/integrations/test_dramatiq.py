@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 from command import unmeasured
 from local_redis import local_redis
+from watching import armed
 
 from pickleseal import Suite, dumps
 from pickleseal.keys.store.changes import create_key, rotate
@@ -29,16 +30,6 @@ pytestmark = [pytest.mark.sweep, pytest.mark.timeout(300)]
 
 SHOP = Path(__file__).parent / "dramatiq_shop"
 WAIT = 60
-
-
-class Armed:
-    """Leaves a mark when it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.write_text, (self.mark, "ran")
 
 
 class Running(NamedTuple):
@@ -142,7 +133,7 @@ def test_a_message_that_is_not_sealed_for_the_queue_is_refused(
     for planted in (
         json.dumps(data).encode(),
         pickle.dumps(data),
-        pickle.dumps(Armed(running.mark)),
+        armed(running.mark),
         dumps(data),
         running.encoded(danger)[:-1],
     ):
@@ -164,7 +155,7 @@ def test_a_result_is_no_message_and_a_message_no_result(running: Running) -> Non
     place = backend.build_message_key(message)
     result = running.client.lindex(place, 0)
     running.refused(result)
-    for planted in (message.encode(), pickle.dumps(Armed(running.mark)), b""):
+    for planted in (message.encode(), armed(running.mark), b""):
         running.client.lset(place, 0, planted)
         with pytest.raises(DecodeError):
             message.get_result()

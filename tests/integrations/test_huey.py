@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from command import unmeasured
-from local_redis import local_redis
+from watching import armed
 
 from pickleseal import Suite, dumps
 from pickleseal.keys.store.changes import create_key, rotate
@@ -30,16 +30,6 @@ SHOP = Path(__file__).parent / "huey_shop"
 WAIT = 60
 
 
-class Armed:
-    """Leaves a mark when it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.write_text, (self.mark, "ran")
-
-
 class Running(NamedTuple):
     """A huey of an application, and what lies around it."""
 
@@ -55,12 +45,6 @@ class Running(NamedTuple):
             shop.execute(task)
         for task in shop.read_schedule(dt.datetime(2999, 1, 1)):  # noqa: DTZ001 - huey's are naive
             shop.execute(task, task.eta)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with local_redis(tmp_path_factory.mktemp("redis")) as url:
-        yield url
 
 
 @pytest.fixture(params=["Redis", "SQLite"])
@@ -141,7 +125,7 @@ def test_a_task_that_is_not_sealed_for_the_queue_never_runs(
     another._registry = shop._registry
     result = shop._seal(message, "data", "x")
     for planted in (
-        *(pickle.dumps(message), pickle.dumps(Armed(running.mark)), b"", genuine[:-1]),
+        *(pickle.dumps(message), armed(running.mark), b"", genuine[:-1]),
         *(dumps(message), another.serialize_task(running.tasks.danger.s()), result),
     ):
         shop.storage.enqueue(planted)
@@ -162,7 +146,7 @@ def test_a_result_under_another_task_is_refused(running: Running) -> None:
     storage.put_data(other.id, storage.peek_data(one.id))
     with pytest.raises(HueyException, match="refused what is under data"):
         other()
-    for planted in (pickle.dumps(Armed(running.mark)), b"", dumps([9])):
+    for planted in (armed(running.mark), b"", dumps([9])):
         storage.put_data(other.id, planted)
         with pytest.raises(HueyException):
             tasks.shop.result(other.id)
@@ -232,7 +216,7 @@ def test_keys_are_rotated_under_traffic_and_no_task_is_lost(running: Running) ->
         for number in range(30):
             if number % 10 == 5:
                 rotate(running.ring, now=number)
-                running.tasks.shop.storage.enqueue(pickle.dumps(Armed(running.mark)))
+                running.tasks.shop.storage.enqueue(armed(running.mark))
             sent.append(running.tasks.predict([number]))
         found = [task.get(blocking=True, timeout=WAIT) for task in sent]
     finally:

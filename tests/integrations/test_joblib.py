@@ -8,20 +8,11 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
+from watching import Mark
 
 from pickleseal import Suite
 from pickleseal.integrations.joblib import BACKEND
 from pickleseal.keys.store.changes import create_key, rotate
-
-
-class Armed:
-    """Leaves a mark when it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.write_text, (self.mark, "ran")
 
 
 @pytest.fixture
@@ -72,7 +63,7 @@ def test_a_planted_or_moved_result_is_computed_again(
     double(2)
     one, two = results(tmp_path)
     mark = tmp_path / "mark"
-    joblib.dump(Armed(mark), tmp_path / "armed")
+    joblib.dump(Mark(mark), tmp_path / "armed")
     for source in (tmp_path / "armed", two):
         shutil.copy(source, one)
         caplog.clear()

@@ -6,14 +6,13 @@ import pickle
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import rq_jobs
 from command import unmeasured
-from local_redis import local_redis
 
 from pickleseal import Suite
 from pickleseal.keys.store.changes import create_key, rotate
@@ -52,12 +51,6 @@ class Running(NamedTuple):
         job = self.queue.enqueue(function, *arguments, **options)
         self.work()
         return self.queue.fetch_job(job.id)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with local_redis(tmp_path_factory.mktemp("redis")) as url:
-        yield url
 
 
 @pytest.fixture

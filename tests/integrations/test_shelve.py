@@ -2,23 +2,13 @@
 
 import pickle
 from pathlib import Path
-from typing import Any
 
 import pytest
+from watching import armed
 
 from pickleseal import SealError, dumps
 from pickleseal.integrations import shelve
 from pickleseal.keys.store.changes import rotate
-
-
-class Armed:
-    """Leaves a mark when it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.write_text, (self.mark, "ran")
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +52,7 @@ def test_what_was_planted_or_moved_is_refused(tmp_path: Path) -> None:
     shelf = shelve.Shelf(store, name="shop")
     shelf["mine"], shelf["other"] = ["user"], ["admin"]
     mark = tmp_path / "mark"
-    for planted in (pickle.dumps(Armed(mark)), b"", store[b"mine"][:-1], dumps("for no key")):
+    for planted in (armed(mark), b"", store[b"mine"][:-1], dumps("for no key")):
         store[b"mine"] = planted
         with pytest.raises(SealError):
             shelf["mine"]

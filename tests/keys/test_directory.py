@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rings import change_index, index_of, key_file, key_of
 
 from pickleseal import (
     Key,
@@ -23,28 +24,8 @@ from pickleseal import (
 from pickleseal.keys.key import KeyLine
 from pickleseal.keys.roster import State
 from pickleseal.keys.store import permissions
-from pickleseal.keys.store.changes import Made, create_key
+from pickleseal.keys.store.changes import create_key
 from pickleseal.keys.store.directory import INDEX
-
-
-def key_file(folder: Path) -> Path:
-    (file,) = folder.glob("*.key")
-    return file
-
-
-def key_of(made: Made) -> Key:
-    return Key.parse(KeyLine(made.path.read_text()))
-
-
-def index_of(folder: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((folder / INDEX).read_text())
-    return loaded
-
-
-def change_index(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    index = index_of(folder)
-    change(index)
-    (folder / INDEX).write_text(json.dumps(index))
 
 
 def test_a_new_ring_has_one_primary_key_and_files_for_nobody_else(tmp_path: Path) -> None:

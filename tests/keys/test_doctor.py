@@ -10,16 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from doctoring import (
-    NOW,
-    change_index,
-    key_file,
-    look,
-    mend,
-    new_key,
-    start,
-)
-from rings import primary_of
+from doctoring import NOW, look, mend, new_key, start
+from rings import as_root, change_index, key_file, posix, primary_of
 
 from pickleseal import KeyringError, open_keyring
 from pickleseal.keys.key import KeyLine
@@ -37,13 +29,6 @@ from pickleseal.keys.store.doctor import (
     MAX_AGE,
 )
 
-posix = pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
-
-
-as_root = pytest.mark.skipif(
-    not permissions.CHECKED or os.geteuid() != 0, reason="only root can give files away"
-)
-
 
 @pytest.fixture
 def ring(tmp_path: Path) -> Path:
@@ -51,14 +36,6 @@ def ring(tmp_path: Path) -> Path:
     folder = tmp_path / "a ring"
     new_key(folder)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _nothing_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the CI or the git hook that runs the tests."""
-    for name in list(os.environ):
-        if name == "CI" or name.startswith("GIT_"):
-            monkeypatch.delenv(name)
 
 
 def test_with_a_new_ring_all_is_well(ring: Path) -> None:

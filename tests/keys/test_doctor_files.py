@@ -8,19 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from doctoring import (
-    NOW,
-    change_index,
-    key_file,
-    look,
-    mend,
-    new_key,
-    start,
-)
+from doctoring import NOW, look, mend, new_key, start
+from rings import change_index, key_file, posix
 
 from pickleseal import KeyringError, open_keyring
 from pickleseal.keys.key import KeyLine, outline
-from pickleseal.keys.store import permissions
 from pickleseal.keys.store.changes import (
     change_roster,
 )
@@ -29,8 +21,6 @@ from pickleseal.keys.store.doctor import (
     examine,
 )
 
-posix = pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
-
 
 @pytest.fixture
 def ring(tmp_path: Path) -> Path:
@@ -38,14 +28,6 @@ def ring(tmp_path: Path) -> Path:
     folder = tmp_path / "a ring"
     new_key(folder)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _nothing_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the CI or the git hook that runs the tests."""
-    for name in list(os.environ):
-        if name == "CI" or name.startswith("GIT_"):
-            monkeypatch.delenv(name)
 
 
 def test_a_missing_key_file_is_put_back_or_given_up(ring: Path) -> None:

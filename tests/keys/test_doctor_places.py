@@ -5,27 +5,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from doctoring import (
-    NOW,
-    git,
-    key_file,
-    look,
-    mend,
-    new_key,
-)
-from rings import command_line
+from doctoring import NOW, git, look, mend, new_key
+from rings import command_line, key_file, posix
 
 from pickleseal import open_keyring
 from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pickleseal.keys.key import KeyLine
 from pickleseal.keys.passphrase import Passphrase
-from pickleseal.keys.store import permissions
 from pickleseal.keys.store.changes import Storage, import_keys, protect, rotate
 from pickleseal.keys.store.directory import RingFiles
 from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.store.surroundings import shared_kind
-
-posix = pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
 
 
 @pytest.fixture
@@ -34,14 +24,6 @@ def ring(tmp_path: Path) -> Path:
     folder = tmp_path / "a ring"
     new_key(folder)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _nothing_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the CI or the git hook that runs the tests."""
-    for name in list(os.environ):
-        if name == "CI" or name.startswith("GIT_"):
-            monkeypatch.delenv(name)
 
 
 # --- where it lies -------------------------------------------------------------------------------

@@ -1,17 +1,15 @@
 """Which keyring a call uses, and when it is read again."""
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rings import command_line
+from rings import change_index, command_line, key_of, posix
 
 from pickleseal import (
     Key,
@@ -26,27 +24,9 @@ from pickleseal import (
     signed_loads,
 )
 from pickleseal.keys.key import KeyLine
-from pickleseal.keys.store import permissions
-from pickleseal.keys.store.changes import Made, create_key
+from pickleseal.keys.store.changes import create_key
 from pickleseal.keys.store.directory import INDEX
 from pickleseal.keys.store.lookup import find_keyring, keyring_directory
-
-posix = pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
-
-
-def key_of(made: Made) -> Key:
-    return Key.parse(KeyLine(made.path.read_text()))
-
-
-def index_of(folder: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((folder / INDEX).read_text())
-    return loaded
-
-
-def change_index(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    index = index_of(folder)
-    change(index)
-    (folder / INDEX).write_text(json.dumps(index))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rings import as_root, key_file, posix
 
 from pickleseal import (
     KeyPermissionError,
@@ -26,18 +27,6 @@ from pickleseal.keys.store import access, permissions
 from pickleseal.keys.store.changes import create_key
 from pickleseal.keys.store.directory import INDEX
 from pickleseal.keys.store.doctor import examine
-
-posix = pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
-
-
-as_root = pytest.mark.skipif(
-    not permissions.CHECKED or os.geteuid() != 0, reason="only root can give files away"
-)
-
-
-def key_file(folder: Path) -> Path:
-    (file,) = folder.glob("*.key")
-    return file
 
 
 @posix

@@ -40,12 +40,6 @@ from pickleseal.scanner.grade import Grade
 
 
 @pytest.fixture
-def mark(tmp_path: Path) -> Path:
-    """Return the path of a file that exists once something was unpickled."""
-    return tmp_path / "mark"
-
-
-@pytest.fixture
 def models(tmp_path: Path, ring_directory: Path, mark: Path) -> Path:
     return old_models(tmp_path, ring_directory, mark)
 

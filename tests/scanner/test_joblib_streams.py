@@ -9,6 +9,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
+from old_files import NoPlace
 from sklearn.linear_model import LogisticRegression
 from walking import walk
 
@@ -63,22 +64,6 @@ def test_the_arrays_of_joblib_are_passed_over(array: str, protocol: int) -> None
 
 
 def test_an_array_without_alignment_is_passed_over() -> None:
-    class NoPlace(io.RawIOBase):
-        """A file that does not know where it is: joblib then leaves the alignment out."""
-
-        def __init__(self) -> None:
-            self.data = bytearray()
-
-        def writable(self) -> bool:
-            return True
-
-        def write(self, data: Any) -> int:
-            self.data += data
-            return len(data)
-
-        def tell(self) -> int:
-            raise io.UnsupportedOperation
-
     file = NoPlace()
     joblib.dump([np.arange(7), "end"], file)
     found, position = walk(bytes(file.data), joblib=True)
