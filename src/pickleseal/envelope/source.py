@@ -171,16 +171,10 @@ class MemorySource:
 
     def digests(self, suite: Suite, lengths: Sequence[int]) -> Digests:
         """Hash the body, of segments of these lengths, without keeping it."""
-        start = self.position
-        size = 0
-        padded = True
-        for length in lengths:
-            end = size + length
-            size = end + layout.padding(length)
-            padded = padded and not any(self._data[start + end : start + size])
-        self.position += size
-        body = memoryview(self._data)[start : self.position]
-        return Digests(hashing.leaf_digests(suite, [body], size), padded)
+        gaps = _Gaps(lengths)
+        body = memoryview(self._data)[self.position : self.position + gaps.size]
+        self.position += gaps.size
+        return Digests(hashing.leaf_digests(suite, [body], gaps.size), gaps.zero_in(body, 0))
 
 
 def memory_source(data: bytes | bytearray | memoryview) -> MemorySource:

@@ -126,11 +126,8 @@ def check_kind(name: str, value: object, kind: type[int] | type[str]) -> None:
         with suppress(TypeError):
             operator.index(value)  # type: ignore[arg-type]  # NumPy integers, too
             return
-    raise _wrong(name, "a whole number" if kind is int else "a text", value)
-
-
-def _wrong(name: str, kind: str, value: object) -> TypeError:
-    return TypeError(f"{name} takes {kind}, not {type(value).__name__}")
+    wanted = "a whole number" if kind is int else "a text"
+    raise TypeError(f"{name} takes {wanted}, not {type(value).__name__}")
 
 
 def check_imports(metadata: Metadata, allowed: Allowed | None) -> None:

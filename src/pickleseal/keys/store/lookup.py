@@ -8,6 +8,7 @@ import hashlib
 import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -145,32 +146,28 @@ def _kept_directory(directory: str, *, to_open: str | None) -> Keyring:
         variables.min_epoch(),
     )
     # A relative path that leads elsewhere by now has another stamp, too.
-    kept = _open_rings.get(directory)
-    if kept is not None and kept.stamp == stamp and time.time() < kept.until:
-        return kept.ring
-    # The same opener: it has the passphrases that were given before.
-    opener = Opener() if kept is None else kept.opener
-    ring = read_keyring(Path(directory), opener)
-    successor = ring.roster.successor()
-    until = math.inf if successor is None else successor.sign_from or 0
-    _open_rings[directory] = _Open(stamp, ring, opener, until)
-    return ring
+    return _kept(directory, stamp, lambda opener: read_keyring(Path(directory), opener))
 
 
 def _kept_lines(lines: KeyLine) -> Keyring:
     stamp = (hashlib.sha256(lines.reveal().encode("utf-8", "surrogateescape")).digest(),)
-    kept = _open_rings.get(variables.KEYS)
-    now = time.time()
+    return _kept(variables.KEYS, stamp, lambda opener: _parse_lines(lines, opener))
+
+
+def _kept(source: str, stamp: _Stamp, read: Callable[[Opener], Keyring]) -> Keyring:
+    """Return the open ring of a source; read it if its stamp is new, or another key is to seal."""
+    kept, now = _open_rings.get(source), time.time()
     if kept is not None and kept.stamp == stamp and now < kept.until:
         return kept.ring
+    # The same opener: it has the passphrases that were given before.
     opener = Opener() if kept is None else kept.opener
-    ring = _parse_lines(lines, opener, now=now)
+    ring = read(opener)
     waiting = [e.sign_from for e in ring.entries.values() if e.sign_from and e.sign_from > now]
-    _open_rings[variables.KEYS] = _Open(stamp, ring, opener, min(waiting, default=math.inf))
+    _open_rings[source] = _Open(stamp, ring, opener, min(waiting, default=math.inf))
     return ring
 
 
-def _parse_lines(lines: KeyLine, opener: Opener, *, now: float) -> Keyring:
+def _parse_lines(lines: KeyLine, opener: Opener) -> Keyring:
     pin = variables.min_epoch()
     if pin is not None and pin.epoch:
         raise KeyringError(
@@ -190,7 +187,7 @@ def _parse_lines(lines: KeyLine, opener: Opener, *, now: float) -> Keyring:
     alone = {key.id: Entry(key.id, key.suite, State.ACTIVE) for key in keys.values()}
     entries = {**alone, **given.entries}
     # The order decides, and not which key replaces which: whoever set the variable chose it.
-    able = (e for e in map(entries.__getitem__, keys) if (e.sign_from or 0) <= now)
+    able = (e for e in map(entries.__getitem__, keys) if (e.sign_from or 0) <= time.time())
     primary = next((e.id for e in able if e.state is State.ACTIVE), None)
     name = f"the keyring in {variables.KEYS}"
     return Keyring.of(Roster(0, primary, entries), keys.values(), name=name)

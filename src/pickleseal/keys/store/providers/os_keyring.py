@@ -32,9 +32,9 @@ def plain_line(place: str, key_id: str) -> KeyLine:
     """Return the line that is stored under a service's name and the key's id."""
     line = _read(place, key_id)
     if line is None:
+        name = shown(str(_package().get_keyring().name))
         raise KeyringError(
-            f"the keyring of this system ({store_name()}) has no key {key_id} under"
-            f" '{shown(place)}'"
+            f"the keyring of this system ({name}) has no key {key_id} under '{shown(place)}'"
         )
     if isinstance(line, str):
         raise KeyringError(line)
@@ -63,11 +63,6 @@ def forget(place: str, key_id: str) -> None:
         raise
     except Exception as error:  # noqa: BLE001 - each backend has errors of its own
         raise KeyringError(_complaint(error)) from None
-
-
-def store_name() -> str:
-    """Return the name of the store."""
-    return _backend(_package())
 
 
 def _read(place: str, key_id: str) -> KeyLine | str | None:
@@ -100,10 +95,6 @@ def _package() -> "ModuleType":
         ) from None
     package: ModuleType = keyring
     return package
-
-
-def _backend(package: "ModuleType") -> str:
-    return shown(str(package.get_keyring().name))
 
 
 def _complaint(error: Exception) -> str:
