@@ -9,16 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.audits import HASHER, TOOLS
-from benchmarks.results import (
-    AuditRow,
-    CaseResult,
-    Goal,
-    MemoryRow,
-    Results,
-    Row,
-    StoreRow,
-    Timing,
-)
+from benchmarks.results import AuditRow, CaseResult, Goal, MemoryRow, Results, Row, StoreRow, Timing
 from benchmarks.ways import BASELINE, BY_NAME
 
 BEGIN = "<!-- Written by make bench, from benchmarks/results.json. -->"

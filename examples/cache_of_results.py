@@ -15,13 +15,7 @@ The name of an entry is its context, so that no entry passes for another. Prints
 import tempfile
 from pathlib import Path
 
-from pickleseal import (
-    Key,
-    Keyring,
-    SealError,
-    signed_dump,
-    signed_load,
-)
+from pickleseal import Key, Keyring, SealError, signed_dump, signed_load
 
 
 class Cache:

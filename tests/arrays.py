@@ -9,11 +9,7 @@ import numpy as np
 import pytest
 from streams import AFTER, BEFORE, in_file
 
-from pickleseal import (
-    Keyring,
-    signed_load,
-    signed_loads,
-)
+from pickleseal import Keyring, signed_load, signed_loads
 from pickleseal.envelope import reader, seal
 from pickleseal.envelope.hashing import LEAF_SIZE
 from pickleseal.envelope.metadata import Metadata

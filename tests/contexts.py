@@ -3,12 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pickleseal import (
-    Keyring,
-    inspect,
-    signed_dumps,
-    signed_loads,
-)
+from pickleseal import Keyring, inspect, signed_dumps, signed_loads
 
 CONTEXT = "fraud/v3"
 

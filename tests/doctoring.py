@@ -12,17 +12,8 @@ from command import run
 
 from pickleseal import Suite
 from pickleseal.errors import shown
-from pickleseal.keys.store.changes import (
-    UNLIMITED,
-    Limits,
-    Made,
-    create_key,
-)
-from pickleseal.keys.store.doctor import (
-    MAX_AGE,
-    Finding,
-    examine,
-)
+from pickleseal.keys.store.changes import UNLIMITED, Limits, Made, create_key
+from pickleseal.keys.store.doctor import MAX_AGE, Finding, examine
 
 NOW = int(time.time())
 

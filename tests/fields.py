@@ -8,13 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 from pickleseal import MalformedError, MetadataError
-from pickleseal.envelope.metadata import (
-    CONTENTS,
-    MAX_INTEGER,
-    SOURCES,
-    External,
-    Metadata,
-)
+from pickleseal.envelope.metadata import CONTENTS, MAX_INTEGER, SOURCES, External, Metadata
 from pickleseal.keys.context import MAX_CONTEXT_SIZE
 
 DIGEST = "0123456789abcdef" * 4

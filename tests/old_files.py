@@ -14,17 +14,9 @@ import joblib
 import numpy as np
 from watching import Mark
 
-from pickleseal import (
-    open_keyring,
-    signed_dump,
-)
+from pickleseal import open_keyring, signed_dump
 from pickleseal.envelope.layout import MAGIC
-from pickleseal.migration.adopt import (
-    Adopted,
-    Preview,
-    adopt_all,
-    survey,
-)
+from pickleseal.migration.adopt import Adopted, Preview, adopt_all, survey
 from pickleseal.migration.batch import Batch, Outcome, Result
 from pickleseal.migration.targets import Targets
 

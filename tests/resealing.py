@@ -4,14 +4,9 @@ from pathlib import Path
 
 from watching import armed
 
-from pickleseal import (
-    adopt_bytes,
-    signed_dump,
-)
+from pickleseal import adopt_bytes, signed_dump
 from pickleseal.migration.batch import Result
-from pickleseal.migration.reseal import (
-    Resealed,
-)
+from pickleseal.migration.reseal import Resealed
 
 
 def sealed_by(path: Path) -> str:

@@ -5,13 +5,7 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import pickleseal
-from pickleseal import (
-    Inspection,
-    Key,
-    Keyring,
-    Metadata,
-    Suite,
-)
+from pickleseal import Inspection, Key, Keyring, Metadata, Suite
 
 ring = Keyring(Key.generate(), Key.generate(Suite.SHA256))
 assert_type(pickleseal.signed_dumps({"a": 1}, keyring=ring, context="c", info={"a": 1}), bytes)

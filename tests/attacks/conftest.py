@@ -7,10 +7,7 @@ from envelopes import hand_sealed
 from sklearn.datasets import load_iris
 from sklearn.neighbors import KNeighborsClassifier
 
-from pickleseal import (
-    Keyring,
-    signed_dumps,
-)
+from pickleseal import Keyring, signed_dumps
 from pickleseal.envelope import metadata as md
 
 

@@ -9,26 +9,11 @@ from pathlib import Path
 
 import pytest
 from command import as_json, run
-from old_files import (
-    is_sealed,
-    old_models,
-    sha256,
-    told,
-)
+from old_files import is_sealed, old_models, sha256, told
 
-from pickleseal import (
-    Keyring,
-    SealError,
-    open_keyring,
-    signed_dump,
-    signed_load,
-)
+from pickleseal import Keyring, SealError, open_keyring, signed_dump, signed_load
 from pickleseal.files.walk import Found
-from pickleseal.migration.adopt import (
-    read_digests,
-    survey,
-    with_own_contexts,
-)
+from pickleseal.migration.adopt import read_digests, survey, with_own_contexts
 from pickleseal.migration.batch import Batch, Candidate, Outcome
 from pickleseal.migration.contexts import context_of
 

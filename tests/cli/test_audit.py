@@ -13,13 +13,7 @@ import pytest
 from command import as_json, run
 from watching import Mark
 
-from pickleseal import (
-    Key,
-    Keyring,
-    Suite,
-    open_keyring,
-    signed_dump,
-)
+from pickleseal import Key, Keyring, Suite, open_keyring, signed_dump
 from pickleseal.keys.store import changes
 from pickleseal.keys.store.changes import create_key
 from pickleseal.persistence.inventory_file import read_inventory

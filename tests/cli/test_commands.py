@@ -12,13 +12,7 @@ import click
 import pytest
 from command import as_json, run
 
-from pickleseal import (
-    Key,
-    Keyring,
-    Suite,
-    open_keyring,
-    signed_dump,
-)
+from pickleseal import Key, Keyring, Suite, open_keyring, signed_dump
 from pickleseal.cli import cli
 from pickleseal.cli.keys import keys
 from pickleseal.cli.lazy import LazyGroup

@@ -17,12 +17,7 @@ import pytest
 from command import as_json, run
 from watching import Mark, armed
 
-from pickleseal import (
-    Key,
-    Keyring,
-    adopt_bytes,
-    signed_dump,
-)
+from pickleseal import Key, Keyring, adopt_bytes, signed_dump
 from pickleseal.files.atomic import TEMPORARY_PREFIX
 from pickleseal.files.walk import files_below
 from pickleseal.keys.store.changes import create_key

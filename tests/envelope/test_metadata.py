@@ -4,14 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from fields import (
-    CONTROLS,
-    DIGEST,
-    SURROGATES,
-    any_metadata,
-    canonical,
-    infos,
-)
+from fields import CONTROLS, DIGEST, SURROGATES, any_metadata, canonical, infos
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

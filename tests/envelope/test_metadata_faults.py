@@ -8,21 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fields import (
-    CONTROLS,
-    DIGEST,
-    SURROGATES,
-    canonical,
-    refused_both_ways,
-    refused_in_info,
-)
+from fields import CONTROLS, DIGEST, SURROGATES, canonical, refused_both_ways, refused_in_info
 
 from pickleseal import MalformedError, MetadataError
-from pickleseal.envelope.metadata import (
-    MAX_INTEGER,
-    External,
-    Metadata,
-)
+from pickleseal.envelope.metadata import MAX_INTEGER, External, Metadata
 
 # --- what cannot stand in metadata -----------------------------------------------------------
 

@@ -9,14 +9,7 @@ import numpy as np
 import pytest
 from arrays import SMALL, same
 
-from pickleseal import (
-    Keyring,
-    TargetError,
-    signed_dump,
-    signed_dumps,
-    signed_load,
-    signed_loads,
-)
+from pickleseal import Keyring, TargetError, signed_dump, signed_dumps, signed_load, signed_loads
 
 
 class Least:

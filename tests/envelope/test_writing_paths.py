@@ -12,13 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pickleseal import (
-    Keyring,
-    Suite,
-    TargetError,
-    signed_dump,
-    signed_load,
-)
+from pickleseal import Keyring, Suite, TargetError, signed_dump, signed_load
 from pickleseal.files import atomic
 from pickleseal.keys.store.changes import create_key
 

@@ -22,18 +22,8 @@ from pickleseal.keys.key import Form, KeyLine, outline
 from pickleseal.keys.passphrase import Passphrase
 from pickleseal.keys.roster import State
 from pickleseal.keys.store import changes
-from pickleseal.keys.store.changes import (
-    Limits,
-    Storage,
-    change_roster,
-    create_key,
-)
-from pickleseal.keys.store.directory import (
-    INDEX,
-    RingFiles,
-    read_line,
-    read_roster,
-)
+from pickleseal.keys.store.changes import Limits, Storage, change_roster, create_key
+from pickleseal.keys.store.directory import INDEX, RingFiles, read_line, read_roster
 from pickleseal.keys.store.lines import Opener
 
 

@@ -15,30 +15,13 @@ from pathlib import Path
 import pytest
 from rings import PASS, primary_of, revoke, rotate
 
-from pickleseal import (
-    Keyring,
-    KeyringError,
-    open_keyring,
-    signed_dumps,
-    signed_loads,
-)
+from pickleseal import Keyring, KeyringError, open_keyring, signed_dumps, signed_loads
 from pickleseal.keys.key import KeyLine, outline
 from pickleseal.keys.passphrase import Passphrase
 from pickleseal.keys.roster import Roster, State
 from pickleseal.keys.store import changes
-from pickleseal.keys.store.changes import (
-    Storage,
-    change_roster,
-    create_key,
-    import_keys,
-)
-from pickleseal.keys.store.directory import (
-    INDEX,
-    RingFiles,
-    changing,
-    key_path,
-    read_roster,
-)
+from pickleseal.keys.store.changes import Storage, change_roster, create_key, import_keys
+from pickleseal.keys.store.directory import INDEX, RingFiles, changing, key_path, read_roster
 from pickleseal.keys.store.lines import Opener
 
 WORK = """

@@ -8,9 +8,7 @@ from fields import CONTROLS, SURROGATES, texts
 from hypothesis import given
 
 from pickleseal import Key, Keyring, MetadataError, signed_dumps
-from pickleseal.envelope.metadata import (
-    Metadata,
-)
+from pickleseal.envelope.metadata import Metadata
 from pickleseal.keys.context import (
     MAX_CONTEXT_SIZE,
     context_fault,

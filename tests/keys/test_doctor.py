@@ -17,17 +17,9 @@ from pickleseal import KeyringError, open_keyring
 from pickleseal.keys.key import KeyLine
 from pickleseal.keys.roster import Roster
 from pickleseal.keys.store import access, permissions
-from pickleseal.keys.store.changes import (
-    Limits,
-    change_roster,
-    import_keys,
-    rotate,
-)
+from pickleseal.keys.store.changes import Limits, change_roster, import_keys, rotate
 from pickleseal.keys.store.directory import INDEX
-from pickleseal.keys.store.doctor import (
-    DAY,
-    MAX_AGE,
-)
+from pickleseal.keys.store.doctor import DAY, MAX_AGE
 
 
 @pytest.fixture

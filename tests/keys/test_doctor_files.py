@@ -13,13 +13,9 @@ from rings import change_index, key_file, posix
 
 from pickleseal import KeyringError, open_keyring
 from pickleseal.keys.key import KeyLine, outline
-from pickleseal.keys.store.changes import (
-    change_roster,
-)
+from pickleseal.keys.store.changes import change_roster
 from pickleseal.keys.store.directory import INDEX
-from pickleseal.keys.store.doctor import (
-    examine,
-)
+from pickleseal.keys.store.doctor import examine
 
 
 @pytest.fixture

@@ -24,11 +24,7 @@ from pickleseal.keys.key import Form, KeyLine, outline
 from pickleseal.keys.roster import Entry, State
 from pickleseal.keys.store import changes
 from pickleseal.keys.store.changes import Limits, change_roster, import_keys
-from pickleseal.keys.store.directory import (
-    INDEX,
-    RingFiles,
-    read_roster,
-)
+from pickleseal.keys.store.directory import INDEX, RingFiles, read_roster
 from pickleseal.keys.store.lines import Opener
 
 

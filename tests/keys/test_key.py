@@ -9,14 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pickleseal import (
-    BadSealError,
-    Key,
-    Keyring,
-    KeyringError,
-    Suite,
-    signed_dump,
-)
+from pickleseal import BadSealError, Key, Keyring, KeyringError, Suite, signed_dump
 from pickleseal.keys.key import MAX_LINE, Form, KeyLine, encode, id_mac, outline
 from pickleseal.keys.mac import Mac
 

@@ -8,14 +8,7 @@ from typing import cast
 
 import pytest
 
-from pickleseal import (
-    BadSealError,
-    Key,
-    Keyring,
-    KeyringError,
-    signed_dumps,
-    signed_loads,
-)
+from pickleseal import BadSealError, Key, Keyring, KeyringError, signed_dumps, signed_loads
 from pickleseal.keys.key import Holder, KeyLine
 from pickleseal.keys.passphrase import Passphrase, wrap
 from pickleseal.keys.store.lines import Deferred, Opener

@@ -12,13 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pickleseal import BadSealError, Suite
-from pickleseal.keys.mac import (
-    ENVELOPE,
-    HEADER,
-    KEY_ID,
-    Mac,
-    statement,
-)
+from pickleseal.keys.mac import ENVELOPE, HEADER, KEY_ID, Mac, statement
 
 CASES = [
     case

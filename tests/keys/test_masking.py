@@ -27,14 +27,7 @@ from pickleseal import (
     signed_dump,
     signed_dumps,
 )
-from pickleseal.errors import (
-    check_path,
-    holds_key_line,
-    holds_part,
-    masked,
-    shown,
-    without_secrets,
-)
+from pickleseal.errors import check_path, holds_key_line, holds_part, masked, shown, without_secrets
 from pickleseal.keys.key import KeyLine
 
 RUN = 8

@@ -12,13 +12,7 @@ import pytest
 from command import python, run
 from exposure import exposed_by, secret_of
 
-from pickleseal import (
-    Key,
-    KeyringError,
-    open_keyring,
-    signed_dumps,
-    signed_loads,
-)
+from pickleseal import Key, KeyringError, open_keyring, signed_dumps, signed_loads
 from pickleseal.keys.key import KeyLine
 from pickleseal.keys.store import changes
 from pickleseal.keys.store.directory import Change, RingFiles

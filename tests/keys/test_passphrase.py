@@ -11,12 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from pickleseal import (
-    Key,
-    KeyringError,
-    Suite,
-    WrongPassphraseError,
-)
+from pickleseal import Key, KeyringError, Suite, WrongPassphraseError
 from pickleseal.keys.key import KeyLine, decode, encode
 from pickleseal.keys.passphrase import Passphrase, lock, unlock, unwrap, wrap
 

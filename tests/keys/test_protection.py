@@ -18,17 +18,8 @@ from pickleseal import (
 from pickleseal.keys.key import Form, KeyLine, outline
 from pickleseal.keys.passphrase import Passphrase
 from pickleseal.keys.store import changes, terminal
-from pickleseal.keys.store.changes import (
-    Storage,
-    change_roster,
-    import_keys,
-)
-from pickleseal.keys.store.directory import (
-    RingFiles,
-    key_path,
-    read_line,
-    read_roster,
-)
+from pickleseal.keys.store.changes import Storage, change_roster, import_keys
+from pickleseal.keys.store.directory import RingFiles, key_path, read_line, read_roster
 from pickleseal.keys.store.lines import Opener
 
 # --- passphrases ---------------------------------------------------------------------------------

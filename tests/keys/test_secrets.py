@@ -12,12 +12,7 @@ from pathlib import Path
 import pytest
 from rings import command_line
 
-from pickleseal import (
-    KeyringError,
-    open_keyring,
-    signed_dumps,
-    signed_loads,
-)
+from pickleseal import KeyringError, open_keyring, signed_dumps, signed_loads
 from pickleseal.keys.key import KeyLine
 from pickleseal.keys.passphrase import Passphrase, wrap
 from pickleseal.keys.store import changes

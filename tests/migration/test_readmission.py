@@ -36,11 +36,7 @@ from pickleseal.keys.store import changes
 from pickleseal.keys.store.changes import change_roster, create_key
 from pickleseal.keys.store.directory import revoked_keys
 from pickleseal.migration.batch import Batch, Outcome, Result
-from pickleseal.migration.reseal import (
-    Resealed,
-    readmission,
-    reseal_all,
-)
+from pickleseal.migration.reseal import Resealed, readmission, reseal_all
 from pickleseal.persistence.inventory import Inventory, Item, metadata_digest
 from pickleseal.persistence.inventory_file import read_inventory, write_inventory
 

@@ -46,9 +46,7 @@ from pickleseal.keys.store.directory import RingFiles, read_roster
 from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.suite import Suite
 from pickleseal.migration.batch import Batch, Outcome
-from pickleseal.migration.reseal import (
-    reseal_all,
-)
+from pickleseal.migration.reseal import reseal_all
 
 
 @pytest.fixture

@@ -6,13 +6,7 @@ from typing import Any
 
 import pytest
 
-from pickleseal import (
-    Keyring,
-    inspect,
-    open_keyring,
-    signed_dump,
-    signed_load,
-)
+from pickleseal import Keyring, inspect, open_keyring, signed_dump, signed_load
 from pickleseal.migration.source.functions import Kind
 from pickleseal.migration.source.notebooks import in_notebook
 from pickleseal.migration.source.sites import Reading, Site, in_module

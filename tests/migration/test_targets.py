@@ -10,30 +10,12 @@ from pathlib import Path
 
 import pytest
 from command import as_json, run
-from old_files import (
-    IN_PLACE,
-    READY,
-    adopted,
-    everything_below,
-    is_sealed,
-    old_models,
-    told,
-)
+from old_files import IN_PLACE, READY, adopted, everything_below, is_sealed, old_models, told
 from watching import Mark
 
-from pickleseal import (
-    Keyring,
-    TargetError,
-    open_keyring,
-    signed_dump,
-    signed_load,
-    verify,
-)
+from pickleseal import Keyring, TargetError, open_keyring, signed_dump, signed_load, verify
 from pickleseal.files.atomic import write_whole
-from pickleseal.migration.adopt import (
-    adopt_all,
-    survey,
-)
+from pickleseal.migration.adopt import adopt_all, survey
 from pickleseal.migration.batch import Batch, Outcome
 from pickleseal.migration.targets import Targets
 from pickleseal.scanner.grade import Grade

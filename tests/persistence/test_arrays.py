@@ -16,21 +16,10 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import pytest
-from arrays import (
-    each_way,
-    numbers,
-    owner,
-    payload_of,
-    read_only,
-)
+from arrays import each_way, numbers, owner, payload_of, read_only
 from scipy import sparse
 
-from pickleseal import (
-    Keyring,
-    signed_dump,
-    signed_dumps,
-    signed_loads,
-)
+from pickleseal import Keyring, signed_dump, signed_dumps, signed_loads
 from pickleseal.envelope.hashing import LEAF_SIZE
 from pickleseal.pickling.dump import OUT_OF_BAND_SIZE as LIMIT
 

@@ -19,11 +19,7 @@ from arrays import numbers
 from command import unmeasured
 from streams import posix
 
-from pickleseal import (
-    Keyring,
-    signed_dump,
-    signed_load,
-)
+from pickleseal import Keyring, signed_dump, signed_load
 from pickleseal.envelope.hashing import LEAF_SIZE
 from pickleseal.files import threads
 from pickleseal.pickling.dump import OUT_OF_BAND_SIZE as LIMIT

@@ -4,13 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pickleseal import (
-    BadSealError,
-    Keyring,
-    MalformedError,
-    PolicyError,
-    signed_dump,
-)
+from pickleseal import BadSealError, Keyring, MalformedError, PolicyError, signed_dump
 from pickleseal.persistence.inventory import Inventory, Item
 from pickleseal.persistence.inventory_file import read_inventory, write_inventory
 

@@ -17,13 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pickleseal import (
-    Keyring,
-    Suite,
-    adopt_bytes,
-    extract,
-    signed_loads,
-)
+from pickleseal import Keyring, Suite, adopt_bytes, extract, signed_loads
 from pickleseal.envelope import seal
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.envelope.target import join_envelope

@@ -9,13 +9,7 @@ from hypothesis import strategies as st
 from pickleseal import ContextError, ExpiredError, PolicyError
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.envelope.reader import check_size
-from pickleseal.persistence.policy import (
-    Drift,
-    check_age,
-    check_context,
-    check_expiry,
-    drifts,
-)
+from pickleseal.persistence.policy import Drift, check_age, check_context, check_expiry, drifts
 
 # --- context ---------------------------------------------------------------------------------
 

@@ -7,25 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from arrays import (
-    check_mixture,
-    mixture,
-)
-from streams import (
-    AFTER,
-    SOURCES,
-    Opened,
-    in_file,
-    posix,
-    rest_of,
-)
+from arrays import check_mixture, mixture
+from streams import AFTER, SOURCES, Opened, in_file, posix, rest_of
 
-from pickleseal import (
-    Keyring,
-    signed_dumps,
-    signed_load,
-    signed_loads,
-)
+from pickleseal import Keyring, signed_dumps, signed_load, signed_loads
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,7 @@ import pytest
 from arrays import check_mixture, mixture, numbers
 from streams import SOURCES, in_file, posix
 
-from pickleseal import (
-    Keyring,
-    signed_dump,
-    signed_dumps,
-    signed_load,
-    signed_loads,
-)
+from pickleseal import Keyring, signed_dump, signed_dumps, signed_load, signed_loads
 from pickleseal.envelope.hashing import LEAF_SIZE
 
 # --- side by side ----------------------------------------------------------------------------

@@ -10,15 +10,7 @@ import pytest
 from arrays import each_way, hand_sealed, numbers, payload_of
 from streams import AFTER, BEFORE, OnlyReadinto, ShortWrites
 
-from pickleseal import (
-    Key,
-    Keyring,
-    Suite,
-    inspect,
-    signed_dump,
-    signed_dumps,
-    signed_load,
-)
+from pickleseal import Key, Keyring, Suite, inspect, signed_dump, signed_dumps, signed_load
 from pickleseal.envelope.hashing import LEAF_SIZE
 from pickleseal.files import threads
 from pickleseal.pickling.dump import OUT_OF_BAND_SIZE as LIMIT

@@ -17,16 +17,10 @@ from typing import Any, cast
 
 import fsspec
 import pytest
-from arrays import (
-    mixture,
-)
+from arrays import mixture
 from streams import AFTER, BEFORE, Opened, ShortWrites, in_file, posix
 
-from pickleseal import (
-    Keyring,
-    signed_dump,
-    signed_dumps,
-)
+from pickleseal import Keyring, signed_dump, signed_dumps
 
 Dump = Callable[[Any], None]
 

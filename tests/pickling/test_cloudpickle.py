@@ -18,13 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from pickleseal import (
-    Keyring,
-    PolicyError,
-    extract,
-    signed_dumps,
-    signed_loads,
-)
+from pickleseal import Keyring, PolicyError, extract, signed_dumps, signed_loads
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 

@@ -23,12 +23,7 @@ from envelopes import hand_sealed, payload_of
 from names import names_asked_for
 
 import pickleseal
-from pickleseal import (
-    Key,
-    Keyring,
-    Suite,
-    extract,
-)
+from pickleseal import Key, Keyring, Suite, extract
 from pickleseal.envelope import layout
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.pickling.dump import Pickler

@@ -12,11 +12,7 @@ from envelopes import payload_of
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pickleseal import (
-    Keyring,
-    signed_dumps,
-    signed_loads,
-)
+from pickleseal import Keyring, signed_dumps, signed_loads
 from pickleseal.pickling.dump import OUT_OF_BAND_SIZE as LIMIT
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)

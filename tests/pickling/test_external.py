@@ -11,12 +11,7 @@ from envelopes import payload_of
 from numpy.typing import NDArray
 from watching import Mark, nothing_unpickled
 
-from pickleseal import (
-    Keyring,
-    PolicyError,
-    signed_dumps,
-    signed_loads,
-)
+from pickleseal import Keyring, PolicyError, signed_dumps, signed_loads
 from pickleseal.envelope.metadata import External
 from pickleseal.pickling.dump import OUT_OF_BAND_SIZE as LIMIT
 

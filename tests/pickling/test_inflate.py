@@ -15,12 +15,7 @@ import numpy as np
 import pytest
 
 from pickleseal import MalformedError, PicklesealError
-from pickleseal.pickling.inflate import (
-    PIECE,
-    expand,
-    method_of,
-    pieces,
-)
+from pickleseal.pickling.inflate import PIECE, expand, method_of, pieces
 
 METHODS: dict[str, Callable[[bytes], bytes]] = {
     "zlib": zlib.compress,

@@ -9,13 +9,7 @@ import pytest
 from envelopes import hand_sealed
 from watching import armed, nothing_unpickled
 
-from pickleseal import (
-    Keyring,
-    MalformedError,
-    PolicyError,
-    adopt_bytes,
-    signed_loads,
-)
+from pickleseal import Keyring, MalformedError, PolicyError, adopt_bytes, signed_loads
 from pickleseal.envelope.metadata import Metadata
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)

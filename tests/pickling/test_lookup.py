@@ -15,13 +15,7 @@ import numpy as np
 import pytest
 from envelopes import hand_sealed, payload_of
 
-from pickleseal import (
-    Keyring,
-    PolicyError,
-    adopt_bytes,
-    signed_dumps,
-    signed_loads,
-)
+from pickleseal import Keyring, PolicyError, adopt_bytes, signed_dumps, signed_loads
 from pickleseal.envelope.metadata import Metadata
 
 marks: list[str] = []

@@ -29,11 +29,7 @@ from sklearn.neighbors import KDTree, KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pickleseal import (
-    Keyring,
-    signed_dumps,
-    signed_loads,
-)
+from pickleseal import Keyring, signed_dumps, signed_loads
 from pickleseal.envelope.metadata import MAX_IMPORTS_SIZE
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)

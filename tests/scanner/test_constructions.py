@@ -10,9 +10,7 @@ from walking import names, ordinary, uses, walk
 
 from pickleseal.scanner.grade import Grade
 from pickleseal.scanner.grades import grade
-from pickleseal.scanner.machine import (
-    stack,
-)
+from pickleseal.scanner.machine import stack
 from pickleseal.scanner.machine.trace import Use
 
 # -- what is done with a name

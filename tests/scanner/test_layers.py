@@ -16,12 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pickleseal import (
-    Key,
-    Keyring,
-    Suite,
-    signed_dumps,
-)
+from pickleseal import Key, Keyring, Suite, signed_dumps
 from pickleseal.scanner.containers import layers, views
 from pickleseal.scanner.containers.contents import look
 from pickleseal.scanner.grade import Grade

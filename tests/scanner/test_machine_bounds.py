@@ -10,14 +10,8 @@ from collections.abc import Iterator
 import pytest
 from walking import names, walk
 
-from pickleseal.scanner.machine import (
-    memo,
-    record,
-    stack,
-)
-from pickleseal.scanner.machine import (
-    trace as machine,
-)
+from pickleseal.scanner.machine import memo, record, stack
+from pickleseal.scanner.machine import trace as machine
 from pickleseal.scanner.machine.cursor import LINE_KEPT, Cursor, EndOfInput
 
 # -- bounds

@@ -13,20 +13,8 @@ import click
 
 from pickleseal.cli.completion import files, key_ids
 from pickleseal.cli.keygen import limits_of, named, plain, storage_of, ways_to_seal
-from pickleseal.cli.options import (
-    SUITES,
-    PathType,
-    common,
-    limits,
-    note,
-)
-from pickleseal.cli.output import (
-    FINE,
-    guarded,
-    print_json,
-    print_product,
-    print_rows,
-)
+from pickleseal.cli.options import SUITES, PathType, common, limits, note
+from pickleseal.cli.output import FINE, guarded, print_json, print_product, print_rows
 from pickleseal.errors import KeyringError, holds_key_line, shown
 from pickleseal.files.atomic import write_private
 from pickleseal.keys.bundle import Bundle, entry_text, read_bundle

@@ -22,12 +22,7 @@ from pickleseal.cli.output import (
 )
 from pickleseal.cli.progress import tracked
 from pickleseal.errors import PicklesealError, masked, shown
-from pickleseal.files.walk import (
-    Found,
-    LeftOut,
-    Skip,
-    files_below,
-)
+from pickleseal.files.walk import Found, LeftOut, Skip, files_below
 from pickleseal.migration.batch import found_file
 from pickleseal.migration.source.functions import Kind
 from pickleseal.migration.source.notebooks import in_notebook

@@ -6,28 +6,11 @@ from pathlib import Path
 
 import click
 
-from pickleseal.cli.options import (
-    SUITES,
-    common,
-    limits,
-    note,
-)
-from pickleseal.cli.output import (
-    FINE,
-    guarded,
-    print_json,
-    print_rows,
-)
+from pickleseal.cli.options import SUITES, common, limits, note
+from pickleseal.cli.output import FINE, guarded, print_json, print_rows
 from pickleseal.errors import KeyringError
 from pickleseal.keys.roster import Entry, Roster
-from pickleseal.keys.store.changes import (
-    PLAIN,
-    Limits,
-    Made,
-    Storage,
-    check_no_primary,
-    create_key,
-)
+from pickleseal.keys.store.changes import PLAIN, Limits, Made, Storage, check_no_primary, create_key
 from pickleseal.keys.store.directory import INDEX, RingFiles
 from pickleseal.keys.store.lookup import keyring_directory
 from pickleseal.keys.store.passphrases import new_passphrase

@@ -8,33 +8,10 @@ from typing import Any
 import click
 
 from pickleseal.cli.completion import key_ids
-from pickleseal.cli.keygen import (
-    day,
-    end_of,
-    limits_of,
-    named,
-    plain,
-    storage_of,
-    ways_to_seal,
-)
+from pickleseal.cli.keygen import day, end_of, limits_of, named, plain, storage_of, ways_to_seal
 from pickleseal.cli.lazy import LazyGroup
-from pickleseal.cli.options import (
-    SUITES,
-    agreed,
-    common,
-    moment,
-    note,
-    until,
-)
-from pickleseal.cli.output import (
-    FINE,
-    Line,
-    confirm,
-    guarded,
-    print_json,
-    print_lines,
-    print_rows,
-)
+from pickleseal.cli.options import SUITES, agreed, common, moment, note, until
+from pickleseal.cli.output import FINE, Line, confirm, guarded, print_json, print_lines, print_rows
 from pickleseal.errors import KeyringError, holds_key_line, shown
 from pickleseal.keys.key import KeyLine, outline
 from pickleseal.keys.keyring import Keyring

@@ -8,14 +8,7 @@ from typing import Any
 from pickleseal.envelope import hashing, layout
 from pickleseal.files import threads
 from pickleseal.files.atomic import replacing, write_all
-from pickleseal.files.handles import (
-    Path,
-    Stamp,
-    Writable,
-    check_binary,
-    real_file,
-    write_at,
-)
+from pickleseal.files.handles import Path, Stamp, Writable, check_binary, real_file, write_at
 from pickleseal.files.places import Named, Options, Place, Remote, Version, place_of
 from pickleseal.keys.suite import Suite
 

@@ -11,14 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple, NoReturn, Protocol, Self
 
 from pickleseal.errors import KEY_PREFIX, KeyringError
-from pickleseal.keys.mac import (
-    KEY_ID,
-    KEY_ID_SIZE,
-    SECRET_SIZE,
-    TAG_SIZE,
-    Mac,
-    statement,
-)
+from pickleseal.keys.mac import KEY_ID, KEY_ID_SIZE, SECRET_SIZE, TAG_SIZE, Mac, statement
 from pickleseal.keys.suite import Suite
 
 MAX_LINE = 2048

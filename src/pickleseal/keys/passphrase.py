@@ -10,16 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from pickleseal.errors import KeyringError, WrongPassphraseError
-from pickleseal.keys.key import (
-    Form,
-    Key,
-    KeyLine,
-    Outline,
-    decode,
-    encode,
-    line_of,
-    outline,
-)
+from pickleseal.keys.key import Form, Key, KeyLine, Outline, decode, encode, line_of, outline
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM

@@ -27,14 +27,7 @@ from pickleseal.keys.keyring import EVERY_KEY, Keyring
 from pickleseal.keys.roster import Entry
 from pickleseal.keys.store.directory import revoked_keys
 from pickleseal.keys.store.lookup import Ring, find_keyring
-from pickleseal.migration.batch import (
-    Batch,
-    Candidate,
-    Outcome,
-    Result,
-    found_envelope,
-    found_file,
-)
+from pickleseal.migration.batch import Batch, Candidate, Outcome, Result, found_envelope, found_file
 from pickleseal.persistence import policy
 from pickleseal.persistence.inventory import CONTENT, metadata_digest
 from pickleseal.persistence.inventory_file import Read, read_inventory

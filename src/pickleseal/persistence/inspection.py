@@ -9,11 +9,7 @@ from typing import Any, NamedTuple
 from pickleseal.envelope import layout, reader, seal
 from pickleseal.envelope.metadata import External, Metadata
 from pickleseal.envelope.source import Source, open_envelopes
-from pickleseal.errors import (
-    KeyringError,
-    SealError,
-    shown,
-)
+from pickleseal.errors import KeyringError, SealError, shown
 from pickleseal.files.handles import Path, Readable
 from pickleseal.files.places import Named, Options, steady
 from pickleseal.keys.context import normalize_context

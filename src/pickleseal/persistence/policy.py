@@ -8,13 +8,7 @@ from typing import NamedTuple
 
 from pickleseal.envelope import digests
 from pickleseal.envelope.metadata import Metadata
-from pickleseal.errors import (
-    ContextError,
-    ExpiredError,
-    PolicyError,
-    RollbackError,
-    shown,
-)
+from pickleseal.errors import ContextError, ExpiredError, PolicyError, RollbackError, shown
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.roster import fits
 from pickleseal.pickling.names import Allowed, today_of

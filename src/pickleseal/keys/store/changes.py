@@ -13,27 +13,9 @@ from typing import NamedTuple
 
 from pickleseal.errors import KeyringError, shown
 from pickleseal.keys.bundle import Bundle
-from pickleseal.keys.key import (
-    Form,
-    Key,
-    KeyLine,
-    Outline,
-    id_mac,
-    outline,
-)
-from pickleseal.keys.passphrase import (
-    SALT_SIZE,
-    Passphrase,
-    salt_of,
-    unwrap,
-    wrap,
-)
-from pickleseal.keys.roster import (
-    Entry,
-    Roster,
-    State,
-    new_entry,
-)
+from pickleseal.keys.key import Form, Key, KeyLine, Outline, id_mac, outline
+from pickleseal.keys.passphrase import SALT_SIZE, Passphrase, salt_of, unwrap, wrap
+from pickleseal.keys.roster import Entry, Roster, State, new_entry
 from pickleseal.keys.store import providers
 from pickleseal.keys.store.directory import (
     Change,
@@ -46,13 +28,7 @@ from pickleseal.keys.store.directory import (
 from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.store.passphrases import new_passphrase
 from pickleseal.keys.store.permissions import quoted
-from pickleseal.keys.store.providers import (
-    Reference,
-    aws_kms,
-    command,
-    os_keyring,
-    reference_line,
-)
+from pickleseal.keys.store.providers import Reference, aws_kms, command, os_keyring, reference_line
 from pickleseal.keys.suite import Suite
 
 

@@ -17,12 +17,7 @@ from pickleseal.errors import KeyringError, check_path, shown
 from pickleseal.files.atomic import make_folder, write_private
 from pickleseal.files.handles import Stamp, stamp_of
 from pickleseal.files.lock import locked
-from pickleseal.keys.key import (
-    MAX_LINE,
-    Key,
-    KeyLine,
-    outline,
-)
+from pickleseal.keys.key import MAX_LINE, Key, KeyLine, outline
 from pickleseal.keys.keyring import Keyring, way_to_bring
 from pickleseal.keys.roster import Pin, Roster, State
 from pickleseal.keys.store import permissions, variables

@@ -11,14 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from pickleseal.errors import KeyringError, WrongPassphraseError
-from pickleseal.keys.key import (
-    Form,
-    Holder,
-    Key,
-    KeyLine,
-    Outline,
-    outline,
-)
+from pickleseal.keys.key import Form, Holder, Key, KeyLine, Outline, outline
 
 if TYPE_CHECKING:
     from pickleseal.keys.passphrase import Passphrase

@@ -6,12 +6,7 @@ from bisect import bisect_right
 from typing import Any
 
 from pickleseal.migration.source.sites import Reading, sites_in
-from pickleseal.migration.source.text import (
-    REFUSALS,
-    lines_of,
-    parsed,
-    reason,
-)
+from pickleseal.migration.source.text import REFUSALS, lines_of, parsed, reason
 
 
 def in_notebook(data: bytes) -> Reading:

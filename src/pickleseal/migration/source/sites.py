@@ -4,27 +4,9 @@ import ast
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from pickleseal.migration.source.functions import (
-    METHOD,
-    Kind,
-    Rule,
-    Words,
-    may_name_one,
-)
-from pickleseal.migration.source.mentions import (
-    Mention,
-    arguments,
-    is_unpacked,
-    mentions_in,
-)
-from pickleseal.migration.source.text import (
-    MOST_SOURCE,
-    REFUSALS,
-    Text,
-    decoded,
-    parsed,
-    reason,
-)
+from pickleseal.migration.source.functions import METHOD, Kind, Rule, Words, may_name_one
+from pickleseal.migration.source.mentions import Mention, arguments, is_unpacked, mentions_in
+from pickleseal.migration.source.text import MOST_SOURCE, REFUSALS, Text, decoded, parsed, reason
 
 
 class Site(NamedTuple):
