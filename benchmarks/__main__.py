@@ -30,7 +30,7 @@ def main() -> None:
         "--output",
         type=Path,
         metavar="DIR",
-        help="where to write results.json, speed.svg and speed.md; without it a full run writes"
+        help="where to write results.json, the picture and the pages; without it a full run writes"
         " those of this repository, and any other run writes nothing",
     )
     parser.add_argument(
@@ -62,11 +62,11 @@ def main() -> None:
 
 
 def write(found: results.Results, folder: Path | None) -> None:
-    """Write the picture and the page."""
+    """Write the picture and the pages."""
     picture = folder / "speed.svg" if folder else ROOT / "docs/pictures/speed.svg"
     picture.parent.mkdir(parents=True, exist_ok=True)
     picture.write_text(plot.draw(found), encoding="utf-8")
-    report.write_page(found, folder / "speed.md" if folder else ROOT / "docs/explanation/speed.md")
+    report.write_pages(found, folder or ROOT / "docs/explanation")
 
 
 def run(chosen: set[str], *, quick: bool) -> results.Results:

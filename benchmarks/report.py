@@ -19,6 +19,7 @@ _PAGE_WAYS = (
     "pickleseal", "pickleseal-sha256", "hmac", "modelstamp", "securepickle", "joblib",
     "cloudpickle", "skops",
 )  # fmt: skip
+_SHORT_WAYS = ("pickleseal", "hmac", "joblib", "skops")
 _PACKED_WAYS = ("joblib-3", "pickleseal-zstd-1", "pickleseal-zstd")
 _MIB = 1 << 20
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -256,16 +257,23 @@ def _machine(results: Results) -> str:
     )
 
 
+_EXPLAINED = (
+    "Each figure is a ratio to pickle's time: 1 is as fast as pickle, 2 takes twice as long."
+    " The first column is pickle's own time."
+)
+
+
+def summary(results: Results) -> str:
+    """Return the times beside a few tools as Markdown."""
+    return f"{_EXPLAINED}\n\n{_page_table(results, _SHORT_WAYS)}\n"
+
+
 def page(results: Results) -> str:
-    """Return what was measured as Markdown."""
-    explained = (
-        "Each figure is a ratio to pickle's time: 1 is as fast as pickle, 2 takes twice as long."
-        " The first column is pickle's own time."
-    )
+    """Return all that was measured as Markdown."""
     parts = [
         f"The machine: {_machine(results)}",
-        explained,
-        _page_table(results),
+        _EXPLAINED,
+        _page_table(results, _PAGE_WAYS),
         "The tools, as they were used:",
         "\n".join(_tool(way) for way in results.ways),
         *_page_packed(results),
@@ -289,10 +297,8 @@ def _markdown(head: list[str], rows: Iterable[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _page_table(results: Results) -> str:
-    ways = [
-        name for name in _PAGE_WAYS if any(r.way == name for c in results.cases for r in c.rows)
-    ]
+def _page_table(results: Results, chosen: Iterable[str]) -> str:
+    ways = [name for name in chosen if any(r.way == name for c in results.cases for r in c.rows)]
     rows = []
     for case in results.cases:
         for part in ("dumps", "loads", "both") if case.in_memory else ("dump", "load"):
@@ -412,10 +418,16 @@ def _page_unmeasured(results: Results) -> list[str]:
     return ["Not measured, and why:", "\n".join(lines)] if lines else []
 
 
-def write_page(results: Results, path: Path) -> None:
+def write_pages(results: Results, folder: Path) -> None:
+    """Write the summary into speed.md, and everything into figures.md."""
+    _write_page(summary(results), folder / "speed.md")
+    _write_page(page(results), folder / "figures.md")
+
+
+def _write_page(measured: str, path: Path) -> None:
     """Put what was measured between the two marks of a page, or into a new one."""
     text = path.read_text(encoding="utf-8") if path.exists() else f"{BEGIN}\n{END}\n"
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{before}{BEGIN}\n\n{page(results)}\n{END}{after}", encoding="utf-8")
+    path.write_text(f"{before}{BEGIN}\n\n{measured}\n{END}{after}", encoding="utf-8")

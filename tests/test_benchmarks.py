@@ -101,22 +101,24 @@ def test_a_run_names_neither_the_host_nor_a_path(written: Path) -> None:
             assert len(private) < 4 or private not in text, (file.name, private)
 
 
-def test_a_run_draws_a_picture_and_writes_a_page(written: Path) -> None:
+def test_a_run_draws_a_picture_and_writes_two_pages(written: Path) -> None:
     picture = ET.parse(written / "speed.svg").getroot()
     assert picture.tag == "{http://www.w3.org/2000/svg}svg"
-    page = (written / "speed.md").read_text(encoding="utf-8")
-    assert "| iris KNN, as a file: dump |" in page
-    assert "hand-rolled HMAC" in page
+    for name in ("speed.md", "figures.md"):
+        page = (written / name).read_text(encoding="utf-8")
+        assert "| iris KNN, as a file: dump |" in page
+        assert "hand-rolled HMAC" in page
 
 
 @pytest.mark.skipif(not RESULTS.exists(), reason="the benchmark has not been run")
-def test_the_page_and_the_picture_show_the_results_that_are_kept(tmp_path: Path) -> None:
+def test_the_pages_and_the_picture_show_the_results_that_are_kept(tmp_path: Path) -> None:
     check_shape(json.loads(RESULTS.read_text(encoding="utf-8")))
     run("--plot-only", "--output", str(tmp_path))
     drawn = (tmp_path / "speed.svg").read_text(encoding="utf-8")
     assert drawn == (ROOT / "docs/pictures/speed.svg").read_text(encoding="utf-8")
-    written = (tmp_path / "speed.md").read_text(encoding="utf-8").strip()
-    assert written in (ROOT / "docs/explanation/speed.md").read_text(encoding="utf-8")
+    for name in ("speed.md", "figures.md"):
+        written = (tmp_path / name).read_text(encoding="utf-8").strip()
+        assert written in (ROOT / "docs/explanation" / name).read_text(encoding="utf-8")
 
 
 def test_an_object_that_there_is_not_is_refused() -> None:
