@@ -1,25 +1,31 @@
 """`python -m mutants`: try every mutant, list those that no test misses."""
 
 import argparse
+import functools
+import math
 import random
 import sys
 import time
 from pathlib import Path
 
 from mutants.guards import Mutant, mutants
-from mutants.trial import PACKAGE, Trial, run_trial
+from mutants.trial import PACKAGE, Trial, results, run_trial
 
 TESTS = {
     "envelope": ("tests/envelope", "tests/test_vectors.py"),
+    "keys": ("tests/keys", "tests/cli/test_keys.py", "tests/cli/test_keys_travel.py"),
+    "persistence": ("tests/persistence", "tests/attacks/test_forgery.py"),
+    "migration": (
+        *("tests/migration", "tests/cli/test_adopt.py", "tests/cli/test_adopt_lists.py"),
+        *("tests/cli/test_extract.py", "tests/cli/test_batch.py", "tests/cli/test_find_loads.py"),
+    ),
+    "pickling": ("tests/pickling",),
     "files": (
         *("tests/files", "tests/envelope", "tests/persistence/test_targets.py"),
         *("tests/migration/test_targets.py", "tests/migration/test_reseal.py"),
-        "tests/auditing/test_audit.py",
+        *("tests/auditing/test_audit.py", "tests/auditing/test_engines.py"),
+        *("tests/cli/test_adopt_lists.py", "tests/test_stores.py"),
     ),
-    "keys": ("tests/keys",),
-    "migration": ("tests/migration", "tests/cli/test_adopt.py", "tests/cli/test_extract.py"),
-    "persistence": ("tests/persistence",),
-    "pickling": ("tests/pickling",),
 }
 """The tests that have to miss a guard of each folder."""
 EQUIVALENT = Path(__file__).with_name("equivalent.txt")
@@ -31,6 +37,8 @@ def main() -> int:
     parser.add_argument("only", nargs="*", help="try the mutants whose key contains one of these")
     parser.add_argument("--folder", action="append", choices=list(TESTS), help="of this one alone")
     parser.add_argument("--tests", action="append", help="run these tests and not its own")
+    parser.add_argument("--left", action="store_true", help="those that no run yet saw missed")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="of tests for a mutant")
     parser.add_argument("--share", type=float, default=1, help="try this share of them: 0.1")
     parser.add_argument("--seed", type=int, default=1, help="another one picks other mutants")
     parser.add_argument("--keep", type=Path, default=Path(".mutants"), help="for measurements")
@@ -52,16 +60,21 @@ def main() -> int:
         if chosen.only:
             tried = [one for one in tried if any(part in one.key for part in chosen.only)]
         survivors += len(stale)
+        kept = chosen.keep.absolute() / folder
+        if chosen.left:
+            missed = results(kept)
+            tried = [one for one in tried if not missed.get(one.key)]
         if tried:
-            tests = chosen.tests or TESTS[folder]
-            left = run_trial(tests, chosen.keep.absolute() / folder, tried, survivors_of)
+            work = functools.partial(survivors_of, chosen.seconds)
+            left = run_trial(chosen.tests or TESTS[folder], kept, tried, work)
             survivors += len(left)
             print(f"{folder}: {len(tried)} mutants of {len(found)} tried, {len(left)} survived")
     return int(survivors > 0)
 
 
-def survivors_of(trial: Trial, tried: list[Mutant]) -> list[Mutant]:
+def survivors_of(seconds: float, trial: Trial, tried: list[Mutant]) -> list[Mutant]:
     """Try some mutants, and print and return those that survive."""
+    trial.seconds = seconds
     trial.measure()
     left = []
     for number, mutant in enumerate(tried):

@@ -5,7 +5,10 @@ import functools
 import gc
 import hashlib
 import importlib
+import importlib.util
+import itertools
 import json
+import math
 import os
 import resource
 import shutil
@@ -26,10 +29,11 @@ import pickleseal
 from mutants.guards import Mutant
 
 PACKAGE = Path(pickleseal.__file__).parent
-_SECONDS_OF_TEST = 40
-"""A mutant may loop for ever: its test ends then, and so misses the guard."""
+_SECONDS_OF_TEST = 15
+"""Beside five times what it takes without a mutant, which may loop for ever."""
 _MEMORY = 6 << 30
 _SURVIVED, _KILLED = 0, 1
+_RESULTS = "results.json"
 
 
 class Reach(NamedTuple):
@@ -59,11 +63,16 @@ class Trial:
 
     def __init__(self, folder: Path, tried: list[Mutant], work: "Work") -> None:
         self.left: list[Mutant] = []
+        self.seconds = math.inf
         self._folder = folder
         self._tried = tried
         self._work = work
         self._items: dict[str, pytest.Item] = {}
         self._reaches: dict[str, Reach] = {}
+        self._killer = folder / "killer"
+        self._copy = folder / "copy"
+        shutil.rmtree(self._copy, ignore_errors=True)
+        self._results = results(folder)
         self._failed: list[str] | None = None
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -75,6 +84,7 @@ class Trial:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """End the child at the first failure; while tests are measured, note it."""
         if report.failed and self._failed is None:
+            self._killer.write_text(report.nodeid)
             os._exit(_KILLED)
         if report.failed and self._failed is not None:
             self._failed.append(report.nodeid)
@@ -136,31 +146,57 @@ class Trial:
         kept.write_text(json.dumps(made))
 
     def tests_of(self, mutant: Mutant) -> list[str]:
-        """Return the tests that reach a mutant's line, the fastest first."""
+        """Return the tests that reach a mutant's line, in the order in which to run them.
+
+        The first is the one that missed the mutant in the last run, then those that missed others
+        of its module, then those of the module, the fastest first.
+        """
         path, line = str(mutant.path), mutant.line
         found = [name for name, one in self._reaches.items() if line in one.lines.get(path, ())]
-        return sorted(found, key=lambda name: self._reaches[name].seconds)
+        last = self._results.get(mutant.key)
+        room = mutant.key.partition(" ")[0] + " "
+        near = {test for key, test in self._results.items() if key.startswith(room)}
 
-    def survives(self, mutant: Mutant, tests: Iterable[str]) -> bool:
-        """Return whether all of some tests pass with a mutant."""
+        own = f"test_{mutant.path.stem}.py"
+
+        def rank(name: str) -> tuple[bool, bool, bool, float]:
+            return name != last, name not in near, own not in name, self._reaches[name].seconds
+
+        ranked = sorted(found, key=rank)
+        ends = itertools.accumulate(self._reaches[name].seconds for name in ranked)
+        return [name for name, end in zip(ranked, ends, strict=True) if end < self.seconds]
+
+    def survives(self, mutant: Mutant, tests: list[str]) -> bool:
+        """Return whether all of some tests pass with a mutant; keep which one did not."""
 
         def run() -> None:
             self._install(mutant)
-            for name in tests:
-                runtestprotocol(self._items[name], nextitem=None)
+            for name, following in itertools.zip_longest(tests, tests[1:]):
+                signal.alarm(_SECONDS_OF_TEST + 5 * math.ceil(self._reaches[name].seconds))
+                runtestprotocol(self._items[name], nextitem=self._items.get(following))
 
-        return _in_child(run, seconds=900) == _SURVIVED
+        self._killer.unlink(missing_ok=True)
+        if not self._copy.exists():
+            shutil.copytree(PACKAGE, self._copy / PACKAGE.name)  # with what is compiled
+        survived = _in_child(run, seconds=3600) == _SURVIVED
+        self._put(mutant, mutant.path.read_text(encoding="utf-8"))
+        _empty(self._folder / "tmp")
+        killer = self._killer.read_text() if self._killer.exists() else "it hung or died"
+        self._results[mutant.key] = "" if survived else killer
+        (self._folder / _RESULTS).write_text(json.dumps(self._results, indent=1))
+        return survived
+
+    def _put(self, mutant: Mutant, text: str) -> None:
+        """Write a module's text to the copy of the package."""
+        target = self._copy / mutant.path.relative_to(PACKAGE.parent)
+        target.write_text(text, encoding="utf-8")
+        Path(importlib.util.cache_from_source(str(target))).unlink(missing_ok=True)
 
     def _install(self, mutant: Mutant) -> None:
         """Put a mutant into this process, and first on the path of those that it starts."""
-        copied = self._folder / "copy"
-        shutil.rmtree(copied, ignore_errors=True)
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(PACKAGE, copied / PACKAGE.name, ignore=ignored)
-        target = copied / mutant.path.relative_to(PACKAGE.parent)
         tree = mutant.tree()
-        target.write_text(ast.unparse(tree), encoding="utf-8")
-        _put_first(copied)
+        self._put(mutant, ast.unparse(tree))
+        _put_first(self._copy)
         importlib.import_module(mutant.module)
         made = _code_of(compile(tree, str(mutant.path), "exec"), mutant.function)
         functions = [
@@ -175,6 +211,11 @@ class Trial:
         for function in functions:
             if function.__code__.co_firstlineno == made.co_firstlineno:
                 function.__code__ = made
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(exist_ok=True)
 
 
 def _put_first(folder: Path) -> None:
@@ -225,6 +266,13 @@ def _kill_group(child: int) -> None:
         os.killpg(child, signal.SIGKILL)
 
 
+def results(folder: Path) -> dict[str, str]:
+    """Return what earlier runs kept: each mutant's key, and the test that missed it or ""."""
+    kept = folder / _RESULTS
+    found: dict[str, str] = json.loads(kept.read_text()) if kept.exists() else {}
+    return found
+
+
 Work = Callable[[Trial, list[Mutant]], list[Mutant]]
 
 
@@ -234,7 +282,9 @@ def run_trial(tests: Iterable[str], folder: Path, tried: list[Mutant], work: Wor
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(folder / "hypothesis")
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "--no-summary"]
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # pickleseal, imported here
-    options += [f"--timeout={_SECONDS_OF_TEST}", f"--basetemp={folder / 'tmp'}"]
+    # Each child makes a folder in it at its first test; one for all of them would fill up.
+    _empty(folder / "tmp")
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(folder / "tmp")
     trial = Trial(folder, tried, work)
     code = pytest.main([*options, *tests], plugins=[trial])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
