@@ -1,12 +1,13 @@
 """A regular file that is read while others write to it, or with short reads."""
 
+import errno
 import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
-from pickleseal import audit
+from pickleseal import Verdict, audit, signed_dump, signed_load, verify
 from pickleseal.files.regular import HoleError, RegularFile
 
 SIZES = (0, 1, 1 << 16, (1 << 18) + 1, 3 << 20)
@@ -107,3 +108,22 @@ def test_an_audit_of_a_sparse_terabyte_ends_and_says_what_is_not_listed(
     (finding,) = audit(path, deep=True, digests=True)
     assert finding.digest is None
     assert "hole" in finding.reason
+
+
+def test_an_error_when_a_file_that_was_only_read_is_closed_is_no_verdict(
+    ring_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "files").mkdir()
+    path = tmp_path / "files" / "good.pkl"
+    signed_dump([1], path, keyring=ring_directory)
+    close = os.close
+
+    def failing_close(descriptor: int) -> None:
+        close(descriptor)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "close", failing_close)
+    assert signed_load(path, keyring=ring_directory) == [1]
+    verify(path, keyring=ring_directory)
+    found = audit(tmp_path / "files", keyring=ring_directory)
+    assert [one.verdict for one in found] == [Verdict.SEALED]

@@ -18,6 +18,7 @@ from pickleseal.files.handles import (
     Readable,
     Stamp,
     check_binary,
+    close_read,
     open_as_text,
     read_at,
     real_file,
@@ -130,7 +131,7 @@ def open_place(
         source.stamp = stamp_of(status)
         yield source, stat.S_IMODE(status.st_mode) & 0o777
     finally:
-        os.close(descriptor)
+        close_read(descriptor)
 
 
 class MemorySource:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext, suppress
 
 from pickleseal.errors import TargetError, check_path, shown
 from pickleseal.files.exchange import exchange
-from pickleseal.files.handles import Stamp, stamp_of
+from pickleseal.files.handles import Stamp, close_read, stamp_of
 from pickleseal.files.places import Place, Remote, Version, changed_meanwhile
 
 TEMPORARY_PREFIX = ".pickleseal-"
@@ -106,7 +106,7 @@ def held(place: Place, seen: Stamp | Version | None) -> Iterator[None]:
             raise changed_meanwhile(place)
         yield
     finally:
-        os.close(descriptor)
+        close_read(descriptor)
 
 
 def _replaceable(real: str, path: str, seen: Stamp | None) -> os.stat_result | None:
@@ -311,5 +311,4 @@ def _synced(folder: str, path: str) -> Iterator[None]:
                 )
                 raise OSError(error.errno, reason, path) from None
     finally:
-        with suppress(OSError):  # it was synced, and nothing was written to it
-            os.close(descriptor)
+        close_read(descriptor)

@@ -1,9 +1,11 @@
 """Paths and file objects as callers pass them, and reads and writes at offsets."""
 
+import errno
 import io
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, BinaryIO, Protocol, cast
 
 from pickleseal.errors import check_path
@@ -33,6 +35,21 @@ Stamp = tuple[int, int, int, int]
 def stamp_of(status: os.stat_result) -> Stamp:
     """Return what changes when a file is modified or another one takes its place."""
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def close_read(descriptor: int) -> None:
+    """Close a descriptor that nothing was written to: an error says nothing about what was read."""
+    with suppress(OSError):
+        os.close(descriptor)
+
+
+def is_shortage(error: BaseException | None) -> bool:
+    """Return whether this process or system had no descriptor or memory left to open a file."""
+    return isinstance(error, OSError) and error.errno in (
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+    )
 
 
 def text_path(path: Path) -> str:

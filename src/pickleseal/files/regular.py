@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Self
 
 from pickleseal.errors import NotSealedError
-from pickleseal.files.handles import stamp_of
+from pickleseal.files.handles import close_read, stamp_of
 
 WHOLE_SIZE = 1 << 18
 """A file up to this size is read at once."""
@@ -40,14 +40,14 @@ class RegularFile:
         try:
             self._start = self._at(0, self.size if self.size <= WHOLE_SIZE else _START_SIZE)
         except BaseException:
-            os.close(self.descriptor)
+            close_read(self.descriptor)
             raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self.descriptor)
+        close_read(self.descriptor)
 
     def read(self, offset: int, size: int, /) -> bytes:
         """Return the bytes at an offset, fewer than `size` only where the file ended when opened.
@@ -149,7 +149,7 @@ def open_regular(
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode):
         return descriptor, status
-    os.close(descriptor)
+    close_read(descriptor)
     raise _not_regular(path)
 
 

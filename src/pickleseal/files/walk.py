@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 
 from pickleseal.errors import check_path
 from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+from pickleseal.files.handles import close_read
 from pickleseal.files.places import Place, Remote, Version
 
 BACKUP_SUFFIX = ".unsealed"
@@ -109,7 +110,7 @@ class Folder:
     def __exit__(self, *_: object) -> None:
         descriptor, self.descriptor = self.descriptor, None
         if descriptor is not None:
-            os.close(descriptor)
+            close_read(descriptor)
 
     def __getstate__(self) -> dict[str, object]:
         """Return what another process opens it again with."""

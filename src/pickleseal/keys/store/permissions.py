@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pickleseal.errors import KeyPermissionError, NotSealedError, shown
-from pickleseal.files.regular import open_regular
+from pickleseal.files.handles import close_read
+from pickleseal.files.regular import RegularFile
 from pickleseal.keys.store.access import CHANGE, READ, is_unmapped, others
 
 CHECKED = hasattr(os, "geteuid")
@@ -83,7 +84,7 @@ def read_guarded(
             data += chunk
         return data
     finally:
-        os.close(descriptor)
+        close_read(descriptor)
 
 
 def checked_way(path: Path, *, sticky: bool = False) -> Path:
@@ -163,11 +164,11 @@ def _with_interpreter(path: Path) -> Iterator[Path]:
 def _first_line(path: Path) -> str:
     """Return the command in the first line of a script, or "" for another file."""
     try:
-        descriptor, _ = open_regular(str(path))
+        script = RegularFile(str(path), follow=True)
     except (OSError, NotSealedError):
         return ""
-    with open(descriptor, "rb") as file:
-        line = file.readline(_FIRST_LINE)
+    with script:
+        line = script.read(0, _FIRST_LINE).partition(b"\n")[0]
     return os.fsdecode(line[2:]).strip() if line.startswith(b"#!") else ""
 
 
