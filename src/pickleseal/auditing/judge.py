@@ -29,6 +29,7 @@ from pickleseal.errors import (
     UnknownKeyError,
 )
 from pickleseal.files.globs import Globs
+from pickleseal.files.handles import is_shortage
 from pickleseal.files.magic import EMPTY, INCOMPLETE, beginning_of
 from pickleseal.files.objects import Opened, StoredObject, open_file
 from pickleseal.files.places import steady
@@ -125,7 +126,8 @@ def or_unreadable(path: str, look: Callable[[], _Result]) -> Finding | _Result:
     except NotSealedError:  # a named pipe or device, or one that replaced a file
         return Finding(path, Verdict.UNREADABLE, Level.WARNING, Skip.SPECIAL.value)
     except OSError as error:
-        return _unreadable(path, f"{Skip.UNREADABLE.value}: {error.strerror or error}")
+        found = _unreadable(path, f"{Skip.UNREADABLE.value}: {error.strerror or error}")
+        return found._replace(advice="") if is_shortage(error) else found
     except MemoryError:
         return _unreadable(path, "not enough memory to examine it")
 

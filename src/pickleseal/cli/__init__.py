@@ -21,6 +21,7 @@ from pickleseal.cli.output import (
     show_click_error,
 )
 from pickleseal.errors import holds_part, shown
+from pickleseal.files.handles import is_shortage
 
 _COMMANDS = {
     "adopt": ("adopt", "adopt", "Seal existing pickle and joblib files without unpickling them."),
@@ -107,6 +108,9 @@ def main() -> NoReturn:
         # more, as after `| head`; and 1 is for checks.
         code = COULD_NOT_RUN if ended.code == CHECK_FAILED else ended.code
     except OSError as error:
+        if is_shortage(error):  # while a command was imported
+            click.echo(f"error: {error.strerror}", err=True)
+            sys.exit(COULD_NOT_RUN)
         # Nothing more can be written, not even at exit.
         if not isinstance(error, BrokenPipeError):
             click.echo(f"error: cannot write the output: {error.strerror}", err=True)

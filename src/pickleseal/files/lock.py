@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pickleseal.files.handles import close_read
+
 PATIENCE = 60.0
 """Seconds after which a process gives up waiting for a lock."""
 _SOON = 1.0
@@ -37,8 +39,7 @@ def locked(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[
                 return
             # The file was removed meanwhile: others may hold a lock on a new one.
         finally:
-            with suppress(OSError):  # nothing was written to it
-                os.close(descriptor)
+            close_read(descriptor)
 
 
 def _wait_for(descriptor: int, path: Path, since: float, say: Callable[[str], None]) -> None:
@@ -62,7 +63,7 @@ def _try(descriptor: int) -> bool:
     """Return whether the lock is held now."""
     try:
         import fcntl  # noqa: PLC0415 - POSIX only
-    except ImportError:
+    except ModuleNotFoundError:
         import msvcrt  # noqa: PLC0415 - Windows only
 
         try:

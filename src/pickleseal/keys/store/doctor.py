@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from pickleseal.errors import KeyPermissionError, KeyringError, shown
 from pickleseal.files.atomic import TEMPORARY_SUFFIX
+from pickleseal.files.handles import is_shortage
 from pickleseal.keys.key import MAX_LINE, Form, KeyLine, outline
 from pickleseal.keys.roster import Entry, Roster, State
 from pickleseal.keys.store import commands, permissions, providers, surroundings, variables
@@ -141,11 +142,18 @@ def _files(folder: Path) -> RingFiles | Finding:
         problem = "was not read because of the above; more may be wrong: check again after that"
         return Finding(str(path), problem, f"pickleseal keys doctor --keyring {quoted(folder)}")
     except KeyringError as error:
+        _check_means(error)
         if not os.access(path, os.R_OK):
             return _unreadable(path)
         reason = str(error).removeprefix(f"{shown(str(path))} ")
         mend = restoration(folder)
         return Finding(str(path), reason.removesuffix(f": {mend}"), mend)
+
+
+def _check_means(error: KeyringError) -> None:
+    """Raise an error that is for want of descriptors or memory: it tells nothing about a file."""
+    if is_shortage(error.__context__):
+        raise error
 
 
 def _unreadable(path: Path) -> Finding:
@@ -197,6 +205,7 @@ def _key_faults(files: RingFiles, entry: Entry) -> Iterator[Finding]:
     except KeyPermissionError:
         return  # reported with all the others
     except KeyringError as error:
+        _check_means(error)
         if not os.access(path, os.R_OK):
             yield _unreadable(path)
             return

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pickleseal.errors import shown
 from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+from pickleseal.files.handles import is_shortage
 from pickleseal.keys.store.permissions import quoted
 
 _REMOTE = re.compile(
@@ -144,7 +145,9 @@ def _git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str] | N
             timeout=_TIME_LIMIT,
             check=False,
         )
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.SubprocessError) as error:
+        if is_shortage(error):
+            raise
         return None
 
 
