@@ -102,6 +102,8 @@ def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     if request.param == "plain":
         monkeypatch.setattr(source, "_PARALLEL", False)
         monkeypatch.setattr(target, "_PARALLEL", False)
+        monkeypatch.delattr(os, "preadv", raising=False)
+        monkeypatch.delattr(os, "pwritev", raising=False)
     elif not hasattr(os, "preadv"):
         pytest.skip("this system has no preadv")
 

@@ -85,6 +85,45 @@ def test_a_table_that_does_not_fit_is_refused_before_memory_is_taken(size: int) 
         expanded(layout.ZSTD, [stored, stored], [100, size])
 
 
+MAGIC = b"\x28\xb5\x2f\xfd"
+FRAME = MAGIC + b"\x20\x05" + (5 << 3 | 1).to_bytes(3, "little") + b"hello"
+"""A frame of five bytes in one block, which the header's 0x20 makes the window as well."""
+
+
+def block(kind: int, size: int, *, last: bool = True) -> bytes:
+    return (size << 3 | kind << 1 | last).to_bytes(3, "little")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        MAGIC,
+        MAGIC + b"\x20",
+        MAGIC[:3] + b"\xfe" + FRAME[4:],
+        FRAME.replace(b"\x20\x05", b"\x20\x06"),
+        MAGIC + b"\x20\x05" + block(3, 5) + b"hello",
+        MAGIC + b"\x20\x05" + block(0, 6) + b"hello!",
+        MAGIC + b"\x00\x70" + block(0, (128 << 10) + 1) + bytes((128 << 10) + 1),
+        FRAME[:-1],
+        MAGIC + b"\x20\x05" + block(0, 5, last=False) + b"hello",
+        FRAME + b"\0",
+    ],
+    ids=[
+        *("magic alone", "no window", "another magic", "another size", "reserved block"),
+        *("block over its window", "block over 128 KiB", "truncated", "no last block", "surplus"),
+    ],
+)
+def test_the_form_of_a_frame_is_checked_before_any_decoder_runs(frame: bytes) -> None:
+    """Decoders differ in what they take: what one refuses, another may expand."""
+    assert [size for _, size in compression.split(segment(FRAME), 5)] == [5]
+    with pytest.raises(MalformedError):
+        list(compression.split(segment(frame), 5))
+
+
+def segment(frame: bytes) -> memoryview:
+    return memoryview(compression.join([frame]))
+
+
 @pytest.mark.parametrize(
     ("spelling", "level"),
     [

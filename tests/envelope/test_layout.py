@@ -389,6 +389,14 @@ def test_an_envelope_of_the_largest_size_is_packed_and_a_larger_one_is_not() -> 
         pack_head(Suite.BLAKE3, KEY_ID, b"{}", [room + 1])
 
 
+def test_segments_may_expand_to_the_largest_size_and_to_no_more() -> None:
+    raw = [MAX_TOTAL - 1, 1]
+    head = pack_head(Suite.BLAKE3, KEY_ID, b"{}", [64, 64], raw)
+    assert parse_head(head.fixed, head_bytes(head)).raw == tuple(raw)
+    with pytest.raises(OverflowError):
+        pack_head(Suite.BLAKE3, KEY_ID, b"{}", [64, 64], [MAX_TOTAL, 1])
+
+
 def test_the_most_segments_are_packed_and_read() -> None:
     fixed, data = head_of([0] * MAX_SEGMENTS)
     assert parse_head(parse_fixed(bytes(data[:FIXED_SIZE])), bytes(data)).fixed == fixed

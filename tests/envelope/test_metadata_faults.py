@@ -12,6 +12,7 @@ from fields import CONTROLS, DIGEST, SURROGATES, canonical, refused_both_ways, r
 
 from pickleseal import MalformedError, MetadataError
 from pickleseal.envelope.metadata import MAX_INTEGER, External, Metadata
+from pickleseal.keys.key import KeyLine
 
 # --- what cannot stand in metadata -----------------------------------------------------------
 
@@ -224,6 +225,14 @@ def test_a_value_at_the_bounds_is_taken_as_it_is(value: Any) -> None:
     again = Metadata.decode(Metadata(content="pickle", info={"a": value}).encode())
     assert again.info is not None
     assert repr(again.info["a"]) == repr(value)
+
+
+def test_a_key_line_in_info_is_refused_and_no_other_field_is_searched() -> None:
+    line = KeyLine.generate().reveal()
+    for info in ({"a": line}, {"a": [f"it is {line}"]}, {"a": {"b": line}}):
+        with pytest.raises(MetadataError):
+            Metadata(content="pickle", info=info).encode()
+    assert Metadata(content="pickle", class_name=line).encode()
 
 
 @pytest.mark.parametrize(

@@ -124,11 +124,11 @@ class Trial:
         main.start()
         self._failed = []
         took = {}
-        for name in names:
+        for name, following in itertools.zip_longest(names, names[1:]):
             os.environ["MUTANTS_TEST"] = name
             main.switch_context(name)
             before = time.monotonic()
-            runtestprotocol(self._items[name], nextitem=None)
+            runtestprotocol(self._items[name], nextitem=self._items.get(following))
             took[name] = time.monotonic() - before
         main.stop()
         main.save()

@@ -38,7 +38,7 @@ def level_of(compress: Any) -> int | None:  # noqa: ANN401 - what a caller may w
     The forms are joblib's, for zstd alone: None, False or 0 for none; True or "zstd" for level 3; a
     number from 1 to 22; ("zstd", level). Raise ValueError for anything else.
     """
-    if compress is None or compress is False:
+    if compress is None:
         return None
     method, level = "zstd", compress
     if isinstance(compress, str):

@@ -37,12 +37,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 
 def _as_json(value: object) -> Any:  # noqa: ANN401 - any JSON
     """Return a mapping or a NumPy number as the type that json writes."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    number = _plain(value)
-    if number is value:
-        raise TypeError(value)
-    return number
+    return dict(value) if isinstance(value, Mapping) else _plain(value)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any value
