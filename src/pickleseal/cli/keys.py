@@ -87,7 +87,8 @@ def list_keys(*, keyring: str | None, as_json: bool) -> int:
     lines.append([(f"{'key':<32}  {'state':<15}  {'suite':<6}  created", "bold")])
     for entry in entries:
         state = (f"{_state(ring, entry):<15}", _STYLES[entry.state])
-        rest = f"  {_suite(entry):<6}  {day(entry.created)}"
+        suite = "" if entry.suite is None else entry.suite.name
+        rest = f"  {suite:<6}  {day(entry.created)}"
         lines.append([(f"{entry.id}  ", ""), state, (rest.rstrip(), "")])
         lines += [[(f"  {shown(remark)}", "dim")] for remark in _remarks(entry)]
     print_lines(lines)
@@ -474,10 +475,6 @@ def _way_to_others(key_id: str, option: str) -> list[tuple[str, str]]:
 
 def _state(ring: Keyring, entry: Entry) -> str:
     return f"{entry.state.value}, primary" if entry.id == ring.primary else entry.state.value
-
-
-def _suite(entry: Entry) -> str:
-    return "" if entry.suite is None else entry.suite.name
 
 
 def _remarks(entry: Entry) -> list[str]:

@@ -24,11 +24,6 @@ class Bundle(NamedTuple):
     lines: tuple[KeyLine, ...]
     entries: Mapping[str, Entry] = MappingProxyType({})
 
-    @property
-    def revoked(self) -> list[Entry]:
-        """The entries of revoked keys."""
-        return [entry for entry in self.entries.values() if entry.state is State.REVOKED]
-
 
 def entry_text(entry: Entry) -> str:
     """Return an entry as text without white space."""
@@ -62,12 +57,8 @@ def read_bundle(parts: Iterable[KeyLine]) -> Bundle:
             raise KeyringError(f"the key line of key {entry.id} is missing: copy all lines again")
         if entry.suite is not outlines[entry.id].suite:
             raise _damaged(entry.id)
-    usable = {key_id for key_id in outlines if not _is_revoked(entries.get(key_id))}
-    return Bundle(tuple(line for line in lines if outline(line).id in usable), entries)
-
-
-def _is_revoked(entry: Entry | None) -> bool:
-    return entry is not None and entry.state is State.REVOKED
+    revoked = {entry.id for entry in entries.values() if entry.state is State.REVOKED}
+    return Bundle(tuple(line for line in lines if outline(line).id not in revoked), entries)
 
 
 def _read_entry(part: KeyLine) -> Entry:

@@ -167,11 +167,6 @@ def _decrypt(box: "AESGCM", sealed: bytes, data: bytes) -> KeyLine | None:
         return None
 
 
-def salt_of(line: KeyLine) -> bytes:
-    """Return the salt of an encrypted line."""
-    return derivation_of(line)[0]
-
-
 def derivation_of(line: KeyLine) -> tuple[bytes, int]:
     """Return salt and cost of a line: lines with the same ones share a derivation."""
     return _fields(outline(line))[:2]

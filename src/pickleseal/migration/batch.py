@@ -13,16 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from pickleseal.envelope.source import Source, open_place
 from pickleseal.errors import NotSealedError, PicklesealError, SealError, WrongPassphraseError
 from pickleseal.files.objects import Opened, open_file
-from pickleseal.files.places import (
-    Options,
-    Place,
-    Remote,
-    Version,
-    name_of,
-    places_of,
-    resolved,
-    steady,
-)
+from pickleseal.files.places import Place, Remote, Version, name_of, places_of, resolved, steady
 from pickleseal.files.walk import Found, LeftOut, Skip, files_below
 
 _T = TypeVar("_T")
@@ -113,8 +104,6 @@ class Batch:
     ----------
     paths
         Files and folders, and URLs of objects and prefixes in stores.
-    options
-        What fsspec reaches the stores with.
     exclusion
         Returns the reason to leave a path below a folder alone, or None. A folder is left alone
         as a whole. Default: nothing is.
@@ -124,10 +113,9 @@ class Batch:
         self,
         paths: Iterable[str],
         *,
-        options: Options = None,
         exclusion: Callable[[str], str | None] = lambda _: None,
     ) -> None:
-        self._places = places_of(paths, options)
+        self._places = places_of(paths)
         self.paths = tuple(map(name_of, self._places))
         self.left_out = LeftOut()
         self._exclusion = exclusion

@@ -338,10 +338,6 @@ def loads(
     )
 
 
-def _no_pin() -> pin_rules.Pin | None:
-    return None
-
-
 class LoadPolicy(NamedTuple):
     """What a load asks of an envelope beyond a seal that holds. An audit judges by it, too.
 
@@ -356,7 +352,7 @@ class LoadPolicy(NamedTuple):
     allowed: Allowed | None = None
     on_mismatch: OnMismatch = "ignore"
     pin_file: PinFile | None = None
-    pin: Callable[[], pin_rules.Pin | None] = _no_pin
+    pin: Callable[[], pin_rules.Pin | None] = lambda: None
 
     def check_head(self, metadata: Metadata, now: float) -> None:
         """Check an authentic head at `now` (Unix seconds), before the body is read.

@@ -35,12 +35,10 @@ class PinFile(NamedTuple):
             text = permissions.read_guarded(
                 self.path, secret=False, group_read=True, limit=_MAX_SIZE
             )
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             if not self.path.parent.is_dir():
                 raise self._unusable("its folder is not there") from None
             return {}
-        except NotADirectoryError:
-            raise self._unusable("its folder is not there") from None
         except KeyPermissionError as error:
             raise self._unusable(str(error)) from None
         except OSError as error:

@@ -19,7 +19,7 @@ NEXT_BUFFER = 0x97
 READONLY_BUFFER = 0x98
 
 _NO_ARGUMENT = b".012()]}NabdelotQRsu\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x93\x94\x97\x98"
-_FIXED = {1: b"Khq\x82\x80", 2: b"M\x83", 4: b"Jjr\x84", 8: b"G\x95"}
+_FIXED = {0: _NO_ARGUMENT, 1: b"Khq\x82\x80", 2: b"M\x83", 4: b"Jjr\x84", 8: b"G\x95"}
 _LINES = {1: b"FILSVPgp", 2: b"ci"}
 _COUNTED = {1: b"UC\x8a\x8c", 4: b"TXB\x8b", 8: b"\x8d\x8e\x96"}
 
@@ -32,18 +32,12 @@ class Opcode(NamedTuple):
     end: int
 
 
-def _invert(*kinds: tuple[str, dict[int, bytes]]) -> dict[int, tuple[str, int]]:
-    return {
-        code: (kind, size)
-        for kind, sizes in kinds
-        for size, codes in sizes.items()
-        for code in codes
-    }
-
-
-_ARGUMENTS = _invert(
-    ("fixed", {0: _NO_ARGUMENT, **_FIXED}), ("lines", _LINES), ("counted", _COUNTED)
-)
+_ARGUMENTS = {
+    code: (kind, size)
+    for kind, sizes in (("fixed", _FIXED), ("lines", _LINES), ("counted", _COUNTED))
+    for size, codes in sizes.items()
+    for code in codes
+}
 
 
 def walk(stream: memoryview) -> Iterator[Opcode]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pickleseal.errors import KeyringError, shown
 from pickleseal.keys.bundle import Bundle
 from pickleseal.keys.key import Form, Key, KeyLine, Outline, id_mac, outline
-from pickleseal.keys.passphrase import SALT_SIZE, Passphrase, salt_of, unwrap, wrap
+from pickleseal.keys.passphrase import SALT_SIZE, Passphrase, derivation_of, unwrap, wrap
 from pickleseal.keys.roster import Entry, Roster, State, new_entry
 from pickleseal.keys.store import providers
 from pickleseal.keys.store.directory import (
@@ -459,5 +459,5 @@ def _ring_salt(change: Change) -> bytes:
     if change.files is not None:
         for key_id in change.files.roster.entries:
             with suppress(KeyringError):
-                return salt_of(change.files.line(key_id))
+                return derivation_of(change.files.line(key_id))[0]
     return os.urandom(SALT_SIZE)

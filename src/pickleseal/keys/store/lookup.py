@@ -57,9 +57,8 @@ def find_keyring(given: Ring = None, *, to_open: str | None = None) -> Keyring:
     directory = variables.keyring()
     if directory is not None:
         return _kept_directory(directory, to_open=to_open)
-    lines = _variable_lines()
-    if lines is not None:
-        return _kept_lines(lines)
+    if variables.KEYS in os.environ:
+        return _kept_lines(KeyLine(os.environ[variables.KEYS]))
     own = user_directory()
     try:
         os.lstat(os.path.join(own, INDEX))
@@ -124,10 +123,6 @@ def _checked_path(given: str | os.PathLike[str]) -> str:
     if isinstance(given, Key):
         raise TypeError("keyring= takes a Keyring or a directory's path; wrap it: Keyring(key)")
     return checked_path(given, "keyring= takes a Keyring or a path")
-
-
-def _variable_lines() -> KeyLine | None:
-    return KeyLine(os.environ[variables.KEYS]) if variables.KEYS in os.environ else None
 
 
 def _kept_directory(directory: str, *, to_open: str | None) -> Keyring:
