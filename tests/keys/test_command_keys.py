@@ -31,7 +31,7 @@ from pickleseal.keys.store.directory import RingFiles
 from pickleseal.keys.store.doctor import examine
 from pickleseal.keys.store.lines import Opener, check_foreign
 
-posix = pytest.mark.skipif(os.name != "posix", reason="the programs are POSIX scripts")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="the programs are POSIX scripts")
 
 
 def ring_of(folder: Path, *argv: object) -> Path:
@@ -39,7 +39,6 @@ def ring_of(folder: Path, *argv: object) -> Path:
     return folder
 
 
-@posix
 def test_a_key_that_a_command_prints_seals_and_opens(
     tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
 ) -> None:
@@ -53,7 +52,6 @@ def test_a_key_that_a_command_prints_seals_and_opens(
         assert secret_of(line) not in file.read_text()
 
 
-@posix
 def test_a_command_is_run_when_its_key_is_first_used_and_once(
     tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
 ) -> None:
@@ -76,7 +74,6 @@ def test_a_command_is_run_when_its_key_is_first_used_and_once(
     assert len(runs.read_text().splitlines()) == 2
 
 
-@posix
 def test_a_command_is_run_once_for_many_threads(
     tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
 ) -> None:
@@ -97,7 +94,6 @@ def test_a_command_is_run_once_for_many_threads(
     assert len(runs.read_text().splitlines()) == 1
 
 
-@posix
 def test_the_arguments_of_a_command_arrive_as_they_are(
     tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
 ) -> None:
@@ -112,7 +108,6 @@ def test_the_arguments_of_a_command_arrive_as_they_are(
     assert not (tmp_path / "shell").exists()
 
 
-@posix
 def test_a_command_is_taken_from_the_one_who_types_it(
     tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
 ) -> None:
@@ -143,7 +138,6 @@ FAILURES = {
 }
 
 
-@posix
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_command_that_fails_is_named_and_no_secret_is(
     name: str, tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
@@ -167,7 +161,6 @@ def test_a_command_that_fails_is_named_and_no_secret_is(
     assert signed_loads(signed_dumps(1, keyring=ring), keyring=ring) == 1
 
 
-@posix
 def test_a_command_may_complain_as_much_as_it_likes_and_succeed(
     tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
 ) -> None:
@@ -175,7 +168,6 @@ def test_a_command_may_complain_as_much_as_it_likes_and_succeed(
     assert outline(command_line([str(program)])).id == outline(line).id
 
 
-@posix
 @pytest.mark.parametrize(
     "text",
     ["sleep 1000 & echo $! > '{file}'; wait", "exec >&-; echo $$ > '{file}'; exec sleep 1000"],
@@ -206,7 +198,6 @@ def is_gone(pid: int) -> bool:
     return False
 
 
-@posix
 def test_a_command_that_is_interrupted_is_ended(
     tmp_path: Path, script: Callable[[str], Path]
 ) -> None:
@@ -227,7 +218,6 @@ def test_a_command_that_is_interrupted_is_ended(
     assert not list((tmp_path).rglob("*.key"))
 
 
-@posix
 def test_a_command_that_prints_another_key_is_refused(
     tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
 ) -> None:
@@ -308,7 +298,6 @@ def test_an_interpreter_in_the_first_line_that_others_can_change_is_not_run(
         command_line([str(program)])
 
 
-@posix
 def test_what_a_command_only_reads_may_be_open_to_others(
     tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
 ) -> None:
@@ -320,7 +309,6 @@ def test_what_a_command_only_reads_may_be_open_to_others(
         assert outline(command_line(argv)).id == outline(line).id
 
 
-@posix
 def test_a_command_finds_nothing_in_the_folder_of_its_caller(
     tmp_path: Path, line: KeyLine, script: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -333,7 +321,6 @@ def test_a_command_finds_nothing_in_the_folder_of_its_caller(
     assert command_line(["/bin/sh", str(tmp_path / "fetch key")])
 
 
-@posix
 def test_a_tilde_in_a_command_is_the_home_directory(
     tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
 ) -> None:
@@ -349,7 +336,6 @@ def test_a_tilde_in_a_command_is_the_home_directory(
     assert "absolute path" in done.stderr
 
 
-@posix
 def test_the_doctor_finds_a_command_that_cannot_be_run_and_runs_none(
     tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
 ) -> None:
@@ -364,7 +350,6 @@ def test_the_doctor_finds_a_command_that_cannot_be_run_and_runs_none(
     assert not mark.exists()
 
 
-@posix
 def test_a_command_is_an_absolute_path_of_a_program(
     tmp_path: Path, line: KeyLine, script: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -392,7 +377,6 @@ def test_a_command_is_an_absolute_path_of_a_program(
         command_line([str(program), "x" * 3000])
 
 
-@posix
 def test_a_key_line_from_elsewhere_runs_no_command(
     tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
 ) -> None:
@@ -429,7 +413,6 @@ def test_a_key_line_whose_command_is_none_is_refused(place: str, line: KeyLine) 
         held.mac(bytes(96))
 
 
-@posix
 def test_what_is_run_is_the_file_that_was_looked_at(
     tmp_path: Path, line: KeyLine, script: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -454,7 +437,6 @@ def test_what_is_run_is_the_file_that_was_looked_at(
     assert not mark.exists()
 
 
-@posix
 def test_a_key_stays_with_its_command_and_is_handed_over_where_that_is_asked_for(
     tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
 ) -> None:

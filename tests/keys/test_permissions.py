@@ -28,8 +28,9 @@ from pickleseal.keys.store.changes import create_key
 from pickleseal.keys.store.directory import INDEX
 from pickleseal.keys.store.doctor import examine
 
+pytestmark = posix
 
-@posix
+
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o606, 0o666, 0o777, 0o644])
 def test_a_key_file_open_to_others_is_refused(mode: int, ring_directory: Path) -> None:
     key_file(ring_directory).chmod(mode)
@@ -37,7 +38,6 @@ def test_a_key_file_open_to_others_is_refused(mode: int, ring_directory: Path) -
         open_keyring(ring_directory)
 
 
-@posix
 def test_a_key_file_that_a_shared_group_can_read_needs_the_option(ring_directory: Path) -> None:
     file = key_file(ring_directory)
     file.chmod(0o440)
@@ -82,7 +82,6 @@ def test_a_group_of_the_owner_alone_is_nobody_else(ring_directory: Path) -> None
     assert len(open_keyring(ring_directory).entries) == 1
 
 
-@posix
 def test_groups_are_looked_up_only_where_they_could_have_access(
     ring_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,7 +249,6 @@ def test_a_damaged_access_control_list_is_told_from_a_whole_one() -> None:
 # --- links ------------------------------------------------------------------------------------
 
 
-@posix
 @pytest.mark.parametrize("what", ["ring", "key", "index"])
 @pytest.mark.parametrize("hops", [1, 2])
 def test_a_link_that_others_can_replace_is_refused(
@@ -296,7 +294,6 @@ def test_a_link_in_a_sticky_folder_must_be_ones_own(ring_directory: Path, tmp_pa
         open_keyring(link)
 
 
-@posix
 def test_links_that_lead_in_a_circle_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
@@ -304,7 +301,6 @@ def test_links_that_lead_in_a_circle_are_an_error(tmp_path: Path) -> None:
         open_keyring(tmp_path / "a")
 
 
-@posix
 @given(st.lists(st.sampled_from(["a", "b", "..", ".", "", "l", "m", "none"]), max_size=8))
 def test_a_path_is_followed_as_the_system_does(names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -323,7 +319,6 @@ def test_a_path_is_followed_as_the_system_does(names: list[str]) -> None:
             assert not os.path.exists(followed)
 
 
-@posix
 def test_nothing_is_made_below_a_folder_that_others_can_change(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
@@ -332,7 +327,6 @@ def test_nothing_is_made_below_a_folder_that_others_can_change(tmp_path: Path) -
     assert list((tmp_path / "open").iterdir()) == []
 
 
-@posix
 @pytest.mark.parametrize("mode", [0o777, 0o707, 0o1777])
 def test_a_folder_that_others_can_write_is_refused(mode: int, ring_directory: Path) -> None:
     """A sticky folder such as /tmp itself too: others can put files there."""
@@ -343,7 +337,6 @@ def test_a_folder_that_others_can_write_is_refused(mode: int, ring_directory: Pa
         create_key(ring_directory, suite=Suite.BLAKE3, note="", now=0)
 
 
-@posix
 def test_a_folder_above_that_others_can_write_is_refused_unless_sticky(
     ring_directory: Path,
 ) -> None:
@@ -355,7 +348,6 @@ def test_a_folder_above_that_others_can_write_is_refused_unless_sticky(
     assert open_keyring(ring_directory)
 
 
-@posix
 def test_an_index_that_others_can_write_is_refused(ring_directory: Path) -> None:
     (ring_directory / INDEX).chmod(0o646)
     with pytest.raises(KeyPermissionError):
@@ -364,7 +356,6 @@ def test_an_index_that_others_can_write_is_refused(ring_directory: Path) -> None
     assert open_keyring(ring_directory)
 
 
-@posix
 def test_a_key_path_that_is_no_regular_file_is_refused_without_waiting(
     ring_directory: Path, tmp_path: Path
 ) -> None:
@@ -407,7 +398,6 @@ def mounted(ring: Path, mount: Path, *, mode: int, group: int) -> Path:
     return version
 
 
-@posix
 def test_a_secret_that_kubernetes_mounts_is_read_and_the_doctor_agrees(
     ring_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -522,7 +512,6 @@ def test_a_sticky_folder_above_must_be_ones_own_or_that_of_root(
     assert len(list(permissions.folder_faults(as_somebody / "sticky" / "ring"))) == faults
 
 
-@posix
 def test_a_file_that_is_exchanged_before_it_is_opened_is_checked_again(
     ring_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
