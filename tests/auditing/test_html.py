@@ -34,6 +34,20 @@ from pickleseal.scanner.grade import Grade
 # --- the page as text ----------------------------------------------------------------------------
 
 
+def test_a_page_has_the_gravest_files_and_counts_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pickleseal.auditing.formats.html.MAX_ROWS", 5)
+    files = [sealed(f"{n}.pkl") for n in range(9)]
+    page = html(report(*files, claimed("wrong.pkl")))
+    assert page.count("<tbody") == 5
+    assert "wrong.pkl" in page
+    text = Outline(page).text
+    assert "1 of 10 files needs attention" in text
+    assert "The gravest 5" in text
+    assert "5 more files, none graver than these" in text
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_from_outside_becomes_a_tag_or_an_attribute(text: str) -> None:
     harmless, page = Outline(html(hostile("harmless"))), Outline(html(hostile(text)))

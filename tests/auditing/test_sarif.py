@@ -12,7 +12,7 @@ import pytest
 from pickleseal.auditing.findings import Change, Finding, Level, Verdict
 from pickleseal.auditing.formats import sarif as sarif_room
 from pickleseal.auditing.formats.sarif import MAX_NAMES, sarif
-from pickleseal.auditing.report import Report, Ring
+from pickleseal.auditing.report import MAX_RESULTS, Report, Ring
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.persistence.inspection import Inspection, Status
 from pickleseal.scanner.grade import Contents, Grade, GradedName
@@ -328,7 +328,7 @@ def test_a_run_with_unreadable_files_succeeded_and_says_which_they_are() -> None
 def test_of_more_findings_than_github_takes_the_gravest_are_kept_and_it_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert sarif_room.MAX_RESULTS <= 25_000
+    assert MAX_RESULTS <= 25_000
     monkeypatch.setattr(sarif_room, "MAX_RESULTS", 40)
     notes = [finding(f"{n}.pkl", Verdict.LEFTOVER, Level.NOTE) for n in range(40)]
     grave = [finding(f"grave-{n}.pkl", Verdict.BAD_BODY, Level.ERROR) for n in range(3)]

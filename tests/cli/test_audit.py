@@ -6,6 +6,7 @@ import pickle
 import re
 import subprocess
 import sys
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from command import as_json, run
 from watching import Mark
 
 from pickleseal import Key, Keyring, Suite, open_keyring, signed_dump
+from pickleseal.auditing.findings import Finding, Level, Verdict
+from pickleseal.auditing.formats.plain import JsonDocument, to_line
+from pickleseal.auditing.report import Report
+from pickleseal.cli.reports import Reports
 from pickleseal.keys.store import changes
 from pickleseal.keys.store.changes import create_key
 from pickleseal.persistence.inventory_file import read_inventory
@@ -212,6 +217,33 @@ def test_a_baseline_that_is_none_could_not_be_compared_with(models: Path, ring: 
     for baseline in (models.parent / "text", models / "0.pkl", models / "gone"):
         done = run("audit", models, "--keyring", ring, "--baseline", baseline)
         assert done.returncode == 2
+
+
+def test_a_line_is_in_its_file_as_soon_as_its_finding_is_there(tmp_path: Path) -> None:
+    target = tmp_path / "lines"
+    finding = Finding("a.pkl", Verdict.SEALED, Level.NONE)
+    with (
+        suppress(KeyboardInterrupt),
+        Reports("text", (("jsonl", str(target)),), None, most=None) as reports,
+    ):
+        reports.open()
+        reports.add(finding)
+        assert json.loads(target.read_text()) == finding.to_dict()
+        raise KeyboardInterrupt
+    assert target.read_text() == to_line(finding)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_the_json_document_is_that_of_the_report(count: int) -> None:
+    findings = tuple(
+        Finding(f"{n}\n\N{SNOWMAN}.pkl", Verdict.SEALED, Level.NONE) for n in range(count)
+    )
+    report = Report(findings, ("models",), 0, 0.0, "1")
+    with closing(JsonDocument()) as document:
+        for finding in findings:
+            document.add(finding)
+        text = "".join(document.pieces(report._replace(findings=(), counted=report.counts)))
+    assert text == json.dumps(report.to_dict(), indent=2) + "\n"
 
 
 def test_a_report_that_cannot_be_written_leaves_the_old_one(models: Path, ring: Path) -> None:

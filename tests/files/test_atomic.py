@@ -5,6 +5,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,13 @@ import pytest
 
 from pickleseal import KeyringError, TargetError
 from pickleseal.files import atomic
-from pickleseal.files.atomic import make_folder, replacing, write_private, write_whole
+from pickleseal.files.atomic import (
+    appending,
+    make_folder,
+    replacing,
+    write_private,
+    write_whole,
+)
 from pickleseal.files.exchange import exchange
 from pickleseal.files.handles import Stamp, stamp_of
 from pickleseal.keys.key import KeyLine
@@ -26,6 +33,21 @@ WRITERS: dict[str, Write] = {
     "private, exclusive": lambda path: write_private(path, lambda: "new", exclusive=True),
 }
 writers = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+
+
+def test_what_was_appended_is_there_at_once_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "it"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    (tmp_path / "link").symlink_to(path)
+    with suppress(KeyboardInterrupt), appending(str(tmp_path / "link")) as write:
+        assert path.read_bytes() == b""
+        write(b"first\n")
+        assert path.read_bytes() == b"first\n"
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"first\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert (tmp_path / "link").is_symlink()
 
 
 def fail_fsync(monkeypatch: pytest.MonkeyPatch, error: int, *, of_folders: bool) -> None:

@@ -12,7 +12,7 @@ from pickleseal.auditing import engines
 from pickleseal.auditing.baselines import compare, covers
 from pickleseal.auditing.findings import Finding
 from pickleseal.auditing.judge import AuditOptions
-from pickleseal.auditing.report import Report, Ring, Workers
+from pickleseal.auditing.report import Counts, Report, Ring, Workers
 from pickleseal.errors import (
     ContextError,
     KeyringError,
@@ -53,7 +53,7 @@ class Audit:
     """A running audit, which `audit` returns: an iterator of findings.
 
     Files are examined while you iterate, so each finding is there at once. It can be iterated over
-    once; `report` collects all findings, those already seen included.
+    once; `report` collects all findings, those already seen included. `stream` collects none.
 
     Examples
     --------
@@ -82,6 +82,7 @@ class Audit:
         self._started = time.time()
         self._clock = time.perf_counter()
         self._found: list[Finding] = []
+        self._counts: Counts | None = None
         self._chosen = chosen
         self._workers = workers
         self._left_out = LeftOut()
@@ -96,17 +97,29 @@ class Audit:
     def __next__(self) -> Finding:
         finding = next(self._findings)
         self._found.append(finding)
+        if self._counts is not None:
+            self._counts.add(finding)
         return finding
 
     def __repr__(self) -> str:
         return f"<Audit of {', '.join(self._roots)}: iterate over it, or call report()>"
+
+    def stream(self) -> Iterator[Finding]:
+        """Yield the findings and keep none of them: `report` then has their numbers alone."""
+        counts = self._counts = self._counts or Counts(self._found)
+        for finding in self._findings:
+            counts.add(finding)
+            yield finding
 
     def files(self) -> Iterator[Found]:
         """Yield the files that are audited, without examining them: to count them."""
         return self._chosen.files(self._places)
 
     def report(self) -> Report:
-        """Audit the remaining files; return a `Report` of all of them."""
+        """Audit the remaining files; return a `Report` of all of them.
+
+        It has the numbers of those that `stream` yielded, and not the findings.
+        """
         for _ in self:
             pass
         ring = self._ring
@@ -122,6 +135,7 @@ class Audit:
             left_out=self._left_out,
             known=self._known,
             workers=self._workers,
+            counted=self._counts,
         )
 
 

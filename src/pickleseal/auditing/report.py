@@ -1,8 +1,9 @@
 """The report of an audit: its findings, what was audited, when, and with which keyring."""
 
+import heapq
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 12
 """How many files of a group the terminal and the page list before they count the rest."""
+MAX_RESULTS = 25_000
+"""The most findings that SARIF tells: GitHub refuses a file with more."""
 FAIL_ON = ("error", "unknown", "warning", "note", "never")
 """What an audit may fail on, the gravest first."""
 _LEAST: Mapping[str, float] = {
@@ -24,6 +27,14 @@ _LEAST: Mapping[str, float] = {
     "note": Level.NOTE,
     "never": math.inf,
 }
+
+
+def fails(finding: Finding, fail_on: str) -> bool:
+    """Return whether a finding is as grave as `fail_on`, which is one of FAIL_ON.
+
+    "unknown" is "warning" without the unsealed files that are data only.
+    """
+    return finding.level >= _LEAST[fail_on] and not (fail_on == "unknown" and finding.is_data)
 
 
 class Ring(NamedTuple):
@@ -68,6 +79,51 @@ class Workers:
         return asdict(self)
 
 
+class Counts:
+    """The numbers of a report, which grow as findings come."""
+
+    def __init__(self, findings: Iterable[Finding] = ()) -> None:
+        self.verdicts: Counter[Verdict] = Counter()
+        self.levels: Counter[Level] = Counter()
+        self.gravest: dict[Verdict, Level] = {}
+        self.excluded = 0
+        self.sealed = 0
+        for finding in findings:
+            self.add(finding)
+
+    def add(self, finding: Finding) -> None:
+        """Count one more finding."""
+        verdict, level = finding.verdict, finding.level
+        self.verdicts[verdict] += 1
+        self.levels[level] += 1
+        self.gravest[verdict] = max(level, self.gravest.get(verdict, Level.NONE))
+        self.excluded += verdict is Verdict.SKIPPED and not level
+        self.sealed += bool(finding.envelopes)
+
+
+class Gravest:
+    """The gravest findings of an audit, so many at most; of equal ones the first."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._seen = 0
+        self._kept: list[tuple[Level, int, Finding]] = []
+
+    def add(self, finding: Finding) -> None:
+        """Keep a finding, if it is among the gravest so far."""
+        self._seen += 1
+        entry = (finding.level, -self._seen, finding)
+        if len(self._kept) < self._most:
+            heapq.heappush(self._kept, entry)
+        else:
+            heapq.heappushpop(self._kept, entry)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return them in the order in which they came."""
+        ordered = sorted(self._kept, key=lambda entry: -entry[1])
+        return tuple(finding for _, _, finding in ordered)
+
+
 class Report(NamedTuple):
     """The result of an audit. It shows itself as a table in a notebook.
 
@@ -99,6 +155,8 @@ class Report(NamedTuple):
         Modules whose names count as known.
     workers : Workers or None
         How much rests on what workers read without the keyring; None if nothing does.
+    counted : Counts or None
+        The numbers of all findings, where `findings` are not all of them.
     """
 
     findings: tuple[Finding, ...]
@@ -113,27 +171,38 @@ class Report(NamedTuple):
     left_out: LeftOut = LeftOut()
     known: tuple[str, ...] = ()
     workers: Workers | None = None
+    counted: Counts | None = None
+
+    @property
+    def counts(self) -> Counts:
+        """The numbers of all findings."""
+        return self.counted or Counts(self.findings)
 
     @property
     def verdicts(self) -> Mapping[Verdict, int]:
         """Number of findings for each verdict, most frequent first."""
-        return dict(Counter(finding.verdict for finding in self.findings).most_common())
+        return dict(self.counts.verdicts.most_common())
 
     @property
     def levels(self) -> Mapping[Level, int]:
         """Number of findings for each of the four levels, most severe first."""
-        counts = Counter(finding.level for finding in self.findings)
+        counts = self.counts.levels
         return {level: counts[level] for level in sorted(Level, reverse=True)}
 
     @property
     def level(self) -> Level:
         """The most severe level of all findings."""
-        return max((finding.level for finding in self.findings), default=Level.NONE)
+        return max(self.counts.levels, default=Level.NONE)
 
     @property
     def excluded(self) -> int:
         """Number of findings for files that were excluded and not examined."""
-        return sum(f.verdict is Verdict.SKIPPED and not f.level for f in self.findings)
+        return self.counts.excluded
+
+    @property
+    def files(self) -> int:
+        """Number of files that were examined."""
+        return self.counts.levels.total() - self.excluded
 
     @property
     def need_attention(self) -> int:
@@ -143,7 +212,7 @@ class Report(NamedTuple):
     @property
     def headline(self) -> str:
         """How many of the examined files need attention, as a sentence without a full stop."""
-        files = len(self.findings) - self.excluded
+        files = self.files
         of = f"{files:,} file{'' if files == 1 else 's'}"
         if self.excluded:
             of += f" ({self.excluded:,} left out)"
@@ -158,12 +227,7 @@ class Report(NamedTuple):
 
         "unknown" is "warning" without the unsealed files that are data only.
         """
-        least = _LEAST[fail_on]
-        return tuple(
-            finding
-            for finding in self.findings
-            if finding.level >= least and not (fail_on == "unknown" and finding.is_data)
-        )
+        return tuple(finding for finding in self.findings if fails(finding, fail_on))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain dicts and lists, ready for JSON."""
@@ -186,7 +250,7 @@ class Report(NamedTuple):
             "left_out": self.left_out.to_dict(),
             "known": list(self.known),
             "workers": None if self.workers is None else self.workers.to_dict(),
-            "files": len(self.findings) - self.excluded,
+            "files": self.files,
             "need_attention": self.need_attention,
             "levels": {level.label: count for level, count in self.levels.items()},
             "verdicts": {verdict.value: count for verdict, count in self.verdicts.items()},

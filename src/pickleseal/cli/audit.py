@@ -1,20 +1,20 @@
 """`pickleseal audit`: check every file below a path."""
 
 import os
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from pickleseal.auditing.audit import Audit
 from pickleseal.auditing.audit import audit as audit_paths
-from pickleseal.auditing.baselines import items_of
-from pickleseal.auditing.findings import Finding, Level, Verdict
-from pickleseal.auditing.formats.plain import to_json, to_jsonl
+from pickleseal.auditing.findings import Finding, Verdict
 from pickleseal.auditing.judge import AuditOptions, examine
-from pickleseal.auditing.report import FAIL_ON, MAX_LISTED, Report
+from pickleseal.auditing.report import FAIL_ON, MAX_LISTED, Report, fails
 from pickleseal.cli.completion import files
-from pickleseal.cli.findings import findings_text, summary
+from pickleseal.cli.findings import summary
 from pickleseal.cli.options import PathType, using
 from pickleseal.cli.output import (
     CHECK_FAILED,
@@ -25,14 +25,13 @@ from pickleseal.cli.output import (
     guarded,
     left_out_lines,
     print_lines,
-    print_product,
     with_quiet,
 )
 from pickleseal.cli.progress import tracked
 from pickleseal.cli.readers import readers, reading
+from pickleseal.cli.reports import FORMATS, Listing, Reports
 from pickleseal.cli.settings import Settings, read_settings
 from pickleseal.errors import SealError, check_path, shown
-from pickleseal.files.atomic import write_whole
 from pickleseal.files.places import is_url, places_of, resolved, without_credentials
 from pickleseal.files.walk import Found
 from pickleseal.keys.context import normalize_context
@@ -42,30 +41,11 @@ from pickleseal.persistence.inventory import CONTENT, Inventory
 from pickleseal.persistence.inventory_file import write_inventory
 
 
-def _to_sarif(report: Report) -> str:
-    from pickleseal.auditing.formats.sarif import sarif  # noqa: PLC0415 - only where it is wanted
-
-    return sarif(report)
-
-
-def _to_html(report: Report) -> str:
-    from pickleseal.auditing.formats.html import html  # noqa: PLC0415 - as above
-
-    return html(report)
-
-
-_FORMATS: Mapping[str, Callable[[Report], str]] = {
-    "json": to_json,
-    "jsonl": to_jsonl,
-    "sarif": _to_sarif,
-}
-
-
 def _output(text: str) -> tuple[str, str]:
     """Return the format and the file of `FORMAT=FILE`."""
     kind, equals, file = text.partition("=")
-    if kind not in _FORMATS or not equals or not file:
-        raise click.BadParameter(f"'{text}' is not FORMAT=FILE with {', '.join(_FORMATS)}")
+    if kind not in FORMATS or not equals or not file:
+        raise click.BadParameter(f"'{text}' is not FORMAT=FILE with {', '.join(FORMATS)}")
     return kind, file
 
 
@@ -100,7 +80,7 @@ def _output(text: str) -> tuple[str, str]:
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["text", *_FORMATS]),
+    type=click.Choice(["text", *FORMATS]),
     default="text",
     help="What to print. Default: text.",
 )
@@ -226,7 +206,12 @@ def _audit(
     files = [file for _, file in outputs] + ([] if page is None else [page])
     _check_outputs(files, inventory, roots)
     list_ring = _ring_for_list(keyring, inventory_context) if inventory else None
-    with readers(jobs, backend, scheduler, recheck) as who:
+    listing = None if list_ring is None else Listing()
+    failing = False
+    with (
+        readers(jobs, backend, scheduler, recheck) as who,
+        Reports(kind, outputs, page, most=None if every else MAX_LISTED) as reports,
+    ):
         try:
             audited = audit_paths(
                 roots,
@@ -246,19 +231,28 @@ def _audit(
             )
         except SealError as error:
             raise CouldNotRun(f"it cannot be compared with the baseline: {error}") from None
-        for _ in tracked(audited, "Auditing", lambda: sum(1 for _ in audited.files())):
-            pass
+        reports.open()
+        for finding in _followed(audited, kind):
+            failing |= fails(finding, fail_on or settings.fail_on)
+            reports.add(finding)
+            if listing is not None:
+                listing.add(finding)
         report = audited.report()._replace(settings=settings.file)
-    _print(report, kind, settings, most=None if every else MAX_LISTED)
-    for name, file in outputs:
-        _write(file, _FORMATS[name](report))
-    if page is not None:
-        _write(page, _to_html(report))
-    if list_ring is not None and inventory is not None:
-        _write_list(report, inventory, list_ring, inventory_context)
+        reports.print(report)
+        _print_summary(report, settings)
+        reports.write(report)
+    if listing is not None and list_ring is not None and inventory is not None:
+        _write_list(listing, report.started, inventory, list_ring, inventory_context)
     if not _looked_at(report):
         return COULD_NOT_RUN
-    return CHECK_FAILED if report.failing(fail_on or settings.fail_on) else FINE
+    return CHECK_FAILED if failing else FINE
+
+
+def _followed(audited: Audit, kind: str) -> Iterator[Finding]:
+    """Yield the findings of an audit, with its progress unless lines are printed on a terminal."""
+    if kind == "jsonl" and sys.stdout is not None and sys.stdout.isatty():
+        return audited.stream()
+    return tracked(audited.stream(), "Auditing", lambda: sum(1 for _ in audited.files()))
 
 
 def _check_outputs(files: list[str], inventory: str | None, roots: tuple[str, ...]) -> None:
@@ -310,35 +304,22 @@ def _there(path: str) -> Finding | None:
 
 
 def _looked_at(report: Report) -> bool:
-    return any(finding.verdict is not Verdict.SKIPPED for finding in report.findings)
+    return any(verdict is not Verdict.SKIPPED for verdict in report.verdicts)
 
 
-def _print(report: Report, kind: str, settings: Settings, *, most: int | None) -> None:
-    if kind != "text":
-        print_product(_FORMATS[kind](report))
-    else:
-        print_lines(findings_text(report, most=most))
+def _print_summary(report: Report, settings: Settings) -> None:
     if settings.file is not None:
         print_lines([[(f"settings from {shown(settings.file)}", "dim")]], stderr=True)
     if _looked_at(report):
         print_lines([summary(report)], stderr=True)
     else:
         where = ", ".join(shown(root) for root in report.roots)
-        left_out = f", {len(report.findings):,} left out" if report.findings else ""
+        left_out = f", {report.counts.levels.total():,} left out" if report.verdicts else ""
         text = f"no file in {where}{left_out}"
         print_lines([[("nothing to audit: ", "bold red"), (text, "")]], stderr=True)
     if report.workers is not None:
         print_lines([[(shown(report.workers.sentence), "dim")]], stderr=True)
     print_lines(left_out_lines(report.left_out), stderr=True)
-
-
-def _write(path: str, text: str) -> None:
-    named = without_credentials(path)
-    try:
-        write_whole(places_of([path])[0], text.encode())
-    except OSError as error:
-        raise CouldNotRun(f"{named} cannot be written: {error.strerror or error}") from None
-    print_lines([[(f"wrote {shown(named)}", "dim")]], stderr=True)
 
 
 def _ring_for_list(keyring: str | None, context: str | None) -> Keyring:
@@ -350,26 +331,22 @@ def _ring_for_list(keyring: str | None, context: str | None) -> Keyring:
     return ring
 
 
-def _write_list(report: Report, path: str, ring: Keyring, context: str | None) -> None:
+def _write_list(
+    listing: Listing, started: int, path: str, ring: Keyring, context: str | None
+) -> None:
     """Write a list of artifacts; a good one of yesterday's does not give way to a slip's."""
-    unread = [
-        finding
-        for finding in report.findings
-        if finding.verdict is Verdict.UNREADABLE and finding.level > Level.NOTE
-    ]
-    items = tuple(item for finding in report.findings for item in items_of(finding))
-    if unread or not items:
-        what = f"{len(unread)} could not be read" if unread else "there is no pickle to list"
+    items, errors, left_out = listing.items, listing.errors, listing.left_out
+    if listing.unread or not items:
+        what = (
+            f"{listing.unread} could not be read"
+            if listing.unread
+            else "there is no pickle to list"
+        )
         raise CouldNotRun(f"{what}: no list was written")
-    listed = Inventory(report.started, items)
+    listed = Inventory(started, tuple(items))
     before = _there(path)
     older = before is not None and _is_list(before)
     sha256 = write_inventory(listed, places_of([path])[0], keyring=ring, context=context)
-    grave = [
-        f for f in report.findings if f.level > Level.NOTE and f.verdict is not Verdict.MISSING
-    ]
-    left_out = sum(not items_of(finding) for finding in grave)
-    errors = sum(f.level is Level.ERROR and bool(items_of(f)) for f in grave)
     but = f", {errors:,} of them {'an error' if errors == 1 else 'errors'}" if errors else ""
     but += f" (not {left_out:,} that cannot be listed)" if left_out else ""
     where = shown(without_credentials(path))

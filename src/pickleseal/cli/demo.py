@@ -15,7 +15,7 @@ from pickleseal.auditing.audit import audit
 from pickleseal.auditing.baselines import items_of
 from pickleseal.auditing.findings import Change, Finding, Verdict
 from pickleseal.auditing.report import Report
-from pickleseal.cli.findings import findings_text
+from pickleseal.cli.findings import Groups, findings_text
 from pickleseal.cli.options import common
 from pickleseal.cli.output import (
     CHECK_FAILED,
@@ -358,7 +358,7 @@ class _Story:
         self._line((f"      {shown(text)}", "dim"))
 
     def findings(self, report: Report) -> None:
-        for line in findings_text(report, most=None):
+        for line in findings_text(Groups(report.findings, most=None), report.counts):
             self._line(("    ", ""), *line)
 
     def end(self, good: bool) -> None:  # noqa: FBT001 - as above

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 
 from pickleseal.auditing.findings import Finding, Level, Verdict
-from pickleseal.auditing.report import Report
+from pickleseal.auditing.report import Counts, Report
 from pickleseal.cli.output import Line, counted
 from pickleseal.errors import shown
 from pickleseal.scanner.grade import Grade
@@ -17,21 +17,58 @@ _MARKS = {
 _NAMES_SHOWN = 8
 
 
-def findings_text(report: Report, *, most: int | None) -> Iterator[Line]:
-    """Yield the lines of all findings above level NONE, most severe first, and the counts.
+class _Group:
+    """Findings of one kind with the same advice: how many, and those that are listed."""
 
-    `most` is how many files of a group are listed; None lists all. The rest is counted.
+    def __init__(self, first: Finding) -> None:
+        self.first = first
+        self.count = 0
+        self.listed: list[Finding] = []
+        self.alike = True
+        """Whether they have one reason. Files with contents of their own each have a detail."""
+
+    def add(self, finding: Finding, most: int | None) -> None:
+        self.count += 1
+        self.alike &= finding.contents is None and finding.reason == self.first.reason
+        if most is None or self.count <= most:
+            self.listed.append(finding)
+
+
+class Groups:
+    """Findings above level NONE, in groups of which the first are kept and the rest counted.
+
+    `most` is how many files of a group are listed; None lists all.
     """
+
+    def __init__(self, findings: Iterable[Finding] = (), *, most: int | None) -> None:
+        self._most = most
+        self._groups: dict[tuple[Level, str, str], _Group] = {}
+        for finding in findings:
+            self.add(finding)
+
+    def add(self, finding: Finding) -> None:
+        """Put a finding into its group."""
+        if finding.level:
+            key = (finding.level, finding.kind, _general(finding))
+            self._groups.setdefault(key, _Group(finding)).add(finding, self._most)
+
+    def of(self, level: Level) -> list[_Group]:
+        """Return the groups of a level, most severe grade first."""
+        groups = [group for (other, _, _), group in self._groups.items() if other is level]
+        return sorted(groups, key=lambda group: -_weight(group.first))
+
+
+def findings_text(groups: Groups, counts: Counts) -> Iterator[Line]:
+    """Yield the lines of all findings above level NONE, most severe first, and the counts."""
     for level in (Level.ERROR, Level.WARNING, Level.NOTE):
-        found = [finding for finding in report.findings if finding.level is level]
-        if not found:
+        if not counts.levels[level]:
             continue
         style = _MARKS[level][1]
-        yield [(f"{level.label.upper()} ", style), (f"{len(found):,}", "bold")]
-        for group in _groups(found):
-            yield from _group(group, most)
+        yield [(f"{level.label.upper()} ", style), (f"{counts.levels[level]:,}", "bold")]
+        for group in groups.of(level):
+            yield from _lines(group)
         yield []
-    yield from _counts(report)
+    yield from _verdicts(counts)
 
 
 def summary(report: Report) -> Line:
@@ -46,10 +83,10 @@ def summary(report: Report) -> Line:
         )
         style = "bold red" if levels[Level.ERROR] else "bold yellow"
         return [(report.headline, style), (f": {parts}", ""), took]
-    total = _files(len(report.findings) - report.excluded)
+    total = _files(report.files)
     if report.excluded:
         total += f" ({report.excluded:,} left out)"
-    sealed = sum(len(finding.envelopes) > 0 for finding in report.findings)
+    sealed = report.counts.sealed
     if not sealed:
         return [("nothing found", "bold yellow"), (f" in {total}", ""), took]
     notes = f", {counted(levels[Level.NOTE], 'note')}" if levels[Level.NOTE] else ""
@@ -60,28 +97,19 @@ def summary(report: Report) -> Line:
     ]
 
 
-def _groups(findings: Iterable[Finding]) -> list[list[Finding]]:
-    """Return findings grouped by kind and advice, most severe grade first."""
-    groups: dict[tuple[str, str], list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault((finding.kind, _general(finding)), []).append(finding)
-    return sorted(groups.values(), key=lambda group: -_weight(group[0]))
-
-
 def _weight(finding: Finding) -> int:
     return -1 if finding.contents is None else finding.contents.grade
 
 
-def _group(group: list[Finding], most: int | None) -> Iterator[Line]:
-    first = group[0]
+def _lines(group: _Group) -> Iterator[Line]:
+    first = group.first
     mark, style = _MARKS[first.level]
     yield []
-    yield [(f"  {first.kind}", style), (f"  {_files(len(group))}", "dim")]
-    # Files with contents of their own each have a line of detail, which replaces the common reason.
-    told = len(group) > 1 and all(f.contents is None and f.reason == first.reason for f in group)
+    yield [(f"  {first.kind}", style), (f"  {_files(group.count)}", "dim")]
+    told = group.count > 1 and group.alike
     if told and first.reason:
         yield [(f"    {shown(first.reason)}", "")]
-    for finding in group[:most]:
+    for finding in group.listed:
         line = [(f"  {mark} ", style), (shown(finding.path), "bold")]
         detail = _detail(finding, told=told)
         if not detail:
@@ -91,9 +119,9 @@ def _group(group: list[Finding], most: int | None) -> Iterator[Line]:
         else:
             yield line
             yield [(f"      {shown(detail)}", "")]
-    if most is not None and len(group) > most:
-        yield [(f"    and {len(group) - most:,} more: --all", "dim")]
-    advice = first.advice if len(group) == 1 else _general(first)
+    if group.count > len(group.listed):
+        yield [(f"    and {group.count - len(group.listed):,} more: --all", "dim")]
+    advice = first.advice if group.count == 1 else _general(first)
     if advice:
         yield [(f"    → {advice}", "dim")]
 
@@ -123,10 +151,10 @@ def _detail(finding: Finding, *, told: bool) -> str:
     return "; ".join([*parts, *contents.reasons])
 
 
-def _counts(report: Report) -> Iterator[Line]:
-    width = max((len(f"{count:,}") for count in report.verdicts.values()), default=1)
-    for verdict, count in report.verdicts.items():
-        level = max(f.level for f in report.findings if f.verdict is verdict)
+def _verdicts(counts: Counts) -> Iterator[Line]:
+    width = max((len(f"{count:,}") for count in counts.verdicts.values()), default=1)
+    for verdict, count in counts.verdicts.most_common():
+        level = counts.gravest[verdict]
         style = _MARKS[level][1] if level else ("green" if "sealed" in verdict else "dim")
         yield [(f"  {count:>{width},}  ", "bold"), (verdict.value, style)]
 

@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 
 from pickleseal.errors import TargetError, check_path, shown
@@ -26,12 +26,36 @@ def write_whole(path: Place, data: bytes, *, mode: int = 0o666, exclusive: bool 
     Raise PermissionError for a file that this user may not write to. With `exclusive`, raise
     TargetError if anything is at `path`, a link too.
     """
+    write_pieces(path, [data], mode=mode, exclusive=exclusive)
+
+
+def write_pieces(
+    path: Place, pieces: Iterable[bytes], *, mode: int = 0o666, exclusive: bool = False
+) -> None:
+    """Do what `write_whole` does, with data in pieces. A store gets them joined."""
     if isinstance(path, Remote):
-        path.write(data, exclusive=exclusive)
+        path.write(b"".join(pieces), exclusive=exclusive)
         return
     check_path(path)
     with replacing(path, durable=True, seen=None, mode=mode, exclusive=exclusive) as descriptor:
-        write_all(descriptor, data)
+        for piece in pieces:
+            write_all(descriptor, piece)
+
+
+@contextmanager
+def appending(path: str) -> Iterator[Callable[[bytes], None]]:
+    """Empty a file as `write_whole` would, and yield a function that appends to it at once.
+
+    What was appended stays, whatever ends the process; it has reached the disk at the end.
+    """
+    write_whole(path, b"")
+    flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(os.path.realpath(path), flags)
+    try:
+        yield lambda data: write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_private(

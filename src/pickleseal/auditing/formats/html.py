@@ -13,15 +13,21 @@ from typing import NamedTuple
 
 from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.auditing.notebook import title
-from pickleseal.auditing.report import MAX_LISTED, Report
+from pickleseal.auditing.report import MAX_LISTED, Gravest, Report
 from pickleseal.notebook import cut, visible
 from pickleseal.persistence.inspection import Inspection, Status
 from pickleseal.persistence.policy import time_text
 from pickleseal.scanner.grade import Contents, Grade
 
+MAX_ROWS = 10_000
+"""The most findings on a page, the gravest of all."""
+
 
 def html(report: Report) -> str:
-    """Return the report as one HTML page that loads nothing and runs no text of a finding."""
+    """Return the report as one HTML page that loads nothing and runs no text of a finding.
+
+    A report of the MAX_ROWS gravest findings suffices.
+    """
     from jinja2 import (  # noqa: PLC0415 - for this form alone
         Environment,
         PackageLoader,
@@ -42,13 +48,18 @@ def html(report: Report) -> str:
         "amount": _amount,
         "breaking": _breaking,
     }
-    page = _Page(report.findings)
+    gravest = Gravest(MAX_ROWS)
+    for finding in report.findings:
+        gravest.add(finding)
+    findings = gravest.findings()
+    page = _Page(findings)
     return environment.get_template("report.html.jinja").render(
         report=report,
         page=page,
         title=title(report.roots),
         bar=_bar(report.levels),
-        groups=_groups(report.findings),
+        groups=_groups(findings),
+        left_out=sum(report.levels.values()) - len(findings),
         verdicts=list(Verdict),
         listed=MAX_LISTED,
     )

@@ -13,13 +13,11 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from pickleseal.auditing.findings import Change, Finding, Level, Verdict
-from pickleseal.auditing.report import Report
+from pickleseal.auditing.report import MAX_RESULTS, Report
 from pickleseal.errors import masked, shown
 from pickleseal.files.places import is_url
 from pickleseal.scanner.grade import Contents, Grade
 
-MAX_RESULTS = 25_000
-"""GitHub refuses a file with more results."""
 MAX_NAMES = 20
 """The most names listed for an artifact; GitHub refuses a file of over 10 MB, compressed."""
 MAX_TEXT = 1_000
@@ -289,14 +287,16 @@ def sarif(report: Report) -> str:
     """Return one SARIF 2.1.0 document, in ASCII: findings from notes up, most severe first.
 
     Paths named relative to the current folder stay relative; others are `file:` URIs. If there are
-    more findings than GitHub accepts, the least severe are left out, and a notification says so.
+    more findings than GitHub accepts, the least severe are left out, and a notification says so: a
+    report of the MAX_RESULTS gravest suffices.
     """
-    worth = [finding for finding in report.findings if finding.level >= Level.NOTE]
-    told = sorted(worth, key=lambda finding: -finding.level)[:MAX_RESULTS]
+    worth = sum(count for level, count in report.levels.items() if level >= Level.NOTE)
+    listed = [finding for finding in report.findings if finding.level >= Level.NOTE]
+    told = sorted(listed, key=lambda finding: -finding.level)[:MAX_RESULTS]
     places = {path: index for index, path in enumerate(dict.fromkeys(f.path for f in told))}
     run = {
         "tool": {"driver": _driver(report.version)},
-        "invocations": [_invocation(report, told, len(worth) - len(told))],
+        "invocations": [_invocation(report, told, worth - len(told))],
         "originalUriBaseIds": {
             _ROOT: {"description": {"text": "The folder in which the audit ran."}}
         },
