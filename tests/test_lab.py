@@ -99,7 +99,7 @@ def test_the_fuzzer_sees_what_escapes_and_reaches_behind_the_tags() -> None:
     count, complaints = fuzz.mutate(check, (b"good",), seed=1, until=math.inf, most=50)
     assert count == 50
     assert complaints
-    for sealed in targets.make()["envelope with its tags made anew"].seeds:
+    for sealed in targets.make()["envelope with recomputed tags"].seeds:
         assert targets.tagged(sealed) == sealed
         spoiled = sealed[:16] + bytes(16) + sealed[32:-1] + b"x"
         assert not targets.is_sealed(spoiled)

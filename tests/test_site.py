@@ -107,7 +107,13 @@ def test_every_document_is_a_page(site: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "page"),
-    [("context", "/how-to/"), ("revoke", "rotate-and-revoke"), ("KeyError: 166", "load-key")],
+    [
+        ("context", "/how-to/"),
+        ("revoke", "rotate-and-revoke"),
+        ("KeyError: 166", "load-key"),
+        ("lost key", "a-lost-key"),
+        ("stolen key", "a-stolen-key"),
+    ],
 )
 def test_a_search_finds_a_guide_first(words: str, page: str, address: str, driver: Driver) -> None:
     driver.get(f"{address}/search.html?q={quote(words)}")

@@ -123,7 +123,7 @@ def run(bench: Bench) -> Part:
     return Part(
         "Fuzzing",
         f"Parsers of bytes from outside get bytes that were changed, {how}."
-        " The second target makes the tags anew, so that what is behind them is reached."
+        " The second target recomputes the tags, to reach the checks after them."
         " No exception but the package's own may escape, no input may hang, and none may take much"
         " memory.",
         ("target", "inputs"),

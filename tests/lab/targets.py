@@ -215,7 +215,7 @@ def make() -> dict[str, Target]:
     lines = (PRIMARY.reveal().encode(), RETIRED.reveal().encode(), boxed)
     return {
         "envelope": Target(_envelope, envelopes),
-        "envelope with its tags made anew": Target(_tagged_envelope, envelopes),
+        "envelope with recomputed tags": Target(_tagged_envelope, envelopes),
         "metadata": Target(_metadata, _heads(envelopes)),
         "key line": Target(_key_line, lines),
         "keyring.json": Target(_index, (_roster().encode().encode(),)),
