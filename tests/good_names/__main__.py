@@ -155,8 +155,8 @@ def written(names: Names, made_with: Iterable[str], date: str) -> str:
     lines += [
         "#",
         "# Below a module stand its names. A name may be looked up, and what its letters say:",
-        "# c called, m made by __new__, b given a state. A capital letter says that it then runs,",
-        "# imports, opens or evaluates what it is given: C called, M made, B given a state.",
+        "# c called, m made by __new__, b given a state, i given items or keys. A capital letter says that",
+        "# it then runs, imports, opens or evaluates what it is given: C called, M made, B given a state.",
     ]
     last = ""
     for (module, name), uses in sorted(names.items()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import collections
 import enum
 import importlib
 import inspect
@@ -16,7 +17,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from good_names.recording import BUILT, CALLED, MADE, Recorder
+from good_names.recording import BUILT, CALLED, FILLED, MADE, Recorder
 
 if TYPE_CHECKING:
     from good_names.recording import Names
@@ -315,7 +316,12 @@ def uses_of(cls: type) -> set[str]:
     if issubclass(cls, enum.Enum):
         # One without members would make a new class of what it is called with.
         return {CALLED} if len(cls) else set()
-    return {MADE, BUILT} | ({CALLED} if issubclass(cls, (BaseException, tuple)) else set())
+    uses = {MADE, BUILT}
+    if issubclass(cls, (BaseException, tuple)):
+        uses.add(CALLED)
+    if issubclass(cls, (list, dict, set, collections.deque)):
+        uses.add(FILLED)
+    return uses
 
 
 def functions() -> Names:

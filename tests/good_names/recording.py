@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     Names = dict[tuple[str, str], set[str]]
 
-CALLED, MADE, BUILT = "c", "m", "b"
+CALLED, MADE, BUILT, FILLED = "c", "m", "b", "i"
 
 
 class Recorder:
@@ -37,10 +37,10 @@ class Recorder:
             self._given[id(result)] = spelled
             self._kept.append(result)
 
-    def built(self, target: Any) -> None:
+    def changed(self, target: Any, how: str) -> None:
         spelled = self._given.get(id(target))
         if spelled is not None:
-            self.names[spelled].add(BUILT)
+            self.names[spelled].add(how)
 
     def reader(self, base: Any) -> Any:
         """Return a subclass of a pure Python unpickler that reports here."""
@@ -69,7 +69,11 @@ class Recorder:
         around(pickle.REDUCE, reduce)
         around(pickle.NEWOBJ, lambda unpickler: (unpickler.stack[-2], MADE))
         around(pickle.NEWOBJ_EX, lambda unpickler: (unpickler.stack[-3], MADE))
-        around(pickle.BUILD, lambda unpickler: recorder.built(unpickler.stack[-2]))
+        around(pickle.BUILD, lambda unpickler: recorder.changed(unpickler.stack[-2], BUILT))
+        around(pickle.APPEND, lambda reader: recorder.changed(reader.stack[-2], FILLED))
+        around(pickle.SETITEM, lambda reader: recorder.changed(reader.stack[-3], FILLED))
+        for code in (pickle.APPENDS, pickle.SETITEMS, pickle.ADDITEMS):
+            around(code, lambda reader: recorder.changed(reader.metastack[-1][-1], FILLED))
 
         class Reader(base):  # type: ignore[misc]
             def find_class(self, module: str, name: str) -> Any:

@@ -371,3 +371,11 @@ def test_a_size_that_a_tar_gives_all_its_members_cannot_be_told() -> None:
     assert seen(first + bytes(10_240)).grade is Grade.CANNOT_TELL
     plain = headed_tar(b"g", b"14 comment=xy\n", b"g") + headed_tar(b"README", b"hello\n")
     assert look(Memory(plain + bytes(10_240))) is None
+
+
+@pytest.mark.parametrize("slash", ["its own name", "its long name"])
+def test_a_tar_member_that_may_be_a_folder_cannot_be_told(slash: str) -> None:
+    pickled = headed_tar(b"cos\nmkdir\n(S'pickleseal-was-here'\ntR.", b"")
+    own, long = (b"m/", b"m\0") if slash == "its own name" else (b"m", b"m/\0")
+    data = headed_tar(b"L", long, b"L") + headed_tar(own, pickled, b"\0") + bytes(1024)
+    assert seen(data).grade >= Grade.CANNOT_TELL

@@ -22,7 +22,7 @@ from pickleseal.scanner.names import grade_name
 
 TESTS = Path(__file__).parents[1]
 ARCHIVE = TESTS / "data" / "third_party.zip"
-LETTERS = {"c": Use.CALLED, "m": Use.MADE, "b": Use.BUILT}
+LETTERS = {"c": Use.CALLED, "m": Use.MADE, "b": Use.BUILT, "i": Use.FILLED}
 INSTALLED = ("numpy", "scipy", "sklearn", "pandas", "dateutil", "attr", "packaging")
 
 
@@ -111,6 +111,15 @@ ARMED = {
     "sympy, text that is evaluated": call(look("sympy.polys.polytools", "Poly"), CODE),
     "sympy, made of a text": make(look("sympy.polys.polytools", "Poly"), CODE),
     "sympy, by another module": make(look("sympy", "Poly"), CODE),
+    "sympy, items that are evaluated": make(look("sympy.matrices.dense", "MutableDenseMatrix"))
+    + number(0)
+    + CODE
+    + b"s",
+    "sympy, made by a helper": call(
+        look("pandas.core.indexes.base", "_new_Index"),
+        look("sympy.sets.sets", "FiniteSet"),
+        fields(args=CODE),
+    ),
     "psutil, program that is started": call(look("psutil", "Popen"), pack(text("touch"), PATH)),
     "patsy, formula that is evaluated": call(look("patsy.highlevel", "dmatrix"), CODE),
     "patsy, by another module": call(look("patsy", "dmatrix"), CODE),
@@ -191,8 +200,29 @@ def test_symbols_are_data_unless_they_are_made_of_what_may_be_a_text() -> None:
     assert contents_of(whole(make(add, b"]", number(1)))).grade == Grade.UNKNOWN
     for given in ((text("code"),), (symbol, pack(text("code"))), (text("x" * 999),)):
         assert contents_of(whole(make(add, *given))).grade == Grade.BEYOND
+    holder = build(make(look("sympy.core.containers", "OrderedSet")), fields(map=text("code")))
+    assert contents_of(whole(make(add, holder, number(1)))).grade == Grade.UNKNOWN
     named = add + b")" + fields(evaluate=text("code")) + b"\x92"
     assert contents_of(whole(named)).grade == Grade.UNKNOWN
+
+
+def test_items_are_data_only_where_picklers_give_them() -> None:
+    for module, name, grade in (
+        ("collections", "OrderedDict", Grade.DATA),
+        ("sklearn.utils", "Bunch", Grade.DATA),
+        ("collections", "UserDict", Grade.UNKNOWN),  # hands them to whatever it holds
+        ("pandas", "DataFrame", Grade.UNKNOWN),
+    ):
+        made = b")R" if name == "OrderedDict" else b")\x81"
+        stream = whole(look(module, name) + made + text("a") + number(1) + b"s")
+        assert contents_of(stream).grade == grade, name
+
+
+def test_a_sorted_collection_is_data_unless_it_calls_a_key() -> None:
+    collection = look("sortedcontainers.sortedlist", "SortedKeyList")
+    assert contents_of(whole(call(collection, b"]", b"N"))).grade == Grade.DATA
+    key = look("sympy.sets.sets", "FiniteSet")
+    assert contents_of(whole(call(collection, b"]", key))).grade == Grade.UNKNOWN
 
 
 def test_reading_the_list_takes_each_line_once() -> None:

@@ -9,10 +9,13 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
+from armed import build, call, look, make, pack, text
 from old_files import NoPlace
+from packing import seen
 from sklearn.linear_model import LogisticRegression
 from walking import walk
 
+from pickleseal.scanner.grade import Contents, Grade
 from pickleseal.scanner.machine import memo, stack
 from pickleseal.scanner.machine.trace import Use
 
@@ -254,3 +257,37 @@ def test_a_companion_file_and_a_changed_wrapper_are_told() -> None:
 
 def test_plain_reading_stops_at_the_bytes_of_an_array() -> None:
     assert not walk(dumped(np.full(100, 255, dtype="u1"), 4))[0].ended
+
+
+# -- pickle.load's way through the bytes of an array
+
+
+def holding(code: bytes) -> Contents:
+    """Return what is seen of a file of joblib whose array bytes are opcodes."""
+    shape = b"J" + len(code).to_bytes(4, "little") + b"\x85"
+    octets = DOUBLES.replace(b"Vf8", b"Vu1").replace(b"V<", b"V|")
+    stream = b"\x80\4" + WRAPPER % (shape, octets) + code + b"."
+    assert joblib.load(io.BytesIO(stream)).tobytes() == code
+    return seen(stream)
+
+
+REACHES = look("os", "mkdir") + text("never") + b"\x85R0N."
+HIDING = {
+    "a text that is looked up": b"cjoblib.parallel\nDEFAULT_BACKEND\n" + text("x") + b"\x93",
+    "bytes that are looked up": b"cjoblib.parallel\nDEFAULT_BACKEND\n\x98",
+    "an array's state elsewhere": build(
+        make(look("attr._version_info", "VersionInfo")),
+        pack(b"K\1\x85", OBJECTS_OF, b"\x89", b"C\1x"),
+    ),
+    "an array of another class": build(
+        call(look("numpy._core.multiarray", "_reconstruct"), look("m", "Tolerant"), b"K\0\x85"),
+        pack(b"K\1\x85", OBJECTS_OF, b"\x89", b"C\1x"),
+    ),
+}
+
+
+@pytest.mark.parametrize("way", HIDING)
+def test_what_may_not_stop_pickle_load_hides_nothing_in_an_array(way: str) -> None:
+    assert holding(b"\xff" * 40).grade is Grade.DATA
+    assert holding(REACHES).grade is Grade.BEYOND
+    assert holding(HIDING[way] + b"0" + REACHES).grade >= Grade.UNKNOWN

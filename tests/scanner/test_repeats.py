@@ -239,3 +239,23 @@ def test_little_is_tried_where_nothing_repeats(monkeypatch: pytest.MonkeyPatch) 
     stream = START + (b"h\0)\x81}b" + b"h\0)\x81\x8f0}b") * 5000 + b"e."
     assert passing(stream) == walked(stream)
     assert 0 < tried <= 100
+
+
+def test_an_array_wrapper_that_is_first_met_in_a_member_is_found() -> None:
+    words = ("joblib.numpy_pickle", "NumpyArrayWrapper", "subclass", "shape", "order", "dtype", "C")
+    start = b"\x80\4" + CLASS + b"".join(text(word) + b"\x940" for word in (*words, "allow_mmap"))
+    start += look("numpy", "ndarray") + b"\x940"
+    start += (
+        build(
+            look("numpy", "dtype") + pack(text("u1"), b"\x89", b"\x88") + b"R",
+            pack(b"K\3", text("|"), b"NNN", *[b"J" + b"\xff" * 4] * 2, b"K\0"),
+        )
+        + b"\x940"
+    )
+    # joblib.load takes the next four bytes for an array, and goes on inside the bytes behind them.
+    wrapper = b"h\2h\3\x93)\x81}(h\4h\x0ah\5K\4\x85h\6h\x08h\7h\x0bh\x09\x89ub"
+    hidden = look("os", "mkdir") + text("never") + b"\x85R0"
+    evil = b"h\0)\x81\x94}(h\1" + wrapper + b"h\1C" + bytes([len(hidden)]) + hidden + b"ub"
+    stream = start + b"](" + member(1) + member(2) + evil + b"e."
+    assert passing(stream) == walked(stream)
+    assert "os.mkdir" in names(seen(stream))

@@ -15,7 +15,9 @@ LIST_VERSION = "2026-11-30"
 """Which list of good names this is; the head of good_names.txt has what it was made from."""
 
 _LIST = Path(__file__).with_name("good_names.txt")
-_LETTERS = {"c": Use.CALLED.value, "m": Use.MADE.value, "b": Use.BUILT.value}
+_LETTERS = {
+    "c": Use.CALLED.value, "m": Use.MADE.value, "b": Use.BUILT.value, "i": Use.FILLED.value,
+}  # fmt: skip
 _ACTS = 8
 """By how many bits the uses in which a name acts upon what it is given lie above the good ones."""
 

@@ -262,10 +262,13 @@ def tar_members(view: View, bounds: Bounds) -> Iterator[Member]:
         elif kind != b"K":
             told = told if size is None else size
             name = name or head[:100].rstrip(b"\0")
-            if kind in _WITHOUT_DATA or (kind == b"\0" and name.endswith(b"/")):
-                told = 0
             shown = name[:_NAME_KEPT].decode("utf-8", "replace")
             trouble = "sparse member" if holes or kind == b"S" else ""
+            if kind == b"\0" and told and b"/" in (name[-1:], head[:100].rstrip(b"\0")[-1:]):
+                # Readers differ in which of two names they go by, if any.
+                trouble = "a folder with data"
+            elif kind in _WITHOUT_DATA:
+                told = 0
             yield Member(shown, Part(view, start, told, bounds), trouble=trouble)
             if kind == b"S":  # a map of unknown length follows
                 return

@@ -36,6 +36,9 @@ _SPELLED = re.compile(r"[<>=|]?([?biufcmMOSUV])([0-9]{0,9})\Z")
 _RECORDS = frozenset({"numpy.record", "numpy.rec.record", "numpy.core.records.record"})
 _EXTENDED = "SUV"
 _OBJECTS_OWN = frozenset({"numpy", "builtins", "ctypes"})
+_MAKE_ARRAYS = frozenset({
+    "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
+})  # fmt: skip
 _FLAGS = {"O": (63,), "?": (0, 8, 64)}
 _INHERITED = 27
 _HAS_FIELDS, _ALIGNED = 16, 128
@@ -146,7 +149,7 @@ def set_array_state(record: Record, target: Result, state: object) -> None:
         shape, item, order, data = state[at - 1 : at + 3]
         if type(item) is Dtype and item.has_object is not False:
             target.length = size_of(shape, 1)
-            _check_objects(record, item, shape, data)
+            _check_objects(record, target.of, item, shape, data)
         elif item is FORGOTTEN and type(order) in (bool, int):
             target.length = size_of(shape, 1)
             _check_list(record, shape, data)
@@ -168,7 +171,7 @@ def _is_bytes(value: object) -> bool:
     return type(value) is str or value in (BYTES, LONG_TEXT, CODED_TEXT)
 
 
-def _check_objects(record: Record, of: Dtype, shape: object, data: object) -> None:
+def _check_objects(record: Record, array: Global, of: Dtype, shape: object, data: object) -> None:
     if of.code == "T":
         return
     length = size_of(shape, 1)
@@ -177,7 +180,9 @@ def _check_objects(record: Record, of: Dtype, shape: object, data: object) -> No
     if type(data) is List and of.has_object:
         _check_list(record, shape, data)
     elif is_data(data) and of.has_object:
-        raise Fault("it fills an object array from something other than a list")
+        # Anything but an array may take such a state.
+        unsure = array.path not in _MAKE_ARRAYS
+        raise Fault("it fills an object array from something other than a list", limited=unsure)
     else:
         record.note(_UNLIKE_NUMPY)
 

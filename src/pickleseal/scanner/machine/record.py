@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
+from pickleseal.errors import shown
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.values import (
+    FILLED,
     SETTLED,
     Args,
     Global,
@@ -98,6 +100,10 @@ class Record:
         if target.done & (SETTLED if what == SETTLED else ~what):
             self.note(clause)
         target.done |= what
+        if what != SETTLED:
+            target.of.uses |= FILLED
+            if target.of.module.startswith("sympy."):
+                self.note(f"it adds items to {shown(target.of.path)}, which may evaluate them")
 
     def look_up(self, module: str, name: str) -> Global:
         """Return the global of a name, and record it."""

@@ -164,8 +164,8 @@ class Repeats:
         except Fault:
             raise Skipped from None
         made = stack[-1]
-        if len(walk.record.beyond) != noted or type(made) is not Result:
-            raise Skipped
+        if len(walk.record.beyond) != noted or type(made) is not Result or walk.record.wrappers:
+            raise Skipped  # an array follows the state of a wrapper
         if any(_contents(value) != contents for value, contents in read):
             raise Skipped  # what sets the state of an earlier object does so only once
         memo.dense[stored:] = [NOTHING] * template.stored

@@ -20,14 +20,18 @@ from pickleseal.scanner.machine.values import (
     Result,
     is_dunder,
 )
+from pickleseal.scanner.names import is_listed
 
 
 def special(module: str, name: str) -> Special | None:
     """Return the handler for calls of this global, or None for an ordinary one."""
     if name.startswith("__pyx_unpickle_"):
         return _cython
-    if module.partition(".")[0] == "sympy":
+    root = module.partition(".")[0]
+    if root == "sympy":
         return _symbolic
+    if root == "sortedcontainers":
+        return _sorted
     return _SPECIAL.get((module, name)) or _HELPERS.get(name)
 
 
@@ -82,7 +86,11 @@ def _reconstructor(record: Record, function: Global, args: Args) -> object:
 def _helper(record: Record, function: Global, args: Args) -> object:
     """Create an instance of the first argument, recorded as made by the helper."""
     made_of = _class_of(record, args)
-    return call(record, made_of, (), MADE) if made_of in record.wrappers else Result(function)
+    if made_of in record.wrappers:
+        return call(record, made_of, (), MADE)
+    if made_of is not None and not is_listed(made_of.module, made_of.name):
+        made_of.uses |= MADE
+    return Result(function)
 
 
 def _filling_helper(record: Record, function: Global, args: Args) -> object:
@@ -90,6 +98,8 @@ def _filling_helper(record: Record, function: Global, args: Args) -> object:
     made_of = _class_of(record, args)
     if made_of is not None:
         made_of.uses |= MADE
+        if made_of.module.startswith("sympy."):
+            record.note(f"it creates {shown(made_of.path)} by the helper of another package")
     return _helper(record, function, args)
 
 
@@ -155,8 +165,16 @@ def _symbolic(record: Record, function: Global, args: Args) -> object:
 
 def _is_symbolic(value: object) -> bool:
     if type(value) is Result:
-        return value.of.module.startswith("sympy.")
+        # One with a state or items may be no symbol, but hold texts that sympy evaluates.
+        return value.of.module.startswith("sympy.") and not value.done
     return value is None or value is NUMBER or type(value) in (int, bool)
+
+
+def _sorted(_: Record, function: Global, args: Args) -> object:
+    """Create a sorted collection, which calls the function that it is passed as its key."""
+    if args is None or any(type(arg) is Global or arg is COMPUTED for arg in args):
+        function.uses |= STATE  # which no list has
+    return Result(function)
 
 
 # -- what imports

@@ -6,6 +6,7 @@ from pickleseal.scanner.machine.uses import (
     add_items,
     add_members,
     call,
+    is_function_or_class,
     look_up,
     set_items,
     set_state,
@@ -226,7 +227,7 @@ def _readonly_buffer(walk: Walk) -> None:
     value = walk.stack[-1]
     if value in _BUFFERS or (type(value) is str and not walk.record.bare):
         return  # a text of Python 2 is bytes where the reader's encoding is "bytes"
-    if is_data(value) or type(value) is Global:
+    if is_data(value) or is_function_or_class(value):
         raise Fault("it uses data as a buffer")
 
 

@@ -38,6 +38,7 @@ from pickleseal.scanner.machine.values import (
     is_object,
     is_unhashable,
 )
+from pickleseal.scanner.names import is_listed
 
 _OPEN_DICTS = frozenset({"Bunch", "OptimizeResult", "_RichResult"})
 """Dicts whose items are attributes, in whichever module of a package."""
@@ -52,7 +53,7 @@ def look_up(record: Record, module: object, name: object, protocol: int) -> obje
         return record.look_up(module, name)
     for part in (module, name):
         data = is_data(part) and type(part) is not str and part not in _TEXTS
-        if data or is_object(part) or type(part) is Global:
+        if data or is_object(part) or is_function_or_class(part):
             raise Fault("it looks up a name that is not text")
     for part in (module, name):
         if part is FORGOTTEN:
@@ -61,9 +62,17 @@ def look_up(record: Record, module: object, name: object, protocol: int) -> obje
             record.note(f"it looks up a name of more than {TEXT_KEPT} bytes")
         elif part is CODED_TEXT:
             record.note("it looks up a name whose spelling depends on the reader's encoding")
+        elif type(part) is Global and record.bare:
+            # In the array bytes of an ordinary file, where a memo index means another entry.
+            raise Fault(f"it looks up a name that {shown(part.path)} may be", limited=True)
         elif type(part) is not str:
             record.note("it looks up a computed name")
     return COMPUTED
+
+
+def is_function_or_class(value: object) -> bool:
+    """Return whether a value is certainly a function or class, and not a text or bytes."""
+    return type(value) is Global and is_listed(value.module, value.name)
 
 
 def _python_3_name(module: str, name: str) -> tuple[str, str]:

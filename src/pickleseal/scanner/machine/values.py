@@ -38,6 +38,8 @@ class Use(Flag):
     """Its result or instance has its state set: BUILD."""
     STATE = 16
     """Its result or instance is the state of another object."""
+    FILLED = 32
+    """Its result or instance is given items or keys."""
 
 
 class Kind(Enum):
@@ -65,7 +67,7 @@ BYTES, BUFFER, TUPLE, ARRAY = Kind.BYTES, Kind.BUFFER, Kind.TUPLE, Kind.ARRAY
 LONG_TEXT, CODED_TEXT, FORGOTTEN = Kind.LONG_TEXT, Kind.CODED_TEXT, Kind.FORGOTTEN
 GIVEN, COMPUTED, NOTHING = Kind.GIVEN, Kind.COMPUTED, Kind.NOTHING
 
-LOOKED_UP, CALLED, MADE, BUILT, STATE = (use.value for use in Use)
+LOOKED_UP, CALLED, MADE, BUILT, STATE, FILLED = (use.value for use in Use)
 
 Args: TypeAlias = tuple[object, ...] | None
 """The arguments of a call; None if they are not a tuple of known items."""
