@@ -56,7 +56,6 @@ CLI = ROOT / "docs/reference/cli.md"
 ERRORS = ROOT / "docs/reference/errors.md"
 
 NEEDED = {
-    "docs/how-to/migrate.md": ("modelstamp",),
     CACHES: ("cachelib", "diskcache"),
     "docs/how-to/use-in-pipelines.md": ("dagster", "kedro", "mlflow"),
     "examples/models_in_a_bucket.py": ("s3fs", "moto.server"),
