@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import click
 
 from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
-from pickleseal.cli.completion import files
-from pickleseal.cli.options import PathType, common, not_empty
+from pickleseal.cli.options import ANY_PATH, PathType, common
 from pickleseal.cli.output import CouldNotRun, Line, counted, guarded, print_lines
 from pickleseal.errors import shown
 from pickleseal.files.globs import Globs
@@ -41,7 +40,7 @@ _LINES_SHOWN = 40
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=files)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=ANY_PATH)
 @click.option(
     "--context",
     metavar="TEXT",
@@ -53,7 +52,6 @@ _LINES_SHOWN = 40
     "folder",
     metavar="DIR",
     type=PathType(file_okay=False),
-    callback=not_empty,
     help="Write the sealed files into this folder. Default: replace the files.",
 )
 @click.option("--no-backup", is_flag=True, help="Do not keep the replaced files as NAME.unsealed.")

@@ -13,9 +13,8 @@ from pickleseal.auditing.audit import audit as audit_paths
 from pickleseal.auditing.findings import Finding, Verdict
 from pickleseal.auditing.judge import AuditOptions, examine
 from pickleseal.auditing.report import FAIL_ON, MAX_LISTED, Report, fails
-from pickleseal.cli.completion import files
 from pickleseal.cli.findings import summary
-from pickleseal.cli.options import PathType, using
+from pickleseal.cli.options import ANY_PATH, PathType, using
 from pickleseal.cli.output import (
     CHECK_FAILED,
     COULD_NOT_RUN,
@@ -50,7 +49,7 @@ def _output(text: str) -> tuple[str, str]:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, metavar="[PATH]...", shell_complete=files)
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=ANY_PATH)
 @click.option(
     "--context",
     metavar="TEXT",
@@ -100,11 +99,11 @@ def _output(text: str) -> tuple[str, str]:
     "--html",
     "page",
     metavar="FILE",
-    shell_complete=files,
+    type=ANY_PATH,
     help="Write a web page that needs no network.",
 )
 @click.option(
-    "--inventory", metavar="FILE", shell_complete=files, help="Write a sealed list of the files."
+    "--inventory", metavar="FILE", type=ANY_PATH, help="Write a sealed list of the files."
 )
 @click.option(
     "--inventory-context", metavar="TEXT", help="The context to seal the list for. Default: none."
@@ -112,7 +111,7 @@ def _output(text: str) -> tuple[str, str]:
 @click.option(
     "--baseline",
     metavar="FILE",
-    shell_complete=files,
+    type=ANY_PATH,
     help="Report what changed since this list was written.",
 )
 @click.option("--baseline-context", metavar="TEXT", help="The context of that list. Default: none.")

@@ -29,15 +29,6 @@ def completion(context: click.Context, shell: str) -> int:
     return FINE
 
 
-def files(
-    context: click.Context,  # noqa: ARG001 - click's own
-    param: click.Parameter,  # noqa: ARG001 - click's own
-    incomplete: str,
-) -> list[CompletionItem]:
-    """Return what tells a shell to complete paths."""
-    return [CompletionItem(incomplete, type="file")]
-
-
 def key_ids(
     context: click.Context,
     param: click.Parameter,  # noqa: ARG001 - click's own

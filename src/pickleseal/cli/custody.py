@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
-from pickleseal.cli.completion import files, key_ids
+from pickleseal.cli.completion import key_ids
 from pickleseal.cli.keygen import limits_of, named, plain, storage_of, ways_to_seal
-from pickleseal.cli.options import SUITES, PathType, common, limits, note
+from pickleseal.cli.options import ANY_PATH, SUITES, PathType, common, limits, note
 from pickleseal.cli.output import FINE, guarded, print_json, print_product, print_rows
 from pickleseal.errors import KeyringError, holds_key_line, shown
 from pickleseal.files.atomic import write_private
@@ -194,7 +194,7 @@ def _texts(entries: Iterable[Entry], lines: Mapping[str, KeyLine]) -> Iterator[s
 
 
 @click.command(name="import")
-@click.argument("file", required=False, shell_complete=files)
+@click.argument("file", required=False, type=ANY_PATH)
 @click.option(
     "--command", metavar="TEXT", help="A key that a command prints, such as '/usr/bin/pass show x'."
 )

@@ -6,8 +6,7 @@ import sys
 import click
 
 from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
-from pickleseal.cli.completion import files
-from pickleseal.cli.options import PathType, common, not_empty
+from pickleseal.cli.options import ANY_PATH, PathType, common
 from pickleseal.cli.output import FINE, guarded
 from pickleseal.errors import shown
 from pickleseal.files.places import name_of, places_of
@@ -18,20 +17,18 @@ from pickleseal.migration.extract import extract_all, extract_file
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=files)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=ANY_PATH)
 @click.option(
     "--to",
     "folder",
     metavar="DIR",
     type=PathType(file_okay=False),
-    callback=not_empty,
     help="Write the plain files into this folder.",
 )
 @click.option(
     "--output",
     metavar="FILE",
     type=PathType(),
-    callback=not_empty,
     help="Write the plain file of the one PATH here; '-' is stdout, unless that is a terminal.",
 )
 @click.option(

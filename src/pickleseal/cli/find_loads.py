@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import click
 
-from pickleseal.cli.completion import files
-from pickleseal.cli.options import with_json
+from pickleseal.cli.options import ANY_PATH, with_json
 from pickleseal.cli.output import (
     CHECK_FAILED,
     COULD_NOT_RUN,
@@ -42,7 +41,7 @@ class _Looked(NamedTuple):
 
 
 @click.command("find-loads")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=files)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=ANY_PATH)
 @click.option("--loads-only", is_flag=True, help="Do not list the places that save pickles.")
 @with_json
 @guarded

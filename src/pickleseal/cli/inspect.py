@@ -2,8 +2,7 @@
 
 import click
 
-from pickleseal.cli.completion import files
-from pickleseal.cli.options import common
+from pickleseal.cli.options import ANY_PATH, common
 from pickleseal.cli.output import (
     CHECK_FAILED,
     COULD_NOT_RUN,
@@ -24,7 +23,7 @@ _STYLES = {
 
 
 @click.command()
-@click.argument("path", shell_complete=files)
+@click.argument("path", type=ANY_PATH)
 @click.option("--header-only", is_flag=True, help="Don't read the body, for huge files.")
 @common
 @guarded

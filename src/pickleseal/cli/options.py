@@ -40,8 +40,12 @@ def moment(text: str) -> int:
     return int(time.timestamp())
 
 
+ANY_PATH = click.Path(readable=False)
+"""A path or a URL that a shell completes as a path; what is wrong with it, the command says."""
+
+
 class PathType(click.Path):
-    """A path or a URL; a key line is refused."""
+    """A path or a URL; a key line is refused, and an empty text, as of an unset variable."""
 
     def convert(
         self,
@@ -50,6 +54,8 @@ class PathType(click.Path):
         ctx: click.Context | None,
     ) -> Any:  # noqa: ANN401 - click's own
         """Return the path as click does."""
+        if value == "":
+            self.fail("it is empty: is a variable not set?", param, ctx)
         try:
             check_path(os.fspath(value))
         except KeyringError as error:
@@ -57,17 +63,6 @@ class PathType(click.Path):
         if is_url(os.fspath(value)):
             return value  # whether something is there is the store's to tell
         return super().convert(value, param, ctx)
-
-
-def not_empty(
-    ctx: click.Context,  # noqa: ARG001 - click's own
-    param: click.Parameter,  # noqa: ARG001 - click's own
-    value: str | None,
-) -> str | None:
-    """Return an option's path; raise BadParameter if it is empty, as from an unset variable."""
-    if value == "":
-        raise click.BadParameter("it is empty: is a variable not set?")
-    return value
 
 
 with_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

@@ -3,8 +3,7 @@
 import click
 
 from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
-from pickleseal.cli.completion import files
-from pickleseal.cli.options import common, moment
+from pickleseal.cli.options import ANY_PATH, common, moment
 from pickleseal.cli.output import CouldNotRun, Line, guarded
 from pickleseal.errors import SealError, shown
 from pickleseal.files.places import without_credentials
@@ -16,7 +15,7 @@ from pickleseal.persistence.policy import time_text
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=files)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=ANY_PATH)
 @click.option(
     "--context", metavar="TEXT", help="Reseal only files that are sealed for this context."
 )
@@ -24,7 +23,7 @@ from pickleseal.persistence.policy import time_text
     "--only-digests",
     "inventory",
     metavar="FILE",
-    shell_complete=files,
+    type=ANY_PATH,
     help="Reseal only what this inventory lists, files of revoked keys too.",
 )
 @click.option(

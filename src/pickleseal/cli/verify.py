@@ -8,8 +8,7 @@ import click
 from pickleseal.auditing.engines import chosen
 from pickleseal.auditing.verify import verify_all
 from pickleseal.cli.batch import Run, fields_of, trouble_lines
-from pickleseal.cli.completion import files
-from pickleseal.cli.options import common
+from pickleseal.cli.options import ANY_PATH, common
 from pickleseal.cli.output import Line, guarded, is_quiet, kind_of
 from pickleseal.cli.readers import readers, reading
 from pickleseal.errors import SealError, shown
@@ -22,7 +21,7 @@ _CHECKED = (Outcome.WHOLE, Outcome.REFUSED, Outcome.FAILED)
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=files)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=ANY_PATH)
 @click.option(
     "--context",
     metavar="TEXT",
