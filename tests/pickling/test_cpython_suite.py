@@ -27,7 +27,7 @@ from pickleseal import Key, Keyring, Suite, extract
 from pickleseal.envelope import layout
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.pickling.dump import Pickler
-from pickleseal.pickling.lookup import CLOUDPICKLE_HINT, Lookup, Unpickler
+from pickleseal.pickling.lookup import CLOUDPICKLE_HINT, Lookup, Python2, Unpickler
 
 pickletester = pytest.importorskip(
     "test.pickletester", reason="this Python comes without its own tests"
@@ -110,8 +110,8 @@ class Fresh:
 class OwnUnpickler(Unpickler):
     """The unpickler that a load uses, with all names permitted."""
 
-    def __init__(self, file: Any, **options: Any) -> None:
-        super().__init__(file, b"", Lookup(Metadata("pickle"), None), **options)
+    def __init__(self, file: Any, *, buffers: Any = None, **old: Any) -> None:
+        super().__init__(file, b"", Lookup(Metadata("pickle"), None), Python2(**old), buffers)
 
 
 class Classes(Fresh):

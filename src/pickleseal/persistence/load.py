@@ -29,6 +29,7 @@ from pickleseal.persistence.callers import callers_level
 from pickleseal.persistence.pin_file import PinFile, find_pins
 from pickleseal.pickling import versions
 from pickleseal.pickling.load import restore
+from pickleseal.pickling.lookup import Python2
 from pickleseal.pickling.names import Allowed
 
 OnMismatch = Literal["warn", "raise", "ignore"]
@@ -161,15 +162,7 @@ def signed_load(
 
     payload, name = steady(read)
     with reader.naming(name):
-        return _restore(
-            payload,
-            name,
-            policy,
-            fix_imports=fix_imports,
-            encoding=encoding,
-            errors=errors,
-            buffers=buffers,
-        )
+        return _restore(payload, name, policy, Python2(fix_imports, encoding, errors), buffers)
 
 
 def signed_loads(
@@ -239,15 +232,7 @@ def signed_loads(
         max_bytes=max_bytes,
     )
     payload = _verified(memory_source(data), policy, keyring, max_bytes)
-    return _restore(
-        payload,
-        None,
-        policy,
-        fix_imports=fix_imports,
-        encoding=encoding,
-        errors=errors,
-        buffers=buffers,
-    )
+    return _restore(payload, None, policy, Python2(fix_imports, encoding, errors), buffers)
 
 
 def load(
@@ -444,10 +429,7 @@ def _restore(
     payload: Verified,
     name: str | None,
     policy: LoadPolicy,
-    *,
-    fix_imports: bool,
-    encoding: str,
-    errors: str,
+    old: Python2,
     buffers: Iterable[Any] | None,
 ) -> Any:  # noqa: ANN401 - what was sealed
     """Check the content, warn, unpickle and remember the pin: the rest of step 7, and step 8."""
@@ -476,14 +458,7 @@ def _restore(
     # `buffers` may be a generator, whose code is the caller's and no part of the load.
     given = list(buffers) if buffers is not None and metadata.external is not None else None
     sys.audit("pickleseal.load", name, digest, payload.head.key.id, metadata.context)
-    obj = restore(
-        payload,
-        fix_imports=fix_imports,
-        encoding=encoding,
-        errors=errors,
-        buffers=given,
-        allow=policy.allowed,
-    )
+    obj = restore(payload, old, buffers=given, allow=policy.allowed)
     if note is not None:
         note()
     return obj

@@ -12,7 +12,7 @@ from pickleseal.envelope import reader
 from pickleseal.envelope.seal import Verified
 from pickleseal.errors import MalformedError, PolicyError
 from pickleseal.pickling import external, joblib
-from pickleseal.pickling.lookup import Lookup, Unpickler
+from pickleseal.pickling.lookup import Lookup, Python2, Unpickler
 from pickleseal.pickling.names import Allowed
 
 UnpicklingError = pickle.UnpicklingError
@@ -20,16 +20,14 @@ UnpicklingError = pickle.UnpicklingError
 
 def restore(
     payload: Verified,
+    old: Python2,
     *,
-    fix_imports: bool,
-    encoding: str,
-    errors: str,
     buffers: Iterable[Any] | None,
     allow: Allowed | None = None,
 ) -> Any:  # noqa: ANN401 - what was pickled
     """Unpickle a verified payload.
 
-    The keywords are pickle's, and `allow`: the names that the pickle may refer to, None for any.
+    `buffers` are pickle's, and `allow` has the names that the pickle may refer to, None for any.
     Raises PolicyError for a name that the sealed imports do not list or `allow` does not have, and
     for `buffers` other than those bound; MalformedError if the stream or a buffer is left over.
     What the unpickler or a class raises passes through.
@@ -48,16 +46,7 @@ def restore(
         source = external.check_buffers(metadata.external, buffers)
     left = iter(source)
     file = _ViewReader(stream)
-    unpickler = Unpickler(
-        file,
-        stream,
-        lookup,
-        fix_imports=fix_imports,
-        encoding=encoding,
-        errors=errors,
-        buffers=left,
-    )
-    obj = unpickler.load()
+    obj = Unpickler(file, stream, lookup, old, left).load()
     if file.position != len(stream):  # 8.10
         raise MalformedError(f"{len(stream) - file.position} bytes follow the end of the pickle")
     if next(left, None) is not None:  # 8.11

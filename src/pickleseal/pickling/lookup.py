@@ -1,8 +1,8 @@
 """Looking up the names that a pickle refers to: which are permitted, and what they stand for."""
 
 import pickle
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.errors import PolicyError, shown
@@ -65,6 +65,17 @@ class Lookup:
         error.add_note(shown(note))
 
 
+class Python2(NamedTuple):
+    """How a pickle of Python 2 is read: the keywords of `pickle.load`."""
+
+    fix_imports: bool = True
+    encoding: str = "ASCII"
+    errors: str = "strict"
+
+
+_AS_PICKLE = Python2()
+
+
 class Unpickler(pickle.Unpickler):
     """An unpickler that finds names through a `Lookup`, for a stream that begins with `start`."""
 
@@ -73,14 +84,15 @@ class Unpickler(pickle.Unpickler):
         file: Any,  # noqa: ANN401 - its reads may give any bytes-like object
         start: bytes | memoryview,
         lookup: Lookup,
-        *,
-        fix_imports: bool = True,
-        **options: Any,  # noqa: ANN401 - pickle's own
+        old: Python2 = _AS_PICKLE,
+        buffers: Iterable[Any] | None = None,
     ) -> None:
         # Old names are the lookup's business: what is looked up must be what was checked.
-        super().__init__(file, fix_imports=False, **options)
+        super().__init__(
+            file, fix_imports=False, encoding=old.encoding, errors=old.errors, buffers=buffers
+        )
         self._lookup = lookup
-        self._of_python_2 = fix_imports and is_of_python_2(opcodes.protocol_of(start))
+        self._of_python_2 = old.fix_imports and is_of_python_2(opcodes.protocol_of(start))
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as in pickle
         """Return what a name stands for, if the pickle may refer to it."""
