@@ -27,6 +27,7 @@ from pickleseal import (
     signed_load,
     verify,
 )
+from pickleseal.persistence import inspection
 
 
 @pytest.fixture
@@ -177,6 +178,21 @@ def test_all_objects_of_a_file_are_verified_and_counted(days: Path, ring: Keyrin
         verify(days, keyring=ring, context="mon")
 
 
+def test_what_one_object_does_not_have_is_in_no_dict(
+    days: Path, ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspection, "MOST_LISTED", 2)
+    found = inspect(days, keyring=ring)
+    assert found.problem is None
+    assert len(found.to_dict()["others"]) == found.to_dict()["others_left_out"] == 1
+    for others in ((), found.others[:1]):
+        keys = found._replace(others=others).to_dict().keys()
+        assert keys & {"problem", "others", "others_left_out"} == {"others"} - {
+            "others" * (not others)
+        }
+    assert "size" in dict(found._replace(metadata=None).rows())
+
+
 def test_one_bad_object_makes_a_file_of_several_bad(days: Path, ring: Keyring) -> None:
     data = days.read_bytes()
     second = inspect(days, keyring=ring).size
@@ -193,6 +209,7 @@ def test_one_bad_object_makes_a_file_of_several_bad(days: Path, ring: Keyring) -
         found = inspect(days, keyring=ring)
         assert found.status is status
         assert f"object {number} of 3: the seal does not hold" in str(found.problem)
+        assert inspection.REST_NOT_READ not in str(found.problem)
     for changed, number in ((data[:-1], 3), (data + b"more", 3), (data[: third + 20], 3)):
         days.write_bytes(changed)
         for act in (inspect, verify):

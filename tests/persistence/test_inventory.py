@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pickleseal import BadSealError, Keyring, MalformedError, PolicyError, signed_dump
+from pickleseal import BadSealError, Keyring, MalformedError, PolicyError, Suite, signed_dump
+from pickleseal.envelope.layout import head_bytes, pack_head
 from pickleseal.persistence.inventory import Inventory, Item
 from pickleseal.persistence.inventory_file import read_inventory, write_inventory
 
@@ -88,4 +89,8 @@ def test_only_a_list_is_read_as_one(tmp_path: Path, ring: Keyring) -> None:
     for given in (None, digest, f" {digest.upper()}\n"):
         assert read_inventory(path, keyring=ring, sha256=given).inventory == Inventory(0, ())
     with pytest.raises(BadSealError, match="another file"):
+        read_inventory(path, keyring=ring, sha256="0" * 64)
+    head = pack_head(Suite.BLAKE3, bytes(16), b"{}", [1 << 40])
+    path.write_bytes(head_bytes(head))
+    with pytest.raises(PolicyError):  # and a terabyte is not waited for
         read_inventory(path, keyring=ring, sha256="0" * 64)

@@ -29,8 +29,9 @@ from pickleseal import (
     signed_loads,
 )
 from pickleseal.auditing.findings import Verdict
-from pickleseal.envelope.metadata import MAX_INTEGER
+from pickleseal.envelope.metadata import MAX_INTEGER, Metadata
 from pickleseal.keys.key import KeyLine
+from pickleseal.keys.store import permissions
 from pickleseal.persistence import pin_file
 from pickleseal.persistence.pin_file import PinFile
 from pickleseal.persistence.pins import Pin, check_whole, decode, encode
@@ -105,6 +106,15 @@ def test_a_newer_dump_and_load_meanwhile_are_no_rollback(
 def test_pins_are_the_path_of_a_file(wrong: Any, ring: Keyring) -> None:
     with pytest.raises(TypeError, match=f"the path of a file, not {type(wrong).__name__}"):
         load(b"", ring, pins=wrong)
+
+
+def test_what_has_no_context_has_no_use_for_pins(
+    ring: Keyring, pins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pins.write_text("damaged")
+    monkeypatch.setenv("PICKLESEAL_PINS", str(pins))
+    assert signed_loads(signed_dumps(1, keyring=ring), keyring=ring) == 1
+    assert Pin.of(Metadata(content="pickle", serial=1), PIN.digest) is None
 
 
 def test_without_pins_nothing_is_written(ring: Keyring, tmp_path: Path) -> None:
@@ -486,3 +496,50 @@ def test_a_damaged_pin_is_refused(changed: dict[str, object]) -> None:
     text["pins"][CONTEXT] |= changed
     with pytest.raises(PinsError, match=r"cannot be read|no JSON"):
         decode(json.dumps(text).encode())
+
+
+@pytest.mark.parametrize("fields", [[], "text", 1, None])
+def test_a_pin_that_is_no_object_is_refused(fields: object) -> None:
+    text = {"format": "pickleseal-pins-1", "pins": {CONTEXT: fields}}
+    with pytest.raises(PinsError, match="cannot be read"):
+        decode(json.dumps(text).encode())
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EIO, "Input/output error", "/of/a/part"), "cannot be used: Input/output"),
+        (OSError("without a number"), "cannot be used: without a number"),
+    ],
+)
+def test_an_error_of_the_disk_is_said_without_its_number(
+    error: OSError, said: str, pins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object, **__: object) -> bytes:
+        raise error
+
+    PinFile(pins).note(CONTEXT, PIN)
+    monkeypatch.setattr(permissions, "read_guarded", failing)
+    with pytest.raises(PinsError, match=said):
+        PinFile(pins).read()
+    monkeypatch.undo()
+    monkeypatch.setattr(pin_file, "write_whole", failing)
+    with pytest.raises(PinsError, match=said):
+        PinFile(pins).note(CONTEXT, PIN._replace(serial=PIN.serial + 1))
+
+
+def test_a_file_of_pins_that_is_not_there_holds_none_and_is_said_to_be_missing(
+    pins: Path,
+) -> None:
+    assert PinFile(pins).read() == {}
+    with pytest.raises(PinsError, match="no such file"):
+        PinFile(pins).check_exists()
+    PinFile(pins).note(CONTEXT, PIN)
+    PinFile(pins).check_exists()
+
+
+def test_a_pipe_in_place_of_pins_is_not_said_to_be_in_a_keyring(pins: Path) -> None:
+    os.mkfifo(pins)
+    with pytest.raises(PinsError) as refused:
+        PinFile(pins).read()
+    assert "keyring" not in str(refused.value)

@@ -406,12 +406,10 @@ def imports_of(names: pickling.Names) -> Imports:
 
 def serial_of(serial: SupportsIndex | None) -> int | None:
     """Return a serial as an int: it may be a NumPy integer."""
-    if serial is None or isinstance(serial, int):
-        return serial
     try:
-        return operator.index(serial)
+        return operator.index(cast("SupportsIndex", serial))
     except TypeError:
-        return cast("int", serial)  # it is refused with the other metadata
+        return cast("int | None", serial)  # None, or it is refused with the other metadata
 
 
 def expiry(expires: datetime | timedelta | None, now: float) -> int | None:

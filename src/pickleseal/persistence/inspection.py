@@ -375,7 +375,7 @@ def _all_of(sources: Iterator[Source], look: Callable[[Source], _Answer]) -> _An
         enumerate(answers, 1), key=lambda answer: _ORDER.index(answer[1][0].status)
     )
     problem = worst.problem and f"object {number} of {len(answers)}: {worst.problem}"
-    if problem and refused == MOST_REFUSED:
+    if refused == MOST_REFUSED:  # and so there is a problem
         problem = f"{problem}; {REST_NOT_READ}"
     joined = first._replace(status=worst.status, problem=problem, others=tuple(others))
     return joined, why

@@ -74,8 +74,9 @@ def check_whole(found: Pin, pin: Pin | None, context: str | None, path: str | No
 def _way_out(context: str | None, path: str | None) -> str:
     """Return the sentence with the command that removes a pin, quoted for a shell."""
     where = shlex.quote(path) if path and path.isprintable() else "FILE"
-    named = context is not None and context.isprintable() and not context.startswith("-")
-    what = shlex.quote(context) if context and named else "CONTEXT"
+    what = "CONTEXT"
+    if context is not None and context.isprintable() and not context.startswith("-"):
+        what = shlex.quote(context)
     return f"If that is right, make it forget: pickleseal pins forget {what} --pins {where}"
 
 
