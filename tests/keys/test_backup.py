@@ -20,7 +20,7 @@ from pickleseal import (
 )
 from pickleseal.keys import backup as texts
 from pickleseal.keys.backup import Backup, open_backup, seal_backup
-from pickleseal.keys.key import KeyLine
+from pickleseal.keys.key import KeyLine, outline
 from pickleseal.keys.passphrase import Passphrase, lock
 from pickleseal.keys.store.backup import backup_of, restore
 from pickleseal.keys.store.changes import change_roster, create_key
@@ -236,3 +236,11 @@ def test_a_key_under_the_id_of_another_is_refused(ring_directory: Path) -> None:
         text = seal_backup(made._replace(lines=lines), OPENS, salt=SALT)
         with pytest.raises(KeyringError):
             open_backup(text, OPENS)
+
+
+def test_a_key_that_the_backed_up_keyring_does_not_list_is_refused(ring_directory: Path) -> None:
+    made = backup_of(RingFiles(ring_directory), OPENS, salt=SALT, now=NOW)
+    line = KeyLine.generate()
+    more = {**made.lines, outline(line).id: line}
+    with pytest.raises(KeyringError):
+        open_backup(seal_backup(made._replace(lines=more), OPENS, salt=SALT), OPENS)

@@ -76,6 +76,7 @@ REFUSED: dict[str, Callable[[], str]] = {
     "a later version": lambda: entry_text(TOMBSTONE).replace("entry-1", "entry-2"),
     "a cut id": lambda: entry_text(TOMBSTONE)[:-1],
     "cut fields": lambda: entry_text(TOMBSTONE).replace(".", ".x", 1),
+    "no base64": lambda: f"pickleseal-entry-1.!!.{ID}",
     "no fields": lambda: f"pickleseal-entry-1..{ID}",
     "no id": lambda: "pickleseal-entry-1",
     "an unknown field": lambda: text_of(ID, {**fields_of(TOMBSTONE), "trusted": 1}),

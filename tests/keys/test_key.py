@@ -145,3 +145,22 @@ def test_a_key_and_its_line_leave_the_process_in_no_pickle() -> None:
         key.id = "other"
     with pytest.raises(AttributeError, match="cannot be changed"):
         del key.id
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "used: Input/output error$"),
+        (OSError("no route"), "used: no route$"),
+    ],
+)
+def test_a_holder_that_fails_is_told_by_its_reason(error: OSError, said: str) -> None:
+    class Failing:
+        def mac(self, statement: bytes) -> bytes:
+            raise error
+
+        def check(self, statement: bytes, tag: bytes) -> None:
+            raise error
+
+    with pytest.raises(KeyringError, match=said):
+        Key.held(Suite.BLAKE3, "1" * 32, Failing()).mac(bytes(96))

@@ -149,3 +149,8 @@ def test_a_refused_tag_tells_neither_the_tag_nor_what_it_should_be() -> None:
     assert right.hex() not in shown
     assert wrong.hex() not in shown
     assert caught.value.__cause__ is None
+
+
+def test_what_cannot_be_a_tag_is_an_error_and_no_verdict() -> None:
+    with pytest.raises(TypeError):
+        Mac(bytes(32)).check(bytes(96), "text")  # type: ignore[arg-type]

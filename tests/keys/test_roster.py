@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
@@ -364,3 +365,99 @@ def test_a_key_that_begins_later_ends_later() -> None:
 
 def test_what_is_not_set_is_not_written() -> None:
     assert fields_of(entry(ONE)) == {"suite": 2, "state": "active", "created": NOW, "note": ""}
+
+
+def test_a_ring_that_never_had_a_primary_rotates() -> None:
+    roster = Roster.empty().add(entry(ONE, State.RETIRED)).rotate(entry(TWO))
+    assert states(roster) == {"1": State.RETIRED, "2": State.ACTIVE}
+    assert roster.primary == TWO
+
+
+def test_a_key_that_is_to_replace_another_keeps_waiting_when_a_third_becomes_the_primary() -> None:
+    roster = ring(ONE, THREE).rotate(entry(TWO)._replace(sign_from=NOW + 100))
+    assert roster.entries[TWO].replaces == ONE
+    for changed in (roster.make_primary(THREE), roster.rotate(entry("4" * 32)).at(NOW)):
+        kept = changed.entries[TWO]
+        gone = changed.primary != THREE
+        assert (kept.replaces, kept.sign_from) == ((None, None) if gone else (ONE, NOW + 100))
+
+
+@pytest.mark.parametrize("context", ["a\nb", "\0", "", "x" * 5000])
+def test_a_key_is_bound_to_no_context_that_a_file_cannot_have(context: str) -> None:
+    with pytest.raises(KeyringError):
+        normal_patterns(["good", context])
+
+
+def test_a_key_is_found_by_a_prefix_and_never_by_nothing() -> None:
+    assert ring(ONE).find("1").id == ONE
+    with pytest.raises(KeyringError):
+        ring(ONE).find("")
+
+
+def test_a_key_line_in_place_of_an_id_is_not_shown() -> None:
+    line = KeyLine.generate().reveal()
+    with pytest.raises(KeyringError) as refused:
+        ring(ONE).find(line)
+    assert line.split(".")[2] not in str(refused.value)
+
+
+def test_a_key_that_is_to_seal_later_is_no_first_primary() -> None:
+    later = entry(ONE)._replace(sign_from=NOW + 1)
+    roster = Roster.empty().add(later)
+    assert roster.primary is None
+    assert roster.entries[ONE].sign_from == NOW + 1
+
+
+def test_what_is_to_replace_one_key_does_not_replace_another_that_was_revoked() -> None:
+    waiting = entry(TWO)._replace(sign_from=NOW + 5, replaces=THREE)
+    roster = ring(ONE).add(waiting).revoke(ONE, reason="", now=NOW)
+    assert roster.at(NOW + 10).primary is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [5, None, ["a" * 16], "", "x" * 16, "A" * 16, "a" * 15, "a" * 17, f"{'a' * 16}  {'a' * 16}"],
+)
+def test_changes_that_are_no_ids_are_a_damaged_index(changes: object) -> None:
+    index = json.loads(ring(ONE, TWO, THREE).encode())
+    for text, fits in ((changes, False), ("a" * 16, True), (" ".join(["a" * 16] * 90), False)):
+        with nullcontext() if fits else pytest.raises(ValueError, match="changes"):
+            Roster.decode(json.dumps({**index, "changes": text}).encode())
+
+
+def test_the_key_that_is_to_seal_last_replaces_the_primary() -> None:
+    for first, last in ((NOW + 1, NOW + 5), (None, NOW + 5)):
+        roster = ring(ONE)
+        for key_id, since in ((THREE, first), (TWO, last)):
+            roster = roster.add(entry(key_id)._replace(sign_from=since, replaces=ONE))
+        assert roster.at(NOW + 10).primary == TWO
+
+
+def test_only_a_key_that_waits_for_its_time_is_a_successor() -> None:
+    roster = ring(ONE).add(entry(TWO)._replace(replaces=ONE))
+    assert roster.successor() is None
+    waiting = entry(THREE)._replace(replaces=ONE, sign_from=NOW + 1)
+    assert roster.add(waiting).successor() == waiting
+    sooner = waiting._replace(id="4" * 32, sign_from=NOW)
+    other = sooner._replace(id="5" * 32, replaces="6" * 32, sign_from=1)
+    several = roster.add(waiting).add(sooner).add(other)
+    assert several.successor() == sooner
+    assert several.revoke(ONE, reason="", now=NOW, leaked=NOW).successor() == sooner
+
+
+def test_a_ring_without_a_primary_gets_the_key_that_was_to_replace_one() -> None:
+    waiting = entry(TWO)._replace(sign_from=NOW + 1)
+    assert Roster.empty().add(waiting).at(NOW + 2).primary is None
+    assert Roster.empty().add(waiting._replace(replaces=ONE)).at(NOW + 2).primary == TWO
+
+
+def test_a_key_may_seal_until_1970_and_not_before() -> None:
+    assert ring(ONE).limit(ONE, sign_until=0, contexts=None).entries[ONE].sign_until == 0
+    with pytest.raises(KeyringError):
+        ring(ONE).limit(ONE, sign_until=-1, contexts=None)
+
+
+def test_a_ring_came_from_itself_whether_or_not_it_lists_its_changes() -> None:
+    roster = ring(ONE, TWO)
+    for one in (roster, roster._replace(changes=())):
+        assert one.came_from(one)

@@ -14,7 +14,7 @@ from mutants.trial import PACKAGE, Trial, results, run_trial
 TESTS = {
     "envelope": ("tests/envelope", "tests/test_vectors.py"),
     "keys": ("tests/keys", "tests/cli/test_keys.py", "tests/cli/test_keys_travel.py"),
-    "persistence": ("tests/persistence", "tests/attacks/test_forgery.py"),
+    "persistence": ("tests/persistence", "tests/pickling", "tests/attacks/test_forgery.py"),
     "migration": (
         *("tests/migration", "tests/cli/test_adopt.py", "tests/cli/test_adopt_lists.py"),
         *("tests/cli/test_extract.py", "tests/cli/test_batch.py", "tests/cli/test_find_loads.py"),
