@@ -46,7 +46,7 @@ print(f"second Python: accuracy {model.score(x_test, y_test):.3f}")
 
 
 def refusal(path: Path) -> str:
-    """Tell how a load of this file fails."""
+    """Return how a load of this file fails."""
     try:
         pickleseal.signed_load(path, context="iris/knn/v1")
     except pickleseal.SealError as error:

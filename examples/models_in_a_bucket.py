@@ -49,7 +49,7 @@ def use(keyring: Keyring) -> None:
     model = signed_load(URL, context="iris", min_serial=2, keyring=keyring)
     print(f"loaded version {model['version']} from {URL}")
 
-    store.pipe_file(URL, first)  # whoever can write to the bucket can do this
+    store.pipe_file(URL, first)  # anyone who can write to the bucket can do this
     try:
         signed_load(URL, context="iris", min_serial=2, keyring=keyring)
     except RollbackError as error:
