@@ -23,6 +23,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from watching import Mark, nothing_unpickled
 
 from pickleseal import (
+    BadSealError,
     ExpiredError,
     Keyring,
     MetadataError,
@@ -278,3 +279,12 @@ def test_a_fixed_date_has_up_to_twelve_digits(
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", fixed)
     assert inspect_bytes(sealed(1, ring), ring).created == int(fixed)
+
+
+def test_a_name_that_is_not_allowed_is_refused_before_the_body_is_read(ring: Keyring) -> None:
+    data = bytearray(signed_dumps(Decimal(1), keyring=ring))
+    data[-1] ^= 1
+    with pytest.raises(PolicyError):
+        signed_loads(data, keyring=ring, allow=[])
+    with pytest.raises(BadSealError):
+        signed_loads(data, keyring=ring, allow=["decimal.Decimal"])

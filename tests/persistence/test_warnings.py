@@ -43,3 +43,21 @@ def test_a_class_whose_name_cannot_be_shown_is_sealed_without_it(
     assert metadata.class_name is None
     with pytest.warns(VersionMismatchWarning, match="an object was sealed"):
         assert signed_load(tmp_path / "it", keyring=ring, on_mismatch="warn") == 0
+
+
+def test_a_warning_about_scikit_learn_names_the_estimator_as_its_own_does(
+    ring: Keyring, tmp_path: Path
+) -> None:
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    signed_dump(linear_model.LinearRegression(), tmp_path / "it", keyring=ring)
+    with pytest.warns(VersionMismatchWarning) as caught:
+        signed_load(tmp_path / "it", keyring=ring, on_mismatch="warn")
+    named = [vars(one.message).get("estimator_name") for one in caught]
+    assert "LinearRegression" in named
+
+
+def test_buffers_that_no_artifact_asks_for_are_not_made(ring: Keyring, tmp_path: Path) -> None:
+    signed_dump([1], tmp_path / "it", keyring=ring)
+    buffers = map(int, ["not asked for"])
+    given = signed_load(tmp_path / "it", keyring=ring, buffers=buffers, on_mismatch="ignore")
+    assert given == [1]

@@ -406,6 +406,8 @@ def imports_of(names: pickling.Names) -> Imports:
 
 def serial_of(serial: SupportsIndex | None) -> int | None:
     """Return a serial as an int: it may be a NumPy integer."""
+    if isinstance(serial, int):
+        return serial  # a bool, too, which is refused as one
     try:
         return operator.index(cast("SupportsIndex", serial))
     except TypeError:
