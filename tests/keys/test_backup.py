@@ -22,7 +22,8 @@ from pickleseal.keys import backup as texts
 from pickleseal.keys.backup import Backup, open_backup, seal_backup
 from pickleseal.keys.key import KeyLine, outline
 from pickleseal.keys.passphrase import Passphrase, lock
-from pickleseal.keys.store.backup import backup_of, restore
+from pickleseal.keys.store import passphrases
+from pickleseal.keys.store.backup import ask_and_open, backup_of, restore
 from pickleseal.keys.store.changes import change_roster, create_key
 from pickleseal.keys.store.directory import INDEX, Change, RingFiles, read_roster
 
@@ -244,3 +245,38 @@ def test_a_key_that_the_backed_up_keyring_does_not_list_is_refused(ring_director
     more = {**made.lines, outline(line).id: line}
     with pytest.raises(KeyringError):
         open_backup(seal_backup(made._replace(lines=more), OPENS, salt=SALT), OPENS)
+
+
+def test_a_restore_brings_back_no_key_that_was_revoked_meanwhile(lived_in: Path) -> None:
+    made = backed_up(lived_in)
+    key_id = primary_of(lived_in)
+    revoke(lived_in, key_id)
+    (lived_in / f"{key_id}.key").unlink(missing_ok=True)
+    assert restore(lived_in, made).written == []
+    assert not (lived_in / f"{key_id}.key").exists()
+
+
+def test_a_text_that_is_no_backup_is_refused_before_anybody_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def asked(*_: object, **__: object) -> list[Passphrase]:
+        raise AssertionError
+
+    monkeypatch.setattr(passphrases, "candidates", asked)
+    with pytest.raises(KeyringError):
+        ask_and_open("hello", file="it")
+
+
+def test_why_a_backup_was_not_opened_is_told(
+    ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = backup_of(RingFiles(ring_directory), OPENS, salt=SALT, now=NOW)
+    text = seal_backup(made, OPENS, salt=SALT)
+    monkeypatch.setenv("PICKLESEAL_PASSPHRASE", PASS)
+    assert ask_and_open(text, file="it").lines.keys() == made.lines.keys()
+    with pytest.raises(KeyringError) as refused:
+        ask_and_open(lock(texts.FORMAT, lambda: "{}", OPENS, salt=SALT), file="it")
+    assert not isinstance(refused.value, WrongPassphraseError)
+    monkeypatch.setenv("PICKLESEAL_PASSPHRASE", "another one")
+    with pytest.raises(WrongPassphraseError, match="it was not opened"):
+        ask_and_open(text, file="it")

@@ -182,3 +182,25 @@ def test_a_min_epoch_that_is_no_number_is_an_error_and_not_zero(
     monkeypatch.setenv("PICKLESEAL_MIN_EPOCH", value)
     with pytest.raises(KeyringError):
         open_keyring(ring_directory)
+
+
+def test_a_ring_that_never_had_a_primary_is_rotated_with_the_suite_of_new_keys(
+    ring_directory: Path,
+) -> None:
+    first = primary_of(ring_directory)
+    change_roster(ring_directory, lambda r: r._replace(primary=None).retire(first))
+    rotate(ring_directory)
+    assert read_roster(ring_directory).entries[primary_of(ring_directory)].suite is Suite.BLAKE3
+
+
+def test_a_first_key_is_made_once(ring_directory: Path) -> None:
+    with pytest.raises(KeyringError):
+        create_key(ring_directory, now=NOW, only_first=True)
+    assert len(list(ring_directory.glob("*.key"))) == 1
+
+
+def test_nobody_chooses_a_passphrase_for_no_key(ring_directory: Path) -> None:
+    def choose() -> Storage:
+        raise AssertionError
+
+    assert changes.protect(RingFiles(ring_directory), [], Opener(), choose) == []

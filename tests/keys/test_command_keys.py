@@ -27,6 +27,7 @@ from pickleseal import (
 )
 from pickleseal.keys.key import KeyLine, outline
 from pickleseal.keys.store import changes, commands, permissions
+from pickleseal.keys.store.commands import secret_from
 from pickleseal.keys.store.directory import RingFiles
 from pickleseal.keys.store.doctor import examine
 from pickleseal.keys.store.lines import Opener, check_foreign
@@ -457,3 +458,19 @@ def test_a_refused_limit_leaves_no_folder(tmp_path: Path) -> None:
     over = ("--sign-until", "2020-01-01", "--keyring", tmp_path / "new")
     assert run("keygen", *over).returncode == 2
     assert not (tmp_path / "new").exists()
+
+
+def test_a_command_that_is_none_or_cannot_be_started_is_told(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_bytes(b"\0 no program")
+    program.chmod(0o700)
+    for argv in ([], ["relative"], [str(program)]):
+        with pytest.raises(KeyringError):
+            secret_from(argv, list)
+
+
+@pytest.mark.parametrize("between", ["\\n", "\\r"])
+def test_an_answer_of_two_lines_is_no_secret(between: str) -> None:
+    with pytest.raises(KeyringError):
+        secret_from(["/bin/sh", "-c", f"printf 'one{between}two'"], list)
+    assert secret_from(["/bin/sh", "-c", "printf 'one\\r\\n'"], list) == ["o", "n", "e"]

@@ -177,3 +177,8 @@ def test_keys_made_at_once_are_all_kept(tmp_path: Path) -> None:
     assert index_of(folder)["epoch"] == 20
     assert len(list(folder.glob("*.key"))) == 20
     assert not list(folder.glob("*.tmp"))
+
+
+def test_a_passphrase_itself_is_no_function_that_returns_one(ring_directory: Path) -> None:
+    with pytest.raises(TypeError):
+        open_keyring(ring_directory, passphrase="secret")  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from pickleseal.keys.key import KeyLine
 from pickleseal.keys.roster import (
     MAX_TEXT,
     Entry,
+    Pin,
     Roster,
     State,
     fields_of,
@@ -461,3 +462,18 @@ def test_a_ring_came_from_itself_whether_or_not_it_lists_its_changes() -> None:
     roster = ring(ONE, TWO)
     for one in (roster, roster._replace(changes=())):
         assert one.came_from(one)
+
+
+def test_the_last_primary_is_known_until_there_is_a_new_one() -> None:
+    roster = ring(ONE).add(entry(TWO, State.RETIRED)).revoke(ONE, reason="", now=NOW)
+    assert roster.annotate(TWO, "kept").last_primary == ONE
+    assert roster.rotate(entry(THREE)).last_primary is None
+
+
+def test_a_ring_that_lost_its_list_of_changes_did_not_make_the_one_that_is_required() -> None:
+    roster = ring(ONE, TWO, THREE)
+    pin = Pin(roster.epoch, roster.change(roster.epoch))
+    assert pin.fault(roster) is None
+    assert pin.fault(roster._replace(changes=())) is not None
+    assert pin.fault(roster._replace(changes=("a" * 16,))) is not None
+    assert Pin(roster.epoch - 1, "b" * 16).fault(roster) is not None
