@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import subprocess
 import sys
 import zipfile
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scipy.stats
 import third_party
-from armed import build, call, fields, look, make, number, pack, raw, text, whole
+from armed import build, call, fields, listed, look, make, number, pack, raw, text, whole
 from good_names.__main__ import merged
 
 from pickleseal.scanner import names
@@ -127,6 +129,13 @@ ARMED = {
         make(look("statsmodels.base.data", "PandasData")),
         fields(formula=CODE, restore_design_info=number(1)),
     ),
+    "statsmodels, formula beside a type": build(
+        make(look("statsmodels.base.data", "PandasData")),
+        fields(
+            formula=CODE,
+            restore_design_info=pack(call(look("numpy", "dtype"), text("f8")), number(1)),
+        ),
+    ),
     "h5py, file that is opened": call(look("h5py", "File"), PATH, text("w")),
     "h5py, by its own module": call(look("h5py._hl.files", "File"), PATH, text("w")),
     "py7zr, file that is opened": call(look("py7zr.py7zr", "SevenZipFile"), PATH, text("w")),
@@ -178,8 +187,6 @@ def test_no_file_of_other_libraries_is_beyond_save_those_that_run_what_they_hold
 
 
 def test_files_in_memory_are_data() -> None:
-    import pickle
-
     for value in (io.BytesIO(b"x"), io.StringIO("x")):
         for protocol in range(2, 6):
             assert contents_of(pickle.dumps(value, protocol)).grade == Grade.DATA
@@ -223,6 +230,37 @@ def test_a_sorted_collection_is_data_unless_it_calls_a_key() -> None:
     assert contents_of(whole(call(collection, b"]", b"N"))).grade == Grade.DATA
     key = look("sympy.sets.sets", "FiniteSet")
     assert contents_of(whole(call(collection, b"]", key))).grade == Grade.UNKNOWN
+
+
+DISTRIBUTION = look("scipy.stats._continuous_distns", "norm_gen") + b")\x81"
+PARSER = scipy.stats.norm.__getstate__()["_parse_arg_template"]
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize("name", ["norm", "uniform", "beta", "loguniform", "gengamma"])
+def test_frozen_distributions_are_data(name: str, protocol: int) -> None:
+    shapes = [2.0] * getattr(scipy.stats, name).numargs
+    shapes[-1:] = [3.0] if shapes else []
+    for value in (getattr(scipy.stats, name), getattr(scipy.stats, name)(*shapes)):
+        assert contents_of(pickle.dumps(value, protocol)).grade == Grade.DATA
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("_parse_arg_template", "open('mark', 'w')"),
+        ("_parse_arg_template", PARSER + "open('mark', 'w')\n"),
+        ("_parse_arg_template", PARSER.replace("loc=0", "loc=open('mark', 'w')")),
+        ("_attach_methods", PARSER),
+    ],
+)
+def test_a_distribution_that_executes_another_text_is_beyond(key: str, value: str) -> None:
+    state = fields(_parse_arg_template=text(PARSER))
+    assert contents_of(whole(build(DISTRIBUTION, state))).grade == Grade.DATA
+    other = fields(**{key: text(value)})
+    assert contents_of(whole(build(DISTRIBUTION, other))).grade == Grade.BEYOND
+    pairs = listed(pack(text(key), text(value)))
+    assert contents_of(whole(build(DISTRIBUTION, pairs))).grade == Grade.UNKNOWN
 
 
 def test_reading_the_list_takes_each_line_once() -> None:

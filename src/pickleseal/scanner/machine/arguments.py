@@ -3,10 +3,12 @@
 from pickleseal.scanner.machine.cursor import EndOfInput
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.literals import (
+    PARSER_KEPT,
     coded,
     float_line,
     index_line,
     int_line,
+    long_text,
     quoted_line,
     unicode_line,
     utf8,
@@ -56,9 +58,11 @@ def _counted(width: int, value: object) -> Step:
 def _text(width: int) -> Step:
     def read(walk: Walk) -> None:
         size = _size(walk, width)
-        if size > TEXT_KEPT:
+        if size > PARSER_KEPT:
             walk.cursor.skip(size)
             walk.stack.append(LONG_TEXT)
+        elif size > TEXT_KEPT:
+            walk.stack.append(long_text(walk.cursor.take(size)))
         else:
             walk.stack.append(utf8(walk.cursor.take(size)))
 

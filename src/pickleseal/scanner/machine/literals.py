@@ -8,7 +8,9 @@ from pickleseal.scanner.machine.values import (
     CODED_TEXT,
     LONG_TEXT,
     NUMBER,
+    PARSER,
     TEXT_KEPT,
+    is_parser,
 )
 
 _LARGEST = 1 << 64
@@ -20,6 +22,15 @@ _ESCAPES = {
     b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v",
     b"'": b"'", b'"': b'"', b"\\": b"\\", b"\n": b"",
 }  # fmt: skip
+
+
+PARSER_KEPT = 2048
+"""The longest text that may be the source of a distribution's methods, in bytes."""
+
+
+def long_text(data: bytes) -> object:
+    """Return the value that represents a text which is too long to keep."""
+    return PARSER if is_parser(data) else LONG_TEXT
 
 
 def utf8(data: bytes) -> object:
@@ -45,7 +56,7 @@ def unicode_line(line: bytes) -> object:
         text = line.decode("raw-unicode-escape")
     except UnicodeDecodeError:
         raise Fault("a text ends inside an escape") from None
-    return text if len(text) <= TEXT_KEPT else LONG_TEXT
+    return text if len(text) <= TEXT_KEPT else long_text(text.encode("utf-8", "replace"))
 
 
 def quoted_line(line: bytes) -> object:

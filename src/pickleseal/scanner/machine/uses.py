@@ -21,6 +21,7 @@ from pickleseal.scanner.machine.values import (
     LIST,
     LONG_TEXT,
     MADE,
+    PARSER,
     SET,
     SETTLED,
     STATE,
@@ -145,7 +146,8 @@ def set_state(record: Record, target: object, state: object) -> None:
         if type(part) is Result and type(target) is Result and _acts_on_keys(target.of):
             record.note(f"it gives {shown(target.of.path)} a state whose keys it does not spell")
     if type(target) is Result:
-        target.of.uses |= BUILT
+        # A distribution executes a text of its state, whose keys must be known.
+        target.of.uses |= BUILT | (STATE if target.of.module.startswith("scipy.stats.") else 0)
         record.note_done(target, SETTLED, "it sets the state of an object twice")
         set_array_state(record, target, state)
     elif target is ARRAY:
@@ -249,7 +251,7 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
         add_items(record, target)
 
 
-_TEXTS = (LONG_TEXT, CODED_TEXT)
+_TEXTS = (LONG_TEXT, CODED_TEXT, PARSER)
 _EXTENDED = (LIST, BUFFER)
 _INDEXED = (LIST, BUFFER)
 _NO_INDEX = frozenset({str, type(None), tuple, List, Dict})

@@ -4,6 +4,7 @@ Literals are followed as far as a name or an array size may depend on them; ever
 kind. Containers keep little and no nesting, so their memory stays bounded.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from enum import Enum, Flag
 from typing import TypeAlias, TypeGuard
@@ -54,6 +55,7 @@ class Kind(Enum):
     ARRAY = "an array read by joblib.load"
     TUPLE = "a tuple"
     LONG_TEXT = "a long text"
+    PARSER = "the source of a method that scipy.stats writes and executes, in its exact form"
     CODED_TEXT = "a text that depends on the reader's encoding"
     FORGOTTEN = "a literal no longer tracked"
     GIVEN = "a persistent object"
@@ -66,6 +68,7 @@ LIST, SET, FROZEN_SET, NUMBER = Kind.LIST, Kind.SET, Kind.FROZEN_SET, Kind.NUMBE
 BYTES, BUFFER, TUPLE, ARRAY = Kind.BYTES, Kind.BUFFER, Kind.TUPLE, Kind.ARRAY
 LONG_TEXT, CODED_TEXT, FORGOTTEN = Kind.LONG_TEXT, Kind.CODED_TEXT, Kind.FORGOTTEN
 GIVEN, COMPUTED, NOTHING = Kind.GIVEN, Kind.COMPUTED, Kind.NOTHING
+PARSER = Kind.PARSER
 
 LOOKED_UP, CALLED, MADE, BUILT, STATE, FILLED = (use.value for use in Use)
 
@@ -140,17 +143,19 @@ class Dict:
 
     def set(self, key: object, value: object) -> None:
         """Set one item."""
-        if type(key) is str and (key in _FIELDS or _is_field(value)):
-            if self.fields is None:
-                self.fields = {}
-            if len(self.fields) < _DICT_KEPT:
-                self.fields[key] = _kept(key, value)
-                return
-        self.others = True
         if type(key) is str:
-            if is_looked_for(key) and len(self.dunders) < _DUNDERS_KEPT:
+            expected = key == _EXECUTED and _is_parser(value)
+            if is_looked_for(key) and not expected and len(self.dunders) < _DUNDERS_KEPT:
                 self.dunders += (key,)
+            if key in _FIELDS or _is_field(value):
+                if self.fields is None:
+                    self.fields = {}
+                if len(self.fields) < _DICT_KEPT:
+                    self.fields[key] = _kept(key, value)
+                    return
+            self.others = True
             return
+        self.others = True
         self.whole = False
         if is_computed(key):
             self.computed = True
@@ -192,7 +197,9 @@ MADE_THINGS = frozenset({Result, Dtype, Wrapper})
 """Results of calls."""
 FIXED = frozenset({str, int, bool, type(None), tuple})
 """Immutable literals."""
-_DATA = frozenset({LIST, SET, FROZEN_SET, NUMBER, BYTES, BUFFER, TUPLE, LONG_TEXT, CODED_TEXT})
+_DATA = frozenset(
+    {LIST, SET, FROZEN_SET, NUMBER, BYTES, BUFFER, TUPLE, LONG_TEXT, CODED_TEXT, PARSER}
+)
 _UNHASHABLE = frozenset({List, Dict})
 _UNHASHABLE_KINDS = frozenset({LIST, SET, BUFFER, ARRAY})
 _DEEP = frozenset({tuple, Dict, Wrapper})
@@ -223,11 +230,36 @@ _SPELLED = """
     __suppress_context__ __text_signature__ __traceback__ __truediv__ __trunc__ __weakref__
     __xor__
 """
-_ACTED_ON = frozenset({"restore_design_info", "restore_model_spec"})
-"""Keys at which statsmodels evaluates the formula in the same state."""
+_EXECUTED = "_parse_arg_template"
+_ACTED_ON = frozenset({
+    "restore_design_info", "restore_model_spec",
+    _EXECUTED, "_attach_methods", "_attach_argparser_methods",
+})  # fmt: skip
+"""Keys of a state at which statsmodels evaluates a formula in it, and those of which scipy.stats
+executes one and calls the others."""
 _LOOKED_FOR = frozenset(_SPELLED.split()) | _ACTED_ON
 _LOOKED_FOR_STARTS = ("__array", "__arrow", "__pyx", "__sklearn")
 """Attributes that NumPy, pyarrow, Cython and scikit-learn look for in their arguments."""
+
+
+_PARSER = re.compile(
+    rb"\ndef _parse_args\(self, ((?:[A-Za-z_]\w*, )*) (loc=0(?:, scale=1)?)\):\n"
+    rb"    return \(\1\), (loc, (?:scale|1))\n\n"
+    rb"def _parse_args_rvs\(self, \1 \2, size=None\):\n"
+    rb"    return self\._argcheck_rvs\(\1 \3, size=size\)\n\n"
+    rb"def _parse_args_stats\(self, \1 \2, moments='mv'\):\n"
+    rb"    return \(\1\), \3, moments\n\Z"
+)
+
+
+def is_parser(source: bytes) -> bool:
+    """Return whether a text is the source of methods that scipy.stats writes and executes."""
+    return _PARSER.match(source) is not None
+
+
+def _is_parser(value: object) -> bool:
+    short = type(value) is str and is_parser(value.encode("utf-8", "surrogatepass"))
+    return short or value is PARSER
 
 
 def is_data(value: object) -> bool:
