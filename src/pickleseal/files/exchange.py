@@ -4,10 +4,18 @@ import ctypes
 import errno
 import os
 import sys
+from functools import cache
+from typing import Any
 
 _AT_CWD = -100  # AT_FDCWD
 _EXCHANGE = 2  # RENAME_EXCHANGE
 _CANNOT = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP})
+
+
+@cache
+def _renameat2() -> Any:  # noqa: ANN401 - ctypes' own
+    """Return the system's call, or None in an old C library."""
+    return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 
 
 def exchange(one: str, other: str) -> bool:
@@ -17,8 +25,8 @@ def exchange(one: str, other: str) -> bool:
     """
     if sys.platform != "linux":
         return False
-    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if call is None:  # an old C library
+    call = _renameat2()
+    if call is None:
         return False
     if not call(_AT_CWD, os.fsencode(one), _AT_CWD, os.fsencode(other), _EXCHANGE):
         return True
