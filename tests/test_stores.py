@@ -1,6 +1,7 @@
 """Artifacts in object stores: every way in, against a real S3 server on loopback."""
 
 import io
+import itertools
 import json
 import pickle
 from collections.abc import Callable, Iterator
@@ -364,6 +365,42 @@ def test_an_audit_of_a_bucket_takes_one_request_an_object(s3: LocalS3, ring: Key
         "readme.txt": "no pickle found",
     }
     assert len(gets(s3)) == 7
+
+
+@pytest.mark.parametrize(
+    "who",
+    [[], pytest.param(["--backend", "threading", "--jobs", "2"], marks=pytest.mark.sweep)],
+    ids=["alone", "workers"],
+)
+def test_a_store_that_throttles_makes_no_file_a_damaged_one(
+    s3: LocalS3, ring_directory: Path, monkeypatch: pytest.MonkeyPatch, who: list[str]
+) -> None:
+    """Every third answer is a 503, and each one for two objects."""
+    ring = open_keyring(ring_directory)
+    put(s3, "fine/large.pkl", sealed(np.zeros(10 * MIB, np.uint8), ring))
+    for number in range(4):
+        put(s3, f"fine/{number}.pkl", sealed(number, ring))
+    put(s3, "lost/sealed.pkl", sealed(0, ring))
+    put(s3, "lost/bare.pkl", pickle.dumps(0))
+    turns = itertools.count()
+
+    def fault(environ: dict[str, Any]) -> Answer | None:
+        busy = "/lost/" in environ["PATH_INFO"] or next(turns) % 3 == 0
+        return refusal("503 Slow Down", "SlowDown") if busy else None
+
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")  # botocore's; s3fs has five of its own
+    s3.fault = fault
+    audited = as_json(call("audit", "s3://models", "--keyring", ring_directory, "--json", *who))
+    kinds = {one["path"].partition("models/")[2]: one for one in audited["findings"]}
+    fine = {name for name, one in kinds.items() if one["verdict"] == "sealed"}
+    assert fine == {f"fine/{name}.pkl" for name in ("large", *range(4))}
+    for name in ("lost/sealed.pkl", "lost/bare.pkl"):
+        assert (kinds[name]["verdict"], kinds[name]["level"]) == ("unreadable", "warning")
+        assert "told by a test" in kinds[name]["reason"], "in the words of the store"
+    done = call("verify", "s3://models", "--keyring", ring_directory, "--json", *who)
+    assert done.returncode == 2
+    verdicts = [one["verdict"] for one in as_json(done)["files"]]
+    assert (verdicts.count("whole"), verdicts.count("unreadable")) == (5, 2)
 
 
 @pytest.mark.sweep

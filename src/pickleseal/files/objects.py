@@ -1,5 +1,6 @@
 """An object in a store, read at any offset in few and large requests."""
 
+import errno
 import hashlib
 from collections.abc import Iterator
 from typing import Self
@@ -63,7 +64,7 @@ class StoredObject:
         except OSError as error:
             # Of an empty object S3 and Azure have no range, and errors of their own.
             known = isinstance(error, FileNotFoundError | PermissionError)
-            if known or self.place.version().size:
+            if known or error.errno == errno.EBUSY or self.place.version().size:
                 raise
             start = b""
         # A server that knows no ranges sends all of a large one, too.
