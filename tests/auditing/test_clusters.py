@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -238,3 +239,38 @@ def test_workers_of_ray_have_no_key_and_the_report_is_the_same(tmp_path: Path) -
     report = json.loads(done.stdout)
     assert report["findings"] == [one.to_dict() for one in audit(models, keyring=ring)]
     assert report["workers"]["read"] > 50
+
+
+@pytest.mark.timeout(600)
+def test_workers_of_spark_return_the_same(tmp_path: Path) -> None:
+    for module in ("pyspark", "joblibspark"):
+        pytest.importorskip(module)
+    if shutil.which("java") is None:
+        pytest.skip("Spark runs in Java")
+    models, ring = mixed(tmp_path)
+    command = [sys.executable, "-m", "pickleseal", "audit", str(models), "--keyring", str(ring)]
+    spark = {
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_SUBMIT_ARGS": "--master local[2] --conf spark.ui.enabled=false pyspark-shell",
+    }
+
+    def audited(**environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, "--json", "--fail-on", "never", "--backend", "spark"],
+            env={**os.environ, **environment},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = audited(**spark)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["findings"] == [one.to_dict() for one in audit(models, keyring=ring)]
+    assert report["workers"]["read"] > 50
+    # Where workers fail, or Spark itself, it is no verdict.
+    for broken in ({**spark, "PYSPARK_PYTHON": "/bin/false"}, {"PATH": "/nowhere"}):
+        done = audited(**broken)
+        assert done.returncode == 2
+        assert json.loads(done.stdout)["error"]["kind"] == "PicklesealError"

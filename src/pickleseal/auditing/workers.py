@@ -83,9 +83,10 @@ def by_workers(
                     options.known, options.imports, options.digests, options.deep, pool.left
                 )
                 asked = [[abroad(one) for one in batch if is_for_workers(one)] for batch in window]
-                answers = iter(parallel(read_by_worker(batch, order) for batch in asked))
-                for batch in window:
-                    answer = _next(answers, count.backend)
+                tasks = [read_by_worker(batch, order) for batch in asked]
+                for batch, answer in zip(
+                    window, _answers(parallel, tasks, count.backend), strict=True
+                ):
                     pool.left -= answer.steps
                     yield from client.judged(batch, answer)
 
@@ -109,25 +110,29 @@ def _parallel(n_jobs: int | None, backend: str | None) -> tuple[Any, Any]:
                 parallel = joblib.Parallel(return_as="generator", **options)
             except ValueError:  # some backends return all results of a window at once
                 parallel = joblib.Parallel(**options)
-    except (ImportError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - a backend's own, such as Spark's without Java
         raise PicklesealError(f"joblib cannot use the backend {backend}: {error}") from None
     return parallel, joblib.delayed(read)
 
 
-def _next(answers: Iterator[Answer], backend: str) -> Answer:
+def _answers(parallel: Any, tasks: list[Any], backend: str) -> Iterator[Answer]:  # noqa: ANN401 - joblib's
     try:
-        answer = next(answers)
-    except MemoryError:
+        for answer in parallel(tasks):
+            _check_version(answer, backend)
+            yield answer
+    except (MemoryError, PicklesealError):
         raise
     except Exception as error:
         what = str(error) or type(error).__name__
         raise PicklesealError(f"the workers ({backend}) did not answer: {what}") from error
+
+
+def _check_version(answer: Answer, backend: str) -> None:
     if answer.version != __version__:
         raise PicklesealError(
             f"a worker ({backend}) has pickleseal {answer.version}, and this is {__version__}:"
             " install the same version everywhere"
         )
-    return answer
 
 
 class _Client:
