@@ -20,6 +20,9 @@ from benchmarks.ways import BASELINE
 
 ROOT = Path(__file__).parent.parent
 _ONE_GET = "s3fs: each object with one GET"
+_MEGABYTES = 200
+LARGE = f"1 sealed array of {_MEGABYTES} MB"
+BY_URL = "signed_load of a URL"
 
 
 def measure(*, quick: bool, say: Callable[[str], None]) -> list[StoreRow]:
@@ -28,7 +31,7 @@ def measure(*, quick: bool, say: Callable[[str], None]) -> list[StoreRow]:
         import s3fs
     except ImportError:
         return [StoreRow("S3", _ONE_GET, reason="s3fs is not installed")]
-    count, megabytes = (40, 20) if quick else (1000, 200)
+    count, megabytes = (40, 20) if quick else (1000, _MEGABYTES)
     with _server() as url:
         say("stores: filling the bucket")
         store = s3fs.S3FileSystem(endpoint_url=url, key="any", secret="any")
@@ -101,7 +104,7 @@ def _trees(
     return {
         f"1 sealed array of {megabytes} MB": {
             _ONE_GET: lambda: store.cat_file(large, start=0, end=size),
-            "signed_load of a URL": lambda: loaded(large),
+            BY_URL: lambda: loaded(large),
             "signed_load of a handle without read-ahead": lambda: load(cache_type="none"),
             "signed_load of s3fs's handle as it is": load,
             "audit": lambda: audited("large"),
