@@ -1,6 +1,7 @@
 """A keyring's directory: its index and its key files."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rings import change_index, index_of, key_file, key_of
+from rings import NOW, change_index, index_of, key_file, key_of, primary_of
 
 from pickleseal import (
     Key,
@@ -23,9 +24,9 @@ from pickleseal import (
 )
 from pickleseal.keys.key import KeyLine
 from pickleseal.keys.roster import State
-from pickleseal.keys.store import permissions
+from pickleseal.keys.store import changes, directory, permissions
 from pickleseal.keys.store.changes import create_key
-from pickleseal.keys.store.directory import INDEX
+from pickleseal.keys.store.directory import INDEX, changing, read_roster
 
 
 def test_a_new_ring_has_one_primary_key_and_files_for_nobody_else(tmp_path: Path) -> None:
@@ -182,3 +183,80 @@ def test_keys_made_at_once_are_all_kept(tmp_path: Path) -> None:
 def test_a_passphrase_itself_is_no_function_that_returns_one(ring_directory: Path) -> None:
     with pytest.raises(TypeError):
         open_keyring(ring_directory, passphrase="secret")  # type: ignore[arg-type]
+
+
+def test_the_epoch_that_is_required_stops_a_new_ring_and_no_other_change(
+    ring_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = changes.create_key(ring_directory, now=NOW)
+    assert made.entry.id in read_roster(ring_directory).entries
+    monkeypatch.setenv("PICKLESEAL_MIN_EPOCH", str(read_roster(ring_directory).pin))
+    changes.create_key(ring_directory, now=NOW)
+    with pytest.raises(KeyringError):
+        changes.create_key(tmp_path / "new", now=NOW)
+    assert not (tmp_path / "new").exists()
+    with changing(tmp_path / "restored", create=True, restoring=True):
+        pass
+    with pytest.raises(KeyringError, match="no keyring"):
+        changes.rotate(tmp_path / "none", now=NOW)
+
+
+def test_a_folder_without_a_ring_is_not_rotated(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir(mode=0o700)
+    with pytest.raises(KeyringError):
+        changes.rotate(tmp_path / "empty", now=NOW)
+    assert not list((tmp_path / "empty").glob("*.key"))
+
+
+def test_a_gitignore_that_is_no_file_is_left_alone(ring_directory: Path) -> None:
+    (ring_directory / ".gitignore").unlink(missing_ok=True)
+    os.mkfifo(ring_directory / ".gitignore")
+    changes.rotate(ring_directory, now=NOW)
+    assert (ring_directory / ".gitignore").is_fifo()
+
+
+def test_a_key_of_the_ring_is_not_added_again(ring_directory: Path) -> None:
+    (file,) = ring_directory.glob("*.key")
+    with pytest.raises(KeyringError), changing(ring_directory) as change:
+        change.add_key(KeyLine(file.read_text().strip()))
+    assert open_keyring(ring_directory).primary == file.stem
+
+
+def test_an_error_without_a_number_is_passed_on(
+    ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise OSError("no number")
+
+    monkeypatch.setattr(directory, "write_private", failing)
+    with pytest.raises(OSError, match="no number"):
+        changes.create_key(ring_directory, now=NOW)
+
+
+def test_an_index_is_written_up_to_the_size_that_is_read(
+    ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after = read_roster(ring_directory).annotate(primary_of(ring_directory), "a note")
+    for size, fits in ((len(after.encode()) - 1, False), (len(after.encode()), True)):
+        monkeypatch.setattr(directory, "_MAX_INDEX", size)
+        with changing(ring_directory) as change:
+            if fits:
+                change.save(after)
+            else:
+                with pytest.raises(KeyringError, match="too many"):
+                    change.save(after)
+    assert read_roster(ring_directory) == after
+
+
+def test_a_key_is_listed_where_keyring_json_lists_it_or_cannot_be_read(
+    ring_directory: Path,
+) -> None:
+    key_id = primary_of(ring_directory)
+    with changing(ring_directory) as change:
+        assert change.is_listed(key_id)
+        assert not change.is_listed("1" * 32)
+        (ring_directory / INDEX).rename(ring_directory / "elsewhere")
+        assert not change.is_listed(key_id)
+        (ring_directory / INDEX).write_text("damaged")
+        assert change.is_listed("1" * 32)
+        (ring_directory / "elsewhere").rename(ring_directory / INDEX)

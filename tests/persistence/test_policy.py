@@ -1,6 +1,7 @@
 """What a reader asks of a genuine envelope: its context, its time, its size, its versions."""
 
 import math
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,17 @@ from hypothesis import strategies as st
 from pickleseal import ContextError, ExpiredError, PolicyError
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.envelope.reader import check_size
-from pickleseal.persistence.policy import Drift, check_age, check_context, check_expiry, drifts
+from pickleseal.persistence.policy import (
+    Drift,
+    check_age,
+    check_context,
+    check_expiry,
+    check_head,
+    check_imports,
+    drifts,
+    expected_context,
+)
+from pickleseal.pickling.names import Allowed
 
 # --- context ---------------------------------------------------------------------------------
 
@@ -172,3 +183,49 @@ def test_a_file_may_be_sealed_a_minute_ahead_of_the_readers_clock_and_no_more() 
     check_age(metadata, None, 0)
     with pytest.raises(ExpiredError):
         check_age(Metadata(content="pickle"), 10.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sealed", "expected"),
+    [
+        ("*", None, None),
+        ("*", "fraud", "fraud"),
+        ("fraud", "fraud", "fraud"),
+        ("fraud", "other", "fraud"),
+        ("fraud", None, "fraud"),
+        ("fraud/*", "fraud/v3", "fraud/v3"),
+        ("fraud/*", "other", "fraud/*"),
+        ("fraud/*", None, "fraud/*"),
+    ],
+)
+def test_one_context_for_many_files_may_be_a_beginning(
+    wanted: str, sealed: str | None, expected: str | None
+) -> None:
+    assert expected_context(wanted, sealed) == expected
+
+
+def test_a_context_that_the_load_does_not_name_is_told() -> None:
+    with pytest.raises(ContextError, match="fraud/v3"):
+        check_context("fraud/v3", None)
+
+
+def test_every_reader_checks_context_and_expiry() -> None:
+    metadata = Metadata(content="pickle", context="fraud", expires=100)
+    check_head(metadata, context="fraud", now=99)
+    with pytest.raises(ContextError):
+        check_head(metadata, context="other", now=99)
+    with pytest.raises(ExpiredError):
+        check_head(metadata, context="fraud", now=100)
+
+
+def test_recorded_names_are_allowed_under_their_name_of_python_2_or_3() -> None:
+    for names, allow, fits in (
+        ((("os", "system"),), ["os"], True),
+        ((("os", "system"),), ["sys"], False),
+        ((("__builtin__", "set"),), ["builtins"], True),
+        ((("__builtin__", "set"),), ["__builtin__"], True),
+        (None, [], True),
+    ):
+        metadata = Metadata(content="pickle", imports=names)
+        with nullcontext() if fits else pytest.raises(PolicyError):
+            check_imports(metadata, Allowed.of(allow))

@@ -1,5 +1,6 @@
 """Pickling: the arguments, and which buffers lie beside the stream."""
 
+import io
 import pickle
 import types
 from collections.abc import Callable
@@ -12,7 +13,8 @@ from envelopes import payload_of
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pickleseal import Keyring, signed_dumps, signed_loads
+from pickleseal import Keyring, inspect, signed_dumps, signed_loads
+from pickleseal.pickling import dump
 from pickleseal.pickling.dump import OUT_OF_BAND_SIZE as LIMIT
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -194,3 +196,24 @@ def test_data_frames_of_arrow_come_back_equal(ring: Keyring) -> None:
     pytest.importorskip("pyarrow")
     frame = pd.DataFrame({"a": pd.Series(["x", None, "y"] * 20_000, dtype="string[pyarrow]")})
     pd.testing.assert_frame_equal(round_trip(frame, ring), frame)
+
+
+def test_a_protocol_that_is_a_text_is_taken_for_the_compression_that_it_is(ring: Keyring) -> None:
+    for protocol in ("zstd", 1.5, [2]):
+        with pytest.raises(TypeError, match="protocol takes a whole number"):
+            signed_dumps(1, protocol, keyring=ring)  # type: ignore[arg-type]
+
+
+def test_a_callback_for_buffers_needs_protocol_5(ring: Keyring) -> None:
+    with pytest.raises(ValueError, match="buffer_callback"):
+        signed_dumps(1, 4, keyring=ring, buffer_callback=lambda _: None)
+
+
+def test_more_buffers_than_there_are_segments_stay_in_the_stream(
+    ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dump, "_MAX_SEGMENTS", 3)
+    arrays = [np.full(100_000, number) for number in range(5)]
+    data = signed_dumps(arrays, keyring=ring)
+    assert len(inspect(io.BytesIO(data), keyring=ring).segments) == 3
+    assert [int(one[0]) for one in signed_loads(data, keyring=ring)] == list(range(5))

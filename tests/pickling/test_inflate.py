@@ -103,3 +103,10 @@ def test_data_that_are_not_compressed_are_returned_as_they_are() -> None:
 def test_a_size_that_no_machine_has_is_refused_as_wrong(method: str) -> None:
     with pytest.raises(MalformedError):
         expand(memoryview(METHODS[method](RAW[:300])), 2**53 - 1)
+
+
+@pytest.mark.parametrize("start", [b"\x78", b"\x1f\x8b", b"BZ", b"\xfd7zXZ"])
+def test_a_damaged_stream_of_each_method_is_malformed(start: bytes) -> None:
+    data = start + b"damaged" * 100
+    with pytest.raises(MalformedError):
+        list(pieces(lambda at, size: data[at : at + size], len(data)))

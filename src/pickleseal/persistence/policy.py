@@ -39,8 +39,7 @@ def expected_context(wanted: str, sealed: str | None) -> str | None:
 
     `wanted` is a context, or a beginning such as `fraud/*`; `*` is anything, also none.
     """
-    anything = wanted == "*" or (wanted.endswith("*") and fits(wanted, sealed))
-    return sealed if anything else wanted
+    return sealed if wanted == "*" or fits(wanted, sealed) else wanted
 
 
 def check_head(metadata: Metadata, *, context: str | None, now: float) -> None:
