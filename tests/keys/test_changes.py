@@ -20,7 +20,7 @@ from pickleseal import (
 )
 from pickleseal.keys.key import Form, KeyLine, outline
 from pickleseal.keys.passphrase import Passphrase
-from pickleseal.keys.roster import State
+from pickleseal.keys.roster import State, new_entry
 from pickleseal.keys.store import changes
 from pickleseal.keys.store.changes import Limits, Storage, change_roster, create_key
 from pickleseal.keys.store.directory import INDEX, RingFiles, read_line, read_roster
@@ -204,3 +204,9 @@ def test_nobody_chooses_a_passphrase_for_no_key(ring_directory: Path) -> None:
         raise AssertionError
 
     assert changes.protect(RingFiles(ring_directory), [], Opener(), choose) == []
+
+
+def test_a_note_that_came_with_a_key_stays_unless_another_is_given() -> None:
+    brought = new_entry("1" * 32, Suite.BLAKE3, created=NOW, note="theirs")
+    for note, kept in (("", "theirs"), ("mine", "mine")):
+        assert changes._merged(brought, brought._replace(note=note)).note == kept

@@ -474,3 +474,13 @@ def test_an_answer_of_two_lines_is_no_secret(between: str) -> None:
     with pytest.raises(KeyringError):
         secret_from(["/bin/sh", "-c", f"printf 'one{between}two'"], list)
     assert secret_from(["/bin/sh", "-c", "printf 'one\\r\\n'"], list) == ["o", "n", "e"]
+
+
+def test_a_program_that_may_not_be_run_is_found_before_it_is_run(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o600)
+    with pytest.raises(KeyringError):
+        commands.checked_command([str(program)])
+    program.chmod(0o700)
+    assert commands.checked_command([str(program)]) == program

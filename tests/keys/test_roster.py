@@ -397,7 +397,7 @@ def test_a_key_is_found_by_a_prefix_and_never_by_nothing() -> None:
 
 def test_a_key_line_in_place_of_an_id_is_not_shown() -> None:
     line = KeyLine.generate().reveal()
-    with pytest.raises(KeyringError) as refused:
+    with pytest.raises(KeyringError, match="this is a key line") as refused:
         ring(ONE).find(line)
     assert line.split(".")[2] not in str(refused.value)
 
