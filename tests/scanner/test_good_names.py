@@ -232,6 +232,13 @@ def test_a_sorted_collection_is_data_unless_it_calls_a_key() -> None:
     assert contents_of(whole(call(collection, b"]", key))).grade == Grade.UNKNOWN
 
 
+def test_symbols_are_data_only_among_themselves() -> None:
+    symbol = look("sympy.core.symbol", "Symbol") + pack(text("x")) + b"}\x92"
+    assert contents_of(whole(symbol)).grade == Grade.DATA
+    beside = fields(symbol=symbol, range=call(look("builtins", "range"), number(3)))
+    assert contents_of(whole(beside)).grade == Grade.UNKNOWN
+
+
 DISTRIBUTION = look("scipy.stats._continuous_distns", "norm_gen") + b")\x81"
 PARSER = scipy.stats.norm.__getstate__()["_parse_arg_template"]
 

@@ -25,8 +25,8 @@ def grade(traces: Iterable[Trace]) -> tuple[Grade, tuple[GradedName, ...], tuple
         worst = max(worst, Grade.BEYOND if trace.beyond else Grade.DATA)
         for module, name, uses in trace.names:
             found = grade_name(module, name, uses)
-            # pickle.load counts the memo on where joblib.load begins anew. So it takes a text of
-            # the file for the module of a name such as `dtype`, which it uses as joblib.load does.
+            # joblib.load starts a new memo for a nested pickle; pickle.load does not, and takes
+            # another text as the module of a name such as `dtype`, which it uses in the same way.
             ghost = trace.of_arrays and not uses & ~usual.get(name, Use.LOOKED_UP)
             if ghost and found is Grade.UNKNOWN:
                 ghosts[f"{module}.{name}"] = None
@@ -37,14 +37,35 @@ def grade(traces: Iterable[Trace]) -> tuple[Grade, tuple[GradedName, ...], tuple
         beyond.update(dict.fromkeys(trace.beyond))
         if trace.fault is not None:
             faults[trace.fault] = None
+    if not _among_themselves(names):
+        for key, found in names.items():
+            if key[0].startswith(_EVALUATES):
+                names[key] = max(found, Grade.UNKNOWN)
+        worst = max(worst, Grade.UNKNOWN)
     graded = [GradedName(*key, found) for key, found in names.items()]
     # Stable: names of the same grade keep the order in which they are reached.
     graded.sort(key=lambda name: name.grade, reverse=True)
     return worst, tuple(graded), (*beyond, *faults, *_told(list(ghosts)))
 
 
+def _among_themselves(names: Iterable[tuple[str, str]]) -> bool:
+    """Return whether names of sympy are alone, but for what their own pickles use.
+
+    Called with a text, a class of sympy evaluates it, and other libraries' objects may call a class
+    that they hold.
+    """
+    modules = {module for module, name in names if (module, name) != ("builtins", "object")}
+    evaluating = {module for module in modules if module.startswith(_EVALUATES)}
+    return not evaluating or all(module.startswith(_BESIDE) for module in modules - evaluating)
+
+
+_EVALUATES = "sympy."
+_BESIDE = ("mpmath.", "copyreg", "_codecs")
+"""Beginnings of the modules that pickles of sympy's own objects use."""
+
+
 def recognized(contents: Contents, known: Sequence[str]) -> Contents:
-    """Return contents whose unknown names count as data where they lie in `known` modules.
+    """Return contents in which unknown names of `known` modules count as data.
 
     What reaches beyond data stays so, and so does what is unknown for any other reason.
     """
@@ -73,7 +94,7 @@ def _lies_in(module: str, known: Sequence[str]) -> bool:
 
 
 def _uses(traces: Iterable[Trace]) -> dict[str, Use]:
-    """Return what joblib.load does with the names of each kind, whatever their module."""
+    """Return how joblib.load uses each name, in any module."""
     uses: dict[str, Use] = {}
     for trace in traces:
         if not trace.of_arrays:
