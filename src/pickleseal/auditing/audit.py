@@ -105,7 +105,7 @@ class Audit:
         return f"<Audit of {', '.join(self._roots)}: iterate over it, or call report()>"
 
     def stream(self) -> Iterator[Finding]:
-        """Yield the findings and keep none of them: `report` then has their numbers alone."""
+        """Yield the findings and keep none of them: `report` then has only their numbers."""
         counts = self._counts = self._counts or Counts(self._found)
         for finding in self._findings:
             counts.add(finding)
@@ -155,7 +155,7 @@ class Chosen(NamedTuple):
         excluded = self.exclude.fit if any(self.exclude) else None
         for found in files_below(ordered, excluded=excluded, left_out=left_out):
             if len(ordered) > 1:
-                # Two URLs may differ in what their names leave out.
+                # Two URLs may differ in a part that their names omit.
                 place = (absolute(found.path), found.remote and found.remote.path)
                 if place in seen:
                     continue
@@ -312,7 +312,7 @@ def audit(
                 options=storage_options if is_url(os.fspath(baseline)) else None,
             )
             wanted = None if baseline_context is None else normalize_context(baseline_context)
-            # A key that is bound to some contexts has no say in others.
+            # A key that is bound to some contexts does not count in others.
             _check_context(listed.context, wanted)
     if listed is not None and not covers(listed.inventory, names):
         raise PolicyError(
@@ -321,7 +321,7 @@ def audit(
         )
     pin_file = find_pins(pins)
     if pins is not None and pin_file is not None:
-        pin_file.check_exists()  # a file that a variable names may still be to come
+        pin_file.check_exists()  # a file named by a variable need not exist yet
     remembered = {} if pin_file is None else pin_file.read()
     options = AuditOptions(
         ring,
@@ -355,7 +355,7 @@ def _contexts(context: str | Mapping[str, str] | None) -> tuple[tuple[Globs, str
 
 
 def _check_texts(option: str, given: Iterable[object], what: str) -> None:
-    """Raise TypeError unless all that an option was given are texts."""
+    """Raise TypeError unless all values of an option are texts."""
     if isinstance(given, str):  # each of its characters would be a glob, "*" for all files
         raise TypeError(f"{option} takes a list of {what}, not a single string")
     for one in given:
@@ -364,7 +364,7 @@ def _check_texts(option: str, given: Iterable[object], what: str) -> None:
 
 
 def _modules(known: Sequence[str]) -> tuple[str, ...]:
-    """Return the modules that are known; raise TypeError or ValueError for what can be none."""
+    """Return the known modules; raise TypeError or ValueError for an invalid one."""
     _check_texts("known", known, "modules")
     for module in known:
         parts = module.split(".")

@@ -1,4 +1,4 @@
-"""Who examines the files of an audit: this process, copies of it, or joblib's workers.
+"""The engines of an audit: this process, copies of it, or joblib's workers.
 
 All yield the same findings in the same order, those of the walk.
 """
@@ -18,11 +18,11 @@ from pickleseal.persistence.inspection import Status
 from pickleseal.scanner.containers.views import Pool
 
 FORK = "fork"
-"""The backend that is none of joblib's: copies of this process."""
+"""The one backend that is not joblib's: copies of this process."""
 CAN_COPY = sys.platform == "linux"
 _MANY_FILES = 512
 _MANY_BYTES = 64 << 20
-"""From either on, copies of this process save more than they cost."""
+"""Above either of these, copies of this process save more than they cost."""
 
 Engine = Callable[[Iterable[Found], AuditOptions], Iterator[Finding]]
 Walk = Callable[[], Iterable[Found]]
@@ -49,7 +49,7 @@ def chosen(
 
 
 def cluster(backend: str | None, address: str) -> AbstractContextManager[None]:
-    """Connect to the scheduler of a cluster, for the audits within."""
+    """Connect to the scheduler of a cluster, for the audits inside the block."""
     from pickleseal.auditing.workers import connected  # noqa: PLC0415 - as above
 
     return connected(backend, address)
@@ -93,7 +93,7 @@ def in_copies(
 ) -> Iterator[Finding]:
     """Examine files in copies of this process, which have the keyring as it has."""
     pool = options.pool or Pool()
-    # A copy would look for a new key, and ask for its passphrase, as often as there are copies.
+    # Each copy would look for a new key, and ask for its passphrase.
     by_copies = options._replace(find_ring=lambda: None, pool=pool)
 
     def work(batch: Batch) -> _Done:
@@ -115,7 +115,7 @@ def in_copies(
 
 
 def _lacks_proof(finding: Finding) -> bool:
-    """Return whether the ring may have got a key by now that proves more of a file."""
+    """Return whether the ring may have a new key that verifies more of a file."""
     return any(envelope.status is Status.UNVERIFIED for envelope in finding.envelopes)
 
 

@@ -92,7 +92,7 @@ def examine(found: Found, options: AuditOptions) -> Finding:
     verdict, level, advice = _SKIPS[found.skip]
     skipped = Finding(found.path, verdict, level, found.reason or "", advice)
     if found.skip is Skip.LEFTOVER:
-        # A name alone clears nothing: anyone can give a pickle this name.
+        # The name proves nothing: anyone can give a pickle this name.
         inside = _examined(found, options)
         return inside if inside.verdict is Verdict.UNSEALED else skipped
     return skipped
@@ -153,7 +153,7 @@ def _unreadable(path: str, reason: str) -> Finding:
 
 
 def _as_argument(path: str) -> str:
-    """Return a path quoted for a shell: nobody should paste a name that acts as a command."""
+    """Return a path quoted for a shell, so that no name acts as a command when it is pasted."""
     if not path.isprintable():
         return "PATH"
     return f"-- {shlex.quote(path)}" if path.startswith("-") else shlex.quote(path)
@@ -381,7 +381,7 @@ _SEALED: dict[Verdict, tuple[Level, str]] = {
 
 
 def _look(data: Bytes, options: AuditOptions, name: str = "") -> Contents | None:
-    # Only where they are wanted.
+    # Imported only where they are needed.
     from pickleseal.scanner.containers.contents import look  # noqa: PLC0415
     from pickleseal.scanner.grades import recognized  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What is read of files where no key is: the digests of what is sealed, the grade of the rest.
+"""Readings of files without a key: the digests of sealed ones, the grade of the rest.
 
 A worker returns these, and never a payload; the client, which has the keyring, judges them by the
 same code as files that it reads itself.
@@ -28,11 +28,11 @@ _MOST_RECORDS = 1000
 """How many envelopes of a file a worker records. The client reads a file of more itself."""
 
 _KEYLESS = (Verdict.UNSEALED, Verdict.NO_PICKLE, Verdict.UNREADABLE)
-"""What a worker can find."""
+"""The possible results of a worker."""
 
 
 class Order(NamedTuple):
-    """What a worker is asked for: options of an audit that need no key.
+    """The request to a worker: options of an audit that need no key.
 
     `steps` is what the run's budget has left.
     """
@@ -88,7 +88,7 @@ def _batches(files: Iterable[Found]) -> Iterator[Batch]:
 
 
 def is_for_workers(found: Found) -> bool:
-    """Return whether a worker can read a file: not one that is judged by what lies beside it."""
+    """Return whether a worker can read a file: not if the files beside it matter."""
     return found.skip is None and not found.path.endswith(BACKUP_SUFFIX)
 
 
@@ -114,7 +114,7 @@ def _read(found: Found, order: Order, options: AuditOptions) -> Reading:
         return Reading(examine(found, options))
 
     def sealed(file: Opened) -> Reading:
-        # What a pickle imports is told of one whose seal holds, and a worker cannot know.
+        # Imports are reported only if the seal holds, which a worker cannot know.
         return Reading() if order.imports else Reading(None, file.size, tuple(_records(file)))
 
     read = opened(found, sealed, options)

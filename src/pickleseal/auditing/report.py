@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 MAX_LISTED = 12
 """How many files of a group the terminal and the page list before they count the rest."""
 MAX_RESULTS = 25_000
-"""The most findings that SARIF tells: GitHub refuses a file with more."""
+"""The most findings in SARIF: GitHub refuses a file with more."""
 FAIL_ON = ("error", "unknown", "warning", "note", "never")
-"""What an audit may fail on, the gravest first."""
+"""The levels that an audit may fail on, most severe first."""
 _LEAST: Mapping[str, float] = {
     "error": Level.ERROR,
     "unknown": Level.WARNING,
@@ -68,7 +68,7 @@ class Workers:
 
     @property
     def sentence(self) -> str:
-        """Who read what, as a sentence without a full stop."""
+        """How many files workers read, as a sentence without a full stop."""
         text = f"workers without a key ({self.backend}) read {self.read:,} of the files"
         if self.again:
             text += f"; {self.again:,} of these were read again here, {self.differing:,} differed"
@@ -102,7 +102,7 @@ class Counts:
 
 
 class Gravest:
-    """The gravest findings of an audit, so many at most; of equal ones the first."""
+    """The most severe findings of an audit, up to a number; of equal ones the first."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -110,7 +110,7 @@ class Gravest:
         self._kept: list[tuple[Level, int, Finding]] = []
 
     def add(self, finding: Finding) -> None:
-        """Keep a finding, if it is among the gravest so far."""
+        """Keep a finding if it is among the most severe so far."""
         self._seen += 1
         entry = (finding.level, -self._seen, finding)
         if len(self._kept) < self._most:

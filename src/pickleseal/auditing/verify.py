@@ -86,12 +86,12 @@ def _results(
 
 
 def _of_finding(candidate: Candidate, finding: Finding) -> Result[Inspection] | None:
-    """Return the result if a finding suffices: no refusal, and nothing that is told of one."""
+    """Return the result if a finding suffices: no refusal, and nothing to report."""
     if candidate.path.endswith(BACKUP_SUFFIX):
         return None
     if finding.verdict in _WHOLE:
         first, *others = finding.envelopes
-        # What a worker read differently is told of a file that is whole, too.
+        # A difference to what a worker read is reported for an intact file, too.
         reason = finding.reason if finding.level >= Level.WARNING else ""
         facts = first._replace(others=tuple(others))
         return candidate.result(Outcome.WHOLE, reason, detail=facts)

@@ -171,8 +171,7 @@ def watch(
     return kept
 
 
-# Python cannot remove an audit hook. So there is one for the process, and the list that tells it
-# whether anybody watches belongs to the module.
+# Python cannot remove an audit hook. So the process has one, and the module the list of watches.
 _watches: list[Watch] = []
 _installing = threading.RLock()
 _MOST_KEPT = 10_000
@@ -181,14 +180,14 @@ _MOST_KEPT = 10_000
 @functools.cache
 def _install() -> None:
     """Install the hook; only the first call does."""
-    # Where a hook refuses further ones, sys.addaudithook does nothing and does not say so. The
-    # event that it raises, raised here, says it.
+    # If another hook refuses further ones, sys.addaudithook silently does nothing. Raising its
+    # event here raises the refusal.
     sys.audit("sys.addaudithook")
     sys.addaudithook(_hook)
 
 
 def _hook(event: str, arguments: tuple[str, str]) -> None:
-    # Each file that is opened comes by here. And at Python's end the list may be gone already.
+    # Every file that is opened causes a call. When Python ends, the list may be gone already.
     if event == "pickle.find_class" and _watches:
         sighting = _seen(*arguments)
         if sighting is not None:
@@ -203,7 +202,7 @@ def _tell(sighting: Sighting) -> None:
 
 
 def _seen(module: str, name: str) -> Sighting | None:
-    """Return who had a name unpickled; None for a sealed load, or for one by a report itself.
+    """Return the code that unpickled a name; None for a sealed load, or for one by a report itself.
 
     It looks at the frames: a flag would have to be kept for each thread, task and greenlet.
     """
@@ -238,7 +237,7 @@ def _sighting(module: str, name: str, frame: FrameType | None) -> Sighting:
 
 def _unpickles(frame: FrameType) -> bool:
     """Return whether a frame belongs to an unpickler and not to its caller."""
-    # A class of the caller's own may have a find_class; its line says nothing about who loads.
+    # A subclass may have a find_class of its own; its line does not say who loads.
     return frame.f_code.co_name == "find_class" or _below(_module(frame), _UNPICKLERS)
 
 
@@ -257,7 +256,7 @@ def _logging() -> Report:
     told: set[tuple[str, int, str, str]] = set()
 
     def log(sighting: Sighting) -> None:
-        # Each name once for a line of code: a service loads the same model again and again.
+        # Each name once for a line of code: a service loads the same model many times.
         which = (sighting.file, sighting.line, sighting.module, sighting.name)
         if which not in told:
             if len(told) < _MOST_KEPT:

@@ -36,14 +36,14 @@ _REGISTERED_BY = {
 
 def configured() -> bool:
     """Return whether `joblib.parallel_config` asks for workers."""
-    import joblib  # noqa: PLC0415 - it takes as long to import as an audit of a thousand files
+    import joblib  # noqa: PLC0415 - importing it takes as long as auditing a thousand files
 
     return bool(joblib.Parallel().n_jobs != 1)
 
 
 @contextmanager
 def connected(backend: str | None, address: str) -> Iterator[None]:
-    """Connect to the scheduler of a cluster, for the audits within."""
+    """Connect to the scheduler of a cluster, for the audits inside the block."""
     try:
         if backend == "dask":
             from distributed import Client  # noqa: PLC0415 - for those who have one
@@ -67,7 +67,7 @@ def connected(backend: str | None, address: str) -> Iterator[None]:
 def by_workers(
     n_jobs: int | None, backend: str | None, recheck: float, count: Workers
 ) -> Callable[[Iterable[Found], AuditOptions], Iterator[Finding]]:
-    """Return an engine that has joblib's workers read the files, and judges what they read.
+    """Return an engine whose files joblib's workers read, and which judges the readings.
 
     `recheck` is the share of the plainly sealed files that are read again here, from 0 to 1; if it
     is not 0, each file that is not plainly sealed is, too. `count` gets the numbers.
@@ -142,7 +142,7 @@ class _Client:
         self._options = options
         self._recheck = recheck
         self._count = count
-        self._random = random.SystemRandom()  # no worker can tell which files come again
+        self._random = random.SystemRandom()  # no worker can predict which files are read again
 
     def judged(self, batch: Batch, answer: Answer) -> Iterator[Finding]:
         """Yield the findings of a batch."""

@@ -52,7 +52,7 @@ class GradedName(NamedTuple):
     grade : Grade
         What the name reaches for.
     known : bool
-        True if the name is on no list and the audit was told that its module is known.
+        True if the name is on no list, and its module is listed as known.
     """
 
     module: str
@@ -90,7 +90,7 @@ class Contents(NamedTuple):
 
     @property
     def truncated(self) -> bool:
-        """Whether nothing can be told because its one pickle ends too early."""
+        """Whether its one pickle ends too early, which is all that is known of it."""
         cut_off = any(TRUNCATED in reason for reason in self.reasons)
         return cut_off and self.pickles == 1 and self.grade is Grade.CANNOT_TELL
 
@@ -114,7 +114,7 @@ _NAMES_TOLD = 3
 
 
 def judgement(contents: Contents) -> str:
-    """Return what a grade says, with the names and the reason that it rests on, in brief."""
+    """Return a grade in words, with its main names and its first reason."""
     worst = [n for n in contents.names if n.grade is not Grade.DATA and not n.known]
     reasons = contents.reasons[:1] if contents.grade >= Grade.CANNOT_TELL else ()
     if contents.grade is Grade.DATA and any(n.known for n in contents.names):

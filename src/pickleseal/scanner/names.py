@@ -19,7 +19,7 @@ _LETTERS = {
     "c": Use.CALLED.value, "m": Use.MADE.value, "b": Use.BUILT.value, "i": Use.FILLED.value,
 }  # fmt: skip
 _ACTS = 8
-"""By how many bits the uses in which a name acts upon what it is given lie above the good ones."""
+"""Shift in bits from the good uses of a name to those in which it acts on its arguments."""
 
 # What the list is made from. Of these, a function that is called and not listed is beyond.
 _COVERED = frozenset({"numpy", "scipy", "sklearn", "pandas", "pyarrow", "xgboost", "lightgbm"})
@@ -58,7 +58,7 @@ _RUNNERS = frozenset({
 })  # fmt: skip
 
 # Parts of other packages that do the same: each with a dot behind it, which ends the name.
-# A class of theirs may lie in an ordinary file, and acts only where it is called.
+# An ordinary file may refer to a class of theirs, which acts only where it is called.
 _REACHING_MODULES = (
     "huggingface_hub.", "joblib.", "keras.saving.", "keras.src.saving.", "lightgbm.basic.",
     "mlflow.", "numpy._pytesttester.", "numpy.compat.py3k.", "numpy.ctypeslib.",
@@ -76,7 +76,7 @@ _REACHING_MODULES = (
     "xgboost.tracker.",
 )  # fmt: skip
 
-# Arrays that were mapped from a file are kept with their class; only made anew does it open one.
+# A mapped array is pickled with its class, which opens a file only where it is made or called.
 _REACHING_NAMES = frozenset({
     ("numpy", "memmap"), ("numpy.core.memmap", "memmap"), ("numpy._core.memmap", "memmap"),
     ("numpy", "DataSource"), ("pandas", "HDFStore"),
@@ -86,8 +86,8 @@ _REACHING_NAMES = frozenset({
     ("pyarrow.lib", "PyExtensionType"), ("pyarrow", "PyExtensionType"),
 })  # fmt: skip
 
-# How functions begin that read, write, fetch or run. In the libraries of the list they are beyond
-# even where they are only handed on; elsewhere where they are called.
+# Beginnings of the names of functions that read, write, fetch or run. In the libraries of the list
+# such a function is beyond even if it is only looked up; elsewhere, if it is called.
 _REACHING_STARTS = (
     "call", "check_output", "compile", "dump", "eval", "exec", "fetch", "fromfile", "genfromtxt",
     "import", "load", "memmap", "open", "pickle", "popen", "query", "read", "run", "save", "spawn",
@@ -97,8 +97,7 @@ _METHODS_REACH = tuple(start for start in _REACHING_STARTS if start != "call")
 _HELPERS = ("__pyx_unpickle_", "_reconstruct", "_rebuild", "_unpickle", "_restore")
 _TESTS = frozenset({"test", "tests", "testing", "_testing", "conftest"})
 
-# What ordinary files have, and what can nevertheless be turned into anything. Never data, and
-# not enough to say that a file reaches beyond it.
+# Names in ordinary files that can also reach anything: neither data nor beyond.
 _ORDINARY = {
     "argparse": "Namespace",
     "builtins": (
@@ -156,7 +155,7 @@ _TWINS = {"_operator": "operator", "_collections_abc": "collections.abc", "_func
 
 
 class _List(NamedTuple):
-    """What stands on the list; a use is a bit, shifted by _ACTS where the name then acts.
+    """The list: for each name its uses as bits, shifted by _ACTS where the name acts.
 
     `uses` is by module and name with a space between, `acting` by package and name: a package has
     many modules that such a name can be taken from.
@@ -213,7 +212,7 @@ def grade_name(module: str, name: str, uses: Use) -> Grade:
     `module` and `name` are as the unpickler imports them. A name counts as data only where each of
     its uses is on the list.
     """
-    # The same names come again in one file after the other; long ones are no library's.
+    # Files repeat the same names, so results are cached. No library has very long names.
     known = len(module) + len(name) < 200
     return _remembered(module, name, uses) if known else _judged(module, name, uses)
 
@@ -229,7 +228,7 @@ def _judged(module: str, name: str, uses: Use) -> Grade:
     if uses.value & acts:
         return Grade.BEYOND
     if listed is not None and not uses.value & ~(listed | _ANYWAY):
-        handed_on = uses == Use.LOOKED_UP and acts  # somebody else may call it
+        handed_on = uses == Use.LOOKED_UP and acts  # another function may call it
         fits = not handed_on and (Use.STATE not in uses or _is_state(module, name))
         return Grade.DATA if fits else Grade.UNKNOWN
     if listed is not None and (not _is_function(name) or Use.CALLED not in uses):
@@ -283,7 +282,7 @@ def _reaches(module: str, name: str, uses: Use) -> bool:
 
 def _is_state(module: str, name: str) -> bool:
     """Return whether the result of a good name may be the state of another object."""
-    # A state that has `items` gives attributes, of which a walk does not know the names.
+    # The items of a state become attributes, and the walk does not know their names.
     root = module.partition(".")[0]
     if root == "pandas":
         return name.endswith(("Dtype", "Array", "Index"))
@@ -303,8 +302,8 @@ def _goes_through(name: str) -> bool:
     return name in _DOORS or (name[:2] == "__" and not name.startswith(_HELPERS))
 
 
-# Modules that other modules import, and that nobody's function, class or module is named after;
-# and `moves`, under which six has Python's own.
+# Modules that other modules import, and after which no function, class or module is named; and
+# `moves`, in which six keeps Python's own modules.
 _DOORS = frozenset({
     "builtins", "ctypes", "importlib", "marshal", "moves", "nt", "os", "pickle", "posix", "shutil",
     "socket", "subprocess", "sys",

@@ -1,7 +1,7 @@
 """The members of zip and tar files, in the forms that their writers write.
 
 A zip describes each member twice, in its directory and in a local header, and readers differ in
-which one they use. Where the two differ, the member is said to be in trouble.
+which one they use. A member whose descriptions differ has `trouble`.
 """
 
 import struct
@@ -40,8 +40,8 @@ _NO_SIZES = (_NO_SIZE, 0xFFFFFFFFFFFFFFFF)
 class Member(NamedTuple):
     """A member: its name and its bytes.
 
-    `oddity` says what no ordinary writer does, `trouble` why it cannot be told what it is: a clause
-    each, or empty.
+    `oddity` is something that no ordinary writer does, `trouble` a reason why the member cannot be
+    examined: a clause each, or empty.
     """
 
     name: str
@@ -135,7 +135,7 @@ def _last_end(tail: bytes, stop: int) -> int:
 
 
 def _starts(view: View, end: int) -> Iterator[tuple[int, int]]:
-    """Yield where the directory of the end record at `end` could begin, and where it says so."""
+    """Yield where the directory of the end record at `end` could begin, and its stated offset."""
     size, offset = _END.unpack(view.read(end, _END.size))[5:7]
     yield from _places(size, offset, end)
     locator = view.read(end - _LOCATOR.size, _LOCATOR.size) if end >= _LOCATOR.size else b""

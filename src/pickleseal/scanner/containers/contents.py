@@ -224,8 +224,8 @@ class _Looking:
     def _members(self, members: Iterable[archives.Member], kind: str, place: _Place) -> bool:
         """Examine the members of an archive; return whether any is or contains a pickle.
 
-        A member that cannot be examined makes the file CANNOT_TELL, whatever its name: the maker of
-        the archive chose the name, and a reader may have the password.
+        A member that cannot be examined makes the file CANNOT_TELL under any name: an attacker
+        chooses the name, and a reader may have the password.
         """
         self._opened = " > ".join((*place.kinds, kind))
         found = False

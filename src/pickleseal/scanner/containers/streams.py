@@ -35,7 +35,7 @@ _MAX_PADDING = 64 << 20
 _PLAIN_READINGS = 20
 _START = 2048
 _LONG_PATH = re.compile(rb"c[\w.-]+\n\w+(?:\.\w+){20}")
-"""A path that a walk may give up on at once, like the long first line of a text."""
+"""A path on which a walk reaches a bound at once, as it does on the long first line of a text."""
 _WRAPPER = "NumpyArrayWrapper"
 _AT_WORK = Use.CALLED | Use.MADE | Use.BUILT
 _LOOKS_UP = "it looks up "

@@ -99,7 +99,7 @@ class Bounds:
         self._over = False
 
     def allow(self, size: int) -> int:
-        """Return how many of `size` bytes may be handed out, and count them."""
+        """Return how many of `size` bytes the budget allows, and count them."""
         return size if self._spend(size) else 0
 
     def give_back(self, size: int) -> None:

@@ -31,7 +31,7 @@ from pickleseal.scanner.machine.values import (
 _NAME_KEPT = 1024
 _HIGHEST_PROTOCOL = 5
 
-# -- arguments of a size that is known, or that stands before them
+# -- arguments of a fixed size, or with their size in front
 
 
 def _size(walk: Walk, width: int, largest: int = MAX_SIZE) -> int:

@@ -21,8 +21,8 @@ class Cursor:
     `read` returns up to the requested number of bytes, none only at the end. `skip` skips up to as
     many bytes without reading them and returns how many; if it is None, they are read.
 
-    A walk that goes byte by byte reads `data` from `at` on by itself, and writes back how far it
-    came before it calls anything here. `ended` is true where nothing follows `data`.
+    A walk may read `data` from `at` on directly; it must update `at` before it calls a method.
+    `ended` is true where nothing follows `data`.
     """
 
     __slots__ = ("_read", "_skip", "_start", "at", "data", "ended")

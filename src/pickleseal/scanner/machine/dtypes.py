@@ -82,7 +82,7 @@ def set_dtype_state(record: Record, target: Dtype, state: object) -> None:
 
 
 def _is_written(target: Dtype, state: object) -> bool:
-    """Return whether NumPy writes such a state, and take from it what it tells."""
+    """Return whether NumPy writes such a state, and set the fields of `target` from it."""
     if type(state) is not tuple or len(state) not in (8, 9) or target.flags is not None:
         return False
     version, order, base, names, fields, size, alignment, flags = state[:8]
@@ -191,13 +191,13 @@ def _check_list(record: Record, shape: object, data: object) -> None:
     """Note an array of a dtype that may be of objects, and is not as long as their list."""
     length = size_of(shape, 1)
     if length is not None and data is LIST:
-        raise Fault("the length of an array of objects cannot be told", limited=True)
+        raise Fault("the length of an object array is not known", limited=True)
     if length is not None and type(data) is List and data.size != length:
         record.note("it makes an array of objects that is not as long as their list")
 
 
 def size_of(shape: object, item_size: int | None) -> int | None:
-    """Return the size of an array of a shape, or None where that cannot be told."""
+    """Return the size of an array of a shape, or None if it is unknown."""
     if type(shape) is not tuple or item_size is None:
         return None
     if not all(type(length) is int and 0 <= length <= MAX_SIZE for length in shape):

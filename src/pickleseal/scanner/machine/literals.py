@@ -1,4 +1,4 @@
-"""Literals as a stream spells them: texts, numbers, indices of the memo."""
+"""Literals in a stream: texts, numbers, indices of the memo."""
 
 import re
 
@@ -15,7 +15,7 @@ from pickleseal.scanner.machine.values import (
 
 _LARGEST = 1 << 64
 _LONG = 4300
-"""Digits that Python reads, unless it is told to read more."""
+"""Python's default limit on the digits of a number."""
 _DIGITS = re.compile(rb"\s*[+-]?[0-9_]+\s*\Z")
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|([0-7]{1,3})|(.?))", re.DOTALL)
 _ESCAPES = {
@@ -101,7 +101,7 @@ def _small(number: int) -> object:
 
 
 def float_line(line: bytes) -> object:
-    """Read a FLOAT, of which no more is kept than that it is a number."""
+    """Read a FLOAT; its value is not kept."""
     if len(line) <= LINE_KEPT:
         try:
             float(line.split(b"\0", 1)[0])
@@ -118,7 +118,7 @@ def index_line(line: bytes) -> int:
         raise Fault("a memo index exceeds 64 KiB", limited=True)
     text = line.split(b"\0", 1)[0]
     try:
-        # Read with sixteen for a base, a number of so many digits is a larger one of its own.
+        # Base 16 has no limit on digits, and maps different indices to different large numbers.
         return int(text, 16) if len(text) > _LONG and _DIGITS.match(text) else int(text)
     except ValueError:
         raise Fault("a memo index is not a number") from None

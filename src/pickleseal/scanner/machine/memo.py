@@ -1,4 +1,4 @@
-"""The memo of a walk: the values that the stream stores, and what is kept of them."""
+"""The memo of a walk: the values that the stream stores, in bounded memory."""
 
 from pickleseal.scanner.machine.faults import Fault, Skipped
 from pickleseal.scanner.machine.values import (
@@ -23,7 +23,7 @@ class Memo:
     """Stored values by index: a list, and a dict for large indices.
 
     `regular` is true while the list has no gaps and the dict is empty. Then MEMOIZE, and a put
-    at its end, are an append to `dense`. `changed`: an entry was set anew. `skipped`: entries of
+    at its end, are an append to `dense`. `changed`: an entry was overwritten. `skipped`: entries of
     objects that were passed over are NOTHING, and to read or set one raises Skipped.
     """
 

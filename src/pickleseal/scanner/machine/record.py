@@ -77,7 +77,7 @@ class Record:
             self.beyond["and more"] = None
 
     def are_plain(self, keys: Sequence[object]) -> bool:
-        """Return whether nobody looks for any of these keys; the same ones come again and again."""
+        """Return whether no library looks for any of these keys. Keys seen before are cached."""
         if self._plain.issuperset(keys):
             return True
         if not are_plain(keys):
@@ -127,7 +127,7 @@ Special: TypeAlias = Callable[[Record, Global, Args], object]
 
 
 def _makes_objects(module: str, name: str) -> bool:
-    """Return whether what a name gives is certainly neither a text nor a class."""
+    """Return whether results of a name are certainly neither texts nor classes."""
     if not is_listed(module, name):
         return False
     start = name.lstrip("_")[:1]

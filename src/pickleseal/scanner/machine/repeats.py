@@ -1,8 +1,8 @@
 """Objects that repeat: the members of an ensemble differ in numbers and array bytes alone.
 
-One of them is walked with each number unknown. If nothing was noted of it, all that are spelled
-the same but for numbers and bytes do the same, and are passed over. What they store is not kept: a
-stream that reads it is walked anew, without passing over anything.
+One of them is walked with its numbers unknown. If nothing was noted, every object with the same
+opcodes, other than numbers and bytes, does the same and is passed over. The values that it stores
+are not kept: a stream that reads one is walked again without passing over anything.
 """
 
 import re
@@ -34,14 +34,14 @@ _NEEDS = {
     **dict.fromkeys((b"R", b"\x81", b"\x93", b"\x86"), (2, 1)),
     b"\x85": (1, 1), b"\x87": (3, 1), b"\x94": (1, 1), b"b": (2, 1),
 }  # fmt: skip
-"""How many values an opcode takes and gives."""
+"""How many values an opcode pops and pushes."""
 _ALIKE = 8
 _LONGEST = 500
-"""How many opcodes an object may have."""
+"""The most opcodes of an object."""
 _TRIES = 100
-"""How often nothing may repeat more than does, until no more is looked for."""
+"""How many more attempts may fail than succeed before no more are made."""
 _KEPT = 256
-"""How many beginnings of objects are kept."""
+"""The most beginnings of objects that are kept."""
 
 
 _MUTABLE: dict[type, Sequence[str]] = {kind: kind.__slots__ for kind in (Result, List, Dict, Dtype)}
@@ -51,8 +51,8 @@ class Template(NamedTuple):
     """An object: its bytes between byte strings, and its steps.
 
     `parts` are expressions, each with the size of the length of the byte string that follows it, 0
-    at the end. `stored` counts its entries of the memo, `reads` are those that it reads. `end` is
-    where the object ends that it was read from.
+    at the end. `stored` counts the memo entries that it stores, `reads` are those that it reads.
+    `end` is where the object that it was made from ends.
     """
 
     parts: tuple[tuple[re.Pattern[bytes], int], ...]
@@ -76,7 +76,7 @@ class Template(NamedTuple):
 
 
 class _Learnt(NamedTuple):
-    """What walking an object gave, in a protocol.
+    """The result of walking an object, in a protocol.
 
     `read` has each value that it read from the memo and may change, with its contents.
     """
@@ -87,7 +87,7 @@ class _Learnt(NamedTuple):
     read: list[tuple[object, object]]
 
     def holds(self, walk: Walk, data: bytes, at: int, end: int) -> bool:
-        """Return whether the object at an offset does the same."""
+        """Return whether the object at an offset repeats it and reads the same values."""
         return (
             self.protocol == walk.protocol
             and self.template.match(data, at, end) >= 0
@@ -96,7 +96,7 @@ class _Learnt(NamedTuple):
 
 
 class Repeats:
-    """The objects of one walk. `build` is its handler of BUILD; `templates` are kept for others."""
+    """The objects of one walk. `build` is its handler of BUILD; walks share `templates`."""
 
     def __init__(self, build: Step, templates: dict[bytes, Template]) -> None:
         self._build = build
@@ -130,7 +130,7 @@ class Repeats:
             self._tries += 1
 
     def _find(self, data: bytes, at: int, end: int, known: int) -> Template | None:
-        """Return the template of the object at an offset, if one like it was there before."""
+        """Return the template of the object at an offset, if its beginning was met before."""
         start = data[at : at + _ALIKE]
         template = self._templates.get(start)
         if template is not None and max(template.reads, default=0) < known:
@@ -177,8 +177,8 @@ class Repeats:
     def _read(self, data: bytes, at: int, end: int, known: int) -> Template | None:
         """Return the template of the object at an offset, or None if it is not so simple.
 
-        It takes nothing that lies below it on the stack, changes no list, and reads nothing that it
-        stores.
+        A simple object pops nothing below its own values, changes no list, and reads no memo entry
+        that it stores.
         """
         parts: list[tuple[re.Pattern[bytes], int]] = []
         steps: list[object] = []
@@ -241,7 +241,7 @@ class Repeats:
 
 
 def _contents(value: object) -> object:
-    """Return what later steps may find of a value, given that it is no tuple."""
+    """Return the fields of a mutable value, to compare them later."""
     fields = [getattr(value, name) for name in _MUTABLE[type(value)]]
     return [dict(field) if type(field) is dict else field for field in fields]
 
@@ -251,7 +251,7 @@ def _get(index: int, walk: Walk) -> None:
 
 
 def _build(build: Step, walk: Walk) -> None:
-    """Set a state; raise Skipped for one of those in which a number matters."""
+    """Set a state; raise Skipped if a number in it matters."""
     target, state = walk.stack[-2:]
     sizes = type(state) is tuple and any(
         item is FORGOTTEN or (type(item) is Dtype and item.has_object is not False)

@@ -13,7 +13,7 @@ MAX_OPCODES = 30_000_000
 MAX_HELD = 8_000_000
 """Entries of stack, marks and memo together."""
 MAX_BURIED = 1_000_000
-"""Objects and dicts that lie deep in the stack."""
+"""The most objects and dicts deep in the stack."""
 MAX_MISFITS = 50
 """Frames that end inside an opcode: continuing without one costs as much as many opcodes."""
 RECENT = 20_000
@@ -59,7 +59,7 @@ class Walk:
         if held > MAX_HELD:
             raise Fault(f"it holds more than {MAX_HELD} values at once", limited=True)
         memo.trim(RECENT)
-        # Values pushed since the last check may lie below where that one ended.
+        # Values pushed since the last check may be below the end of that check.
         since = self.opcodes - self._checked
         self._checked = self.opcodes
         start, end = max(min(self._trimmed, len(stack)) - since, 0), len(stack) - RECENT

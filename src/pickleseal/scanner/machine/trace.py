@@ -56,10 +56,10 @@ class Trace(NamedTuple):
     construction that no data needs. `fault` is why the walk ended before STOP, and `limited`
     whether that was a bound of the walk itself. `ended`: STOP was reached. `protocol` is the
     highest that the stream declares. `wrapped_arrays` counts joblib's arrays, and `given` values
-    that only the reader's caller could supply: persistent objects, buffers. `coded`: it may look up
+    that only the reader's caller can supply: persistent objects, buffers. `coded`: it may look up
     names other than those it spells, by extension codes, which each process assigns, or because it
-    declares several protocols. `of_arrays`: this is pickle.load's way through the array bytes of a
-    file that joblib.load reads to its end.
+    declares several protocols. `of_arrays`: pickle.load reads the array bytes of a file that
+    joblib.load reads to its end.
     """
 
     names: tuple[Name, ...]
@@ -83,7 +83,7 @@ def trace(
     most: int | None = None,
     templates: dict[bytes, Template] | None = None,
 ) -> Trace:
-    """Follow one pickle from the cursor on; the cursor then stands right behind its STOP.
+    """Follow one pickle from the cursor on; the cursor is then right behind its STOP.
 
     `joblib`: read as `joblib.load` does, which takes an array's bytes out of the stream. `bare`:
     read as `pickle.load` does that is given a file and nothing else. `most`: how many opcodes to
@@ -118,9 +118,8 @@ def trace(
 
 def _run(walk: Walk, working: Sequence[Step | None]) -> object:  # noqa: PLR0915 - one loop, and a call would cost as much as an opcode
     """Run up to STOP and return the unpickled value; raise Fault or EndOfInput."""
-    # This loop is where an audit spends its time. The opcodes that fitted models are mostly
-    # made of are done on the spot, the rest by two tables of functions. An iterator that is
-    # told where to go on costs half as much as an index that is counted up.
+    # An audit spends its time in this loop. It handles the most frequent opcodes itself, and the
+    # rest by two tables of functions. Moving an iterator costs half as much as counting an index.
     cursor, stack, marks, memo = walk.cursor, walk.stack, walk.marks, walk.memo
     int4, uint4 = _INT4.unpack_from, _UINT4.unpack_from
     dense = memo.dense

@@ -47,7 +47,7 @@ _DICT_MAKERS = _OPEN_DICTS | {"dict", "OrderedDict", "defaultdict", "Counter"}
 
 
 def look_up(record: Record, module: object, name: object, protocol: int) -> object:
-    """Return what an unpickler looks up for a module and a name that the stream gives."""
+    """Return the value that an unpickler looks up for the values of a module and a name."""
     if type(module) is str and type(name) is str:
         if protocol < 3:
             module, name = _python_3_name(module, name)

@@ -115,7 +115,7 @@ class Result:
 
 
 class List:
-    """A list, of which only the length is kept."""
+    """A list; only its length is kept."""
 
     __slots__ = ("size",)
 
@@ -124,11 +124,11 @@ class List:
 
 
 class Dict:
-    """A dict, of which only the relevant parts are kept.
+    """A dict; only the relevant parts are kept.
 
     `fields` are the items of joblib's wrapper or of dtype fields. `others`: it has other items.
     `whole` is false if a key is not a literal. `dunders` are the keys that Python itself looks for.
-    `computed`: a key does not appear in the stream. `given`: it was the state of an object.
+    `computed`: a key does not appear in the stream. `given`: it was used as a state.
     """
 
     __slots__ = ("computed", "dunders", "fields", "given", "others", "whole")
@@ -353,7 +353,7 @@ def _kept(key: str, value: object) -> object:
 def faded(value: object) -> object:
     """Return the value that represents an older value, without memory of its own.
 
-    What else may point to an object or a dict must stay the same: these are kept.
+    Objects and dicts are kept, since other values may refer to them.
     """
     kind = type(value)
     if kind is str:
