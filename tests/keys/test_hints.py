@@ -106,6 +106,51 @@ def lookup_directory(ring: Path | None) -> Path:
     return keyring_directory(ring)
 
 
+@pytest.mark.parametrize("command", ["verify", "reseal", "extract", "audit"])
+def test_a_command_without_a_keyring_leads_to_the_keys_or_to_a_first_one(
+    command: str, ring: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed_dump("mine", "PATH", keyring=ring)
+    more = {"extract": ["--to", "out"], "audit": ["--baseline", "PATH"]}.get(command, [])
+    text = told_by(command, "PATH", *more)
+    assert "set PICKLESEAL_KEYRING" in text
+    export, import_, make = hints(text)
+    with monkeypatch.context() as there:
+        there.setenv("PICKLESEAL_KEYRING", str(ring))
+        paste(export)
+    paste(import_)
+    assert signed_load("PATH") == "mine"
+    paste(f"{make} --add")
+
+
+def test_the_users_own_keyring_needs_no_option(tmp_path: Path) -> None:
+    own = tmp_path / "data" / "pickleseal" / "keyring"
+    assert "--keyring" not in error_of(lambda: signed_load_bytes(b"", own))
+    assert call("keygen").returncode == 0
+    revoke(own, primary_of(own))
+    for named in (own, None):
+        (rotate,) = hints(error_of(lambda named=named: signed_dumps(1, keyring=named)))
+        assert rotate == "pickleseal keys rotate"
+    fixes = told_by("keys", "doctor")
+    assert "pickleseal keys rotate" in fixes
+    assert "--keyring" not in fixes
+    paste(rotate)
+    assert signed_dumps(1)
+
+
+@pytest.mark.parametrize("variable", ["PICKLESEAL_KEYRING", "PICKLESEAL_KEY"])
+def test_the_users_own_keyring_is_named_where_a_variable_leads_elsewhere(
+    variable: str, ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "data" / "pickleseal" / "keyring"
+    changes.create_key(own, now=NOW)
+    monkeypatch.setenv(variable, str(ring))
+    revoke(own, primary_of(own))
+    (rotate,) = hints(error_of(lambda: signed_dumps(1, keyring=own)))
+    paste(rotate)
+    assert signed_dumps(1, keyring=own)
+
+
 def test_a_ring_that_has_a_primary(ring: Path) -> None:
     found = hints(told_by("keygen", *option(ring)))
     assert len(found) == 2
@@ -196,7 +241,7 @@ def test_a_machine_whose_imported_key_is_revoked(
     told = told_by(*shlex.split(import_)[1:], *option(other))
     if brought_by == "a seal":
         told = error_of(lambda: signed_dumps(1, keyring=other))
-    export, import_ = hints(told)
+    *_, export, import_ = hints(told)
     with monkeypatch.context() as there:
         there.setenv("PICKLESEAL_KEYRING", str(ring))
         paste(export)

@@ -1,9 +1,11 @@
 """Which key seals, and which opens."""
 
 import pickle
+import traceback
 from pathlib import Path
 from typing import Any
 
+import joblib
 import pytest
 
 from pickleseal import (
@@ -135,8 +137,16 @@ def test_a_ring_is_made_of_keys(ring_directory: Path) -> None:
     for wrong in (str(ring_directory), open_keyring(ring_directory), None):
         with pytest.raises(TypeError, match="made of Key objects"):
             Keyring(wrong)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="cannot be pickled"):
-        pickle.dumps(open_keyring(ring_directory))
+
+
+def test_a_ring_that_is_sent_to_workers_says_to_send_its_path(ring_directory: Path) -> None:
+    ring = open_keyring(ring_directory)
+    with pytest.raises(Exception, match="pickle") as caught:
+        joblib.Parallel(n_jobs=2)(joblib.delayed(len)(one) for one in [ring, ring])
+    assert f"keyring={str(ring_directory)!r}" in "".join(traceback.format_exception(caught.value))
+    for one in (ring, Keyring(Key.generate())):
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            pickle.dumps(one)
 
 
 def test_a_bound_key_seals_and_opens_for_its_contexts_alone() -> None:
@@ -151,14 +161,3 @@ def test_a_bound_key_seals_and_opens_for_its_contexts_alone() -> None:
             ring.sealing_key(context=other, now=0)
         with pytest.raises(ContextError, match=r"binds to the contexts .*a/\*.*b"):
             ring.check_binding(key, other)
-
-
-@pytest.mark.parametrize(
-    ("directory", "told"),
-    [("/a b", "keygen --keyring '/a b'`"), ("/a\nb", "keygen`"), (None, "keygen`")],
-)
-def test_the_way_to_a_first_key_can_be_pasted(directory: str | None, told: str) -> None:
-    ring = Keyring.of(Roster.empty(), [], name="a ring", directory=directory)
-    with pytest.raises(KeyringError) as caught:
-        ring.sealing_key(context=None, now=0)
-    assert str(caught.value).endswith(told)

@@ -298,7 +298,7 @@ def import_(
             rows.append(("", f"instead of those where it comes from: {was}"))
     rows += [("revoked", f"{entry.id}: {entry.reason}".rstrip(": ")) for entry in done.revoked]
     if done.made and file is not None:
-        rows.append(("compare", "each id with the one in the keyring that it comes from"))
+        rows.append(("compare", "the ids: run `pickleseal keys list` where the lines come from"))
     option = named(keyring, directory)
     if done.revoked and roster.primary is None:
         rows += ways_to_seal(roster, option)

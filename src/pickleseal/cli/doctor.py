@@ -19,7 +19,8 @@ from pickleseal.cli.output import (
 from pickleseal.errors import shown
 from pickleseal.keys.store import permissions, variables
 from pickleseal.keys.store.doctor import MAX_AGE, Finding, examine
-from pickleseal.keys.store.lookup import keyring_directory, user_directory
+from pickleseal.keys.store.lookup import keyring_directory
+from pickleseal.keys.store.own import user_directory
 
 
 @click.command()

@@ -13,8 +13,8 @@ from pickleseal.keys.roster import Entry, Roster
 from pickleseal.keys.store.changes import PLAIN, Limits, Made, Storage, check_no_primary, create_key
 from pickleseal.keys.store.directory import INDEX, RingFiles
 from pickleseal.keys.store.lookup import keyring_directory
+from pickleseal.keys.store.own import option_for
 from pickleseal.keys.store.passphrases import new_passphrase
-from pickleseal.keys.store.permissions import quoted
 from pickleseal.persistence.policy import time_text
 
 _DAY = 86_400
@@ -167,5 +167,5 @@ def plain(made: Made) -> dict[str, object]:
 
 
 def named(keyring: str | None, directory: Path) -> str:
-    """Return the option that names the ring, if it was given."""
-    return "" if keyring is None else f" --keyring {quoted(directory)}"
+    """Return the option that names the ring, if it was given and is needed."""
+    return "" if keyring is None else option_for(directory)

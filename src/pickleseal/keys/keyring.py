@@ -4,7 +4,6 @@ Pure rules; `keys.store` reads rings from directories.
 """
 
 import re
-import shlex
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NoReturn, Self
@@ -58,7 +57,7 @@ class Keyring:
     'model'
     """
 
-    __slots__ = ("_keys", "directory", "name", "outlines", "roster")
+    __slots__ = ("_keys", "_option", "directory", "name", "outlines", "roster")
 
     name: str
     """Its name in messages."""
@@ -69,6 +68,8 @@ class Keyring:
     outlines: Mapping[str, Outline]
     """What the key lines of a ring in a directory say beside their secrets, by id."""
     _keys: Mapping[bytes, Key]
+    _option: str
+    """The command-line option that names it, if one is needed."""
 
     def __init__(self, primary: Key, *others: Key) -> None:
         keys = (primary, *others)
@@ -88,11 +89,12 @@ class Keyring:
         *,
         name: str,
         directory: str | None = None,
+        option: str = "",
         outlines: Mapping[str, Outline] = MappingProxyType({}),
     ) -> Self:
         """Return the ring of a roster and its keys, all but the revoked ones."""
         ring = cls.__new__(cls)
-        ring._set(roster, keys, name, directory, outlines)  # noqa: SLF001 - its own
+        ring._set(roster, keys, name, directory, option, outlines)  # noqa: SLF001 - its own
         return ring
 
     def _set(
@@ -101,6 +103,7 @@ class Keyring:
         keys: Iterable[Key],
         name: str,
         directory: str | None = None,
+        option: str = "",
         outlines: Mapping[str, Outline] = MappingProxyType({}),
     ) -> None:
         put = object.__setattr__
@@ -108,6 +111,7 @@ class Keyring:
         put(self, "_keys", {key.raw_id: key for key in keys})
         put(self, "name", name)
         put(self, "directory", directory)
+        put(self, "_option", option)
         put(self, "outlines", outlines)
         usable = {e.id for e in roster.entries.values() if e.state is not State.REVOKED}
         if usable != {key.id for key in self._keys.values()}:
@@ -193,13 +197,6 @@ class Keyring:
         way = "keys rotate" if self.entries else "keygen"
         return f"make one with `pickleseal {way}{self._option}`"
 
-    @property
-    def _option(self) -> str:
-        """The command-line option that names this ring, if it is in a directory."""
-        if self.directory is None or not self.directory.isprintable():
-            return ""
-        return f" --keyring {shlex.quote(self.directory)}"
-
     def opening_key(self, key_id: bytes, suite: Suite) -> Key:
         """Return the key that an envelope's head names by id (16 bytes) and suite.
 
@@ -244,6 +241,7 @@ class Keyring:
             [*self._keys.values(), *again.values()],
             name=self.name,
             directory=self.directory,
+            option=self._option,
         )
 
     def check_binding(self, key: Key, context: str | None) -> None:
@@ -292,13 +290,32 @@ class Keyring:
         return f"<div>{title}{table}</div>"
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a Keyring cannot be pickled: it holds secrets")
+        instead = (
+            "the path of a keyring's directory"
+            if self.directory is None
+            else f"its path, keyring={self.directory!r},"
+        )
+        raise TypeError(
+            "a Keyring cannot be pickled or sent to another process, since it holds secrets. Pass"
+            f" {instead} instead: the other process then opens it itself"
+        )
+
+
+def way_to_open(key_id: str, option: str) -> str:
+    """Return in sentences what leads to a ring that opens files; for the arguments see below."""
+    if key_id != EVERY_KEY:
+        return f"To open the file, {way_to_bring(key_id, option)}"
+    return (
+        "To open files that were sealed on another machine, run `pickleseal keys export --all -o"
+        f" keys.txt` there and `pickleseal keys import keys.txt{option}` here. If you have not"
+        f" sealed anything yet, make a key with `pickleseal keygen{option}`"
+    )
 
 
 def way_to_bring(key_id: str, option: str | None) -> str:
     """Return in words how to bring the key that sealed a file.
 
-    `key_id`: its id, or EVERY_KEY. `option`: the option that names the ring here, None for one in
+    `key_id`: its id. `option`: the option that names the ring here, None for one in
     memory.
     """
     here = (

@@ -26,8 +26,8 @@ from pickleseal.keys.store.directory import (
     read_line,
 )
 from pickleseal.keys.store.lines import Opener
+from pickleseal.keys.store.own import option_for
 from pickleseal.keys.store.passphrases import new_passphrase
-from pickleseal.keys.store.permissions import quoted
 from pickleseal.keys.store.providers import Reference, aws_kms, command, os_keyring, reference_line
 from pickleseal.keys.suite import Suite
 
@@ -86,11 +86,11 @@ def create_key(
 def check_no_primary(directory: Path, roster: Roster) -> None:
     """Raise KeyringError if a ring has a primary, which whoever makes a key may not know."""
     if roster.primary is not None:
-        option = f"--keyring {quoted(directory)}"
+        here = option_for(directory)
         raise KeyringError(
             f"{shown(str(directory))} has a primary key already, {roster.primary}, so no key"
-            f" was made. To replace it, run `pickleseal keys rotate {option}`. To add one that only"
-            f" opens, run `pickleseal keygen --add {option}`"
+            f" was made. To replace it, run `pickleseal keys rotate{here}`. To add one that only"
+            f" opens, run `pickleseal keygen --add{here}`"
         )
 
 
@@ -376,11 +376,11 @@ def like_primary(files: RingFiles, opener: Opener) -> Storage:
     if service is None:
         provider = providers.reference_of(found).provider
         what = {"command": "COMMAND", "aws-kms": "ARN"}.get(provider, "")
-        option = f"--keyring {quoted(files.folder)}"
+        here = option_for(files.folder)
         raise KeyringError(
             f"key {old.id} is held by {provider}, where pickleseal cannot make a key: make it there"
-            f" and use `pickleseal keys import --primary --{provider} {what} {option}`, or"
-            f" make one in a file with `pickleseal keys rotate --plain {option}`"
+            f" and use `pickleseal keys import --primary --{provider} {what}{here}`, or"
+            f" make one in a file with `pickleseal keys rotate --plain{here}`"
         )
     return Storage(os_service=service)
 

@@ -18,10 +18,11 @@ from pickleseal.files.atomic import make_folder, write_private
 from pickleseal.files.handles import Stamp, stamp_of
 from pickleseal.files.lock import locked
 from pickleseal.keys.key import MAX_LINE, Key, KeyLine, outline
-from pickleseal.keys.keyring import Keyring, way_to_bring
+from pickleseal.keys.keyring import Keyring, way_to_open
 from pickleseal.keys.roster import Pin, Roster, State
 from pickleseal.keys.store import permissions, variables
 from pickleseal.keys.store.lines import Ask, Opener
+from pickleseal.keys.store.own import option_for
 
 INDEX = "keyring.json"
 KEY_SUFFIX = ".key"
@@ -200,7 +201,12 @@ def read_keyring(
             keys.append(key)
             outlines[key.id] = outline(files.line(entry.id))
     return Keyring.of(
-        files.roster, keys, name=files.name, directory=os.path.abspath(folder), outlines=outlines
+        files.roster,
+        keys,
+        name=files.name,
+        directory=os.path.abspath(folder),
+        option=option_for(folder),
+        outlines=outlines,
     )
 
 
@@ -255,7 +261,7 @@ def read_line(folder: Path, key_id: str, *, group_read: bool | None = None) -> K
         raise KeyringError(
             f"the key file {_name(folder, key_id)} is missing, and keyring.json lists it: copy it"
             " from where the keyring was copied from, or from a backup with"
-            f" `pickleseal keys restore --keyring {permissions.quoted(folder)} FILE`. If it is"
+            f" `pickleseal keys restore{option_for(folder)} FILE`. If it is"
             f" lost, run `{revocation(folder, key_id, 'lost')}`"
         ) from None
     except OSError as error:
@@ -266,15 +272,12 @@ def read_line(folder: Path, key_id: str, *, group_read: bool | None = None) -> K
 
 def rotation(folder: Path) -> str:
     """Return the command that rotates the keys of a ring."""
-    return f"pickleseal keys rotate --keyring {permissions.quoted(folder)}"
+    return f"pickleseal keys rotate{option_for(folder)}"
 
 
 def revocation(folder: Path, key_id: str, why: str) -> str:
     """Return the command that revokes a key of a ring."""
-    return (
-        f"pickleseal keys revoke {key_id} --reason {shlex.quote(why)}"
-        f" --keyring {permissions.quoted(folder)}"
-    )
+    return f"pickleseal keys revoke {key_id} --reason {shlex.quote(why)}{option_for(folder)}"
 
 
 def key_path(folder: Path, key_id: str) -> Path:
@@ -317,20 +320,20 @@ def restoration(folder: Path) -> str:
     away = permissions.quoted(index.with_name(f"{INDEX}.damaged"))
     return (
         f"restore the newest backup with `mv -n {permissions.quoted(index)} {away} && pickleseal"
-        f" keys restore --keyring {permissions.quoted(folder)} FILE`"
+        f" keys restore{option_for(folder)} FILE`"
     )
 
 
 def no_ring(folder: Path, *, to_open: str | None = None) -> KeyringError:
     """Return the error for a directory without a keyring."""
-    option = f" --keyring {permissions.quoted(folder)}"
+    here = option_for(folder)
     way = (
-        f". To open a sealed file, {way_to_bring(to_open, option)}"
+        f"If it is in another directory, name that one. {way_to_open(to_open, here)}"
         if to_open is not None
-        else f": make one with `pickleseal keygen{option}`, or import existing keys with"
-        f" `pickleseal keys import key.txt{option}`"
+        else f"Make one with `pickleseal keygen{here}`, or import existing keys with"
+        f" `pickleseal keys import key.txt{here}`"
     )
-    return KeyringError(f"there is no keyring in {shown(str(folder))}{way}")
+    return KeyringError(f"there is no keyring in {shown(str(folder))}. {way}")
 
 
 def has_key_files(folder: Path) -> bool:
@@ -341,13 +344,13 @@ def has_key_files(folder: Path) -> bool:
 
 
 def _lost_index(folder: Path) -> KeyringError:
-    option = f" --keyring {permissions.quoted(folder)}"
+    here = option_for(folder)
     return KeyringError(
         f"{shown(str(folder / INDEX))} is missing, but there are key files: restore the newest"
-        f" backup with `pickleseal keys restore{option} FILE`. If there is none,"
+        f" backup with `pickleseal keys restore{here} FILE`. If there is none,"
         " move the key files elsewhere, make a new key with"
-        f" `pickleseal keygen{option}`, and import each one that was not revoked with"
-        f" `pickleseal keys import --retired{option} FILE`"
+        f" `pickleseal keygen{here}`, and import each one that was not revoked with"
+        f" `pickleseal keys import --retired{here} FILE`"
     )
 
 

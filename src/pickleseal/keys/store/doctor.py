@@ -27,6 +27,7 @@ from pickleseal.keys.store.directory import (
     rotation,
 )
 from pickleseal.keys.store.lines import Opener
+from pickleseal.keys.store.own import option_for
 from pickleseal.keys.store.permissions import Fault, quoted, removal
 
 DAY = 86_400
@@ -140,7 +141,7 @@ def _files(folder: Path) -> RingFiles | Finding:
         return RingFiles(folder, group_read=_group_read(), min_epoch=0)
     except KeyPermissionError:
         problem = "was not read because of the above; more may be wrong: check again after that"
-        return Finding(str(path), problem, f"pickleseal keys doctor --keyring {quoted(folder)}")
+        return Finding(str(path), problem, f"pickleseal keys doctor{option_for(folder)}")
     except KeyringError as error:
         _check_means(error)
         if not os.access(path, os.R_OK):
@@ -338,7 +339,7 @@ def _primary_faults(folder: Path, roster: Roster, now: int, max_age: int) -> Ite
     entry = roster.entries[roster.primary]
     later = roster.successor()
     if later is not None:
-        rotate = f"pickleseal keys primary {later.id} --keyring {quoted(folder)}"
+        rotate = f"pickleseal keys primary {later.id}{option_for(folder)}"
     place = f"key {entry.id}"
     if entry.sign_until is not None and entry.sign_until <= now:
         problem = "is the primary, and no longer seals: nothing can be sealed"

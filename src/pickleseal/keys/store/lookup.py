@@ -15,11 +15,12 @@ from typing import NamedTuple
 from pickleseal.errors import KeyringError, NoKeyError, shown
 from pickleseal.keys.bundle import read_bundle
 from pickleseal.keys.key import Key, KeyLine
-from pickleseal.keys.keyring import Keyring, way_to_bring
+from pickleseal.keys.keyring import Keyring, way_to_open
 from pickleseal.keys.roster import Entry, Roster, State
 from pickleseal.keys.store import variables
 from pickleseal.keys.store.directory import INDEX, checked_path, has_key_files, read_keyring
 from pickleseal.keys.store.lines import Opener, check_foreign
+from pickleseal.keys.store.own import user_directory
 
 Ring = Keyring | str | os.PathLike[str] | None
 """A `keyring=` argument."""
@@ -74,8 +75,8 @@ def find_keyring(given: Ring = None, *, to_open: str | None = None) -> Keyring:
         return _kept_directory(own, to_open=to_open)
     if to_open is not None:
         raise NoKeyError(
-            f"there is no keyring. To open a sealed file, {way_to_bring(to_open, '')}; or name the"
-            f" keyring's directory with keyring= or {variables.KEYRING}"
+            f"there is no keyring. If you have one, set {variables.KEYRING} to its directory."
+            f" {way_to_open(to_open, '')}"
         )
     raise NoKeyError(
         "there is no key yet. Make one with `pickleseal keygen`, or name a keyring's directory"
@@ -97,26 +98,6 @@ def keyring_directory(given: str | os.PathLike[str] | None = None) -> Path:
             f" keyring's directory with --keyring, or unset {variables.KEYS}"
         )
     return Path(directory or user_directory())
-
-
-def user_directory() -> str:
-    """Return the path of the user's own keyring, whether it exists or not.
-
-    Raise NoKeyError for a user without a home directory, as in some containers.
-    """
-    import platformdirs  # noqa: PLC0415 - only where nothing else names a ring
-
-    try:
-        folder = platformdirs.user_data_dir("pickleseal", appauthor=False)
-    except (RuntimeError, KeyError):
-        folder = ""
-    # Old versions of platformdirs return a path that begins with `~`.
-    if not os.path.isabs(folder):
-        raise NoKeyError(
-            "this user has no home directory, and so no keyring of its own: set"
-            f" {variables.KEYRING} to a keyring's directory, or {variables.KEYS} to key lines"
-        )
-    return os.path.join(folder, "keyring")
 
 
 def _checked_path(given: str | os.PathLike[str]) -> str:
