@@ -116,10 +116,10 @@ def test_stacked_refused_envelopes_are_read_up_to_a_bound(
     keyring = ring if with_key else None
     (finding,) = audit(path, keyring=keyring)
     assert finding.verdict is Verdict.UNKNOWN_KEY
-    assert "nothing behind the first 100 refused objects was read" in finding.reason
+    assert "nothing after the first 100 refused objects was read" in finding.reason
     assert len(finding.envelopes) == 100
     facts = inspect(path, keyring=keyring)
-    assert "nothing behind the first 100 refused objects was read" in str(facts.problem)
+    assert "nothing after the first 100 refused objects was read" in str(facts.problem)
     assert len(facts.others) == 99
 
 

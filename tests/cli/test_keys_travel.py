@@ -74,12 +74,12 @@ def test_an_import_says_what_it_keeps_and_what_it_ignores(ring: Path, tmp_path: 
     ignored = ("--primary", "--context", "x")
     again = run("keys", "import", file, *ignored, "--keyring", other).stdout
     assert f"{key_id}, unchanged: --primary, --context ignored" in again
-    assert "here: active; where it comes from: active, only for fraud/*" in again
+    assert "here: active; in the keyring it comes from: active, only for fraud/*" in again
     json_told = done_json("keys", "import", file, *ignored, "--keyring", other)
     assert json_told["ignored"] == ["--primary", "--context"]
     replaced = run("keys", "import", file, "--context", "x", "--keyring", tmp_path / "third")
     assert "only for x" in replaced.stdout
-    assert "instead of those where it comes from: only for fraud/*" in replaced.stdout
+    assert "instead of those in the keyring it comes from: only for fraud/*" in replaced.stdout
 
 
 def test_revocations_are_exported_alone_and_revoke_elsewhere(

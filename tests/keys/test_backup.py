@@ -135,7 +135,7 @@ def test_another_ring_is_never_overwritten(lived_in: Path, tmp_path: Path) -> No
     create_key(other, now=NOW)
     for folder, taken, words in (
         (older, newer, "older state"),
-        (forked, newer, "changed by itself"),
+        (forked, newer, "changed separately"),
         (other, made, "another keyring"),
     ):
         before = content_of(folder)

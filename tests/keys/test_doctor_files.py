@@ -68,7 +68,7 @@ def test_a_file_that_its_owner_may_not_read_is_found_and_mended(what: str) -> No
             text = path.read_text()
             path.chmod(0o000)
             (finding,) = examine(ring, now=NOW)
-            assert (finding.place, "may not be read" in finding.problem) == (str(path), True)
+            assert (finding.place, "cannot be read by you" in finding.problem) == (str(path), True)
             mend(finding)
             assert path.read_text() == text
             assert examine(ring, now=NOW) == []

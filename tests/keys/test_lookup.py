@@ -96,7 +96,7 @@ def test_a_file_given_as_a_keyring_is_refused_by_its_own_name(ring_directory: Pa
 def test_a_missing_key_file_is_told_with_the_ring_to_mend(ring_directory: Path) -> None:
     (file,) = ring_directory.glob("*.key")
     file.unlink()
-    mend = f"from a backup.* If it is lost, run .* --reason lost --keyring {ring_directory}"
+    mend = f"restore a backup.* If it is lost, run .* --reason lost --keyring {ring_directory}"
     with pytest.raises(KeyringError, match=mend):
         open_keyring(ring_directory)
 
@@ -206,7 +206,7 @@ def test_the_variable_takes_an_absolute_path_alone(
     monkeypatch.setenv("PICKLESEAL_KEYRING", value)
     monkeypatch.setenv("PICKLESEAL_KEY", KeyLine.generate().reveal())
     for find in (find_keyring, keyring_directory):
-        with pytest.raises(KeyringError, match="absolute path" if value else "set and empty"):
+        with pytest.raises(KeyringError, match="absolute path" if value else "is empty"):
             find()
 
 

@@ -619,7 +619,7 @@ LISTED = (OWNER, 6, NOBODY), (OWNING_GROUP, 6, NOBODY), (MASK, 6, NOBODY), (OTHE
         (acl(*LISTED, (GROUP, 6, OURS)), OURS, []),
         (acl(*LISTED, (GROUP, 6, THEIRS)), OURS, [f"the group with id {THEIRS}"]),
         (acl(*LISTED, (USER, 6, STRANGER)), OURS, [f"the user with id {STRANGER}"]),
-        (acl(*LISTED)[:-1], OURS, ["whoever its damaged access control list names"]),
+        (acl(*LISTED)[:-1], OURS, ["whoever is named in its damaged access control list"]),
     ],
 )
 def test_each_entry_of_a_list_counts_by_whom_it_names(

@@ -152,7 +152,7 @@ def test_a_key_that_a_command_holds_is_not_copied_here(tmp_path: Path) -> None:
     assert forms(folder) == {Form.EXTERNAL}
 
 
-@pytest.mark.parametrize("kind", ["a link", "a second name"])
+@pytest.mark.parametrize("kind", ["a link", "a second hard link"])
 def test_a_key_that_would_stay_plain_elsewhere_is_not_called_protected(
     kind: str, ring_directory: Path, tmp_path: Path
 ) -> None:

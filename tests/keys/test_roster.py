@@ -358,7 +358,7 @@ def test_a_note_is_no_place_for_a_key_line() -> None:
 def test_a_key_that_begins_later_ends_later() -> None:
     begin = partial(new_entry, ONE, Suite.BLAKE3, created=NOW, sign_from=NOW + 10)
     assert begin(sign_until=NOW + 11).sign_from == NOW + 10
-    with pytest.raises(KeyringError, match="after its beginning"):
+    with pytest.raises(KeyringError, match="after it starts"):
         begin(sign_until=NOW + 10)
     for early in (NOW - 1, NOW):
         assert new_entry(ONE, Suite.BLAKE3, created=NOW, sign_from=early).sign_from is None

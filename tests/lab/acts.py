@@ -245,7 +245,7 @@ def _only_unreadable(out: str) -> bool:
 
 def _only_unreadable_findings(out: str) -> bool:
     """Return whether a doctor's findings say nothing but that something cannot be read."""
-    told = ("cannot be read", "may not be read", "may not search", "cannot tell")
+    told = ("cannot be read", "cannot search", "cannot tell")
     problems = out.replace("\n  ", " ").splitlines()
     return all(any(words in line for words in told) for line in problems)
 

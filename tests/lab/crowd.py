@@ -94,7 +94,7 @@ def _reseal(folder: Path, _: int, chance: random.Random) -> str:
     batch = Batch([str(folder / "models")])
     for one in reseal_all(batch, keyring=folder / "ring"):
         # A dump beside it may replace a file first: the file is then left as it is.
-        fine = one.outcome is not Outcome.FAILED or "changed by another program" in one.reason
+        fine = one.outcome is not Outcome.FAILED or "another program changed" in one.reason
         assert fine, f"a failure: {one}"
         assert one.outcome is not Outcome.REFUSED, f"an alarm: {one}"
     return "reseals of a folder"

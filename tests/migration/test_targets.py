@@ -249,7 +249,7 @@ def test_a_dry_run_reports_taken_places_as_the_run_does(
         (would_fail, ready), (failed, adopted) = as_json(dry)["files"], as_json(real)["files"]
         assert would_fail["outcome"] == failed["outcome"] == "failed"
         assert would_fail["reason"] == failed["reason"]
-        assert "is there already" in failed["reason"]
+        assert "already exists" in failed["reason"]
         assert (ready["outcome"], adopted["outcome"]) == ("ready", "adopted")
         (models / "1.pkl").write_bytes((models / "1.pkl.unsealed").read_bytes())
     done = run("adopt", models / "0.pkl", "--no-backup", "--dry-run", "--keyring", ring_directory)

@@ -83,7 +83,7 @@ def test_lines_of_unsealed_files_and_of_all_fields_are_read_back() -> None:
 def test_only_a_list_is_read_as_one(tmp_path: Path, ring: Keyring) -> None:
     path = tmp_path / "the.list"
     signed_dump([], path, keyring=ring)
-    with pytest.raises(PolicyError, match="no inventory"):
+    with pytest.raises(PolicyError, match="not an inventory"):
         read_inventory(path, keyring=ring)
     digest = write_inventory(Inventory(0, ()), str(path), keyring=ring)
     for given in (None, digest, f" {digest.upper()}\n"):

@@ -316,8 +316,8 @@ def audit(
             _check_context(listed.context, wanted)
     if listed is not None and not covers(listed.inventory, names):
         raise PolicyError(
-            "the baseline lists nothing at or below what is to be audited: run the audit from the"
-            " folder in which the list was written, or name the same paths"
+            "the baseline lists nothing at or below the audited paths: run the audit from the"
+            " folder where the list was written, or name the same paths"
         )
     pin_file = find_pins(pins)
     if pins is not None and pin_file is not None:

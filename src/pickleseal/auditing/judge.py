@@ -261,7 +261,7 @@ def _judge(file: Envelopes, offset: int, options: AuditOptions) -> _Judged:
     fixed = claimed.fixed
     end = offset + fixed.total_size
     if options.ring is None:
-        reason = f"sealed by key {fixed.key_id.hex()}; no keyring to check it with"
+        reason = f"sealed by key {fixed.key_id.hex()}, but there is no keyring to check it with"
         facts = inspection.claims(claimed, file.path, reason)
         return _Judged(Verdict.UNKNOWN_KEY, reason, facts, end)
     ring = options.ring

@@ -193,7 +193,7 @@ def _ask(count: int, seen: int, context: str | None, *, yes: bool, as_json: bool
         return
     what = f"{count:,} of {counted(seen, 'file')}" + (f" for '{shown(context)}'" if context else "")
     if as_json or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
-        raise CouldNotRun(f"there is no terminal to ask on: to seal {what} as your own, give --yes")
+        raise CouldNotRun(f"there is no terminal to ask on: to seal {what} as your own, add --yes")
     if not click.confirm(f"Did you make all of these files? Seal {what}?", default=False, err=True):
         raise CouldNotRun("nothing was sealed")
 

@@ -229,7 +229,7 @@ def _audit(
                 **who._asdict(),
             )
         except SealError as error:
-            raise CouldNotRun(f"it cannot be compared with the baseline: {error}") from None
+            raise CouldNotRun(f"the baseline cannot be used: {error}") from None
         reports.open()
         for finding in _followed(audited, kind):
             failing |= fails(finding, fail_on or settings.fail_on)
@@ -264,7 +264,9 @@ def _check_outputs(files: list[str], inventory: str | None, roots: tuple[str, ..
         local, named = not is_url(target), without_credentials(target)
         folder = os.path.dirname(target) or os.curdir
         if local and (os.path.isdir(target) or not os.path.isdir(folder)):
-            raise CouldNotRun(f"{named} cannot be written: it is a folder, or has none")
+            raise CouldNotRun(
+                f"{named} cannot be written: it is a folder, or its folder does not exist"
+            )
         if any(_same(target, other) for other in (*targets[:number], *roots)):
             raise CouldNotRun(f"{named} is named twice: it would be overwritten")
         finding = _there(target)
@@ -272,7 +274,9 @@ def _check_outputs(files: list[str], inventory: str | None, roots: tuple[str, ..
             continue
         is_old_list = target == inventory and _is_list(finding)
         if finding.verdict is not Verdict.NO_PICKLE and not is_old_list:
-            raise CouldNotRun(f"{named} is not overwritten: {_what(finding)}. Name another file")
+            raise CouldNotRun(
+                f"{named} is not overwritten: {_what(finding)}. Name another file for the report"
+            )
 
 
 def _is_list(finding: Finding) -> bool:
@@ -285,9 +289,9 @@ def _what(finding: Finding) -> str:
     if finding.verdict is Verdict.UNREADABLE:
         return "it cannot be read"
     if finding.verdict is Verdict.UNSEALED:
-        return "it holds a pickle or an array, and no report of an audit"
+        return "it holds a pickle or an array"
     kind = "list" if _is_list(finding) else "file"
-    return f"it is a sealed {kind}, and no report of an audit"
+    return f"it is a sealed {kind}"
 
 
 def _same(one: str, other: str) -> bool:
@@ -352,7 +356,7 @@ def _write_list(
     print_lines(
         [
             [(f"listed {counted(len(items), 'object')}{but} in {where}", "bold")],
-            *([[("it took the place of an older list", "yellow")]] if older else []),
+            *([[("it replaced an older list", "yellow")]] if older else []),
             [(f"SHA-256 {sha256}", "")],
             [("keep the list and its SHA-256 apart from the key", "dim")],
         ],

@@ -87,7 +87,7 @@ class Run:
             told = ([] if self.interrupted else [self._nothing(lacking)]) if idle else summary
             print_lines([*told, *left_out_lines(self.batch.left_out)], stderr=True)
         if self.interrupted:
-            rest = "not all was checked" if self.act == "verify" else "run it again, and it goes on"
+            rest = "not every file was checked" if self.act == "verify" else "run it again to go on"
             click.echo(f"stopped: {rest}", err=True)
             return INTERRUPTED
         outcomes = {one.outcome for one in results}

@@ -177,7 +177,7 @@ def _to_export(
             key=lambda e: (e.state is State.REVOKED, e.id != roster.primary),
         )
         if not entries:
-            raise KeyringError("this keyring has none")
+            raise KeyringError("this keyring has no such keys")
         return [entry.id for entry in entries]
     if beginnings:
         return list(dict.fromkeys(roster.find(beginning).id for beginning in beginnings))
@@ -282,7 +282,9 @@ def import_(
         rows.append(("known", f"{key_id}, unchanged{f': {options} ignored' if options else ''}"))
         brought, here = bundle.entries.get(key_id), roster.entries[key_id]
         if brought is not None and _granted(brought) != _granted(here):
-            rows.append(("", f"here: {_granted(here)}; where it comes from: {_granted(brought)}"))
+            rows.append(
+                ("", f"here: {_granted(here)}; in the keyring it comes from: {_granted(brought)}")
+            )
     for one in done.made:
         rows.append(("key", one.entry.id))
         rows.append(("state", f"{one.entry.state.value}{', primary' * one.is_primary}"))
@@ -290,12 +292,12 @@ def import_(
         if one.is_primary and old is not None and old.state is State.RETIRED:
             rows.append(("before", f"{one.entry.replaces}, retired: opens only"))
         if primary and one is done.made[0] and not one.is_primary:
-            rows.append(("", "--primary ignored: it is retired where it comes from"))
+            rows.append(("", "--primary ignored: the key is retired in the keyring it comes from"))
         rows += [("limits", limit) for limit in limits_of(one.entry)]
         brought = bundle.entries.get(one.entry.id)
         if brought is not None and limits_of(brought) != limits_of(one.entry):
             was = "; ".join(limits_of(brought)) or "none"
-            rows.append(("", f"instead of those where it comes from: {was}"))
+            rows.append(("", f"instead of those in the keyring it comes from: {was}"))
     rows += [("revoked", f"{entry.id}: {entry.reason}".rstrip(": ")) for entry in done.revoked]
     if done.made and file is not None:
         rows.append(("compare", "the ids: run `pickleseal keys list` where the lines come from"))

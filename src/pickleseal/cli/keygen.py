@@ -89,7 +89,7 @@ def keygen(
             ("role", role),
             ("file", str(made.path)),
             ("keep", f"a backup: `pickleseal keys backup FILE{named(keyring, directory)}`"),
-            ("", "without the key its files cannot be opened"),
+            ("", "without the key, its files cannot be opened"),
             *[("limits", limit) for limit in limits_of(made.entry)],
             ("next", f"pickleseal {then}{named(keyring, directory)}"),
         ],

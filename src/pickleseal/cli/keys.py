@@ -185,7 +185,7 @@ def rotate(
     option = named(keyring, directory)
     doubt = _doubt(files.roster, option)
     if doubt is not None:
-        confirm(doubt, "Make another new key all the same?", yes=yes, as_json=as_json)
+        confirm(doubt, "Make another new key anyway?", yes=yes, as_json=as_json)
     if [in_plain, passphrase, os_keyring].count(True) > 1:
         raise click.UsageError("choose one of --plain, --passphrase and --os-keyring")
     chosen = in_plain or passphrase or os_keyring

@@ -33,7 +33,7 @@ def moment(text: str) -> int:
         time = datetime.fromisoformat(text.removesuffix("Z"))
     except ValueError:
         raise click.BadParameter(
-            f"'{text}' is no time: write it as 2027-01-31 or 2027-01-31T14:30"
+            f"'{text}' is not a time: write it as 2027-01-31 or 2027-01-31T14:30"
         ) from None
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)

@@ -221,7 +221,7 @@ def confirm(doubt: str, question: str, *, yes: bool, as_json: bool) -> None:
     if yes:
         return
     if as_json or is_quiet() or not terminal.is_there():
-        raise CouldNotRun(f"{doubt}. To do it all the same, add --yes")
+        raise CouldNotRun(f"{doubt}. To do it anyway, add --yes")
     if terminal.ask(f"{shown(doubt)}.\n{question} [y/N]: ").lower() not in ("y", "yes"):
         raise CouldNotRun("nothing was done")
 

@@ -18,7 +18,7 @@ def _share(text: str) -> float:
     except ValueError:
         share = -1.0
     if not 0 <= share <= 1:
-        raise click.BadParameter(f"'{text}' is no share: write it as 1%")
+        raise click.BadParameter(f"'{text}' is not a percentage: write it as 1%")
     return share
 
 

@@ -59,7 +59,7 @@ def text_path(path: Path) -> str:
     """
     text = os.fspath(path)
     if not isinstance(text, str):
-        raise TypeError("a path must be a str or os.PathLike[str], not of bytes")
+        raise TypeError("a path must be a str or os.PathLike[str], not bytes")
     check_path(text)
     return text
 

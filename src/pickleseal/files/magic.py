@@ -35,7 +35,7 @@ _EITHER = f"{_UNPACK}. If not, and {_ADOPT.removeprefix('if ')}"
 _AGAIN = "an error message may have been saved in its place: download the file again"
 _PLAIN = Beginning("a plain, unsealed pickle", _ADOPT, adoptable=True)
 
-INCOMPLETE = "it may have been cut off as it was written or copied: get a whole copy"
+INCOMPLETE = "it may have been cut off while it was written or copied: get a whole copy"
 EMPTY = Beginning(
     "empty",
     INCOMPLETE,
@@ -67,7 +67,7 @@ _KNOWN = (
     ),
     (
         rb"ZF",
-        Beginning("a file of joblib's from before 0.10, with its arrays in files next to it"),
+        Beginning("a file of joblib before 0.10, with its arrays in files next to it"),
     ),
     (
         rb"version https://git-lfs\.github\.com/spec/v1",

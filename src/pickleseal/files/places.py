@@ -289,9 +289,7 @@ def steady(read: Callable[[int], _T]) -> _T:
 
 def changed_meanwhile(name: str) -> TargetError:
     """Return the error for a file or an object that is not replaced, as it is not the one seen."""
-    return TargetError(
-        f"{shown(name)} was changed by another program meanwhile, and was left as it is now"
-    )
+    return TargetError(f"another program changed {shown(name)} meanwhile: it was left as it is now")
 
 
 def replaced_meanwhile(url: str) -> OSError:

@@ -165,7 +165,8 @@ def _not_regular(path: str) -> NotSealedError:
     error = NotSealedError(
         "not sealed: this path is a folder. Name a file in it, or see pickleseal audit"
         if os.path.isdir(path)
-        else "not sealed: this path is no regular file (a pipe or a device). To read one envelope"
+        else "not sealed: this path is not a regular file, but a pipe or a device. To read one"
+        " envelope"
         " from a pipe, open it and pass the file object"
     )
     error.source = path

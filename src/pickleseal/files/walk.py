@@ -34,10 +34,10 @@ _FOREIGN_MARKS = frozenset(("pyvenv.cfg", "conda-meta"))
 class Skip(StrEnum):
     """Why a path is skipped."""
 
-    LINK = "it is a link: name it, to follow it"
-    SPECIAL = "it is no regular file"
-    LEFTOVER = "it is left from an interrupted dump"
-    MOVED = "it was exchanged for a link meanwhile"
+    LINK = "it is a link: name it to follow it"
+    SPECIAL = "it is not a regular file"
+    LEFTOVER = "it was left by an interrupted dump"
+    MOVED = "it was replaced by a link meanwhile"
     UNREADABLE = "it cannot be read"
     EXCLUDED = "it is excluded"
 

@@ -115,7 +115,7 @@ class Keyring:
         put(self, "outlines", outlines)
         usable = {e.id for e in roster.entries.values() if e.state is not State.REVOKED}
         if usable != {key.id for key in self._keys.values()}:
-            raise KeyringError(f"the keys of {name} are not those that it lists")
+            raise KeyringError(f"{name} does not hold exactly the keys that it lists")
         if roster.primary is not None and roster.entries[roster.primary].state is not State.ACTIVE:
             raise KeyringError(f"the primary of {name} is not one of its active keys")
 
@@ -154,7 +154,7 @@ class Keyring:
         """
         if not isinstance(key_id, str) or not _ID.fullmatch(key_id):
             what = f"'{shown(key_id)}'" if isinstance(key_id, str) else type(key_id).__name__
-            raise KeyringError(f"a key's id is 32 hexadecimal digits, and this is {what}")
+            raise KeyringError(f"a key's id has 32 hexadecimal digits, but this is {what}")
         return self._keys.get(bytes.fromhex(key_id))
 
     def sealing_key(self, *, context: str | None, now: float) -> Key:
@@ -167,7 +167,7 @@ class Keyring:
         if not entry.covers(context):
             raise KeyringError(
                 f"key {entry.id}, the primary of {self.name}, is bound to the contexts"
-                f" {_listed(entry)}, and cannot seal for {_named(context)}: name one of them as"
+                f" {_listed(entry)}, and cannot seal for {_named(context)}: pass one of them as"
                 " context=, or use another keyring"
             )
         return self._keys[bytes.fromhex(entry.id)]
@@ -191,7 +191,7 @@ class Keyring:
         old = self.roster.predecessor()
         if old is not None and old.imported is not None:
             return (
-                "bring the new key, with `pickleseal keys export -o new.txt` where it is made, and"
+                "bring the new key: run `pickleseal keys export -o new.txt` where it was made, and"
                 f" `pickleseal keys import new.txt{self._option}` here"
             )
         way = "keys rotate" if self.entries else "keygen"
@@ -222,7 +222,7 @@ class Keyring:
             )
         if key.suite is not suite:
             raise MalformedError(
-                f"it names suite {suite.value}, and key {entry.id} is of suite {key.suite.value}"
+                f"it names suite {suite.value}, but key {entry.id} has suite {key.suite.value}"
             )
         return key
 
@@ -324,7 +324,7 @@ def way_to_bring(key_id: str, option: str | None) -> str:
         else f"`pickleseal keys import key.txt{option}` here"
     )
     return (
-        "bring the key that sealed it, since a new one does not open it: run"
+        "bring the key that sealed it, since a new one cannot open it: run"
         f" `pickleseal keys export {key_id} -o key.txt` where that key is, and {here}"
     )
 

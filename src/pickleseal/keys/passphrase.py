@@ -148,7 +148,9 @@ def unlock(head: str, text: str, passphrase: Passphrase) -> KeyLine:
         raise KeyringError("it is damaged, or cut off")
     log2_n = _cost(fields[1])
     if log2_n is None:
-        raise KeyringError("it is damaged, or made to take all memory: its cost is out of bounds")
+        raise KeyringError(
+            "its Scrypt cost is out of bounds: it is damaged, or was made to exhaust the memory"
+        )
     opened = _decrypt(
         _box(passphrase, salt, log2_n), sealed, ".".join((head, *fields[:2], "")).encode("ascii")
     )
@@ -179,13 +181,13 @@ def check_form(found: Outline) -> None:
 
 def _fields(found: Outline) -> tuple[bytes, int, bytes]:
     if found.form is not Form.SCRYPT:
-        raise KeyringError(f"the line of key {found.id} is not behind a passphrase")
+        raise KeyringError(f"the line of key {found.id} is not encrypted with a passphrase")
     salt, sealed = decode(found.fields[0]), decode(found.fields[2])
     log2_n = _cost(found.fields[1])
     if log2_n is None:
         raise KeyringError(
-            f"the cost in the line of key {found.id} is not from {_LOG2_N_READ[0]} to"
-            f" {_LOG2_N_READ[-1]}: the line is damaged, or made to take all memory"
+            f"the Scrypt cost in the line of key {found.id} is not from {_LOG2_N_READ[0]} to"
+            f" {_LOG2_N_READ[-1]}: the line is damaged, or was made to exhaust the memory"
         )
     if salt is None or len(salt) != SALT_SIZE or sealed is None or len(sealed) != _BOX_SIZE:
         raise KeyringError(f"the line of key {found.id} is damaged: copy all of it again")

@@ -134,8 +134,8 @@ class Roster(NamedTuple):
         entry = self._living(key_id)
         if key_id == self.primary:
             raise KeyringError(
-                f"key {key_id} is the primary: make a new one with `pickleseal keys rotate`, which"
-                " retires this one, or make another one primary first"
+                f"key {key_id} is the primary: run `pickleseal keys rotate`, which makes a new"
+                " key and retires this one, or make another key the primary first"
             )
         return self._put(entry._replace(state=State.RETIRED, sign_from=None))
 
@@ -178,7 +178,7 @@ class Roster(NamedTuple):
         """Make a new key the primary, and retire the old one: now, or from `sign_from` on."""
         old = self.predecessor()
         if entry.sign_from is not None and self.primary is None:
-            raise KeyringError("no key would seal until then: rotate at once, without a time")
+            raise KeyringError("no key would seal until then: rotate now, without --from")
         if old is not None:
             entry = entry._replace(replaces=old.id)
         entries = {one.id: _without_successor(one, old) for one in self.entries.values()}
@@ -259,7 +259,7 @@ class Roster(NamedTuple):
         try:
             index = parse_json(data.decode())
         except ValueError:
-            raise ValueError("it is not JSON, or names something twice") from None
+            raise ValueError("it is not JSON, or repeats a name") from None
         fault = _fault(index)
         if fault:
             raise ValueError(fault)
@@ -340,8 +340,8 @@ class Pin(NamedTuple):
         if self.change in (None, made) or is_forgotten:
             return None
         return (
-            f"did not make the required change {self.epoch}.{self.change}: it is a copy that was"
-            " changed by itself, and may list a key as good that is revoked in the other"
+            f"lacks the required change {self.epoch}.{self.change}: it is a copy that was changed"
+            " separately, and may list as good a key that the original has revoked"
         )
 
 
@@ -358,9 +358,7 @@ def new_entry(
 ) -> Entry:
     """Return the entry of a new key, or raise KeyringError for invalid limits or texts."""
     if sign_until is not None and sign_until <= max(created, sign_from or 0):
-        raise KeyringError(
-            "the end of a new key's sealing time must be in the future, and after its beginning"
-        )
+        raise KeyringError("a new key must stop sealing in the future, and after it starts")
     return Entry(
         key_id,
         suite,

@@ -204,7 +204,9 @@ def read_digests(text: str) -> frozenset[str]:
             continue
         match = _LINE.fullmatch(line.removesuffix("\r"))
         if match is None:
-            raise ValueError(f"line {number} is not as sha256sum writes it: 64 hex digits, a name")
+            raise ValueError(
+                f"line {number} is not as sha256sum writes it: 64 hexadecimal digits and a name"
+            )
         digests.add(match[1].lower())
     return frozenset(digests)
 
@@ -414,7 +416,7 @@ def _fault_of_sealed(file: Opened, wanted: str | None, rules: _Rules) -> str:
         policy.check_expiry(head.metadata, time.time())
         reader.check_body(source, head)
     except SealError as error:
-        return f"it is sealed already, and no load takes it: {error.args[0]}"
+        return f"it is sealed already, but a load refuses it: {error.args[0]}"
     sealed = head.metadata
     if sealed.content == CONTENT or sealed.context == wanted:
         return ""
@@ -426,9 +428,9 @@ def _fault_of_sealed(file: Opened, wanted: str | None, rules: _Rules) -> str:
 
 
 def _ambiguous(name: str, context: str) -> str:
-    way = "" if "{path}" in context else ", or, where their folders differ, write {path} in it"
-    each = "adopt each by itself, with a --context of its own"
-    return f"another file would be sealed for '{shown(name)}' too: {each}{way}"
+    way = "" if "{path}" in context else ", or write {path} in it if their folders differ"
+    each = "adopt each one separately with its own --context"
+    return f"another file would be sealed for '{shown(name)}' as well: {each}{way}"
 
 
 def _belongs_to_program(path: str) -> bool:
@@ -541,4 +543,6 @@ def _check_target(target: Place, found: Preview, keyring: Keyring, context: str 
     except SealError:
         same = False
     if not same:
-        raise TargetError(f"{name_of(target)} is there already, and is something else")
+        raise TargetError(
+            f"{name_of(target)} already exists, and is not the sealed form of this file"
+        )

@@ -71,7 +71,7 @@ def follow(data: Bytes) -> tuple[Trace, int | None]:
         raise AdoptionError(f"its arrays are in files next to it: {NOT_ONE}")
     if walk.given:
         raise AdoptionError(
-            "it needs persistent ids or out-of-band buffers from its reader, and so is no whole"
+            "it needs persistent ids or out-of-band buffers from its reader, so it is not a whole"
             f" file: {NOT_ONE}"
         )
     return walk, None if method is None and not walk.wrapped_arrays else reader.given
@@ -120,7 +120,7 @@ def _check_end(
             what = "1 byte follows" if spare == 1 else f"{spare} bytes follow"
             if spare >= _MOST_SPARE:
                 what = f"{_MOST_SPARE >> 20} MiB or more follow"
-            raise AdoptionError(f"{what} its end, and no load would take them")
+            raise AdoptionError(f"{what} its end, so a load would refuse it")
         count += 1
         if count > _MOST_COUNTED:
             raise AdoptionError(f"it contains over {_MOST_COUNTED} pickles: {NOT_ONE}")

@@ -152,7 +152,7 @@ class Batch:
                     outcome = Outcome.SKIPPED if skipped else Outcome.FAILED
                     yield Result(found.path, outcome, reason)
                 elif place in seen:
-                    yield Result(found.path, Outcome.SKIPPED, "named twice: see its other path")
+                    yield Result(found.path, Outcome.SKIPPED, "named twice: see the other path")
                 else:
                     seen.add(place)
                     yield Candidate(found, name_of(root), real, real in named)
@@ -224,7 +224,7 @@ def found_file(found: Found) -> Opened:
     except NotSealedError:
         if found.named:
             raise
-        raise PicklesealError("it is no regular file any more") from None
+        raise PicklesealError("it is no longer a regular file") from None
 
 
 def found_envelope(found: Found) -> AbstractContextManager[tuple[Source, int]]:

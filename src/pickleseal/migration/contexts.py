@@ -22,8 +22,8 @@ def has_placeholder(context: str | None) -> bool:
     rest = _PLACEHOLDER.sub("", context)
     if "{" in rest or "}" in rest:
         raise ValueError(
-            "the only { and } in a context are those of {name}, a file's name without its ending,"
-            " and of {path}, which has the file's folders below PATH before it"
+            "a context uses { and } only for {name}, the file's name without its ending, and"
+            " {path}, which adds its folders below PATH"
         )
     return rest != context
 

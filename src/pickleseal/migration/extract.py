@@ -159,11 +159,11 @@ def _extracted(
 def _joined(payload: seal.Verified) -> bytes:
     metadata = payload.head.metadata
     if metadata.content not in ("pickle", "joblib"):
-        raise PolicyError(f"its content is {shown(metadata.content)}, and no pickle")
+        raise PolicyError(f"its content is {shown(metadata.content)}, not a pickle")
     if metadata.external is not None:
         raise PolicyError(
-            f"{metadata.external.buffers} of its buffers are outside of it, and a plain pickle"
-            " has no place for them"
+            f"it refers to {metadata.external.buffers} buffers that are kept elsewhere, and a"
+            " plain pickle cannot hold them"
         )
     stream, *buffers = opening.segments(payload)
     return bytes(stream) if metadata.content == "joblib" else opcodes.put_back(stream, buffers)

@@ -58,23 +58,23 @@ class Readmission(NamedTuple):
         if leaked is not None and made >= leaked:
             raise PolicyError(
                 f"others may have had key {key_id} since {policy.time_text(leaked)}, and the"
-                f" inventory was made {policy.time_text(made)}: it may list files of theirs. Use an"
-                " older one"
+                f" inventory was made {policy.time_text(made)}: it may list files that they made."
+                " Use an older one"
             )
         facts = metadata_digest(metadata)
         if (digest, facts) not in self.known:
             reason = (
-                "it lists digests of another suite for such a file, which cannot be compared"
+                "it lists digests of another suite for this file, which cannot be compared"
                 if any(facts == one and not comparable(digest, by) for by, one in self.known)
                 else "it was made or changed after the list"
             )
             raise PolicyError(
-                f"sealed by key {key_id}, and not in the inventory as it is: {reason}"
+                f"sealed by key {key_id}, and the inventory does not list it as it is: {reason}"
             )
         if self.vouching is not None and not self.vouching.covers(metadata.context):
             raise PolicyError(
-                f"the inventory was sealed by key {self.vouching.id}, which is bound to other"
-                " contexts than this file's, and cannot vouch for it: give the list's --sha256"
+                f"key {self.vouching.id}, which sealed the inventory, is bound to other contexts"
+                " than this file's: give the SHA-256 of the inventory with --sha256"
             )
 
 
@@ -101,8 +101,8 @@ def readmission(
         listed = read_inventory(inventory, keyring=ring)
     except RevokedKeyError as error:
         refusal = RevokedKeyError(
-            "a revoked key sealed the inventory, and whoever has that key can make inventories too:"
-            " give the SHA-256 of its file with --sha256, as you noted it down when it was made"
+            "a revoked key sealed the inventory, and anyone who has that key can make one: give"
+            " its SHA-256 with --sha256, as you noted it down when you made it"
         )
         refusal.source = error.source
         raise refusal from None
@@ -114,7 +114,7 @@ def _check_made(listed: Read, path: str | os.PathLike[str], made_before: int | N
     made = listed.inventory.created
     if made_before is not None and made >= made_before:
         error = PolicyError(
-            f"the inventory was made {policy.time_text(made)}, and not before"
+            f"the inventory was made {policy.time_text(made)}, not before"
             f" {policy.time_text(made_before)}"
         )
         error.source = os.fspath(path)
@@ -247,7 +247,7 @@ def _reseal(
             head = claimed.authenticate(ring if readmitted is None else readmitted.ring)
             metadata = head.metadata
             if metadata.content == CONTENT and not named:
-                reason = "an inventory, whose SHA-256 would change: name it to seal it again"
+                reason = "it is an inventory, whose SHA-256 would change: name it to reseal it"
                 return candidate.result(Outcome.SKIPPED, reason)
             if context is not None and not named and metadata.context != context:
                 return candidate.result(Outcome.SKIPPED, "it is sealed for another context")
@@ -282,6 +282,6 @@ def _check_single(found: Found) -> None:
     with found_file(found) as file:
         if len(list(itertools.islice(envelopes_in(file), 2))) > 1:
             raise MalformedError(
-                "it has several sealed objects, one behind the other, and reseal takes files of"
-                " one: load them from an open file, and dump them into a new one"
+                "it holds several sealed objects, and reseal takes files with one: load them from"
+                " the open file, and dump them into a new one"
             )

@@ -42,7 +42,7 @@ def make_folder_of(target: Place, *, below: Place) -> None:
     place = os.path.dirname(target) or os.curdir
     real = os.path.realpath(below)
     if not os.path.join(os.path.realpath(place), "").startswith(os.path.join(real, "")):
-        raise TargetError(f"{target} would be outside of {below}: a link or its name leads there")
+        raise TargetError(f"{target} would be outside {below}, because of a link or its name")
     os.makedirs(place, exist_ok=True)
 
 
@@ -118,7 +118,7 @@ def permissions_of(path: Place) -> int:
 
 def changed() -> TargetError:
     """Return the error for a file that is not the one that was looked at."""
-    return TargetError("it changed after it was looked at; run adopt again")
+    return TargetError("it changed after it was scanned: run adopt again")
 
 
 def _keep(backup: str, real: str, raw: memoryview, stamp: Stamp | Version | None) -> None:
@@ -144,4 +144,4 @@ def _sha256_of(place: Place) -> str | None:
 
 def _in_the_way(backup: Place) -> TargetError:
     name = os.path.basename(name_of(backup))
-    return TargetError(f"{name} is there already, and is another file: move it away")
+    return TargetError(f"{name} already exists, and is another file: move it away")

@@ -315,7 +315,7 @@ def now() -> int:
         return int(time.time())
     if not (fixed.isascii() and fixed.isdigit()) or len(fixed) > _MAX_DIGITS:
         raise MetadataError(
-            f"SOURCE_DATE_EPOCH must be a number of seconds since 1970, and is '{shown(fixed)}'"
+            f"SOURCE_DATE_EPOCH must be a number of seconds since 1970, but is '{shown(fixed)}'"
         )
     return int(fixed)
 

@@ -22,7 +22,7 @@ MOST_REFUSED = 100
 """How many refused envelopes of a file are read: those behind them change no verdict."""
 MOST_LISTED = 1000
 """How many envelopes of a file a JSON document lists."""
-REST_NOT_READ = f"nothing behind the first {MOST_REFUSED} refused objects was read"
+REST_NOT_READ = f"nothing after the first {MOST_REFUSED} refused objects was read"
 
 
 class Status(StrEnum):
@@ -146,7 +146,7 @@ class Inspection(NamedTuple):
         if self.file:
             rows.append(("file", shown(self.file)))
         if self.others:
-            rows.append(("objects", f"{self.objects_text()}; all below is of the first"))
+            rows.append(("objects", f"{self.objects_text()}; what follows is about the first"))
         by = "claims to be by" if self.status is Status.UNVERIFIED else "sealed by"
         rows.append((by, f"key {self.key_id}, suite {self.suite}"))
         if metadata is not None:
@@ -425,7 +425,7 @@ def of_whole(head: seal.AuthenticHead, name: str | None, digest: str) -> Inspect
 
 _CODECS = {layout.STORED: "stored", layout.ZSTD: "zstd"}
 _STATUS_TEXT = {
-    Status.UNVERIFIED: "UNVERIFIED: all below is only what the file claims",
+    Status.UNVERIFIED: "UNVERIFIED: all of this is only what the file claims",
     Status.HEADER: "header verified: the facts below were sealed; the body was not checked",
     Status.WHOLE: "whole: every byte is as it was sealed; it was not unpickled",
 }
@@ -466,7 +466,7 @@ def _content_text(metadata: Metadata) -> str:
 def _expiry_text(seconds: int | None) -> str | None:
     if seconds is None:
         return None
-    over = ", which is over: a load refuses it" if time.time() >= seconds else ""
+    over = ", which has passed: a load refuses it" if time.time() >= seconds else ""
     return policy.time_text(seconds) + over
 
 

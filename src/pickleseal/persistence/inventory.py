@@ -61,12 +61,12 @@ class Inventory(NamedTuple):
         """Parse the text of an inventory. Raise MalformedError if it is not one."""
         lines = text.split(b"\n")
         if lines.pop() != b"":
-            raise MalformedError("it is no inventory: its last line is truncated")
+            raise MalformedError("it is not an inventory: its last line is truncated")
         first, *rest = (_parse(number, line) for number, line in enumerate(lines or [b""], 1))
         if first.keys() != {"format", "created"} or first["format"] != FORMAT:
-            raise MalformedError(f"it is no inventory: it does not begin with {FORMAT}")
+            raise MalformedError(f"it is not an inventory: it does not begin with {FORMAT}")
         if type(first["created"]) is not int:
-            raise MalformedError("it is no inventory: its time is no number")
+            raise MalformedError("it is not an inventory: its time is not a number")
         return cls(first["created"], tuple(_item(n, line) for n, line in enumerate(rest, 2)))
 
     def known(self) -> frozenset[tuple[str, str]]:
@@ -85,7 +85,7 @@ def _parse(number: int, line: bytes) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise MalformedError(f"it is no inventory: line {number} is no JSON object")
+        raise MalformedError(f"it is not an inventory: line {number} is not a JSON object")
     return value
 
 
@@ -96,7 +96,7 @@ def _item(number: int, line: dict[str, Any]) -> Item:
         or not isinstance(item.path, str)
         or not (_is_sealed(item) or _is_unsealed(item))
     ):
-        raise MalformedError(f"it is no inventory: line {number} names no artifact")
+        raise MalformedError(f"it is not an inventory: line {number} names no artifact")
     return item
 
 

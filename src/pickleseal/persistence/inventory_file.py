@@ -68,7 +68,7 @@ def read_inventory(
         )
         if payload.head.metadata.content != CONTENT:
             raise PolicyError(
-                "it is sealed, and it is no inventory: make one with audit --inventory"
+                "it is sealed, but it is not an inventory: make one with audit --inventory"
             )
         inventory = Inventory.decode(bytes(reader.segments(payload)[0]))
     return Read(inventory, payload.head.key.id, payload.head.metadata.context)

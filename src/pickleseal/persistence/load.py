@@ -397,7 +397,7 @@ def _policy(
         )
     pin_file = find_pins(pins)
     if pins is not None and context is None:
-        raise ValueError("pins go by context: name the context, too")
+        raise ValueError("pins are kept by context: pass context=, too")
     if max_age is not None and not isinstance(max_age, timedelta):
         raise TypeError(f"max_age takes a timedelta, not {type(max_age).__name__}")
     normal = None if context is None else normalize_context(context)

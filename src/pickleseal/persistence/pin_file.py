@@ -31,13 +31,13 @@ class PinFile(NamedTuple):
         try:
             # First, since read_guarded words this for a keyring's folder.
             if not stat.S_ISREG(os.stat(self.path).st_mode):
-                raise self._unusable("it is no regular file")
+                raise self._unusable("it is not a regular file")
             text = permissions.read_guarded(
                 self.path, secret=False, group_read=True, limit=_MAX_SIZE
             )
         except (FileNotFoundError, NotADirectoryError):
             if not self.path.parent.is_dir():
-                raise self._unusable("its folder is not there") from None
+                raise self._unusable("its folder does not exist") from None
             return {}
         except KeyPermissionError as error:
             raise self._unusable(str(error)) from None
@@ -87,7 +87,7 @@ class PinFile(NamedTuple):
         text = pins.encode(held)
         if len(text) > _MAX_SIZE:
             raise self._unusable(
-                "it would hold too many contexts: give each program one of its own"
+                "it would hold too many contexts: give each program a file of its own"
             )
         write_whole(str(self.path), text, mode=0o600)
 

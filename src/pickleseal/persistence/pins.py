@@ -42,13 +42,13 @@ def check_head(metadata: Metadata, pin: Pin, path: str | None) -> None:
     """
     if metadata.serial is None:
         raise RollbackError(
-            f"it has no serial, and serial {pin.serial} of this context was loaded before."
+            f"it has no serial, but serial {pin.serial} of this context was loaded before."
             f" {_way_out(metadata.context, path)}"
         )
     if metadata.serial < pin.serial:
         raise RollbackError(
-            f"its serial is {metadata.serial}, and serial {pin.serial} of this context was loaded"
-            f" before: an older one was put in its place. {_way_out(metadata.context, path)}"
+            f"its serial is {metadata.serial}, but serial {pin.serial} of this context was loaded"
+            f" before: an older file was put in its place. {_way_out(metadata.context, path)}"
         )
 
 
@@ -66,8 +66,8 @@ def check_whole(found: Pin, pin: Pin | None, context: str | None, path: str | No
     if not digests.comparable(found.digest, pin.digest) and found.metadata == pin.metadata:
         return
     raise RollbackError(
-        f"its serial {found.serial} was loaded before, with another content: one of the two is not"
-        f" what it should be. {_way_out(context, path)}"
+        f"its serial {found.serial} was loaded before with other content: one of the two files is"
+        f" wrong. {_way_out(context, path)}"
     )
 
 
@@ -77,7 +77,7 @@ def _way_out(context: str | None, path: str | None) -> str:
     what = "CONTEXT"
     if context is not None and context.isprintable() and not context.startswith("-"):
         what = shlex.quote(context)
-    return f"If that is right, make it forget: pickleseal pins forget {what} --pins {where}"
+    return f"If this is intended, remove the pin: pickleseal pins forget {what} --pins {where}"
 
 
 def is_newer(found: Pin, pin: Pin | None) -> bool:
@@ -96,12 +96,12 @@ def decode(text: bytes) -> dict[str, Pin]:
     try:
         value = parse_json(text.decode("ascii"))
     except ValueError:
-        raise PinsError("it is no file of pins: it is no JSON") from None
+        raise PinsError("it is not a file of pins: it is not JSON") from None
     if not isinstance(value, dict) or value.get("format") != FORMAT or len(value) != 2:
-        raise PinsError(f"it is no file of pins: it does not say {FORMAT}")
+        raise PinsError(f"it is not a file of pins: it does not say {FORMAT}")
     listed = value.get("pins")
     if not isinstance(listed, dict):
-        raise PinsError("it is no file of pins: it has none")
+        raise PinsError("it is not a file of pins: it has none")
     return {context: _pin(context, fields) for context, fields in listed.items()}
 
 
@@ -115,4 +115,4 @@ def _pin(context: str, fields: Any) -> Pin:  # noqa: ANN401 - any JSON
             and digests.is_sha256(metadata)
         ):
             return Pin(serial, digest, metadata)
-    raise PinsError(f"it is no file of pins: that of '{shown(context)}' cannot be read")
+    raise PinsError(f"it is not a file of pins: the pin of '{shown(context)}' is invalid")

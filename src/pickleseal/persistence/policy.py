@@ -20,17 +20,17 @@ def check_context(sealed: str | None, expected: str | None) -> None:
         return
     if expected is None:
         raise ContextError(
-            f"sealed for the context '{shown(sealed or '')}', and the load names none. If it is"
+            f"sealed for the context '{shown(sealed or '')}', but the load names none. If it is"
             " the right file, name its context: context= in Python, --context on the command line"
         )
     if sealed is None:
         raise ContextError(
-            f"sealed without a context, and the load asks for '{shown(expected)}': it is the wrong"
-            " file, or the call should name none"
+            f"sealed without a context, but the load expects '{shown(expected)}': it is the wrong"
+            " file, or the call should name no context"
         )
     raise ContextError(
-        f"sealed for the context '{shown(sealed)}', and the load asks for"
-        f" '{shown(expected)}': it is the wrong file, or the wrong context in the call"
+        f"sealed for the context '{shown(sealed)}', but the load expects '{shown(expected)}': the"
+        " file or the context in the call is wrong"
     )
 
 
@@ -70,16 +70,16 @@ def check_age(metadata: Metadata, max_age: float | None, now: float) -> None:
     if max_age is None:
         return
     if metadata.created is None:
-        raise ExpiredError("it does not say when it was sealed, and the load sets a max_age")
+        raise ExpiredError("it does not say when it was sealed, but the load sets max_age")
     age = now - metadata.created
     if age < -_MAX_CLOCK_SKEW:
         raise ExpiredError(
             f"it says that it was sealed at {time_text(metadata.created)}, {-age:.0f} seconds from"
-            " now, so its age is not known, and the load sets a max_age. Set the clock"
-            " right; if it is right, seal the object again"
+            " now, so its age is unknown, but the load sets max_age. Correct the clock, or seal"
+            " the object again if the clock is right"
         )
     if age > max_age:
-        raise ExpiredError(f"it was sealed {age:.0f} seconds ago, over max_age of {max_age:.0f}")
+        raise ExpiredError(f"it was sealed {age:.0f} seconds ago, but max_age is {max_age:.0f}")
 
 
 _MAX_CLOCK_SKEW = 60
@@ -90,18 +90,18 @@ def check_serial(metadata: Metadata, min_serial: int | None) -> None:
     if min_serial is None:
         return
     if metadata.serial is None:
-        raise RollbackError(f"it has no serial, and the load asks for {min_serial} or more")
+        raise RollbackError(f"it has no serial, but the load requires {min_serial} or more")
     if metadata.serial < min_serial:
         raise RollbackError(
-            f"its serial is {metadata.serial}, and the load asks for {min_serial} or more: an"
-            " older one was put in its place"
+            f"its serial is {metadata.serial}, but the load requires {min_serial} or more: an"
+            " older file was put in its place"
         )
 
 
 def check_digest(digest: str, expected: str | None) -> None:
     """Raise PolicyError if a content digest is not the expected one."""
     if expected is not None and digest != expected:
-        raise PolicyError(f"its content is {digest}, and the load expects {shown(expected)}")
+        raise PolicyError(f"its content is {digest}, but the load expects {shown(expected)}")
 
 
 def check_expected(expected: object) -> None:
@@ -139,7 +139,7 @@ def check_imports(metadata: Metadata, allowed: Allowed | None) -> None:
     if others:
         listed = ", ".join(shown(f"{module}.{name}") for module, name in others[:_MOST_TOLD])
         more = f" and {len(others) - _MOST_TOLD} more" if len(others) > _MOST_TOLD else ""
-        raise PolicyError(f"it refers to {listed}{more}, which allow does not have")
+        raise PolicyError(f"it refers to {listed}{more}, which allow does not list")
 
 
 _MOST_TOLD = 5

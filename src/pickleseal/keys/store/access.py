@@ -51,7 +51,7 @@ def others(status: os.stat_result, place: Path | int, wanted: int) -> Iterator[O
         return
     entries = parse_list(data)
     if entries is None:
-        yield Other("whoever its damaged access control list names", most)
+        yield Other("whoever is named in its damaged access control list", most)
         return
     for kind, bits, name in entries:
         granted = bits & most

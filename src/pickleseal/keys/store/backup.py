@@ -41,7 +41,7 @@ def ask_and_open(text: str, *, file: str) -> Backup:
     name = shown(file)
     wrong = ""
     if not text.startswith(f"{FORMAT}."):  # before a person is asked
-        raise KeyringError(f"{name} is no backup of a keyring: it does not begin with {FORMAT}")
+        raise KeyringError(f"{name} is not a backup of a keyring: it does not begin with {FORMAT}")
     for passphrase in passphrases.candidates(None, what=f"the backup {name}"):
         try:
             return open_backup(text, passphrase)
@@ -49,7 +49,7 @@ def ask_and_open(text: str, *, file: str) -> Backup:
             wrong = f": {error}"
         except KeyringError as error:
             raise KeyringError(f"{name}: {error}") from None
-    raise WrongPassphraseError(f"{name} was not opened{wrong}")
+    raise WrongPassphraseError(f"{name} cannot be opened{wrong}")
 
 
 class Restored(NamedTuple):
@@ -86,10 +86,11 @@ def _other_ring(directory: Path, *, older: bool) -> KeyringError:
     what = (
         "an older state of the keyring"
         if older
-        else "another keyring, or a copy that was changed by itself"
+        else "another keyring, or a copy that was changed separately"
     )
     return KeyringError(
-        f"{shown(str(directory))} has {what}, and is not overwritten: restore the backup elsewhere"
+        f"{shown(str(directory))} holds {what}, and is not overwritten: restore the backup"
+        " elsewhere"
         " with --keyring, or move this one away first:"
         f" mv -n {quoted(directory)} {quoted(directory.with_name(directory.name + '.old'))}"
     )

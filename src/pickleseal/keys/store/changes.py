@@ -318,14 +318,14 @@ def _must_change(files: RingFiles, key_id: str, *, plain: bool) -> bool:
         return False
     if found.form is Form.EXTERNAL and providers.runs_a_command(found):
         raise KeyringError(
-            f"key {key_id} is held by a command, and is not copied into a file: leave it out, or"
+            f"key {key_id} is held by a command, and cannot be copied into a file: leave it out, or"
             " import its plain line with `pickleseal keys import -`"
         )
     path = key_path(files.folder, key_id)
     if not is_alone(path):
         raise KeyringError(
-            f"the key file {shown(str(path))} is a link or has a second name, and the secret would"
-            " stay there as it is: replace it with the file itself first"
+            f"the key file {shown(str(path))} is a link, or has a second hard link, so the secret"
+            " would stay there unchanged: replace it with a plain copy first"
         )
     return True
 

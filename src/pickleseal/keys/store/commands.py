@@ -70,7 +70,7 @@ def checked_command(argv: Sequence[str]) -> Path:
     if not argv or not os.path.isabs(argv[0]):
         raise KeyringError("a command that prints a secret must begin with an absolute path")
     if any("\0" in part for part in argv):
-        raise _cannot_run(argv, "it has a null character in it")
+        raise _cannot_run(argv, "it contains a null character")
     try:
         program = checked_program(argv)
         if not stat.S_ISREG(os.stat(program).st_mode):

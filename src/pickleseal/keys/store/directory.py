@@ -195,9 +195,7 @@ def read_keyring(
         if entry.state is not State.REVOKED:
             key = files.key(entry.id, opener)
             if key.suite is not entry.suite:
-                raise KeyringError(
-                    f"{files.name} lists key {key.id} under another suite than its own"
-                )
+                raise KeyringError(f"{files.name} lists key {key.id} with the wrong suite")
             keys.append(key)
             outlines[key.id] = outline(files.line(entry.id))
     return Keyring.of(
@@ -231,14 +229,14 @@ def check_epoch(roster: Roster, name: str, min_epoch: int | str | None) -> None:
     pin = variables.min_epoch() if min_epoch is None else Pin.parse(str(min_epoch))
     if pin is None and min_epoch is not None:
         raise KeyringError(
-            f"min_epoch is a whole number or an epoch that keys list shows, not"
+            f"min_epoch takes a whole number, or an epoch as `pickleseal keys list` shows it, not"
             f" '{shown(str(min_epoch))}'"
         )
     fault = None if pin is None else pin.fault(roster)
     if fault is not None:
         raise KeyringError(
-            f"{name} {fault}. Restore the newest one; if the epoch is that of another"
-            " ring, correct it"
+            f"{name} {fault}. Restore the newest keyring.json, or correct the epoch if it belongs"
+            " to another keyring"
         )
 
 
@@ -247,8 +245,8 @@ def _check_new() -> None:
     pin = variables.min_epoch()
     if pin is not None and pin.fault(Roster(1, None, {})) is not None:
         raise KeyringError(
-            f"{variables.MIN_EPOCH} asks for the epoch of another ring, and a new one begins with"
-            f" 1: no load would use it. Unset {variables.MIN_EPOCH} for a new ring"
+            f"{variables.MIN_EPOCH} requires an epoch that a new keyring does not have, so no"
+            f" load would use it. Unset {variables.MIN_EPOCH} to make a keyring"
         )
 
 
@@ -260,7 +258,7 @@ def read_line(folder: Path, key_id: str, *, group_read: bool | None = None) -> K
     except FileNotFoundError:
         raise KeyringError(
             f"the key file {_name(folder, key_id)} is missing, and keyring.json lists it: copy it"
-            " from where the keyring was copied from, or from a backup with"
+            " from the original keyring, or restore a backup with"
             f" `pickleseal keys restore{option_for(folder)} FILE`. If it is"
             f" lost, run `{revocation(folder, key_id, 'lost')}`"
         ) from None
@@ -403,7 +401,7 @@ class Change:
         if len(text) > _MAX_INDEX:
             raise KeyringError("there are too many keys and notes for a keyring.json")
         if Roster.decode(text.encode()) != roster:
-            raise KeyringError("a keyring.json cannot hold this change")
+            raise KeyringError("this change cannot be written to a keyring.json")
         path = self.folder / INDEX
         if file_stamp(path) != self._stamp:
             raise KeyringError(

@@ -140,7 +140,7 @@ def _files(folder: Path) -> RingFiles | Finding:
     try:
         return RingFiles(folder, group_read=_group_read(), min_epoch=0)
     except KeyPermissionError:
-        problem = "was not read because of the above; more may be wrong: check again after that"
+        problem = "was not read because of the problem above: fix that, and check again"
         return Finding(str(path), problem, f"pickleseal keys doctor{option_for(folder)}")
     except KeyringError as error:
         _check_means(error)
@@ -162,11 +162,11 @@ def _unreadable(path: Path) -> Finding:
     try:
         owner = os.stat(path).st_uid
     except OSError:
-        problem = "leads to a folder that you may not search"
+        problem = "is a link into a folder that you cannot search"
         return Finding(str(path), problem, "replace the link with a file of yours")
     mine = not permissions.CHECKED or owner == os.geteuid()
     mend = "chmod u+r" if mine else f"chown {os.geteuid()}"
-    return Finding(str(path), "may not be read by you", f"{mend} {quoted(path)}")
+    return Finding(str(path), "cannot be read by you", f"{mend} {quoted(path)}")
 
 
 def _is_missing(path: Path) -> bool:
@@ -292,8 +292,8 @@ def _strays(folder: Path, names: Sequence[str], roster: Roster) -> Iterator[Find
         if found is not None and found[1] not in roster.entries:
             yield Finding(
                 str(folder / name),
-                f"is not listed in {INDEX}, and so is ignored: it is left from an interrupted"
-                " change, or somebody put it there",
+                f"is not listed in {INDEX}, so it is ignored: an interrupted change left it, or"
+                " somebody put it there",
                 _aside(folder / name),
             )
 
@@ -302,12 +302,10 @@ def _left_over(folder: Path, names: Sequence[str]) -> Iterator[Finding]:
     for name in names:
         path = folder / name
         if name.endswith(TEMPORARY_SUFFIX):
-            problem = "is left from an interrupted change, and may contain a key"
+            problem = "was left by an interrupted change, and may contain a key"
             yield Finding(str(path), problem, removal(path))
         elif _LIKE_A_KEY_FILE.search(name) and not _KEY_FILE.fullmatch(name):
-            problem = (
-                "does not have the name of a key file, and so is ignored; it may contain a key"
-            )
+            problem = "is not named like a key file, so it is ignored; it may contain a key"
             yield Finding(str(path), problem, _right_name(path))
 
 
@@ -346,7 +344,7 @@ def _primary_faults(folder: Path, roster: Roster, now: int, max_age: int) -> Ite
         yield Finding(place, problem, rotate)
     elif entry.sign_until is not None and entry.sign_until - now < SOON * DAY:
         left = _days((entry.sign_until - now) // DAY)
-        yield Finding(place, f"is the primary, and seals for {left} more", rotate)
+        yield Finding(place, f"is the primary, and stops sealing in {left}", rotate)
     # A key that is to replace it is an answer to its age.
     if later is None and entry.created is not None and now - entry.created > max_age * DAY:
         age = _days((now - entry.created) // DAY)

@@ -94,8 +94,8 @@ def keyring_directory(given: str | os.PathLike[str] | None = None) -> Path:
     directory = variables.keyring()
     if directory is None and variables.KEYS in os.environ:
         raise KeyringError(
-            f"{variables.KEYS} is set, and cannot be changed by this command: name the"
-            f" keyring's directory with --keyring, or unset {variables.KEYS}"
+            f"this command cannot change the keys in {variables.KEYS}: name a keyring's directory"
+            f" with --keyring, or unset {variables.KEYS}"
         )
     return Path(directory or user_directory())
 
@@ -147,8 +147,8 @@ def _parse_lines(lines: KeyLine, opener: Opener) -> Keyring:
     pin = variables.min_epoch()
     if pin is not None and pin.epoch:
         raise KeyringError(
-            f"{variables.MIN_EPOCH} is set, and is for the directory of a keyring: the keys in"
-            f" {variables.KEYS} have no epoch. Unset one of the two"
+            f"{variables.MIN_EPOCH} is for a keyring's directory, but the keys in"
+            f" {variables.KEYS} have no epoch: unset one of the two"
         )
     try:
         given = read_bundle(KeyLine(text) for text in lines.reveal().split())
@@ -158,7 +158,7 @@ def _parse_lines(lines: KeyLine, opener: Opener) -> Keyring:
         raise KeyringError(f"{variables.KEYS}: {error}") from None
     if not keys:
         raise KeyringError(
-            f"{variables.KEYS} is set, but contains no key line: unset it, or fill it"
+            f"{variables.KEYS} is set, but contains no key line: unset it, or put a key line in it"
         )
     alone = {key.id: Entry(key.id, key.suite, State.ACTIVE) for key in keys.values()}
     entries = {**alone, **given.entries}

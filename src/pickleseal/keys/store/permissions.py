@@ -252,7 +252,7 @@ def irregular_faults(status: os.stat_result, path: Path) -> Iterator[Fault]:
     `status` is that of the target; the fix removes the ring's own entry, not the target of a link.
     """
     if not stat.S_ISREG(status.st_mode):
-        problem = "is not a regular file, and a keyring holds nothing else"
+        problem = "is not a regular file, as all files of a keyring must be"
         yield Fault(path, problem, removal(path))
 
 
@@ -322,5 +322,5 @@ def _owner_faults(
         path,
         f"belongs to the user with id {status.st_uid}, who can change it",
         mend,
-        "(if it is yours: what another user put there is not to be trusted)",
+        "(only if you made it: do not trust what another user put there)",
     )

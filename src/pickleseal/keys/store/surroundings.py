@@ -108,10 +108,10 @@ def _under_git(folder: Path, *, plain: bool) -> Iterator[tuple[str, str]]:
         return
     names = [name for name in tracked.stdout.split("\0") if name]
     if names:
-        many = f"{len(names)} of its key files are" if len(names) > 1 else "a key file of it is"
+        many = f"{len(names)} of its key files are" if len(names) > 1 else "one of its key files is"
         patterns = " ".join(f"'{pattern}'" for pattern in _KEY_FILES)
         yield (
-            f"{many} tracked by git ({shown(names[0])}): the next commit includes them",
+            f"{many} tracked by git ({shown(names[0])}): the next commit will include them",
             f"git -C {quoted(folder)} rm -q --cached -f --ignore-unmatch -- {patterns}",
         )
     if not plain:
@@ -119,7 +119,7 @@ def _under_git(folder: Path, *, plain: bool) -> Iterator[tuple[str, str]]:
     ignored = _git(folder, "check-ignore", "-q", f"{'0' * 32}.key")
     if ignored is not None and ignored.returncode == 1:
         yield (
-            "is in a git repository that does not ignore key files: the next git add takes them",
+            "is in a git repository that does not ignore key files: the next git add includes them",
             f"printf '\\n*\\n' >> {quoted(folder / '.gitignore')}",
         )
 

@@ -55,4 +55,4 @@ def _typed(question: str) -> bytes | str:
     except EOFError:
         return "no passphrase was given"
     except UnicodeError:
-        return "what was typed cannot be read in the encoding of this terminal: use UTF-8"
+        return "the encoding of this terminal cannot hold what was typed: use UTF-8"

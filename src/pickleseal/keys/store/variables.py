@@ -37,7 +37,8 @@ def min_epoch() -> Pin | None:
     pin = Pin.parse(text)
     if pin is None:
         raise KeyringError(
-            f"{MIN_EPOCH} must be a whole number or an epoch that keys list shows, but is"
+            f"{MIN_EPOCH} must be a whole number, or an epoch as `pickleseal keys list` shows it,"
+            " but is"
             f" '{shown(text)}'"
         )
     return pin
@@ -54,7 +55,7 @@ def group_read() -> bool:
 def _absolute(variable: str) -> str | None:
     path = os.environ.get(variable)
     if path == "":
-        raise KeyringError(f"{variable} is set and empty: unset it, or fill it")
+        raise KeyringError(f"{variable} is empty: unset it, or set it to a path")
     if path is None:
         return None
     try:

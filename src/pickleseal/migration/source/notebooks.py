@@ -19,9 +19,9 @@ def in_notebook(data: bytes) -> Reading:
     try:
         cells = _code_cells(json.loads(data))
     except (ValueError, RecursionError) as error:
-        return Reading(faults=(f"it is no notebook: {reason(error)}",))
+        return Reading(faults=(f"it is not a notebook: {reason(error)}",))
     except (KeyError, IndexError, TypeError, AttributeError):
-        return Reading(faults=("it is no notebook: it has no list of cells",))
+        return Reading(faults=("it is not a notebook: it has no list of cells",))
     starts: list[int] = []
     numbers: list[int] = []
     lines: list[str] = []

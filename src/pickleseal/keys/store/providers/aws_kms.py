@@ -105,15 +105,17 @@ def _check_endpoint(url: str) -> None:
         if ip_address(host).is_loopback:
             return
     raise KeyringError(
-        f"AWS KMS: the endpoint {shown(url)} is not https, and whoever is on the way could answer"
-        " that a forged tag is valid. Plain http is accepted to this machine alone: see"
+        f"AWS KMS: the endpoint {shown(url)} is not https, so anyone on the network could answer"
+        " that a forged tag is valid. Plain http is accepted only for this machine: see"
         " AWS_ENDPOINT_URL and endpoint_url in AWS's settings"
     )
 
 
 def plain_line(place: str, key_id: str) -> KeyLine:
     """Raise KeyringError: the secret never leaves KMS."""
-    raise KeyringError(f"key {key_id} is in AWS KMS ({shown(place)}), and its secret never leaves")
+    raise KeyringError(
+        f"key {key_id} is in AWS KMS ({shown(place)}), and its secret cannot leave it"
+    )
 
 
 def connect(place: str, key_id: str) -> KmsHolder:  # noqa: ARG001 - the provider's interface
