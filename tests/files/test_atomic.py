@@ -396,7 +396,7 @@ def test_a_path_that_is_none_is_refused() -> None:
 
 def test_an_exclusive_write_does_not_begin_where_a_file_is(tmp_path: Path) -> None:
     (tmp_path / "it").write_bytes(b"theirs")
-    with pytest.raises(TargetError, match="exists already"):
+    with pytest.raises(TargetError, match="already exists"):
         write_private(str(tmp_path / "it"), lambda: pytest.fail("it began"), exclusive=True)
 
 

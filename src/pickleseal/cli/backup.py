@@ -44,7 +44,7 @@ def backup(file: str, *, keyring: str | None, as_json: bool) -> int:
       pickleseal keys backup /media/stick/keys.backup
     """
     if os.path.lexists(file):
-        raise TargetError(f"{shown(file)} exists already, and is not overwritten")
+        raise TargetError(f"{shown(file)} already exists, and is not overwritten")
     directory = keyring_directory(keyring)
     files = RingFiles(directory)
     passphrase, salt = new_passphrase(), os.urandom(SALT_SIZE)

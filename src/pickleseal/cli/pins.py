@@ -29,7 +29,7 @@ _with_file = click.option(
 def _file(given: str | None) -> PinFile:
     found = find_pins(given)
     if found is None:
-        raise CouldNotRun("no file of pins: name it with --pins or PICKLESEAL_PINS")
+        raise CouldNotRun("no file of pins is set: name it with --pins or PICKLESEAL_PINS")
     found.check_exists()
     return found
 

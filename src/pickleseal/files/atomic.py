@@ -268,7 +268,7 @@ def _put_new(temporary: str, real: str, path: str) -> None:
 
 
 def _there(path: str) -> TargetError:
-    return TargetError(f"{shown(path)} exists already, and is not overwritten")
+    return TargetError(f"{shown(path)} already exists, and is not overwritten")
 
 
 def _put_for(seen: Stamp, ours: Stamp, temporary: str, real: str, path: str) -> None:

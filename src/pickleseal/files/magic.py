@@ -27,7 +27,7 @@ class Beginning(NamedTuple):
 
 
 _ADOPT = (
-    "if you wrote it yourself (a download is not yours), seal it as it is with: pickleseal adopt"
+    "if you wrote it yourself, and did not download it, seal it as it is with: pickleseal adopt"
     " FILE"
 )
 _UNPACK = "if it is sealed inside, decompress it first"
@@ -72,7 +72,7 @@ _KNOWN = (
     (
         rb"version https://git-lfs\.github\.com/spec/v1",
         Beginning(
-            "a Git LFS pointer, and not the file itself",
+            "a Git LFS pointer, not the file itself",
             "fetch the file with: git lfs pull",
             stands_in=True,
             sure=True,
@@ -81,7 +81,7 @@ _KNOWN = (
     (
         rb"/annex/objects/",
         Beginning(
-            "a git-annex pointer, and not the file itself",
+            "a git-annex pointer, not the file itself",
             "fetch the file with: git annex get",
             stands_in=True,
         ),

@@ -130,7 +130,7 @@ class Remote(NamedTuple):
         except OSError as error:
             if exclusive and (isinstance(error, FileExistsError) or _is_condition(error)):
                 raise TargetError(
-                    f"{shown(self.url)} exists already, and is not overwritten"
+                    f"{shown(self.url)} already exists, and is not overwritten"
                 ) from None
             if _is_condition(error):
                 raise changed_meanwhile(self.url) from None

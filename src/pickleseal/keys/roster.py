@@ -122,7 +122,7 @@ class Roster(NamedTuple):
         """
         if entry.id in self.entries:
             known = self.entries[entry.id].state.value
-            raise KeyringError(f"key {entry.id} is already in this keyring; it is {known}")
+            raise KeyringError(f"key {entry.id} is already in this keyring: it is {known}")
         primary = self.primary
         is_first = primary is None and entry.sign_from is None
         if entry.state is State.ACTIVE and (make_primary or is_first):

@@ -61,7 +61,7 @@ def follow(data: Bytes) -> tuple[Trace, int | None]:
         reader = _Pieces(data)
         cursor = Cursor(reader.read)
         if method is not None and inflate.method_of(cursor.peek(8)) is not None:
-            raise AdoptionError("it is compressed twice, and joblib unpacks once")
+            raise AdoptionError("it is compressed twice, but joblib unpacks only once")
         walk = trace(cursor, joblib=True)
         _check_end(walk, cursor, reader, lambda: trace(cursor, joblib=True))
     except MalformedError as error:

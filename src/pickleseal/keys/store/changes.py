@@ -88,7 +88,7 @@ def check_no_primary(directory: Path, roster: Roster) -> None:
     if roster.primary is not None:
         here = option_for(directory)
         raise KeyringError(
-            f"{shown(str(directory))} has a primary key already, {roster.primary}, so no key"
+            f"{shown(str(directory))} already has a primary key, {roster.primary}, so no key"
             f" was made. To replace it, run `pickleseal keys rotate{here}`. To add one that only"
             f" opens, run `pickleseal keygen --add{here}`"
         )
@@ -290,7 +290,9 @@ def protect(
             del plain[key_id]
     with changing(files.folder, files=files) as change:
         if change.files is not files:
-            raise KeyringError("the keyring was changed meanwhile: nothing was done, try again")
+            raise KeyringError(
+                "another program changed the keyring meanwhile: nothing was done; try again"
+            )
         salt = os.urandom(SALT_SIZE)
         for line, secret in plain.values():
             kept = _kept(secret, storage, salt)
@@ -337,7 +339,7 @@ def export_lines(
     lines = []
     for key_id in key_ids:
         if files.roster.entries[key_id].state is State.REVOKED:
-            raise KeyringError(f"key {key_id} is revoked, and is not exported")
+            raise KeyringError(f"key {key_id} is revoked, so it is not exported")
         files.key(key_id, opener)  # raises for a damaged line, which is not exported
         line = files.line(key_id)
         lines.append(opener.plain(line) if plain else line)

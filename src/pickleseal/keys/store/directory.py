@@ -405,7 +405,7 @@ class Change:
         path = self.folder / INDEX
         if file_stamp(path) != self._stamp:
             raise KeyringError(
-                "the keyring was changed by another program meanwhile: nothing was done, try again"
+                "another program changed the keyring meanwhile: nothing was done; try again"
             )
         write_private(str(path), lambda: text)
         self.roster, self._stamp = roster, file_stamp(path)

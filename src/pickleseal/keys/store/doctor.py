@@ -163,7 +163,7 @@ def _unreadable(path: Path) -> Finding:
         owner = os.stat(path).st_uid
     except OSError:
         problem = "is a link into a folder that you cannot search"
-        return Finding(str(path), problem, "replace the link with a file of yours")
+        return Finding(str(path), problem, "replace the link with a file of your own")
     mine = not permissions.CHECKED or owner == os.geteuid()
     mend = "chmod u+r" if mine else f"chown {os.geteuid()}"
     return Finding(str(path), "cannot be read by you", f"{mend} {quoted(path)}")
@@ -199,7 +199,7 @@ def _key_faults(files: RingFiles, entry: Entry) -> Iterator[Finding]:
     # A revocation is for ever, so it comes after what should be tried first.
     give_up = f"restore it from a backup; if there is none: {revocation(folder, entry.id, 'lost')}"
     if _is_missing(path):
-        yield Finding(str(path), f"is missing, and {INDEX} lists it: no load works", give_up)
+        yield Finding(str(path), f"is missing, but {INDEX} lists it: no load works", give_up)
         return
     try:
         key = files.key(entry.id, Opener())
