@@ -248,19 +248,20 @@ def places_of(paths: Iterable[Any], options: Options = None) -> tuple[Place, ...
 def without_credentials(path: str) -> str:
     """Return a path as messages show it.
 
-    A URL loses its user and password, and its query if that may hold a signature or a token.
+    A URL loses its user and password. One of the web loses its query if that may hold a signature
+    or a token; elsewhere a question mark is a part of an object's name.
     """
     if not is_url(path):
         return path
-    address, _, query = _USER.sub("", path).partition("?")
-    on_web = "http://" in path or "https://" in path
+    path = _USER.sub("", path)
+    if "http://" not in path and "https://" not in path:
+        return path
+    address, _, query = path.partition("?")
     for parameter in query.split("&"):
         name, equals, value = parameter.partition("=")
-        if equals and _CREDENTIAL.search(name):
+        if (equals and _CREDENTIAL.search(name)) or _LIKE_A_TOKEN.fullmatch(value or name):
             return address
-        if on_web and _LIKE_A_TOKEN.fullmatch(value if equals else name):
-            return address
-    return f"{address}?{query}" if query else address
+    return path
 
 
 def name_of(place: Place) -> str:
