@@ -278,5 +278,5 @@ def test_why_a_backup_was_not_opened_is_told(
         ask_and_open(lock(texts.FORMAT, lambda: "{}", OPENS, salt=SALT), file="it")
     assert not isinstance(refused.value, WrongPassphraseError)
     monkeypatch.setenv("PICKLESEAL_PASSPHRASE", "another one")
-    with pytest.raises(WrongPassphraseError, match="it was not opened"):
+    with pytest.raises(WrongPassphraseError, match="it cannot be opened"):
         ask_and_open(text, file="it")

@@ -292,9 +292,9 @@ def test_an_old_key_that_is_not_the_primary_is_well(tmp_path: Path) -> None:
     ("left", "words"),
     [
         (40 * DAY, None),
-        (29 * DAY + 3600, "29 days more"),
-        (DAY + 3600, "1 day more"),
-        (3600, "less than a day more"),
+        (29 * DAY + 3600, "sealing in 29 days"),
+        (DAY + 3600, "sealing in 1 day"),
+        (3600, "sealing in less than a day"),
         (-1, "no longer seals"),
     ],
 )

@@ -29,8 +29,8 @@ def check_context(sealed: str | None, expected: str | None) -> None:
             " file, or the call should name no context"
         )
     raise ContextError(
-        f"sealed for the context '{shown(sealed)}', but the load expects '{shown(expected)}': the"
-        " file or the context in the call is wrong"
+        f"sealed for the context '{shown(sealed)}', but the load expects '{shown(expected)}': it is"
+        " the wrong file, or the wrong context in the call"
     )
 
 
