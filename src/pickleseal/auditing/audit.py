@@ -13,6 +13,7 @@ from pickleseal.auditing.baselines import compare, covers
 from pickleseal.auditing.findings import Finding
 from pickleseal.auditing.judge import AuditOptions
 from pickleseal.auditing.report import Counts, Report, Ring, Workers
+from pickleseal.auditing.since import read_since, rules_of
 from pickleseal.errors import (
     ContextError,
     KeyringError,
@@ -21,6 +22,7 @@ from pickleseal.errors import (
     shown,
 )
 from pickleseal.files.globs import Globs
+from pickleseal.files.handles import text_path
 from pickleseal.files.places import (
     Named,
     Options,
@@ -72,6 +74,7 @@ class Audit:
         chosen: "Chosen",
         engine: engines.Engine,
         workers: Workers | None,
+        since: str | None,
     ) -> None:
         self._places = places
         self._roots = roots = tuple(map(name_of, places))
@@ -85,6 +88,7 @@ class Audit:
         self._counts: Counts | None = None
         self._chosen = chosen
         self._workers = workers
+        self._since = since
         self._left_out = LeftOut()
         findings = engine(chosen.files(places, self._left_out), options)
         if baseline is not None:
@@ -135,6 +139,7 @@ class Audit:
             left_out=self._left_out,
             known=self._known,
             workers=self._workers,
+            since=self._since,
             counted=self._counts,
         )
 
@@ -187,6 +192,8 @@ def audit(
     n_jobs: int | None = None,
     backend: str | None = None,
     recheck: float = 0.0,
+    marks: bool = False,
+    since: Path | None = None,
     storage_options: Options = None,
 ) -> Audit:
     """Check every file at or below some paths: what it is, who sealed it, whether it is intact.
@@ -241,6 +248,12 @@ def audit(
     recheck : float, default 0.0
         The share of sealed files that are read again by this process after a worker of joblib's
         read them, from 0 to 1. If it is not 0, all others are read again, too.
+    marks : bool, default False
+        Whether to compute what `since` of a later audit goes by: the MD5 that S3 lists of objects.
+    since : path-like, optional
+        A report in JSON Lines, on this machine, that the command wrote of an earlier audit. An
+        object of a store that was sealed and whole is not read again if the store still lists the
+        same digest of it, and the finding says so. Nobody else may be able to change the report.
     storage_options : mapping, optional
         As in `signed_load`, for all URLs.
 
@@ -263,9 +276,10 @@ def audit(
         If `include`, `exclude` or `known` is a single string, or one of these or `context` has
         something else than texts in it.
     ValueError
-        If a known module is not one, `n_jobs` is 0, or `recheck` is not from 0 to 1.
+        If a known module is not one, `n_jobs` is 0, `recheck` is not from 0 to 1, or both `since`
+        and `baseline` are given.
     PicklesealError
-        If joblib cannot use the backend, or its workers fail.
+        If joblib cannot use the backend, its workers fail, or `since` cannot be used.
     SealError
         If the baseline is not genuine.
 
@@ -299,6 +313,8 @@ def audit(
         raise ValueError("n_jobs takes a number of workers, or -1, not 0")
     if not 0 <= recheck <= 1:
         raise ValueError(f"recheck takes a share from 0 to 1, not {recheck}")
+    if since is not None and baseline is not None:
+        raise ValueError("since goes without baseline: what is not read cannot be compared")
     ring = _ring(keyring)
     listed = None
     if baseline is not None:
@@ -335,10 +351,15 @@ def audit(
         deep,
         Pool(),
     )
+    earlier = None if since is None else text_path(since)
+    if marks or earlier is not None:
+        options = options._replace(rules=rules_of(options))
+    if earlier is not None:
+        options = options._replace(since=read_since(earlier, options.rules))
     where = None if baseline is None else without_credentials(os.fspath(baseline))
     chosen = Chosen(Globs.of(include) if include else None, Globs.of(exclude))
     engine, workers = engines.chosen(n_jobs, backend, recheck, lambda: chosen.files(places))
-    return Audit(places, options, listed, where, chosen, engine, workers)
+    return Audit(places, options, listed, where, chosen, engine, workers, earlier)
 
 
 def _contexts(context: str | Mapping[str, str] | None) -> tuple[tuple[Globs, str], ...]:

@@ -57,6 +57,8 @@ class Verdict(StrEnum):
     """Not examined on purpose: a link, or excluded."""
     MISSING = "missing"
     """Listed in the baseline, but not there."""
+    NOT_READ = "not read"
+    """Not read in this audit: the store lists it as when an earlier one found it whole."""
     NO_PICKLE = "no pickle found"
     """Read, and no pickle was found in any form that is searched for."""
 
@@ -69,6 +71,24 @@ class Change(StrEnum):
     OLDER = "replaced by an older one"
     MOVED = "moved"
     MISSING = "missing"
+
+
+class Mark(NamedTuple):
+    """By what a later audit tells that a sealed object of a store has not changed.
+
+    Attributes
+    ----------
+    etag : str
+        The store's tag of the object, which is a digest of the bytes that were read.
+    read : int
+        When they were, in Unix seconds.
+    rules : str
+        What they were judged by: a digest of the keyring's entries and the audit's options.
+    """
+
+    etag: str
+    read: int
+    rules: str
 
 
 class Finding(NamedTuple):
@@ -99,6 +119,8 @@ class Finding(NamedTuple):
         Difference from the baseline, if there is one.
     moved_from : str or None
         Path under which the baseline lists a file that moved.
+    mark : Mark or None
+        Of a sealed object in a store, by what a later audit tells that it has not changed.
     """
 
     path: str
@@ -112,6 +134,7 @@ class Finding(NamedTuple):
     digest: str | None = None
     change: Change | None = None
     moved_from: str | None = None
+    mark: Mark | None = None
 
     @property
     def kind(self) -> str:
@@ -173,6 +196,7 @@ class Finding(NamedTuple):
             "envelopes": [envelope.to_dict() for envelope in self.envelopes[:MOST_LISTED]],
             "envelopes_left_out": max(len(self.envelopes) - MOST_LISTED, 0) or None,
             "contents": None if self.contents is None else _plain(self.contents),
+            "mark": None if self.mark is None else self.mark._asdict(),
         }
         return {name: value for name, value in fields.items() if value not in (None, "", [])}
 

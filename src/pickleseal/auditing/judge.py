@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeVar
 
-from pickleseal.auditing.findings import Finding, Level, Verdict
+from pickleseal.auditing.findings import Finding, Level, Mark, Verdict
 from pickleseal.envelope import layout, reader
 from pickleseal.envelope.digests import of_file
 from pickleseal.envelope.metadata import Metadata
@@ -32,7 +32,7 @@ from pickleseal.files.globs import Globs
 from pickleseal.files.handles import is_shortage
 from pickleseal.files.magic import EMPTY, INCOMPLETE, beginning_of
 from pickleseal.files.objects import Opened, StoredObject, open_file
-from pickleseal.files.places import steady
+from pickleseal.files.places import Version, steady
 from pickleseal.files.regular import HoleError
 from pickleseal.files.walk import BACKUP_SUFFIX, Found, Skip
 from pickleseal.keys.keyring import Keyring, way_to_bring
@@ -43,6 +43,7 @@ from pickleseal.persistence.inspection import Inspection
 from pickleseal.persistence.inventory import CONTENT
 from pickleseal.persistence.load import LoadPolicy
 from pickleseal.persistence.pin_file import PinFile
+from pickleseal.persistence.policy import time_text
 from pickleseal.scanner.containers.views import Bytes, Memory, Pool
 from pickleseal.scanner.grade import Contents, Grade, judgement
 
@@ -57,7 +58,8 @@ class AuditOptions(NamedTuple):
     the pickles of sealed files too. `digests`: hash unsealed artifacts. `pins` maps each context to
     what loads remember of it, in `pin_file`. `known`: modules whose names count as known.
     `find_ring` looks the ring up again. `deep`: search all of a file for pickles at any offset.
-    `pool` is the step budget of all files.
+    `pool` is the step budget of all files. `rules` is a digest of what sealed files are judged by.
+    `since` has the marks of objects that are not read if the store lists them as before.
     """
 
     ring: Keyring | None
@@ -70,6 +72,8 @@ class AuditOptions(NamedTuple):
     find_ring: Callable[[], Keyring | None] = lambda: None
     deep: bool = False
     pool: Pool | None = None
+    rules: str = ""
+    since: Mapping[str, Mark] = MappingProxyType({})
 
     def context_for(self, path: str) -> str | None:
         """Return the context that a file must be sealed for, or None for any."""
@@ -88,7 +92,7 @@ class AuditOptions(NamedTuple):
 def examine(found: Found, options: AuditOptions) -> Finding:
     """Return the finding for one path. A defect of the file never raises."""
     if found.skip is None:
-        return _examined(found, options)
+        return not_read(found, options) or _examined(found, options)
     verdict, level, advice = _SKIPS[found.skip]
     skipped = Finding(found.path, verdict, level, found.reason or "", advice)
     if found.skip is Skip.LEFTOVER:
@@ -98,8 +102,32 @@ def examine(found: Found, options: AuditOptions) -> Finding:
     return skipped
 
 
+def not_read(found: Found, options: AuditOptions) -> Finding | None:
+    """Return the finding for an object that is listed as when it was whole, or None."""
+    mark = options.since.get(found.path)
+    if mark is None or found.seen is None or found.seen != Version(found.seen.size, mark.etag):
+        return None
+    reason = f"not read again: listed as when it was sealed and whole, at {time_text(mark.read)}"
+    return Finding(
+        found.path, Verdict.NOT_READ, Level.NONE, reason, size=found.seen.size, mark=mark
+    )
+
+
 def _examined(found: Found, options: AuditOptions) -> Finding:
-    return opened(found, lambda file: judge_sealed(_InFile(file), options), options)
+    def sealed(file: Opened) -> Finding:
+        finding = judge_sealed(_InFile(file), options)
+        return finding._replace(mark=_mark(finding, file, options.rules))
+
+    return opened(found, sealed, options)
+
+
+def _mark(finding: Finding, file: Opened, rules: str) -> Mark | None:
+    """Return the mark of an object that stays whole as long as its bytes are the same."""
+    expires = any(one.metadata and one.metadata.expires for one in finding.envelopes)
+    if finding.level or expires or not isinstance(file, StoredObject):
+        return None
+    etag = file.identity()
+    return None if etag is None else Mark(etag, int(time.time()), rules)
 
 
 def opened(
@@ -111,7 +139,9 @@ def opened(
     def look(attempt: int) -> Finding | _Result:
         # A list of a store may be older than what replaced an object.
         seen = None if attempt else found.seen
-        with open_file(found.place, follow=found.named, folder=folder, seen=seen) as file:
+        with open_file(
+            found.place, follow=found.named, folder=folder, seen=seen, identify=bool(options.rules)
+        ) as file:
             if _begins_as_envelope(file.read(0, len(layout.MAGIC))):
                 return sealed(file)
             return examine_unsealed(file, options)

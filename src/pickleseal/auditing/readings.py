@@ -10,7 +10,14 @@ from itertools import islice
 from typing import NamedTuple
 
 from pickleseal.auditing.findings import Finding, Verdict
-from pickleseal.auditing.judge import AuditOptions, examine, judge_sealed, opened, or_unreadable
+from pickleseal.auditing.judge import (
+    AuditOptions,
+    examine,
+    judge_sealed,
+    not_read,
+    opened,
+    or_unreadable,
+)
 from pickleseal.envelope.record import Record, RecordedSource, record
 from pickleseal.envelope.source import Source, envelope_at
 from pickleseal.files.objects import Opened
@@ -87,9 +94,11 @@ def _batches(files: Iterable[Found]) -> Iterator[Batch]:
         yield batch
 
 
-def is_for_workers(found: Found) -> bool:
-    """Return whether a worker can read a file: not if the files beside it matter."""
-    return found.skip is None and not found.path.endswith(BACKUP_SUFFIX)
+def is_for_workers(found: Found, options: AuditOptions) -> bool:
+    """Return whether a worker is to read a file: not if the files beside it matter."""
+    if found.skip is not None or found.path.endswith(BACKUP_SUFFIX):
+        return False
+    return not_read(found, options) is None
 
 
 def abroad(found: Found) -> Found:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.files.walk import LeftOut
+from pickleseal.persistence.policy import time_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,6 +89,8 @@ class Counts:
         self.gravest: dict[Verdict, Level] = {}
         self.excluded = 0
         self.sealed = 0
+        self.oldest: int | None = None
+        """When the first of the objects that were not read was read, in Unix seconds."""
         for finding in findings:
             self.add(finding)
 
@@ -99,6 +102,9 @@ class Counts:
         self.gravest[verdict] = max(level, self.gravest.get(verdict, Level.NONE))
         self.excluded += verdict is Verdict.SKIPPED and not level
         self.sealed += bool(finding.envelopes)
+        if verdict is Verdict.NOT_READ and finding.mark is not None:
+            read = finding.mark.read
+            self.oldest = read if self.oldest is None else min(read, self.oldest)
 
 
 class Gravest:
@@ -155,6 +161,8 @@ class Report(NamedTuple):
         Modules whose names count as known.
     workers : Workers or None
         How much rests on what workers read without the keyring; None if nothing does.
+    since : str or None
+        Path of the report of an earlier audit, by which unchanged objects were not read.
     counted : Counts or None
         The numbers of all findings, where `findings` are not all of them.
     """
@@ -171,6 +179,7 @@ class Report(NamedTuple):
     left_out: LeftOut = LeftOut()
     known: tuple[str, ...] = ()
     workers: Workers | None = None
+    since: str | None = None
     counted: Counts | None = None
 
     @property
@@ -200,9 +209,21 @@ class Report(NamedTuple):
         return self.counts.excluded
 
     @property
+    def not_read(self) -> int:
+        """Number of findings for objects that were not read, as the store lists them as before."""
+        return self.counts.verdicts[Verdict.NOT_READ]
+
+    @property
     def files(self) -> int:
         """Number of files that were examined."""
-        return self.counts.levels.total() - self.excluded
+        return self.counts.levels.total() - self.excluded - self.not_read
+
+    @property
+    def apart(self) -> str:
+        """How many files are not among those that were examined, in parentheses; or ""."""
+        counts = {"left out": self.excluded, "not read": self.not_read}
+        told = [f"{count:,} {what}" for what, count in counts.items() if count]
+        return f" ({', '.join(told)})" if told else ""
 
     @property
     def need_attention(self) -> int:
@@ -214,13 +235,22 @@ class Report(NamedTuple):
         """How many of the examined files need attention, as a sentence without a full stop."""
         files = self.files
         of = f"{files:,} file{'' if files == 1 else 's'}"
-        if self.excluded:
-            of += f" ({self.excluded:,} left out)"
-        if not files:
+        of += self.apart
+        if not files and not self.not_read:
             return f"No files to audit{of.partition('files')[2]}"
         count = self.need_attention
         need = "need" if count > 1 else "needs"
         return f"{f'{count:,}' if count else 'None'} of {of} {need} attention"
+
+    @property
+    def about_not_read(self) -> str:
+        """What is known of the objects that were not read, without a full stop; "" if all were."""
+        if self.counts.oldest is None:
+            return ""
+        return (
+            f"{self.not_read:,} not read: the store lists them as when they were sealed and whole,"
+            f" the first at {time_text(self.counts.oldest)}"
+        )
 
     def failing(self, fail_on: str) -> tuple[Finding, ...]:
         """Return the findings that are as grave as `fail_on`, which is one of FAIL_ON.
@@ -250,6 +280,9 @@ class Report(NamedTuple):
             "left_out": self.left_out.to_dict(),
             "known": list(self.known),
             "workers": None if self.workers is None else self.workers.to_dict(),
+            "since": self.since,
+            "not_read": self.not_read,
+            "oldest": self.counts.oldest,
             "files": self.files,
             "need_attention": self.need_attention,
             "levels": {level.label: count for level, count in self.levels.items()},

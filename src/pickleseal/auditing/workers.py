@@ -82,7 +82,10 @@ def by_workers(
                 order = Order(
                     options.known, options.imports, options.digests, options.deep, pool.left
                 )
-                asked = [[abroad(one) for one in batch if is_for_workers(one)] for batch in window]
+                asked = [
+                    [abroad(one) for one in batch if is_for_workers(one, options)]
+                    for batch in window
+                ]
                 tasks = [read_by_worker(batch, order) for batch in asked]
                 for batch, answer in zip(
                     window, _answers(parallel, tasks, count.backend), strict=True
@@ -148,7 +151,7 @@ class _Client:
         """Yield the findings of a batch."""
         readings = iter(answer.readings)
         for found in batch:
-            reading = next(readings, None) if is_for_workers(found) else None
+            reading = next(readings, None) if is_for_workers(found, self._options) else None
             finding = None if reading is None else judge(found, reading, self._options)
             if finding is None:
                 yield self._here(found)

@@ -121,6 +121,13 @@ def _output(text: str) -> tuple[str, str]:
     help="The SHA-256 of that list's file, so that no older list can replace it.",
 )
 @click.option(
+    "--since",
+    type=ANY_PATH,
+    metavar="FILE",
+    help="Do not read objects of a store again that this report, in jsonl, found sealed and whole,"
+    " and that the store lists unchanged.",
+)
+@click.option(
     "--pins",
     metavar="FILE",
     type=PathType(dir_okay=False),
@@ -182,6 +189,7 @@ def _audit(
     baseline: str | None,
     baseline_context: str | None,
     baseline_sha256: str | None,
+    since: str | None,
     pins: str | None,
     jobs: int | None,
     backend: str | None,
@@ -202,8 +210,13 @@ def _audit(
         raise click.UsageError("--baseline-context and --baseline-sha256 go with --baseline")
     if inventory is None and inventory_context is not None:
         raise click.UsageError("--inventory-context goes with --inventory")
+    if since is not None and (inventory is not None or baseline is not None):
+        raise click.UsageError(
+            "--since goes without --inventory and --baseline: what is not read cannot be listed or"
+            " compared"
+        )
     files = [file for _, file in outputs] + ([] if page is None else [page])
-    _check_outputs(files, inventory, roots)
+    _check_outputs(files, inventory, roots if since is None else (*roots, since))
     list_ring = _ring_for_list(keyring, inventory_context) if inventory else None
     listing = None if list_ring is None else Listing()
     failing = False
@@ -226,6 +239,8 @@ def _audit(
                 pins=pins,
                 known=known + settings.known,
                 deep=deep,
+                marks="jsonl" in (kind, *(name for name, _ in outputs)),
+                since=since,
                 **who._asdict(),
             )
         except SealError as error:
@@ -322,6 +337,8 @@ def _print_summary(report: Report, settings: Settings) -> None:
         print_lines([[("nothing to audit: ", "bold red"), (text, "")]], stderr=True)
     if report.workers is not None:
         print_lines([[(shown(report.workers.sentence), "dim")]], stderr=True)
+    if report.not_read:
+        print_lines([[(report.about_not_read, "dim")]], stderr=True)
     print_lines(left_out_lines(report.left_out), stderr=True)
 
 

@@ -83,11 +83,9 @@ def summary(report: Report) -> Line:
         )
         style = "bold red" if levels[Level.ERROR] else "bold yellow"
         return [(report.headline, style), (f": {parts}", ""), took]
-    total = _files(report.files)
-    if report.excluded:
-        total += f" ({report.excluded:,} left out)"
+    total = _files(report.files) + report.apart
     sealed = report.counts.sealed
-    if not sealed:
+    if not sealed and not report.not_read:
         return [("nothing found", "bold yellow"), (f" in {total}", ""), took]
     notes = f", {counted(levels[Level.NOTE], 'note')}" if levels[Level.NOTE] else ""
     return [

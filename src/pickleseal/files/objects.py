@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import re
 from collections.abc import Iterator
 from typing import Self
 
@@ -18,6 +19,10 @@ _AT_ONCE = 4
 _LEAST = 1 << 18
 _MOST = 8 << 20
 _KEPT = 4
+_DIGEST = re.compile(r'"?([0-9a-f]{32})(?:-([1-9][0-9]*))?"?', re.ASCII)
+"""An ETag of S3 that is the MD5 of an object, or of the MD5s of so many parts."""
+_PARTS = tuple(mib << 20 for mib in (8, 50, 16, 5, 10))
+"""In which parts boto3 and the AWS CLI, s3fs, MinIO's client, rclone and Arrow send objects."""
 _BEHIND = 1 << 12
 """How much behind a range is read with it: the tag behind a body takes no request of its own."""
 
@@ -29,25 +34,35 @@ class StoredObject:
     small. `seen`: the object as it was listed, which saves a request. `stamp` is what it was then,
     or None where nobody asked the store. Leaving the context raises OSError if the object was
     replaced between two requests, whatever was made of what they returned.
+
+    `identify`: find out whether the bytes that are read are those that the store's tag is of.
     """
 
-    def __init__(self, place: Remote, seen: Version | None = None) -> None:
+    def __init__(
+        self, place: Remote, seen: Version | None = None, *, identify: bool = False
+    ) -> None:
         self.place = place
         self.path = place.url
         self.stamp = seen
         self._blocks: list[tuple[int, bytes]] = []
         self._step = _LEAST
         self._doubtful = False
+        self._tag: _Tag | None = None
         if seen is None or seen.size <= SMALL:
             start = self._start(seen)
             if start is not None:
                 # One answer is of one version, whichever that is.
                 self.size = len(start)
+                if identify and seen is not None:
+                    self._tag = _Tag.of(seen)
+                self._identify(0, start)
                 self._keep(0, start)
                 return
             # Not what was read already: that may be of another version.
             self.stamp = seen = place.version()
         self.size = seen.size
+        if identify:
+            self._tag = _Tag.of(seen)
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +98,7 @@ class StoredObject:
         end = min(offset + max(size, self._step), self.size)
         self._doubtful = True
         data = self._checked(self.place.read(offset, end), end - offset)
+        self._identify(offset, data)
         self._keep(offset, data)
         return data[:size]
 
@@ -105,6 +121,7 @@ class StoredObject:
             found = self.place.read_ranges(asked)
             for (at, until), data in zip(asked, found, strict=True):
                 self._checked(data, until - at)
+                self._identify(at, data)
             if behind:
                 self._keep(end, found[-1][-behind:])
             if wave[-1][1] == end:
@@ -122,6 +139,10 @@ class StoredObject:
         for data in self.ranges(0, self.size):
             digest.update(data)
         return digest.hexdigest()
+
+    def identity(self) -> str | None:
+        """Return the store's tag if it is the digest of the bytes that were read, all of them."""
+        return self.stamp.tag if self._tag and self.stamp and self._tag.is_right() else None
 
     def next_data(self, offset: int, /) -> int:
         """Return the offset: an object has no holes."""
@@ -142,17 +163,86 @@ class StoredObject:
         self._blocks.append((offset, data))
         del self._blocks[:-_KEPT]
 
+    def _identify(self, offset: int, data: bytes) -> None:
+        """Hash what was fetched, unless it was hashed before: then it must be the same."""
+        if self._tag is None:
+            return
+        seen = max(min(self._tag.hashed - offset, len(data)), 0)
+        before = (
+            old[offset - start : offset - start + seen]
+            for start, old in self._blocks
+            if start <= offset and offset + seen <= start + len(old)
+        )
+        if offset > self._tag.hashed or (seen and next(before, None) != data[:seen]):
+            self._tag = None
+        else:
+            self._tag.update(memoryview(data)[seen:])
+
+
+class _Tag:
+    """A tag of a store that is a digest of an object's bytes, computed anew from them."""
+
+    def __init__(self, text: str, size: int, part: int) -> None:
+        self._text = text
+        self._size = size
+        self._part = part
+        self._digests = b""
+        self._current = _md5()
+        self.hashed = 0
+
+    @classmethod
+    def of(cls, seen: Version) -> Self | None:
+        """Return the tag of a version, or None if it cannot be computed."""
+        found = _DIGEST.fullmatch(seen.tag)
+        if found is None:
+            return None
+        if found[2] is None:
+            return cls(found[0].strip('"'), seen.size, max(seen.size, 1))
+        parts = [part for part in _PARTS if -(-seen.size // part) == int(found[2])]
+        return cls(found[0].strip('"'), seen.size, parts[0]) if parts else None
+
+    def update(self, data: memoryview) -> None:
+        """Hash the next bytes."""
+        while data:
+            piece = data[: self._part - self.hashed % self._part]
+            self._current.update(piece)
+            self.hashed += len(piece)
+            data = data[len(piece) :]
+            if self.hashed % self._part == 0 or self.hashed == self._size:
+                self._digests += self._current.digest()
+                self._current = _md5()
+
+    def is_right(self) -> bool:
+        """Return whether all bytes were hashed, and the store's tag is their digest."""
+        if self.hashed != self._size or not self._size:
+            return False
+        if "-" not in self._text:
+            return self._digests.hex() == self._text
+        count = len(self._digests) // _md5().digest_size
+        return f"{_md5(self._digests).hexdigest()}-{count}" == self._text
+
+
+def _md5(data: bytes = b"") -> "hashlib._Hash":
+    return hashlib.md5(data, usedforsecurity=False)
+
 
 Opened = RegularFile | StoredObject
 
 
 def open_file(
-    place: Place, *, follow: bool, folder: int | None = None, seen: Version | None = None
+    place: Place,
+    *,
+    follow: bool,
+    folder: int | None = None,
+    seen: Version | None = None,
+    identify: bool = False,
 ) -> Opened:
-    """Open a file or an object; `follow` and `folder` as for `RegularFile`, `seen` as above.
+    """Open a file or an object.
+
+    `follow` and `folder`: as for `RegularFile`. `seen` and `identify`: as for `StoredObject`.
 
     Raise NotSealedError for anything but a regular file, OSError if it cannot be opened.
     """
     if isinstance(place, Remote):
-        return StoredObject(place, seen)
+        return StoredObject(place, seen, identify=identify)
     return RegularFile(place, follow=follow, folder=folder)

@@ -227,6 +227,15 @@ _VERDICTS = {
         Level.WARNING,
         "4.0",
     ),
+    Verdict.NOT_READ: _Rule(
+        "pickleseal/not-read",
+        "NotRead",
+        "Not read in this audit",
+        "The store lists the object as when an earlier audit found it sealed and whole.",
+        "To have it read, audit without `--since`.",
+        Level.NOTE,
+        "1.0",
+    ),
     Verdict.NO_PICKLE: _Rule(
         "pickleseal/no-pickle-found",
         "NoPickleFound",
@@ -305,6 +314,7 @@ def sarif(report: Report) -> str:
         "columnKind": "unicodeCodePoints",
         "properties": {
             "filesLeftOut": report.left_out.files,
+            **({} if report.since is None else {"filesNotRead": report.not_read}),
             **({} if report.workers is None else {"workers": report.workers.to_dict()}),
         },
     }

@@ -10,7 +10,7 @@ import re
 import shlex
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,6 +68,25 @@ def read_guarded(
     first byte is read. `sticky`: it may be in a sticky folder, such as /tmp. Raise
     KeyPermissionError, or OSError if the file cannot be opened.
     """
+    with _opened(path, secret=secret, group_read=group_read, sticky=sticky) as descriptor:
+        data = b""
+        while chunk := os.read(descriptor, limit - len(data)):
+            data += chunk
+        return data
+
+
+def guarded_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file that nobody else can change; raise as `read_guarded` does."""
+    with (
+        _opened(path, secret=False, group_read=True, sticky=False) as descriptor,
+        open(descriptor, "rb", closefd=False) as file,
+    ):
+        yield from file
+
+
+@contextmanager
+def _opened(path: Path, *, secret: bool, group_read: bool, sticky: bool) -> Iterator[int]:
+    """Yield the descriptor of a file that is checked as `read_guarded` says."""
     real = checked_way(path, sticky=sticky)
 
     def check(status: os.stat_result, place: Path | int) -> None:
@@ -79,10 +98,7 @@ def read_guarded(
     descriptor = os.open(real, _FLAGS)
     try:
         check(os.fstat(descriptor), descriptor)
-        data = b""
-        while chunk := os.read(descriptor, limit - len(data)):
-            data += chunk
-        return data
+        yield descriptor
     finally:
         close_read(descriptor)
 
