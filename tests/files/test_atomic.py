@@ -1,5 +1,6 @@
 """The atomic writer: what is left when a call fails, a signal arrives or the process is killed."""
 
+import ctypes
 import errno
 import os
 import stat
@@ -13,8 +14,10 @@ import pytest
 
 from pickleseal import KeyringError, TargetError
 from pickleseal.files import atomic
+from pickleseal.files import exchange as exchanging
 from pickleseal.files.atomic import (
     appending,
+    held,
     make_folder,
     replacing,
     write_private,
@@ -348,6 +351,51 @@ def test_files_are_replaced_where_they_cannot_be_exchanged(
         os.write(descriptor, b"ours")
     assert path.read_bytes() == b"ours"
     assert os.listdir(tmp_path) == ["model.pkl"]
+
+
+def test_where_files_cannot_be_exchanged_a_newer_one_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(b"seen")
+    monkeypatch.setattr(atomic, "exchange", lambda *_: False)
+    with pytest.raises(TargetError, match="another program changed"):
+        replace(path, stamp_of(path.stat()), lambda: path.write_bytes(b"newer"))
+    assert path.read_bytes() == b"newer"
+    assert os.listdir(tmp_path) == ["model.pkl"]
+
+
+def test_a_file_that_is_held_is_the_one_that_was_seen(tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(b"seen")
+    seen = stamp_of(path.stat())
+    with held(str(path), seen):
+        pass
+    path.write_bytes(b"newer")
+    with pytest.raises(TargetError, match="another program changed"), held(str(path), seen):
+        pytest.fail("it is held")
+
+
+def test_a_folder_is_no_file_to_replace(tmp_path: Path) -> None:
+    for path in (f"{tmp_path}", f"{tmp_path}/"):
+        with pytest.raises(TargetError, match="not a regular file"):
+            write_whole(path, b"new")
+    (tmp_path / "it").write_bytes(b"old")
+    with pytest.raises(IsADirectoryError):
+        write_whole(f"{tmp_path}/it/", b"new")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges files here")
+@pytest.mark.parametrize("code", [None, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_exchanges_no_files_is_no_error(
+    code: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(*_: object) -> int:
+        ctypes.set_errno(code or 0)
+        return -1
+
+    monkeypatch.setattr(exchanging, "_renameat2", lambda: code and call)
+    assert not exchange("one", "other")
 
 
 def test_a_system_that_exchanges_no_files_is_told(

@@ -5,6 +5,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,18 +46,35 @@ def holder(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
 def test_who_waits_for_long_is_told_once_which_process_holds_the_lock(
     holder: "subprocess.Popen[str]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock, "_SOON", 0.05)
+    monkeypatch.setattr(lock, "_SOON", -1)
+    pauses = iter(range(3))
+
+    def sleep(_: float) -> None:
+        if next(pauses, None) is None:
+            assert holder.stdin
+            holder.stdin.close()
+            holder.wait()
+
+    monkeypatch.setattr(time, "sleep", sleep)
     told: list[str] = []
-
-    def say(text: str) -> None:
-        told.append(text)
-        assert holder.stdin
-        holder.stdin.close()
-
-    with locked(tmp_path / "lock", say):
+    with locked(tmp_path / "lock", told.append):
         assert told == [
             f"waiting for the lock {tmp_path / 'lock'}, which process {holder.pid} holds"
         ]
+
+
+def test_of_a_short_wait_for_a_lock_nothing_is_said(
+    holder: "subprocess.Popen[str]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sleep(_: float) -> None:
+        assert holder.stdin
+        holder.stdin.close()
+        holder.wait()
+
+    monkeypatch.setattr(lock, "_SOON", float("inf"))
+    monkeypatch.setattr(time, "sleep", sleep)
+    with locked(tmp_path / "lock", lambda _: pytest.fail("it was said")):
+        pass
 
 
 @signed

@@ -1,12 +1,15 @@
 """Places: which paths are URLs, and what a store is asked for an object."""
 
+import errno
 import functools
+import io
 import os
 import pickle
 import re
 import socket
 import threading
 import traceback
+import types
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,7 +22,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from pickleseal import audit, signed_dump, signed_load
 from pickleseal.errors import PicklesealError, TargetError
-from pickleseal.files import objects
+from pickleseal.files import objects, places
 from pickleseal.files.objects import SMALL, StoredObject, open_file
 from pickleseal.files.places import (
     Remote,
@@ -178,8 +181,26 @@ def test_objects_are_found_whose_size_is_not_listed(memory: MemoryFileSystem) ->
         with open_file(one.place, follow=True, seen=one.seen) as file:
             assert file.read(0, 100).decode() == one.path.removeprefix("memory:/")
     memory.pipe_file("/models/a", bytes(SMALL))
-    with pytest.raises(OSError, match="how large"):
+    with pytest.raises(OSError, match="how large") as caught:
         open_file(found[0].place, follow=True)
+    assert caught.value.__cause__ is None  # one error, told once
+
+
+class _Marked(MemoryFileSystem):  # type: ignore[misc]  # as above
+    """Lists folders, and the empty objects that consoles of stores make in the place of one."""
+
+    def find(self, path: str, **options: Any) -> Any:
+        marks = {"/models/folder": "directory", "/models/marked/": "file"}
+        found = {name: {"name": name, "size": 0, "type": kind} for name, kind in marks.items()}
+        return super().find(path, **options) | found
+
+
+def test_a_folder_of_a_store_is_no_object(memory: MemoryFileSystem) -> None:
+    memory.pipe_file("/models/it", b"1")
+    folder = Remote(_Marked(), "/models", "memory://models")
+    assert [place.path for place, _ in folder.objects()] == ["/models/it"]
+    with pytest.raises(FileNotFoundError):
+        folder.version()
 
 
 class _Whole(MemoryFileSystem):  # type: ignore[misc]  # as above
@@ -215,8 +236,36 @@ def test_a_place_can_be_sent_to_another_process() -> None:
 
 
 def test_options_without_a_url_are_an_error() -> None:
+    for file in ("model.pkl", io.BytesIO(), fsspec.open("memory://it", "rb")):
+        with pytest.raises(TypeError, match="storage_options"):
+            place_of(file, {"anon": True})
     with pytest.raises(TypeError, match="storage_options"):
-        place_of("model.pkl", {"anon": True})
+        places_of(["model.pkl"], {"anon": True})
+
+
+def test_options_are_for_the_urls_among_several_paths() -> None:
+    paths = ["model.pkl", fsspec.open("memory://it", "rb"), "memory://it"]
+    local, _, place = places_of(paths, {"key": "mine"})
+    assert local == "model.pkl"
+    assert isinstance(place, Remote)
+    assert place.fs.storage_options == {"key": "mine"}
+
+
+def test_an_open_file_is_no_place_among_several() -> None:
+    with pytest.raises(TypeError, match="not BytesIO"):
+        places_of(["model.pkl", io.BytesIO()])
+
+
+@pytest.mark.parametrize("method", ["read", "readinto", "write"])
+def test_a_file_of_fsspec_that_is_open_is_no_place(method: str) -> None:
+    attributes = {"fs": MemoryFileSystem(), "path": "/it"}
+    assert place_of(types.SimpleNamespace(**attributes)) is not None
+    assert place_of(types.SimpleNamespace(**attributes, **{method: print})) is None
+
+
+@pytest.mark.parametrize("attributes", [{"path": "/it"}, {"fs": None}, {"fs": None, "path": b"it"}])
+def test_an_object_that_names_no_place_is_none(attributes: dict[str, Any]) -> None:
+    assert place_of(types.SimpleNamespace(**attributes)) is None
 
 
 def test_a_compressed_open_file_is_refused() -> None:
@@ -261,6 +310,8 @@ def test_a_password_in_a_url_of_a_report_is_not_shown(
         ("https://host/it.pkl?0123456789abcdefghij", "https://host/it.pkl"),
         ("simplecache::https://host/it?a=1&token=0", "simplecache::https://host/it"),
         ("https://host/get?file=models/it.pkl&v=3", "https://host/get?file=models/it.pkl&v=3"),
+        ("https://host/get?keyboard.pkl", "https://host/get?keyboard.pkl"),
+        ("http://host/it.pkl?token=0", "http://host/it.pkl"),
         ("s3://b/it?versionId=0123456789abcdefghij", "s3://b/it?versionId=0123456789abcdefghij"),
         ("s3://bucket/why?token=1.pkl", "s3://bucket/why?token=1.pkl"),
         ("models/it?sig=1", "models/it?sig=1"),
@@ -390,6 +441,19 @@ def test_an_object_that_is_replaced_all_the_time_is_an_error(memory: MemoryFileS
         steady(read)
 
 
+@pytest.mark.parametrize(("code", "name"), [(errno.EIO, "memory://it"), (errno.ESTALE, "it")])
+def test_only_an_object_that_was_replaced_is_read_again(code: int, name: str) -> None:
+    attempts: list[int] = []
+
+    def read(attempt: int) -> None:
+        attempts.append(attempt)
+        raise OSError(code, os.strerror(code), name)
+
+    with pytest.raises(OSError, match=re.escape(os.strerror(code))):
+        steady(read)
+    assert attempts == [0]
+
+
 def test_an_exclusive_write_replaces_nothing(memory: MemoryFileSystem) -> None:
     place = remote("memory://it")
     place.write(b"1", exclusive=True)
@@ -410,6 +474,93 @@ def test_a_write_replaces_only_the_version_that_was_seen(memory: MemoryFileSyste
     assert place.read(0, 9) == b"3"
 
 
+class _StoreError(Exception):
+    """An error of the package of a store."""
+
+    def __init__(self, text: str = "", **attributes: int) -> None:
+        super().__init__(text)
+        vars(self).update(attributes)
+
+
+@pytest.mark.parametrize(
+    ("error", "changed"),
+    [
+        (_StoreError(code=412), True),
+        (_StoreError(status_code=412), True),
+        (_StoreError("At least one of the pre-conditions did not hold"), True),
+        (_StoreError("PreconditionFailed"), True),
+        (_StoreError("SlowDown", status_code=503), False),
+        (PermissionError(errno.EACCES, "no"), False),
+    ],
+    ids=repr,
+)
+def test_only_a_condition_that_does_not_hold_is_a_change_by_another(
+    error: Exception, *, changed: bool, memory: MemoryFileSystem
+) -> None:
+    memory.pipe_file("/it", b"1")
+    place, fs = counted("memory://it")
+    seen = place.version()
+
+    def fail(_: int) -> None:
+        if fs.asked[-1] == "pipe_file":
+            raise error
+
+    fs.before = fail
+    for options, told in (({"exclusive": True}, "exists"), ({"seen": seen}, "another program")):
+        with pytest.raises(OSError, match=told if changed else None) as caught:
+            place.write(b"2", **options)
+        assert isinstance(caught.value, TargetError) is changed
+
+
+def test_an_object_that_is_there_is_an_error_of_an_exclusive_write_alone(
+    memory: MemoryFileSystem,
+) -> None:
+    place, fs = counted("memory://it")
+
+    def fail(_: int) -> None:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), "memory://it")
+
+    fs.before = fail
+    with pytest.raises(FileExistsError):
+        place.write(b"2")
+
+
+class _Conditional(MemoryFileSystem):  # type: ignore[misc]  # as above
+    """Takes the conditions of a store, and keeps the last."""
+
+    protocol: Any = ("s3", "s3a")
+    condition: object = None
+
+    def pipe_file(self, path: str, value: bytes, *_: object, **options: Any) -> None:
+        self.condition = options.get("IfMatch")
+        super().pipe_file(path, value)
+
+
+@pytest.mark.parametrize(("data", "in_one_request"), [(b"new", True), (b"newer", False)])
+def test_a_store_that_takes_a_condition_is_not_asked_before(
+    data: bytes, *, in_one_request: bool, memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "_MOST_AT_ONCE", 5)
+    memory.pipe_file("/it", b"1")
+    store = Counting(_Conditional())
+    place = Remote(store, "/it", "s3://it")
+    seen = place.version()
+    place.write(data, seen=seen)
+    assert store.fs.condition == (seen.tag if in_one_request else None)
+    assert store.asked == ["info", *([] if in_one_request else ["info"]), "pipe_file"]
+
+
+@pytest.mark.parametrize("protocol", ["s3", "abfs"])
+def test_without_a_tag_the_store_is_asked_before(protocol: str, memory: MemoryFileSystem) -> None:
+    memory.pipe_file("/it", b"1")
+    store = _Conditional()
+    store.protocol = protocol
+    place = Remote(store, "/it", f"{protocol}://it")
+    with pytest.raises(TargetError, match="another program"):
+        place.write(b"2", seen=place.version()._replace(tag=""))
+    assert memory.cat("/it") == b"1"
+
+
 def test_a_missing_object_is_named_by_its_url(memory: MemoryFileSystem) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         StoredObject(remote("memory://models/none"))
@@ -427,6 +578,30 @@ def test_an_error_of_a_stores_package_is_an_oserror(memory: MemoryFileSystem) ->
     fs.before = fail
     with pytest.raises(OSError, match="PackageError: no route"):
         place.version()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (OSError(errno.EBUSY, "slow down"), errno.EBUSY, "slow down"),
+        (OSError("the server went away"), errno.EIO, "the server went away"),
+        (OSError(), errno.EIO, os.strerror(errno.EIO)),
+        (FileNotFoundError("bucket/it"), errno.ENOENT, os.strerror(errno.ENOENT)),
+    ],
+    ids=repr,
+)
+def test_an_error_of_a_store_has_a_code_and_says_what_the_store_said(
+    error: OSError, code: int, said: str, memory: MemoryFileSystem
+) -> None:
+    def fail(_: int) -> None:
+        raise error
+
+    place, fs = counted("memory://it")
+    fs.before = fail
+    with pytest.raises(OSError, match=re.escape(said)) as caught:
+        place.version()
+    assert (caught.value.errno, caught.value.strerror) == (code, said)
+    assert caught.value.filename == "memory://it"
 
 
 def test_a_walk_goes_through_a_bucket_as_through_a_folder(memory: MemoryFileSystem) -> None:

@@ -3,11 +3,12 @@
 import errno
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from pickleseal import Verdict, audit, signed_dump, signed_load, verify
+from pickleseal import NotSealedError, Verdict, audit, signed_dump, signed_load, verify
 from pickleseal.files.regular import HoleError, RegularFile
 
 SIZES = (0, 1, 1 << 16, (1 << 18) + 1, 3 << 20)
@@ -42,6 +43,38 @@ def test_a_file_that_grows_is_read_up_to_its_size_at_opening(size: int, tmp_path
 def test_a_file_without_a_size_is_read_as_empty() -> None:
     with RegularFile("/proc/meminfo", follow=True) as file:
         assert (file.size, file.read(0, 100), bytes(file.whole())) == (0, b"", b"")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_pipe_is_refused_and_not_opened_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    # It may have taken the place of a file that was seen there.
+    with pytest.raises(NotSealedError):
+        RegularFile(str(tmp_path / "pipe"), follow=False)
+    monkeypatch.setattr(os, "open", lambda *_, **__: pytest.fail("it was opened"))
+    with pytest.raises(NotSealedError):
+        RegularFile(str(tmp_path / "pipe"), follow=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="this system follows each link")
+def test_a_link_in_the_place_of_a_file_that_was_seen_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(OSError, match=re.escape(os.strerror(errno.ELOOP))):
+        RegularFile(str(tmp_path / "link"), follow=False)
+
+
+def test_a_file_that_cannot_be_read_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    (tmp_path / "it").write_bytes(b"1")
+    monkeypatch.setattr(os, "pread", fail)
+    with pytest.raises(OSError, match=re.escape(os.strerror(errno.EIO))):
+        RegularFile(str(tmp_path / "it"), follow=True)
 
 
 def test_a_file_that_grows_while_it_is_audited_ends(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ class _Share(Generic[_Item, _Result]):
     def next(self) -> _Result:
         """Return the result for the next item."""
         item = next(self._left)
-        if self._process is not None and self.results is not None:
+        if self.results is not None:
             try:
                 return self.results.recv()  # type: ignore[no-any-return]
             except (EOFError, OSError):
