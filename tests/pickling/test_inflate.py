@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import subprocess
 import sys
 import tracemalloc
 import zlib
@@ -91,6 +92,30 @@ def test_a_missing_lz4_package_is_no_damage_of_the_file(
     assert "lz4" in str(caught.value)
 
 
+SHORT_OF_MEMORY = """
+import lzma, resource
+from pickleseal.pickling.inflate import expand
+
+packed = bytearray(lzma.compress(b"data", lzma.FORMAT_ALONE))
+packed[1:5] = (1 << 29).to_bytes(4, "little")  # the dictionary that its head asks for
+assert expand(memoryview(packed), 4) == b"data"
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + (40 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    expand(memoryview(packed), 4)
+except MemoryError:
+    print("out of memory")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is Linux's")
+def test_a_lack_of_memory_is_no_damage_of_the_file() -> None:
+    command = [sys.executable, "-c", SHORT_OF_MEMORY]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "out of memory\n"
+
+
 def test_data_that_are_not_compressed_are_returned_as_they_are() -> None:
     data = memoryview(b"\x80\x04K\x01.")
     assert method_of(b"\x80\x04K\x01.") is None
@@ -108,5 +133,5 @@ def test_a_size_that_no_machine_has_is_refused_as_wrong(method: str) -> None:
 @pytest.mark.parametrize("start", [b"\x78", b"\x1f\x8b", b"BZ", b"\xfd7zXZ"])
 def test_a_damaged_stream_of_each_method_is_malformed(start: bytes) -> None:
     data = start + b"damaged" * 100
-    with pytest.raises(MalformedError):
+    with pytest.raises(MalformedError, match="damaged"):
         list(pieces(lambda at, size: data[at : at + size], len(data)))

@@ -38,6 +38,14 @@ def test_bytes_after_stop_are_refused_inside_the_last_frame_too(
                 signed_loads(data, keyring=ring)
 
 
+def test_joblib_content_of_two_segments_is_malformed(ring: Keyring) -> None:
+    raw = pickle.dumps(1)
+    metadata = Metadata("joblib", raw_size=len(raw))
+    assert signed_loads(hand_sealed(ring, metadata, raw), keyring=ring) == 1
+    with nothing_unpickled(), pytest.raises(MalformedError):
+        signed_loads(hand_sealed(ring, metadata, raw, b"beside"), keyring=ring)
+
+
 def test_a_stream_that_is_no_pickle_is_an_unpickling_error(ring: Keyring) -> None:
     cut_off = pickle.dumps(bytearray(100), 5)[:50]
     for raw in (b"", b"N", b"\x80\x05N", b"hello", b"\xff.", b"Vno line end", cut_off):

@@ -73,6 +73,19 @@ def test_a_local_function_is_refused_with_a_hint_at_cloudpickle(ring: Keyring) -
         assert len(getattr(missing.value, "__notes__", ())) == notes
 
 
+def test_cloudpickle_is_no_hint_where_it_failed(ring: Keyring) -> None:
+    class Broken:
+        def __reduce__(self) -> Any:
+            raise pickle.PicklingError("Can't pickle <lambda>")
+
+    with pytest.raises(pickle.PicklingError) as caught:
+        signed_dumps(Broken(), keyring=ring)
+    assert len(getattr(caught.value, "__notes__", ())) == 1
+    with pytest.raises(pickle.PicklingError) as caught:
+        signed_dumps(Broken(), keyring=ring, pickler="cloudpickle")
+    assert not hasattr(caught.value, "__notes__")
+
+
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a module with a name of Python 2: today that one is `subprocess`."""

@@ -79,6 +79,12 @@ def test_the_names_of_instances_of_the_oldest_protocol_are_found() -> None:
     assert names == {("__main__", "Point")}
 
 
+def test_a_name_of_protocol_4_is_malformed_in_a_stream_of_an_older_one() -> None:
+    stream = pickle.dumps(range, 4).replace(b"\x80\x04", b"\x80\x02")
+    with pytest.raises(MalformedError):
+        opcodes.global_names(memoryview(stream))
+
+
 def parts_of(obj: Any) -> tuple[memoryview, list[memoryview]]:
     buffers: list[pickle.PickleBuffer] = []
     stream = pickle.dumps(obj, 5, buffer_callback=buffers.append)

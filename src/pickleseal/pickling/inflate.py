@@ -117,7 +117,7 @@ def pieces(read: Callable[[int, int], bytes | memoryview], size: int) -> Iterato
     while not decoder.eof:
         try:
             piece = decoder.decompress(fed, PIECE)
-        except (MemoryError, PicklesealError):
+        except MemoryError:
             raise
         except Exception:  # noqa: BLE001 - each decoder has errors of its own
             raise MalformedError(f"its {method.name} stream is damaged") from None
