@@ -313,6 +313,38 @@ def test_a_file_that_comes_right_before_the_rename_is_put_back(
     assert os.listdir(tmp_path) == ["model.pkl"]
 
 
+@pytest.mark.parametrize("target", ["kept", "nowhere"])
+@pytest.mark.parametrize(
+    "late",
+    [
+        False,
+        pytest.param(True, marks=pytest.mark.skipif(sys.platform != "linux", reason="as above")),
+    ],
+)
+def test_a_link_that_takes_the_place_of_the_file_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, target: str, late: bool
+) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(b"seen")
+
+    def link() -> None:
+        path.rename(tmp_path / "kept")
+        path.symlink_to(target)
+
+    def exchange_late(one: str, other: str) -> bool:
+        if not (tmp_path / "kept").exists():
+            link()
+        return exchange(one, other)
+
+    if late:
+        monkeypatch.setattr(atomic, "exchange", exchange_late)
+    with pytest.raises(TargetError, match="another program changed"):
+        replace(path, stamp_of(path.stat()), bool if late else link)
+    assert os.readlink(path) == target
+    assert (tmp_path / "kept").read_bytes() == b"seen"
+    assert sorted(os.listdir(tmp_path)) == ["kept", "model.pkl"]
+
+
 def test_a_newer_file_that_cannot_be_put_back_is_left_beside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

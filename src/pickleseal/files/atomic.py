@@ -209,7 +209,7 @@ def _placed(
         except BaseException as error:
             with suppress(OSError):
                 # Once files were exchanged, a newer one may be there, which is left there.
-                if not deletable or stamp_of(os.stat(temporary)) in deletable:
+                if not deletable or stamp_of(os.lstat(temporary)) in deletable:
                     os.unlink(temporary)
             if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):
                 raise OSError(error.errno, error.strerror, path) from None
@@ -274,15 +274,15 @@ def _there(path: str) -> TargetError:
 def _put_for(seen: Stamp, ours: Stamp, temporary: str, real: str, path: str) -> None:
     """Rename `temporary` to `real` if the file with the stamp `seen` is there, else raise.
 
-    A newer file that comes between the check and the rename is not lost where files can be
-    exchanged: it is found in the place of `temporary`, and put back. Raise TargetError then.
+    A newer file, or a link, that comes between the check and the rename is not lost where files
+    can be exchanged: it is found in the place of `temporary`, and put back. Raise TargetError then.
     """
-    if stamp_of(os.stat(real)) != seen:
+    if stamp_of(os.lstat(real)) != seen:
         raise changed_meanwhile(path)
     if not exchange(temporary, real):
         os.replace(temporary, real)
         return
-    displaced = stamp_of(os.stat(temporary))
+    displaced = stamp_of(os.lstat(temporary))
     if displaced == seen:
         with suppress(OSError):  # the new file is in place
             os.unlink(temporary)
@@ -290,7 +290,7 @@ def _put_for(seen: Stamp, ours: Stamp, temporary: str, real: str, path: str) -> 
     # Each exchange must take out what the one before it put in, or a still newer file has come.
     expected, put = ours, displaced
     while exchange(temporary, real):
-        displaced = stamp_of(os.stat(temporary))
+        displaced = stamp_of(os.lstat(temporary))
         if displaced == expected:
             os.unlink(temporary)
             raise changed_meanwhile(path)
