@@ -1,6 +1,7 @@
 """Commands that have no file descriptors left: an error says so, and no file or key is blamed."""
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,7 @@ def test_an_audit_for_want_of_descriptors_advises_no_other_user(
 ) -> None:
     file = tmp_path / "good.pkl"
     pickleseal.signed_dump([1], file, keyring=ring)
+    list(pickleseal.audit(file, keyring=ring))  # imports what it needs
     lowest = os.dup(0)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, limits[1]))
@@ -69,3 +71,27 @@ def test_an_audit_for_want_of_descriptors_advises_no_other_user(
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         os.close(lowest)
     assert (found.verdict, found.advice) == (Verdict.UNREADABLE, "")
+
+
+@pytest.mark.parametrize("command", ["verify", "adopt"])
+def test_a_backup_stays_one_for_want_of_descriptors(
+    command: str, ring_directory: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    pickleseal.signed_dump([1], models / "a.pkl", keyring=open_keyring(ring_directory))
+    backup = models / "a.pkl.unsealed"
+    backup.write_bytes(pickle.dumps([1]))
+    words = [command, str(models), "--keyring", str(ring_directory)]
+    words += ["--yes"] * (command == "adopt")
+    for free in range(9):
+        ended = subprocess.run(
+            [sys.executable, "-c", FEW, str(free), *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0 or "Too many open files" in ended.stdout + ended.stderr
+        assert ended.returncode != 1, ended.stdout
+        assert backup.read_bytes() == pickle.dumps([1])
+    assert ended.returncode == 0

@@ -13,6 +13,7 @@ from pickleseal.files.atomic import write_whole
 from pickleseal.files.handles import Stamp, stamp_of
 from pickleseal.files.objects import Opened, StoredObject, open_file
 from pickleseal.files.places import Place, Remote, Version, exists, name_of
+from pickleseal.files.regular import HoleError
 from pickleseal.files.walk import BACKUP_SUFFIX
 
 
@@ -52,7 +53,10 @@ def is_envelope(file: Opened) -> bool:
 
 
 def is_backup(file: Opened) -> bool:
-    """Return whether adopt kept a file: its original is sealed, or still holds the same bytes."""
+    """Return whether adopt kept a file: its original is sealed, or still holds the same bytes.
+
+    Raise OSError if the original cannot be read.
+    """
     if not file.path.endswith(BACKUP_SUFFIX):
         return False
     place: Place = file.path.removesuffix(BACKUP_SUFFIX)
@@ -61,7 +65,7 @@ def is_backup(file: Opened) -> bool:
     try:
         with open_file(place, follow=True) as other:
             return is_envelope(other) or other.sha256() == file.sha256()
-    except (NotSealedError, OSError):
+    except (NotSealedError, FileNotFoundError, NotADirectoryError, HoleError):
         return False
 
 
