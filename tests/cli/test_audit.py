@@ -208,8 +208,54 @@ def test_output_that_cannot_be_written_is_no_success(models: Path, ring: Path) -
     command = [sys.executable, "-m", "pickleseal", "audit", str(models), "--keyring", str(ring)]
     for form in ("text", "json", "jsonl", "sarif"):
         with open("/dev/full", "wb") as full:
-            done = subprocess.run([*command, "--format", form], stdout=full, check=False)
+            done = subprocess.run(
+                [*command, "--format", form], stdout=full, stderr=subprocess.PIPE, check=False
+            )
         assert done.returncode == 2
+        assert b"Errno" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of a file")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_of_which_the_end_cannot_be_written_is_no_success(
+    models: Path, ring: Path, tmp_path: Path, unbuffered: str
+) -> None:
+    limited = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (999, 999));"
+        "from pickleseal.cli import main; main()"
+    )
+    command = [sys.executable, "-c", limited, "audit", str(models), "--keyring", str(ring)]
+    with (tmp_path / "out").open("wb") as out:
+        done = subprocess.run(
+            [*command, "--format", "sarif"],
+            stdout=out,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            check=False,
+        )
+    assert done.returncode == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of a file")
+def test_a_temporary_file_that_gets_too_large_is_named_by_its_folder(tmp_path: Path) -> None:
+    script = (
+        "import resource, signal, tempfile; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "from pickleseal.auditing.findings import Finding, Level, Verdict;"
+        "from pickleseal.auditing.formats.plain import JsonDocument;"
+        "document = JsonDocument(); finding = Finding('a', Verdict.SEALED, Level.NONE);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (999, 999))\n"
+        "try:\n"
+        "    while True: document.add(finding)\n"
+        "except OSError as error: document.close(); print(error.filename)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == (f"{tmp_path}\n", "")
 
 
 def test_a_baseline_that_is_none_could_not_be_compared_with(models: Path, ring: Path) -> None:

@@ -48,14 +48,18 @@ def write_out(text: str) -> None:
     Python's own stdout loses the rest if a disk gets full in the middle of a long text.
     """
     stream = sys.stdout
-    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    buffer = getattr(stream, "buffer", None)
+    raw = getattr(buffer, "raw", buffer)  # with PYTHONUNBUFFERED there is no buffer
     if raw is None:
         click.echo(text, nl=False)
         return
     stream.flush()
     left = memoryview(text.encode(stream.encoding, stream.errors or "strict"))
     while left:
-        count = raw.write(left)
+        try:
+            count = raw.write(left)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, "stdout") from None
         if count is None:
             raise BlockingIOError("stdout is in non-blocking mode: make it blocking")
         left = left[count:]

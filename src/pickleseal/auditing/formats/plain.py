@@ -4,6 +4,7 @@ import json
 import tempfile
 import textwrap
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from pickleseal.auditing.findings import Finding
 from pickleseal.auditing.report import Report
@@ -30,18 +31,30 @@ class JsonDocument:
     def add(self, finding: Finding) -> None:
         """Take the next finding."""
         text = json.dumps(without_secrets(finding.to_dict()), indent=2)
-        self._spool.write(self._before + textwrap.indent(text, "    "))
+        with _naming_folder():
+            self._spool.write(self._before + textwrap.indent(text, "    "))
         self._before = ",\n"
 
     def pieces(self, report: Report) -> Iterator[str]:
         """Yield the document, whose findings are those that were added."""
         heading = json.dumps(without_secrets(report.heading()), indent=2)
         yield heading.removesuffix("\n}") + ',\n  "findings": ['
-        self._spool.seek(0)
+        with _naming_folder():
+            self._spool.seek(0)
         while piece := self._spool.read(_PIECE):
             yield piece
         yield ("]" if self._before == "\n" else "\n  ]") + "\n}\n"
 
     def close(self) -> None:
         """Delete the temporary file."""
-        self._spool.close()
+        with suppress(OSError):  # what could not be written is not needed any more
+            self._spool.close()
+
+
+@contextmanager
+def _naming_folder() -> Iterator[None]:
+    """Name the folder of temporary files in an error of the system."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from None
