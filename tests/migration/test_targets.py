@@ -81,6 +81,15 @@ def test_an_empty_name_of_another_folder_is_not_the_current_one(
     assert not list(here.iterdir())
 
 
+def test_an_empty_name_of_a_file_is_not_passed_over(models: Path, ring_directory: Path) -> None:
+    audit = ("--baseline", "--inventory", "--since", "--html")
+    commands = [("audit", option) for option in audit] + [("reseal", "--only-digests")]
+    for command, option in commands:
+        done = run(command, models, option, "", "--keyring", ring_directory)
+        assert done.returncode == 2
+        assert "is a variable not set?" in done.stderr
+
+
 def test_files_of_the_same_name_do_not_overwrite_each_other(
     ring_directory: Path, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from pickleseal.auditing.findings import Finding, Verdict
 from pickleseal.auditing.judge import AuditOptions, examine
 from pickleseal.auditing.report import FAIL_ON, MAX_LISTED, Report, fails
 from pickleseal.cli.findings import summary
-from pickleseal.cli.options import ANY_PATH, PathType, using
+from pickleseal.cli.options import ANY_PATH, FILE, PathType, using
 from pickleseal.cli.output import (
     CHECK_FAILED,
     COULD_NOT_RUN,
@@ -99,19 +99,17 @@ def _output(text: str) -> tuple[str, str]:
     "--html",
     "page",
     metavar="FILE",
-    type=ANY_PATH,
+    type=FILE,
     help="Write a web page that needs no network.",
 )
-@click.option(
-    "--inventory", metavar="FILE", type=ANY_PATH, help="Write a sealed list of the files."
-)
+@click.option("--inventory", metavar="FILE", type=FILE, help="Write a sealed list of the files.")
 @click.option(
     "--inventory-context", metavar="TEXT", help="The context to seal the list for. Default: none."
 )
 @click.option(
     "--baseline",
     metavar="FILE",
-    type=ANY_PATH,
+    type=FILE,
     help="Report what changed since this list was written.",
 )
 @click.option("--baseline-context", metavar="TEXT", help="The context of that list. Default: none.")
@@ -122,7 +120,7 @@ def _output(text: str) -> tuple[str, str]:
 )
 @click.option(
     "--since",
-    type=ANY_PATH,
+    type=FILE,
     metavar="FILE",
     help="Do not read objects of a store again that this report, in jsonl, found sealed and whole,"
     " and that the store lists unchanged.",
@@ -205,7 +203,7 @@ def _audit(
         raise click.UsageError(
             "name a PATH, or set paths under [tool.pickleseal.audit] in pyproject.toml"
         )
-    baseline = baseline or settings.baseline
+    baseline = settings.baseline if baseline is None else baseline
     if baseline is None and (baseline_context is not None or baseline_sha256 is not None):
         raise click.UsageError("--baseline-context and --baseline-sha256 go with --baseline")
     if inventory is None and inventory_context is not None:

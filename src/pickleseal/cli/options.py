@@ -65,6 +65,10 @@ class PathType(click.Path):
         return super().convert(value, param, ctx)
 
 
+FILE = PathType(readable=False)
+"""The path or URL of a file; whether it can be read or written, the command says."""
+
+
 with_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 

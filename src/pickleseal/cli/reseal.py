@@ -3,7 +3,7 @@
 import click
 
 from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
-from pickleseal.cli.options import ANY_PATH, common, moment
+from pickleseal.cli.options import ANY_PATH, FILE, common, moment
 from pickleseal.cli.output import CouldNotRun, Line, guarded
 from pickleseal.errors import SealError, shown
 from pickleseal.files.places import without_credentials
@@ -23,7 +23,7 @@ from pickleseal.persistence.policy import time_text
     "--only-digests",
     "inventory",
     metavar="FILE",
-    type=ANY_PATH,
+    type=FILE,
     help="Reseal only what this inventory lists, files of revoked keys too.",
 )
 @click.option(
