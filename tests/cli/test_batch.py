@@ -1,5 +1,6 @@
 """What adopt, extract, reseal and verify share: one loop over files, and one report."""
 
+import errno
 import json
 import os
 import pickle
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from command import as_json, run
 
-from pickleseal import signed_dump
+from pickleseal import PicklesealError, signed_dump
 from pickleseal.cli import cli
 from pickleseal.keys.store import changes
 from pickleseal.migration import batch
@@ -176,6 +177,30 @@ def test_what_fails_in_one_file_is_told_and_keeps_no_memory(tmp_path: Path) -> N
         assert one.error is not None
         assert one.error.__traceback__ is None
         assert one.error.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError("not enough memory for a segment"), "not enough memory for a segment"),
+        (OSError(errno.EIO, "it broke"), "it broke"),
+        (OSError("it broke"), "it broke"),
+        (OSError(errno.EIO, "it broke", "a"), "it broke"),
+        (OSError(errno.EIO, "it broke", b"other"), "other: it broke"),
+        (PicklesealError("it cannot be"), "it cannot be"),
+    ],
+    ids=repr,
+)
+def test_the_reason_of_a_failure_is_what_its_error_says(
+    error: Exception, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a").touch()
+
+    def act(_: Candidate) -> Result[None]:
+        raise error
+
+    (found,) = Batch([str(tmp_path)]).each(act)
+    assert (found.outcome, found.reason) == (Outcome.FAILED, reason)
 
 
 def test_an_excluded_path_is_skipped_with_its_reason(tmp_path: Path) -> None:

@@ -89,10 +89,16 @@ def test_what_is_not_exactly_one_pickle_is_not_adopted(raw: bytes, ring: Keyring
     ("raw", "told"),
     [
         (b"N." * 3, "3 pickles"),
+        (b"N." * 1000, "contains 1000 pickles"),
+        (b"N." * 1001, "over 1000 pickles"),
         (b"N." * 100_000, "over 1000 pickles"),
         (b"N." * 3 + b"\xff", "5 bytes"),
         (pickle.dumps(1) + bytes(7), "7 bytes"),
         (zlib.compress(b"N.") + b"\0", "1 byte"),
+        (zlib.compress(zlib.compress(b"N.")), "compressed twice"),
+        (signed_dumps(1, keyring=RING), "sealed already"),
+        (b"PK\3\4" + bytes(40), "a zip archive.*: load it where you trust it"),
+        (b"<html>", "an HTML page: an error message"),
     ],
 )
 def test_it_says_how_many_there_are_or_what_is_left_over(
@@ -117,6 +123,20 @@ def test_no_more_is_unpacked_than_the_bound(
                 adopt_bytes(whole, keyring=ring)
         with pytest.raises(AdoptionError):
             adopt_bytes(behind, keyring=ring)
+
+
+def test_exactly_the_bound_is_unpacked_and_no_more_of_what_follows(
+    ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = pickle.dumps(bytes(3 << 20))
+    monkeypatch.setattr("pickleseal.migration.artifact._MOST_UNPACKED", len(raw))
+    assert extract(adopt_bytes(zlib.compress(raw), keyring=ring), keyring=ring)
+    monkeypatch.setattr("pickleseal.migration.artifact._MOST_UNPACKED", len(raw) - 1)
+    with pytest.raises(AdoptionError, match="unpacks to over"):
+        adopt_bytes(zlib.compress(raw), keyring=ring)
+    monkeypatch.setattr("pickleseal.migration.artifact._MOST_SPARE", 1 << 20)
+    with pytest.raises(AdoptionError, match="1 MiB or more follow"):
+        adopt_bytes(zlib.compress(b"N.\xff" + bytes(8 << 20)), keyring=ring)
 
 
 def test_what_is_large_in_itself_has_no_bound(

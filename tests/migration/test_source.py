@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pickleseal import Keyring, inspect, open_keyring, signed_dump, signed_load
+from pickleseal.migration.source import text
 from pickleseal.migration.source.functions import Kind
 from pickleseal.migration.source.notebooks import in_notebook
 from pickleseal.migration.source.sites import Reading, Site, in_module
@@ -105,6 +106,18 @@ def notebook(*cells: dict[str, Any], **about: Any) -> Reading:
         ("from joblib.memory import Memory\nMemory(location=place)", "joblib.Memory"),
         ("from joblib import Memory\nMemory(**settings)", "joblib.Memory"),
         ("import joblib\njoblib.Memory('cache', backend='local')", "joblib.Memory"),
+        ('import importlib\nimportlib.import_module("joblib.memory").Memory(p)', "joblib.Memory"),
+        ('__import__("joblib.memory", fromlist=["Memory"]).Memory(p)', "joblib.Memory"),
+        ('__import__("joblib.memory").load(p)', "joblib.load"),
+        ("import torch\nlist(map(torch.load, paths))", "torch.load"),
+        ("import dill\nlist(map(dill.loads, blobs))", "dill.loads"),
+        ("import joblib\nclass A(joblib.Memory): ...", "joblib.Memory"),
+        ("load = 1\nclass A:\n  def m(self): load(f)\nfrom pickle import load", "pickle.load"),
+        ("class A:\n  from pickle import load\n  x = load(f)", "pickle.load"),
+        ("import pickle as p\ndef f(): return p.load(x)", "pickle.load"),
+        ("import pickle\nx[pickle.load(f)] = y", "pickle.load"),
+        ("import joblib\nif off:\n  joblib = None\njoblib.load(p)", "joblib.load"),
+        ("from joblib import load\nload: Any\nload(p)", "joblib.load"),
         ("import \uff50ickle\n\uff50ickle.load(f)", "pickle.load"),
         ('import pickle\nx = f"é {pickle.loads(b)!r}"', "pickle.loads"),
     ],
@@ -148,7 +161,12 @@ def test_an_alias_of_a_function_is_followed() -> None:
         "import pickle\ndef f(given: pickle.Unpickler): ...",
         "class A:\n    from pickle import load\n    def m(self): return load(f)",
         "from .pickle import load\nload(f)",
+        "from .pickle import *\nload(f)",
+        "__import__(1).loads(b)",
+        "f()().loads(b)",
+        "try:\n  import json\nexcept ImportError:\n  class pickle: ...\npickle.load(f)",
         "import torch\ntorch.load(p, weights_only=True)",
+        "import numpy as np\nlist(map(np.load, paths))",
         "import numpy as np\nnp.load(p)",
         "import numpy as np\nnp.load(p, allow_pickle=False)",
         "'import pickle; pickle.load(f)'",
@@ -276,6 +294,15 @@ def test_an_old_escape_in_the_source_is_no_fault() -> None:
         ("joblib.load('m.gz')", "signed_load('m.gz')"),
         ("pickle.dump(m, open('m.gz', 'wb'))", "signed_dump(m, 'm.gz')"),
         ("df.to_pickle('df.xz')", "signed_dump(df, 'df.xz', compress=\"zstd\")"),
+        ("f().to_pickle(p)", "signed_dump(f(), p)"),
+        ("pickle.load(open(*a))", "signed_load(open(*a))"),
+        ("pickle.load(open(p, **k))", "signed_load(open(p, **k))"),
+        ("pickle.load(open(mode='rb'))", "signed_load(open(mode='rb'))"),
+        ("pickle.load(open(p, 'rb', opener=o))", "signed_load(open(p, 'rb', opener=o))"),
+        ("pickle.load(open(p, mode))", "signed_load(open(p, mode))"),
+        ("pickle.load(open(p, 1))", "signed_load(open(p, 1))"),
+        ("joblib.load(3)", "signed_load(3)"),
+        ("joblib.dump(m, 3)", "signed_dump(m, 3)"),
         ("pandas.read_pickle(p)", "signed_load(p)"),
         ("df[a].to_pickle(p)", "signed_dump(df[a], p)"),
         ("(a or b).to_pickle(p, protocol=4)", "signed_dump(a or b, p, protocol=4)"),
@@ -292,6 +319,28 @@ def test_what_is_loaded_from_its_own_dump_has_both_in_one_line() -> None:
     assert inner.instead == "pickleseal.signed_dumps(x)"
 
 
+@pytest.mark.parametrize("end", ["", "\\\n"])
+def test_what_is_written_where_it_was_loaded_comes_after_it(end: str) -> None:
+    inner, outer = sites(f"import pickle\npickle.load(f){end}.to_pickle(p)")
+    assert (inner.function, outer.function) == ("pickle.load", "to_pickle")
+    assert outer.instead is not None
+    assert "pickleseal.signed_load(f)" in outer.instead
+
+
+@pytest.mark.parametrize("call", ["()", ".x()"])
+def test_a_long_chain_of_calls_is_walked_through(call: str) -> None:
+    assert functions(f"import pickle\nf{call * 800}.loads(b)\npickle.load(f)") == ["pickle.load"]
+
+
+def test_a_source_of_exactly_the_bound_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "import pickle\npickle.load(f)"
+    monkeypatch.setattr(text, "MOST_SOURCE", len(source))
+    assert functions(source) == ["pickle.load"]
+    monkeypatch.setattr(text, "MOST_SOURCE", len(source) - 1)
+    with pytest.raises(ValueError, match="more than"):
+        text.parsed(source)
+
+
 def test_an_open_that_is_not_pythons_stays() -> None:
     source = "import pickle\nfrom zipfile import Path as open\npickle.load(open(p, 'rb'))"
     assert instead(source) == "pickleseal.signed_load(open(p, 'rb'))"
@@ -304,6 +353,8 @@ def test_an_open_that_is_not_pythons_stays() -> None:
         "joblib.dump(m, p, cache_size=3)",
         "joblib.dump(m, p, compress='zlib')",
         "joblib.dump(m, p, compress=level)",
+        "joblib.dump(m, p, compress=('xz',))",
+        "joblib.dump(m, p, cache_size='infer')",
         'pandas.to_pickle(f, p, compression="gzip")',
         "pandas.to_pickle(f, p, storage_options=o)",
         "pickle.load(f, unheard_of=1)",
@@ -493,6 +544,7 @@ def test_the_cells_of_a_notebook_see_each_others_imports() -> None:
         ("%%bash\npickle.load(f)", []),
         ("%%writefile x.py\npickle.load(f)", []),
         ("await pickle.load(f)", [(1, 7)]),
+        ("x = \\\n  pickle.load(f)", [(2, 3)]),
         ("x = 7\nx \\\n%time\npickle.load(f)", [(4, 1)]),
     ],
 )

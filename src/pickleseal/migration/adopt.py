@@ -435,8 +435,7 @@ def _ambiguous(name: str, context: str) -> str:
 
 def _belongs_to_program(path: str) -> bool:
     """Return whether another program wrote the file at a path, and would miss it."""
-    stem, dot, ending = path.rpartition(".")
-    if dot and ending == "dat" and os.path.exists(f"{stem}.dir"):
+    if path.endswith(".dat") and os.path.exists(f"{path.removesuffix('.dat')}.dir"):
         return True  # a shelf of Python's own
     folder, name = os.path.split(path)
     # A result that joblib.Memory keeps.

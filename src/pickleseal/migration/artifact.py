@@ -60,7 +60,7 @@ def follow(data: Bytes) -> tuple[Trace, int | None]:
     try:
         reader = _Pieces(data)
         cursor = Cursor(reader.read)
-        if method is not None and inflate.method_of(cursor.peek(8)) is not None:
+        if inflate.method_of(cursor.peek(8)) is not None:
             raise AdoptionError("it is compressed twice, but joblib unpacks only once")
         walk = trace(cursor, joblib=True)
         _check_end(walk, cursor, reader, lambda: trace(cursor, joblib=True))

@@ -184,17 +184,16 @@ class _Names:
     def _is_alias(self, node: ast.Assign | ast.AnnAssign, scope: _Scope) -> bool:
         """Return whether an assignment gives something named another name, and record it.
 
-        `joblib = None`, in the branch of a failed import, does not change the name's meaning.
+        `joblib = None`, as where an import failed, does not change the name's meaning, nor does
+        `load: Any`.
         """
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         names = [target.id for target in targets if isinstance(target, ast.Name)]
         value = node.value
         if len(names) < len(targets):
             return False
-        if isinstance(value, ast.Constant) and value.value is None:
+        if value is None or (isinstance(value, ast.Constant) and value.value is None):
             return True
-        if value is None:
-            return False
         is_name = isinstance(value, ast.Name | ast.Attribute)
         if not is_name and _module_of(value, scope, self._turn) is None:
             if id(node) in self._stand_ins:
@@ -307,7 +306,7 @@ def _dotted(node: ast.expr, scope: _Scope, turn: int) -> tuple[str | None, bool]
     else:
         origin, known = _module_of(node, scope, turn), True
     if origin is None:
-        return None, known and isinstance(node, ast.Name)
+        return None, False
     return ".".join([origin, *reversed(parts)]), known
 
 
