@@ -412,6 +412,8 @@ def test_what_only_pickle_load_takes_for_names_is_said_and_not_graded() -> None:
     assert worst == Grade.DATA
     assert [name.module for name in names] == ["numpy"]
     assert any("model.dtype" in reason for reason in reasons)
+    both = followed(whole(call(look("model", "dtype"))))
+    assert grade([both, ghosts])[2] == ()  # graded already
     assert grade([usual, found])[0] == Grade.UNKNOWN
     beyond = followed(whole(look("posix", "system")))._replace(of_arrays=True)
     assert grade([usual, beyond])[0] == Grade.BEYOND

@@ -16,7 +16,7 @@ def grade(traces: Iterable[Trace]) -> tuple[Grade, tuple[GradedName, ...], tuple
     """
     worst = Grade.DATA
     names: dict[tuple[str, str], Grade] = {}
-    ghosts: dict[str, None] = {}
+    ghosts: dict[tuple[str, str], None] = {}
     beyond: dict[str, None] = {}
     faults: dict[str, None] = {}
     traces = list(traces)
@@ -29,7 +29,7 @@ def grade(traces: Iterable[Trace]) -> tuple[Grade, tuple[GradedName, ...], tuple
             # another text as the module of a name such as `dtype`, which it uses in the same way.
             ghost = trace.of_arrays and not uses & ~usual.get(name, Use.LOOKED_UP)
             if ghost and found is Grade.UNKNOWN:
-                ghosts[f"{module}.{name}"] = None
+                ghosts[module, name] = None
                 continue
             worst = max(worst, found)
             names[module, name] = max(found, names.get((module, name), found))
@@ -37,6 +37,7 @@ def grade(traces: Iterable[Trace]) -> tuple[Grade, tuple[GradedName, ...], tuple
         beyond.update(dict.fromkeys(trace.beyond))
         if trace.fault is not None:
             faults[trace.fault] = None
+    others = [f"{module}.{name}" for module, name in ghosts if (module, name) not in names]
     if not _among_themselves(names):
         for key, found in names.items():
             if key[0].startswith(_EVALUATES):
@@ -45,7 +46,7 @@ def grade(traces: Iterable[Trace]) -> tuple[Grade, tuple[GradedName, ...], tuple
     graded = [GradedName(*key, found) for key, found in names.items()]
     # Stable: names of the same grade keep the order in which they are reached.
     graded.sort(key=lambda name: name.grade, reverse=True)
-    return worst, tuple(graded), (*beyond, *faults, *_told(list(ghosts)))
+    return worst, tuple(graded), (*beyond, *faults, *_told(others))
 
 
 def _among_themselves(names: Iterable[tuple[str, str]]) -> bool:
