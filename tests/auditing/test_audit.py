@@ -89,6 +89,10 @@ def test_each_key_of_a_ring_has_its_verdict(models: Path, ring_directory: Path) 
         "revoked": Verdict.REVOKED,
         "unknown": Verdict.UNKNOWN_KEY,
     }
+    revoked = found(models, keyring=ring_directory)["revoked"]
+    assert "(lost)" in revoked.reason
+    assert "--only-digests" in revoked.advice
+    assert "--only-digests" not in revoked.reason  # once is enough
 
 
 def test_a_ring_that_breaks_while_an_audit_is_at_work_does_not_end_it(

@@ -175,7 +175,7 @@ def test_what_is_not_worth_a_note_is_no_result() -> None:
 
 def test_a_message_gives_the_reason_and_the_advice() -> None:
     text = result_of(finding(reason="nobody vouches for it", advice="seal it"))["message"]["text"]
-    assert text == "nobody vouches for it. seal it."
+    assert text == "Nobody vouches for it. Seal it."
 
 
 @POSIX
@@ -320,7 +320,7 @@ def test_a_run_with_unreadable_files_succeeded_and_says_which_they_are() -> None
     assert invocation["endTimeUtc"] == "2026-09-21T14:13:21.250Z"
     (notification,) = invocation["toolExecutionNotifications"]
     assert notification["level"] == "warning"
-    assert "no permission" in notification["message"]["text"]
+    assert notification["message"]["text"] == "No permission."
     location = notification["locations"][0]["physicalLocation"]["artifactLocation"]
     assert location["uri"] == "models/locked.pkl"
 

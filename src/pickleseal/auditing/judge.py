@@ -306,6 +306,10 @@ def _judge(file: Envelopes, offset: int, options: AuditOptions) -> _Judged:
         reason = f"sealed by key {fixed.key_id.hex()}, which {ring.name} does not have"
         facts = inspection.claims(claimed, file.path, reason)
         return _Judged(Verdict.UNKNOWN_KEY, reason, facts, end)
+    except RevokedKeyError:
+        reason = ring.revocation_of(fixed.key_id.hex())
+        facts = inspection.claims(claimed, file.path, reason)
+        return _Judged(Verdict.REVOKED, reason, facts, end)
     except SealError as error:
         facts = inspection.claims(claimed, file.path, str(error))
         return _Judged(_verdict_of(error, Verdict.BAD_HEAD), str(error), facts, end)
@@ -373,7 +377,6 @@ def _verdict_of(error: SealError, bad_seal: Verdict) -> Verdict:
 
 
 _ERRORS: tuple[tuple[type[SealError], Verdict], ...] = (
-    (RevokedKeyError, Verdict.REVOKED),
     (ContextError, Verdict.WRONG_CONTEXT),
     (ExpiredError, Verdict.EXPIRED),
     (RollbackError, Verdict.ROLLED_BACK),
@@ -398,7 +401,10 @@ _SEALED: dict[Verdict, tuple[Level, str]] = {
     ),
     Verdict.REVOKED: (
         Level.ERROR,
-        "recreate it, or readmit it with pickleseal reseal --only-digests",
+        (
+            "make the object again and seal it. If an inventory from before lists the file, you can"
+            " instead readmit it: pickleseal reseal --only-digests INVENTORY {path}"
+        ),
     ),
     Verdict.MALFORMED: (Level.ERROR, "restore an intact copy: this one is damaged"),
     Verdict.BAD_BODY: (Level.ERROR, "restore an intact copy, and find out who changed this one"),

@@ -213,10 +213,8 @@ class Keyring:
             )
         key = self._keys.get(key_id)
         if entry.state is State.REVOKED or key is None:
-            because = f" ({shown(entry.reason)})" if entry.reason else ""
             raise RevokedKeyError(
-                f"sealed by key {entry.id}, which {self.name} lists as revoked{because}: whoever"
-                " has that key may have made this file. Make the object again and seal it. If an"
+                f"{self.revocation_of(entry.id)}. Make the object again and seal it. If an"
                 " inventory from before lists the file, you can instead readmit it with"
                 " `pickleseal reseal --only-digests INVENTORY FILE`"
             )
@@ -225,6 +223,15 @@ class Keyring:
                 f"it names suite {suite.value}, but key {entry.id} has suite {key.suite.value}"
             )
         return key
+
+    def revocation_of(self, key_id: str) -> str:
+        """Return why no file of a revoked key counts, without what to do about it."""
+        reason = self.entries[key_id].reason
+        because = f" ({shown(reason)})" if reason else ""
+        return (
+            f"sealed by key {key_id}, which {self.name} lists as revoked{because}: whoever has"
+            " that key may have made this file"
+        )
 
     def reopening(self, keys: Iterable[Key]) -> Self:
         """Return this ring with the revoked keys of `keys` retired instead, for `reseal` alone.

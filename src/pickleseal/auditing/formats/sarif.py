@@ -112,8 +112,8 @@ _VERDICTS = {
         "SealedByRevokedKey",
         "Sealed by a revoked key",
         "Anyone who has the leaked key could have made this file. Loads refuse it.",
-        "Recreate it, or readmit files that an inventory lists:"
-        " `pickleseal reseal --only-digests INVENTORY FILE`.",
+        "Make the object again and seal it. If an inventory from before lists the file, you can"
+        " instead readmit it: `pickleseal reseal --only-digests INVENTORY FILE`.",
         Level.ERROR,
         "8.1",
     ),
@@ -456,7 +456,9 @@ def _message(finding: Finding) -> str:
     placeholders in braces.
     """
     parts = (finding.reason or _rule(finding).title, finding.advice)
-    text = " ".join(f"{_shown(part).rstrip('.')}." for part in parts if part)
+    text = " ".join(
+        f"{part[0].upper()}{part[1:].rstrip('.')}." for part in map(_shown, parts) if part
+    )
     return text.replace("](", "] (").replace("{", "{{").replace("}", "}}")
 
 
