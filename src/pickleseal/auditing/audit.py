@@ -332,8 +332,8 @@ def audit(
             _check_context(listed.context, wanted)
     if listed is not None and not covers(listed.inventory, names):
         raise PolicyError(
-            "the baseline lists nothing at or below the audited paths: run the audit from the"
-            " folder where the list was written, or name the same paths"
+            "the inventory lists nothing at or below the audited paths: run the audit from the"
+            " folder where it was written, or name the same paths"
         )
     pin_file = find_pins(pins)
     if pins is not None and pin_file is not None:
@@ -369,7 +369,7 @@ def _contexts(context: str | Mapping[str, str] | None) -> tuple[tuple[Globs, str
     by_glob = {"*": context} if isinstance(context, str) else context
     if not isinstance(by_glob, Mapping):
         raise TypeError(
-            f"context takes a text, or a mapping from globs to texts, not {type(context).__name__}"
+            f"context must be a str, or a mapping from globs to str, not {type(context).__name__}"
         )
     _check_texts("context", by_glob, "globs")
     return tuple((Globs.of([glob]), normalize_context(wanted)) for glob, wanted in by_glob.items())

@@ -44,7 +44,10 @@ def _output(text: str) -> tuple[str, str]:
     """Return the format and the file of `FORMAT=FILE`."""
     kind, equals, file = text.partition("=")
     if kind not in FORMATS or not equals or not file:
-        raise click.BadParameter(f"'{text}' is not FORMAT=FILE with {', '.join(FORMATS)}")
+        raise click.BadParameter(
+            f"'{text}' is not FORMAT=FILE, such as sarif=audit.sarif. The formats are"
+            f" {', '.join(FORMATS)}; --html FILE writes HTML"
+        )
     return kind, file
 
 

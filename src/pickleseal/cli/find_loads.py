@@ -187,4 +187,8 @@ def _summary(looked: list[_Looked]) -> Iterator[Line]:
     more = "".join(f", {counted(count, noun)} {what}" for count, noun, what in notes if count)
     yield [(text, "bold yellow" if kinds else "bold green"), (more, "")]
     if kinds:
-        yield [("→ new lines need `import pickleseal`; `pickleseal adopt` seals old files", "dim")]
+        hint = (
+            "→ new lines need `import pickleseal`; `pickleseal adopt` seals old files; give both"
+            " the same context"
+        )
+        yield [(hint, "dim")]

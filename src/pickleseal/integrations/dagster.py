@@ -41,7 +41,9 @@ class _SealedFiles(PickledObjectFilesystemIOManager):
         if isinstance(chosen, TextMetadataValue):
             chosen = chosen.text
         if not isinstance(chosen, str | None):
-            raise MetadataError(f"the metadata {CONTEXT} takes a text, not {type(chosen).__name__}")
+            raise MetadataError(
+                f"the metadata {CONTEXT} must be a str, not {type(chosen).__name__}"
+            )
         return chosen or derived_context("dagster", *path.relative_to(self._base_path).parts)
 
 

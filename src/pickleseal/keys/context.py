@@ -53,7 +53,7 @@ def context_fault(value: object) -> str | None:
     if not isinstance(value, str) or CONTROL.search(value):
         return "a context is text without control characters"
     if not value or len(value.encode()) > MAX_CONTEXT_SIZE:
-        return f"a context takes 1 to {MAX_CONTEXT_SIZE} bytes of UTF-8"
+        return f"a context must be 1 to {MAX_CONTEXT_SIZE} bytes of UTF-8"
     if not value.isascii() and not unicodedata.is_normalized("NFC", value):
         return "a context is in Unicode's normal form NFC"
     return None

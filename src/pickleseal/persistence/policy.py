@@ -119,8 +119,8 @@ def check_kind(name: str, value: object, kind: type[int] | type[str]) -> None:
         with suppress(TypeError):
             operator.index(value)  # type: ignore[arg-type]  # NumPy integers, too
             return
-    wanted = "a whole number" if kind is int else "a text"
-    raise TypeError(f"{name} takes {wanted}, not {type(value).__name__}")
+    wanted = "an int" if kind is int else "a str"
+    raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
 
 
 def check_imports(metadata: Metadata, allowed: Allowed | None) -> None:

@@ -382,7 +382,7 @@ def _what_it_is(start: bytes) -> str:
     stand_in = beginning_of(start)
     if stand_in is not None and stand_in.stands_in:
         return stand_in.clause.removeprefix("it ")
-    return "is a text" if _is_text(start) else "cannot be followed"
+    return "is text" if _is_text(start) else "cannot be followed"
 
 
 def _is_text(start: bytes) -> bool:
