@@ -1,8 +1,7 @@
 """Draw the pictures beside this file: the demo on a terminal, and the page of an audit.
 
 `make pictures` runs it. All that is shown is real output, of a keyring and files that are made for
-it;
-only the path of their folder is written as ~.
+it; only the path of their folder is written as ~.
 """
 
 import os
@@ -121,6 +120,7 @@ def draw_demo(home: Path) -> None:
             console.print("…", style="dim")
             for text in lines[begin:end]:
                 indent = len(text.plain) - len(text.plain.lstrip())
+                indent -= indent == 1  # the space before a step's number is part of its box
                 console.print(Padding(text[indent:], (0, 0, 0, indent)))
             picture = console.export_svg(
                 title="pickleseal demo", theme=theme, code_format=SVG, unique_id="demo"
