@@ -113,6 +113,11 @@ def test_every_document_is_a_page(site: Path) -> None:
         ("KeyError: 166", "load-key"),
         ("lost key", "a-lost-key"),
         ("stolen key", "a-stolen-key"),
+        ("threat model", "threat-model"),
+        ("jupyter notebook", "jupyter-notebook"),
+        ("convert existing models", "questions"),
+        ("gitlab", "audit-a-folder"),
+        ("docker", "deploy-to-containers"),
     ],
 )
 def test_a_search_finds_a_guide_first(words: str, page: str, address: str, driver: Driver) -> None:
