@@ -312,6 +312,7 @@ def test_a_password_in_a_url_of_a_report_is_not_shown(
         ("https://host/get?file=models/it.pkl&v=3", "https://host/get?file=models/it.pkl&v=3"),
         ("https://host/get?keyboard.pkl", "https://host/get?keyboard.pkl"),
         ("http://host/it.pkl?token=0", "http://host/it.pkl"),
+        ("HTTPS://token@host/it.pkl?token=0", "HTTPS://host/it.pkl"),
         ("s3://b/it?versionId=0123456789abcdefghij", "s3://b/it?versionId=0123456789abcdefghij"),
         ("s3://bucket/why?token=1.pkl", "s3://bucket/why?token=1.pkl"),
         ("models/it?sig=1", "models/it?sig=1"),
@@ -319,6 +320,37 @@ def test_a_password_in_a_url_of_a_report_is_not_shown(
 )
 def test_a_url_is_shown_without_its_credentials(*, url: str, told: str) -> None:
     assert without_credentials(url) == told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("keygen", "--keyring"),
+        ("keys", "list", "--keyring"),
+        ("keys", "import"),
+        ("keys", "restore"),
+        ("audit", ".", "--keyring"),
+        ("audit", ".", "--pins"),
+        ("audit", ".", "--since"),
+        ("adopt", ".", "--digests"),
+        ("find-loads",),
+    ],
+    ids=" ".join,
+)
+def test_a_url_where_a_file_must_be_local_is_refused_and_hides_its_password(
+    words: tuple[str, ...],
+    ring_directory: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PICKLESEAL_KEYRING", str(ring_directory))
+    monkeypatch.chdir(tmp_path)
+    before = os.listdir()
+    done = call(*words, "http://me:5ecret@localhost/it?sig=5ecret")
+    assert done.returncode == 2
+    assert "5ecret" not in done.stdout + done.stderr
+    assert "http://localhost/it" in done.stdout + done.stderr
+    assert os.listdir() == before
 
 
 def test_no_error_of_a_server_shows_the_signature_of_a_url() -> None:

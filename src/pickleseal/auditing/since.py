@@ -14,7 +14,7 @@ from typing import Any
 from pickleseal.auditing.findings import Mark
 from pickleseal.auditing.judge import AuditOptions
 from pickleseal.errors import KeyPermissionError, PicklesealError, shown
-from pickleseal.files.places import is_url
+from pickleseal.files.places import is_url, without_credentials
 from pickleseal.files.strict_json import parse_json
 from pickleseal.keys.store.permissions import guarded_lines
 from pickleseal.version import __version__
@@ -41,7 +41,10 @@ def read_since(path: str, rules: str) -> dict[str, Mark]:
     one.
     """
     if is_url(path):
-        raise _unusable(path, "it must lie on this machine, where nobody else can change it")
+        raise _unusable(
+            without_credentials(path),
+            "it must lie on this machine, where nobody else can change it",
+        )
     try:
         lines = list(_marks(Path(os.path.abspath(path))))
     except FileNotFoundError:

@@ -21,6 +21,7 @@ from pickleseal.cli.output import (
 )
 from pickleseal.cli.progress import tracked
 from pickleseal.errors import PicklesealError, masked, shown
+from pickleseal.files.places import without_credentials
 from pickleseal.files.walk import Found, LeftOut, Skip, files_below
 from pickleseal.migration.batch import found_file
 from pickleseal.migration.source.functions import Kind
@@ -107,7 +108,8 @@ def _look(paths: tuple[str, ...], left_out: LeftOut) -> Iterator[_Looked]:
         elif found.reason is not None:
             yield _Looked(found.path, Reading(faults=(found.reason,)))
         else:
-            yield _Looked(found.path, _read(found))
+            # A URL, which is not read either, may have a password.
+            yield _Looked(without_credentials(found.path), _read(found))
 
 
 def _read(found: Found) -> Reading:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pickleseal.errors import PicklesealError, SealError, shown, without_secrets
+from pickleseal.files.places import without_credentials
 from pickleseal.keys.store import terminal
 
 if TYPE_CHECKING:
@@ -296,7 +297,8 @@ def _held_back() -> Iterator[list[int]]:
 
 def _text(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, PicklesealError) and error.filename:
-        return f"{shown(os.fsdecode(error.filename))}: {error.strerror}"
+        named = without_credentials(os.fsdecode(error.filename))
+        return f"{shown(named)}: {error.strerror}"
     if isinstance(error, MemoryError):
         return str(error) or "not enough memory"
     if isinstance(error, FileNotFoundError):

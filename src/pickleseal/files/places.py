@@ -17,7 +17,7 @@ from pickleseal.files.handles import text_path
 _T = TypeVar("_T")
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z0-9+.-]+)*://")
-_USER = re.compile(r"(?<=//)[^/]*:[^/]*@|(?<=http://)[^/?]*@|(?<=https://)[^/?]*@")
+_USER = re.compile(r"(?<=//)[^/]*:[^/]*@|(?<=http://)[^/?]*@|(?<=https://)[^/?]*@", re.IGNORECASE)
 """A user's name and password in a URL, or the token in their place."""
 _CREDENTIAL = re.compile("sig|token|key|secret|cred|auth|pass|pwd|jwt|hmac|session", re.IGNORECASE)
 """What the name of a parameter has in it that must stay secret, as in presigned URLs."""
@@ -254,7 +254,7 @@ def without_credentials(path: str) -> str:
     if not is_url(path):
         return path
     path = _USER.sub("", path)
-    if "http://" not in path and "https://" not in path:
+    if re.search("https?://", path, re.IGNORECASE) is None:
         return path
     address, _, query = path.partition("?")
     for parameter in query.split("&"):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pickleseal.errors import KeyPermissionError, PinsError, check_path, shown
 from pickleseal.files.atomic import is_writable, write_whole
 from pickleseal.files.lock import locked
+from pickleseal.files.places import is_url, without_credentials
 from pickleseal.keys.store import permissions, variables
 from pickleseal.persistence import pins
 from pickleseal.persistence.pins import Pin
@@ -106,6 +107,9 @@ def find_pins(given: str | os.PathLike[str] | None = None) -> PinFile | None:
     if not path:
         raise PinsError("the path of the file of pins is empty: is a variable not set?")
     check_path(path)
+    if is_url(path):
+        named = shown(without_credentials(path))
+        raise PinsError(f"the file of pins must be on this machine, but {named} is a URL")
     given_path = os.path.expanduser(path)
     try:
         return PinFile(permissions.checked_way(Path(given_path)))

@@ -17,6 +17,7 @@ from pickleseal.errors import KeyringError, check_path, shown
 from pickleseal.files.atomic import make_folder, write_private
 from pickleseal.files.handles import Stamp, stamp_of
 from pickleseal.files.lock import locked
+from pickleseal.files.places import is_url, without_credentials
 from pickleseal.keys.key import MAX_LINE, Key, KeyLine, outline
 from pickleseal.keys.keyring import Keyring, way_to_open
 from pickleseal.keys.roster import Pin, Roster, State
@@ -97,6 +98,9 @@ def checked_path(given: str | os.PathLike[str], takes: str) -> str:
     if not path:
         raise KeyringError("the path of the keyring is empty: is a variable not set?")
     check_path(path)
+    if is_url(path):
+        named = shown(without_credentials(path))
+        raise KeyringError(f"a keyring must be on this machine, but {named} is a URL")
     expanded = os.path.expanduser(path)
     if expanded.startswith("~"):
         # It would be a folder with that name in the current directory.

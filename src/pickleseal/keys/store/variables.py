@@ -7,6 +7,7 @@ fallback.
 import os
 
 from pickleseal.errors import KeyringError, check_path, shown
+from pickleseal.files.places import without_credentials
 from pickleseal.keys.roster import Pin
 
 KEYRING = "PICKLESEAL_KEYRING"
@@ -63,5 +64,6 @@ def _absolute(variable: str) -> str | None:
     except KeyringError as error:
         raise KeyringError(f"{variable}: {error}") from None
     if not os.path.isabs(path):
-        raise KeyringError(f"{variable} must be an absolute path, but is '{shown(path)}'")
+        named = shown(without_credentials(path))
+        raise KeyringError(f"{variable} must be an absolute path, but is '{named}'")
     return path
