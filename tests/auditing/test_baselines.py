@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pickleseal import (
     Keyring,
     Level,
     PolicyError,
+    RevokedKeyError,
     SealError,
     Verdict,
     audit,
@@ -31,6 +33,7 @@ from pickleseal.envelope import seal
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.envelope.target import join_envelope
 from pickleseal.files.atomic import write_whole
+from pickleseal.keys.roster import Roster
 from pickleseal.keys.store import changes
 from pickleseal.persistence.inventory import Inventory
 from pickleseal.persistence.inventory_file import read_inventory, write_inventory
@@ -264,6 +267,19 @@ def test_a_list_by_somebody_else_or_one_that_was_changed_is_no_baseline(
     take_list(Keyring(Key.generate()), models)
     with pytest.raises(SealError):
         audit(models, keyring=ring, baseline=listed)
+
+
+def test_a_list_that_a_revoked_key_sealed_is_no_baseline_and_the_way_out_is_named(
+    models: Path, ring_directory: Path
+) -> None:
+    listed = take_list(open_keyring(ring_directory), models)
+    stolen = open_keyring(ring_directory).primary
+    assert stolen is not None
+    change = partial(Roster.revoke, key_id=stolen, reason="lost", now=1)
+    changes.change_roster(ring_directory, change)
+    with pytest.raises(RevokedKeyError, match="make a new inventory") as refused:
+        audit(models, keyring=ring_directory, baseline=listed)
+    assert refused.value.source == str(listed)
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,9 @@ def test_what_is_not_worth_a_note_is_no_result() -> None:
 def test_a_message_gives_the_reason_and_the_advice() -> None:
     text = result_of(finding(reason="nobody vouches for it", advice="seal it"))["message"]["text"]
     assert text == "Nobody vouches for it. Seal it."
+    pickle = Contents("pickle, protocol 4", Grade.DATA, 1, ())
+    graded = finding(reason="pickle, protocol 4: data", contents=pickle)
+    assert result_of(graded)["message"]["text"] == "Unsealed pickle, protocol 4: data."
 
 
 @POSIX

@@ -19,6 +19,7 @@ from pickleseal.errors import (
     KeyringError,
     NoKeyError,
     PolicyError,
+    RevokedKeyError,
     shown,
 )
 from pickleseal.files.globs import Globs
@@ -321,12 +322,8 @@ def audit(
         if ring is None:
             find_keyring(keyring, to_open=EVERY_KEY)  # which says what is missing
         else:
-            listed = read_inventory(
-                baseline,
-                keyring=ring,
-                sha256=baseline_sha256,
-                options=storage_options if is_url(os.fspath(baseline)) else None,
-            )
+            options_of_list = storage_options if is_url(os.fspath(baseline)) else None
+            listed = _read_baseline(baseline, ring, baseline_sha256, options_of_list)
             wanted = None if baseline_context is None else normalize_context(baseline_context)
             # A key that is bound to some contexts does not count in others.
             _check_context(listed.context, wanted)
@@ -373,6 +370,19 @@ def _contexts(context: str | Mapping[str, str] | None) -> tuple[tuple[Globs, str
         )
     _check_texts("context", by_glob, "globs")
     return tuple((Globs.of([glob]), normalize_context(wanted)) for glob, wanted in by_glob.items())
+
+
+def _read_baseline(path: Path, ring: Keyring, sha256: str | None, options: Options) -> Read:
+    try:
+        return read_inventory(path, keyring=ring, sha256=sha256, options=options)
+    except RevokedKeyError as error:
+        refusal = RevokedKeyError(
+            "a revoked key sealed the inventory, and anyone who has that key can make one. Readmit"
+            " the files that it lists with `pickleseal reseal --only-digests`, then make a new"
+            " inventory with `pickleseal audit --inventory`"
+        )
+        refusal.source = error.source
+        raise refusal from None
 
 
 def _check_texts(option: str, given: Iterable[object], what: str) -> None:

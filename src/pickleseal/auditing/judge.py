@@ -464,7 +464,7 @@ def examine_unsealed(file: Opened, options: AuditOptions) -> Finding:
         file.path,
         Verdict.UNSEALED,
         grade_of(Level.WARNING, contents),
-        f"{contents.kind}: unsealed; {_judgement_of(contents)}{left_out}",
+        f"{contents.kind}: {_judgement_of(contents)}{left_out}",
         _advice_on(contents, file),
         size=file.size,
         contents=contents,

@@ -369,11 +369,12 @@ def _write_list(
     older = before is not None and _is_list(before)
     sha256 = write_inventory(listed, places_of([path])[0], keyring=ring, context=context)
     but = f", {errors:,} of them {'an error' if errors == 1 else 'errors'}" if errors else ""
-    but += f" (not {left_out:,} that cannot be listed)" if left_out else ""
+    if left_out:
+        but += f"; left out {counted(left_out, 'file')} that cannot be listed"
     where = shown(without_credentials(path))
     print_lines(
         [
-            [(f"listed {counted(len(items), 'object')}{but} in {where}", "bold")],
+            [(f"listed {counted(len(items), 'object')} in {where}{but}", "bold")],
             *([[("it replaced an older list", "yellow")]] if older else []),
             [(f"SHA-256 {sha256}", "")],
             [("keep the list and its SHA-256 apart from the key", "dim")],

@@ -327,7 +327,7 @@ def revoke(
         entry = read_roster(keyring_directory(keyring)).find(key_id)
         what = ", ".join([f"created {day(entry.created)}", *_remarks(entry)])
         doubt = f"'{key_id}' is a shortened id, of key {entry.id} ({what})"
-        confirm(doubt, "Revoke this key for ever?", yes=yes, as_json=as_json)
+        confirm(doubt, "Revoke this key for good?", yes=yes, as_json=as_json)
         key_id = entry.id
     return _change(
         keyring,

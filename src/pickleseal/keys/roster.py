@@ -285,7 +285,7 @@ class Roster(NamedTuple):
     def _living(self, key_id: str) -> Entry:
         entry = self.entries[key_id]
         if entry.state is State.REVOKED:
-            raise KeyringError(f"key {key_id} is revoked for ever: make a new key")
+            raise KeyringError(f"key {key_id} is revoked for good: make a new key")
         return entry
 
     def _put(self, entry: Entry) -> Self:

@@ -455,7 +455,9 @@ def _message(finding: Finding) -> str:
     Viewers show the first sentence as the title, turn `[text](target)` into a link, and fill in
     placeholders in braces.
     """
-    parts = (finding.reason or _rule(finding).title, finding.advice)
+    reason = finding.reason or _rule(finding).title
+    unsealed = finding.verdict is Verdict.UNSEALED and finding.contents is not None
+    parts = (f"unsealed {reason}" if unsealed else reason, finding.advice)
     text = " ".join(
         f"{part[0].upper()}{part[1:].rstrip('.')}." for part in map(_shown, parts) if part
     )
