@@ -657,3 +657,22 @@ def test_a_walk_goes_through_a_bucket_as_through_a_folder(memory: MemoryFileSyst
     assert named.named
     (missing,) = files_below([remote("memory://models/none")])
     assert missing.skip is Skip.UNREADABLE
+
+
+def test_a_walk_of_a_store_leaves_out_nothing_of_what_was_named(memory: MemoryFileSystem) -> None:
+    memory.pipe_file("/models/.git/b/c.pkl", b"1")
+    memory.mkdir("/empty")
+    for url in ("memory://models/.git", "memory://models/.git/b"):
+        (found,) = files_below([remote(url)])
+        assert (found.path, found.skip) == ("memory://models/.git/b/c.pkl", None)
+    assert list(files_below([remote("memory://empty")])) == []
+
+
+def test_a_store_that_cannot_be_listed_is_told_with_its_reason(memory: MemoryFileSystem) -> None:
+    def fail(_: int) -> None:
+        raise PermissionError(errno.EACCES, "not for you")
+
+    place, fs = counted("memory://models")
+    fs.before = fail
+    (found,) = files_below([place])
+    assert (found.skip, found.detail) == (Skip.UNREADABLE, "not for you")

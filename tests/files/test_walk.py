@@ -12,8 +12,18 @@ import pytest
 from command import as_json, run
 
 import pickleseal
+from pickleseal.errors import KeyringError
 from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
-from pickleseal.files.walk import Folder, Skip, files_below
+from pickleseal.files.walk import (
+    Folder,
+    Found,
+    LeftOut,
+    Skip,
+    files_below,
+    is_unchanged,
+    opened_again,
+)
+from pickleseal.keys.key import KeyLine
 
 
 @pytest.fixture
@@ -141,6 +151,70 @@ def test_what_is_adopted_in_a_folder_of_others_was_named(
     packages = project / "runtime" / "lib" / "site-packages"
     told = as_json(run("adopt", packages, "--dry-run", "--json", "--keyring", ring_directory))
     assert [one["outcome"] for one in told["files"]] == ["ready"]
+
+
+@pytest.mark.parametrize(
+    "named", ["runtime", "runtime/lib", ".git", "node_modules", "conda", "node_modules/.git"]
+)
+def test_a_folder_of_others_that_is_named_is_walked_with_all_in_it(
+    named: str, project: Path
+) -> None:
+    inside = project / named / "node_modules"
+    inside.mkdir(parents=True)
+    (inside / "it.pkl").write_bytes(b"x")
+    left_out = LeftOut()
+    found = [one.path for one in files_below([str(project / named)], left_out=left_out)]
+    assert str(inside / "it.pkl") in found
+    assert left_out.files == 0
+
+
+def test_what_is_excluded_is_told_and_not_entered(project: Path) -> None:
+    found = files_below([str(project)], excluded=lambda path: path.endswith("models"))
+    assert [(one.path, one.skip) for one in found] == [(str(project / "models"), Skip.EXCLUDED)]
+
+
+def test_a_key_line_is_no_path_to_walk() -> None:
+    with pytest.raises(KeyringError, match="key line"):
+        list(files_below([KeyLine.generate().reveal()]))
+
+
+def test_only_a_name_of_ours_is_a_leftover(tmp_path: Path) -> None:
+    ours = f"{TEMPORARY_PREFIX}0{TEMPORARY_SUFFIX}"
+    for name in (ours, f"{TEMPORARY_PREFIX}0.pkl", f"0{TEMPORARY_SUFFIX}"):
+        (tmp_path / name).write_bytes(b"x")
+    skipped = {os.path.basename(one.path): one.skip for one in files_below([str(tmp_path)])}
+    assert skipped.pop(ours) is Skip.LEFTOVER
+    assert list(skipped.values()) == [None, None]
+
+
+def test_a_listed_file_is_unchanged_until_something_of_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "it.pkl"
+    path.write_bytes(b"x")
+    (found,) = files_below([str(tmp_path)])
+    assert is_unchanged(found)
+    assert not is_unchanged(Found(str(path))), "nothing is known of it"
+    path.write_bytes(b"xy")
+    assert not is_unchanged(found)
+    path.unlink()
+    assert not is_unchanged(found)
+
+
+@pytest.mark.skipif(os.open not in os.supports_dir_fd, reason="folders have no descriptors here")
+def test_files_of_a_walk_are_read_later_where_they_were_seen(tmp_path: Path) -> None:
+    folder, other = tmp_path / "tree" / "a", tmp_path / "other"
+    for one in (folder, other):
+        one.mkdir(parents=True)
+        (one / "f").write_bytes(b"x")
+    listed = list(files_below([str(tmp_path / "tree")]))
+    (again,) = opened_again(listed)
+    assert again.skip is None
+    folder.rename(tmp_path / "away")
+    folder.symlink_to(other)
+    (again,) = opened_again(listed)
+    assert again.skip is Skip.MOVED
+    folder.unlink()
+    (again,) = opened_again(listed)
+    assert (again.skip, again.detail) == (Skip.UNREADABLE, os.strerror(errno.ENOENT))
 
 
 def test_a_temporary_file_that_is_gone_by_now_is_nothing(

@@ -214,7 +214,7 @@ class _Tag:
 
     def is_right(self) -> bool:
         """Return whether all bytes were hashed, and the store's tag is their digest."""
-        if self.hashed != self._size or not self._size:
+        if self.hashed != self._size:
             return False
         if "-" not in self._text:
             return self._digests.hex() == self._text
