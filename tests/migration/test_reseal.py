@@ -169,6 +169,17 @@ def test_a_file_of_several_objects_is_refused_and_told_what_to_do(
         reseal(path, keyring=ring_directory)
 
 
+def test_an_envelope_with_something_behind_it_is_not_said_to_be_two(
+    models: Path, ring_directory: Path
+) -> None:
+    path = models / "list.pkl"
+    path.write_bytes(path.read_bytes() + b"more")
+    rotate(ring_directory)
+    with pytest.raises(MalformedError) as caught:
+        reseal(path, keyring=ring_directory)
+    assert "several" not in str(caught.value)
+
+
 def test_an_envelope_whose_time_is_over_is_not_sealed_anew(
     ring_directory: Path, tmp_path: Path
 ) -> None:

@@ -1,17 +1,31 @@
-"""The survey before files are adopted: what each is found to be, and why one is left alone."""
+"""What is found of each file before it is adopted or extracted, and why one is left alone."""
 
+import gzip
 import hashlib
 import os
 import pickle
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import fsspec
 import pytest
+from envelopes import hand_sealed
 from fsspec.implementations.memory import MemoryFileSystem
 
-from pickleseal import Keyring, signed_dump
+from pickleseal import (
+    Keyring,
+    PicklesealError,
+    PolicyError,
+    TargetError,
+    extract,
+    signed_dump,
+    signed_dumps,
+)
+from pickleseal.envelope.metadata import Metadata
 from pickleseal.files.globs import Globs
+from pickleseal.files.handles import stamp_of
+from pickleseal.files.places import Remote, name_of, place_of
 from pickleseal.migration.adopt import (
     Preview,
     adopt_all,
@@ -20,9 +34,12 @@ from pickleseal.migration.adopt import (
     with_free_places,
     with_own_contexts,
 )
-from pickleseal.migration.batch import Batch, Candidate, Outcome, Result, seen_of
+from pickleseal.migration.batch import Batch, Candidate, Outcome, Result, found_file, seen_of
 from pickleseal.migration.contexts import has_placeholder
-from pickleseal.migration.targets import Targets
+from pickleseal.migration.extract import extract_all
+from pickleseal.migration.targets import Targets, backed_up, make_folder_of
+from pickleseal.scanner.containers.contents import look
+from pickleseal.scanner.containers.views import Memory
 from pickleseal.scanner.grade import Grade
 
 BEYOND = b"cposix\nsystem\n(S'true'\ntR."
@@ -130,6 +147,7 @@ def test_a_sealed_file_that_a_load_refuses_is_refused(ring: Keyring, tmp_path: P
         ("shelf.dat", "shelf.dir", True),
         ("shelf.dat", "other.dir", False),
         ("shelf.bin", "shelf.dir", False),
+        ("shelf.bin", "shelf.bin.dir", False),
         ("f/1/output.pkl", "f/func_code.py", True),
         ("f/1/output.pkl", "f/1/func_code.py", False),
         ("f/1/other.pkl", "f/func_code.py", False),
@@ -191,6 +209,172 @@ def test_a_place_that_another_file_has_is_told_before_the_question(
         assert found.outcome is (Outcome.FAILED if taken else Outcome.READY)
 
 
+def test_what_the_audit_says_of_a_file_is_what_a_survey_says(ring: Keyring, tmp_path: Path) -> None:
+    path = tmp_path / "it.pkl"
+    path.write_bytes(gzip.compress(pickle.dumps(Fraction(1, 2))))
+    found = surveyed(path, ring)
+    assert found.outcome is Outcome.READY
+    assert found.detail is not None
+    assert found.detail.contents == look(Memory(memoryview(path.read_bytes())), name=str(path))
+
+
+def test_an_envelope_whose_time_is_over_is_refused(ring: Keyring, tmp_path: Path) -> None:
+    path = tmp_path / "it.pkl"
+    path.write_bytes(hand_sealed(ring, Metadata("pickle", expires=1), b"N."))
+    found = surveyed(path, ring)
+    assert found.outcome is Outcome.REFUSED
+    assert "a load refuses it" in found.reason
+
+
+def test_an_inventory_needs_no_context_of_its_own(ring: Keyring, tmp_path: Path) -> None:
+    path = tmp_path / "models.inventory"
+    path.write_bytes(hand_sealed(ring, Metadata("inventory"), b"{}"))
+    assert surveyed(path, ring, context="models").outcome is Outcome.ALREADY_SEALED
+
+
+@pytest.mark.parametrize(
+    ("original", "backup"),
+    [("sealed", True), ("the same", True), ("another", False), (None, False)],
+)
+def test_a_backup_is_one_while_its_original_is_sealed_or_the_same(
+    original: str | None, *, backup: bool, ring: Keyring, tmp_path: Path
+) -> None:
+    raw = pickle.dumps(["text"])
+    path = tmp_path / "it.pkl"
+    (tmp_path / "it.pkl.unsealed").write_bytes(raw)
+    if original is not None:
+        contents = {"sealed": signed_dumps(1, keyring=ring), "the same": raw}
+        path.write_bytes(contents.get(original, b"another"))
+    (found,) = survey(Batch([f"{path}.unsealed"]), keyring=ring)
+    assert found.outcome is (Outcome.SKIPPED if backup else Outcome.READY)
+
+
+def test_a_backup_whose_original_cannot_be_sealed_goes_again(ring: Keyring, tmp_path: Path) -> None:
+    path = tmp_path / "it.pkl"
+    path.write_bytes(b"raw")
+    status = stamp_of(path.stat())
+
+    def fail() -> None:
+        with backed_up(str(path), memoryview(b"raw"), status) as backup:
+            assert Path(name_of(backup)).read_bytes() == b"raw"
+            raise ZeroDivisionError
+
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            fail()
+        assert os.listdir(tmp_path) == ["it.pkl"]
+    (tmp_path / "it.pkl.unsealed").write_bytes(b"raw")
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert (tmp_path / "it.pkl.unsealed").exists(), "it was there before"
+
+
+def test_a_file_that_changed_before_its_backup_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "it.pkl"
+    path.write_bytes(b"raw")
+    seen = stamp_of(path.stat())
+    path.write_bytes(b"newer")
+    with (
+        pytest.raises(TargetError, match="changed after it was scanned"),
+        backed_up(str(path), memoryview(b"raw"), seen),
+    ):
+        pytest.fail("it was backed up")
+    assert os.listdir(tmp_path) == ["it.pkl"]
+
+
+def test_a_file_that_comes_in_the_place_of_a_backup_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "it.pkl"
+    path.write_bytes(b"raw")
+    link = os.link
+
+    def link_late(one: str, other: str) -> None:
+        Path(other).write_bytes(b"theirs")
+        link(one, other)
+
+    monkeypatch.setattr(os, "link", link_late)
+    with (
+        pytest.raises(TargetError, match="is another file"),
+        backed_up(str(path), memoryview(b"raw"), stamp_of(path.stat())),
+    ):
+        pytest.fail("it was backed up")
+    assert (tmp_path / "it.pkl.unsealed").read_bytes() == b"theirs"
+
+
+def test_a_link_leads_no_new_folder_out_of_the_other_one(tmp_path: Path) -> None:
+    below = tmp_path / "below"
+    below.mkdir()
+    (below / "link").symlink_to(tmp_path)
+    for inside in ("link/new/it.pkl", "../new/it.pkl"):
+        with pytest.raises(TargetError, match="outside"):
+            make_folder_of(str(below / inside), below=str(below))
+    assert not (tmp_path / "new").exists()
+    make_folder_of(str(below / "new" / "it.pkl"), below=str(below))
+    assert (below / "new").is_dir()
+
+
+# --- extract ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("context", "names"),
+    [
+        (None, ["none"]),
+        ("m/1", ["one"]),
+        ("m/*", ["one", "two"]),
+        ("*", ["none", "one", "two"]),
+    ],
+)
+def test_a_context_says_which_envelopes_come_out(
+    context: str | None, names: list[str], ring: Keyring, tmp_path: Path
+) -> None:
+    folder, to = tmp_path / "sealed", tmp_path / "to"
+    folder.mkdir()
+    for name, sealed_for in (("none", None), ("one", "m/1"), ("two", "m/2")):
+        signed_dump(name, folder / name, keyring=ring, context=sealed_for)
+    over = Metadata("pickle", context=context if context == "m/1" else None, expires=1)
+    (folder / "over").write_bytes(hand_sealed(ring, over, b"N."))
+    found = extract_all(Batch([str(folder)]), str(to), keyring=ring, context=context)
+    done = {os.path.basename(one.path): one.outcome for one in found}
+    assert sorted(name for name in done if done[name] is Outcome.EXTRACTED) == names
+    assert sorted(os.listdir(to)) == names
+
+
+def test_an_inventory_is_no_pickle_to_extract(ring: Keyring) -> None:
+    with pytest.raises(PolicyError, match="its content is inventory"):
+        extract(hand_sealed(ring, Metadata("inventory"), b"N."), keyring=ring)
+
+
+def test_only_the_same_bytes_are_there_already(ring: Keyring, tmp_path: Path) -> None:
+    path, to = tmp_path / "it.pkl", tmp_path / "to"
+    signed_dump(1, path, keyring=ring)
+    plain = extract(path.read_bytes(), keyring=ring)
+    to.mkdir()
+    other = plain[:-1] + b"?"
+    for data, outcome in ((plain, Outcome.ALREADY_THERE), (other, Outcome.FAILED)):
+        (to / "it.pkl").write_bytes(data)
+        (found,) = extract_all(Batch([str(path)]), str(to), keyring=ring)
+        assert found.outcome is outcome
+        assert (to / "it.pkl").read_bytes() == data
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_pipe_is_refused_where_it_is_named_and_a_change_below_a_folder(
+    ring: Keyring, tmp_path: Path
+) -> None:
+    path = tmp_path / "it.pkl"
+    os.mkfifo(path)
+    assert surveyed(path, ring).outcome is Outcome.REFUSED
+    path.unlink()
+    path.write_bytes(b"N.")
+    (found,) = Batch([str(tmp_path)]).found()
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(PicklesealError, match="no longer a regular file"):
+        found_file(found)
+
+
 # --- stores ----------------------------------------------------------------------------------
 
 
@@ -234,3 +418,24 @@ def test_the_version_of_an_object_is_the_one_that_was_listed(
     assert now is not None
     assert now.size == 5
     assert seen_of(local.found) is None
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_the_backup_of_an_object_goes_again_unless_it_is_the_last_one(
+    replaced: bool,  # noqa: FBT001 - a parameter of the test
+    memory: MemoryFileSystem,
+) -> None:
+    memory.pipe_file("/it.pkl", b"raw")
+    place = place_of("memory://it.pkl")
+    assert isinstance(place, Remote)
+    version = place.version()
+
+    def fail() -> None:
+        with backed_up(place, memoryview(b"raw"), version):
+            if replaced:
+                memory.pipe_file("/it.pkl", b"newer")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert memory.exists("/it.pkl.unsealed") is replaced
