@@ -105,8 +105,10 @@ def test_the_package_that_a_module_cannot_import_is_the_one_that_is_told(
     (tmp_path / "own_models_of_ours.py").write_text("import no_such_package\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     stream = asking_for("own_models_of_ours", "Model")
-    (note,) = notes_on(sealed(stream, {"no_such_package": "1.2"}, ring), ring)
+    versions = {"no_such_package": "1.2", "gone-too": "3.4"}
+    (note,) = notes_on(sealed(stream, versions, ring), ring)
     assert "own_models_of_ours.Model: sealed with no_such_package 1.2" in note
+    assert "gone-too" not in note
 
 
 def test_a_file_of_joblibs_has_the_note_too(ring: Keyring) -> None:

@@ -100,12 +100,15 @@ packed = bytearray(lzma.compress(b"data", lzma.FORMAT_ALONE))
 packed[1:5] = (1 << 29).to_bytes(4, "little")  # the dictionary that its head asks for
 assert expand(memoryview(packed), 4) == b"data"
 pages = int(open("/proc/self/statm").read().split()[0])
-limit = pages * resource.getpagesize() + (40 << 20)
-resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+limits = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(
+    resource.RLIMIT_AS, (pages * resource.getpagesize() + (40 << 20), limits[1])
+)
 try:
     expand(memoryview(packed), 4)
 except MemoryError:
     print("out of memory")
+resource.setrlimit(resource.RLIMIT_AS, limits)
 """
 
 

@@ -2,6 +2,7 @@
 
 import platform
 import sys
+import types
 import warnings
 from collections.abc import Callable
 from importlib import metadata as installed
@@ -81,6 +82,49 @@ def test_the_sealed_versions_are_those_of_python_and_packages_in_use(
 def test_modules_that_no_package_owns_are_left_out() -> None:
     modules = ["__main__", "__mp_main__", "json", "no_such_module", "tests", __name__]
     assert packages.versions_of(modules) == {"python": platform.python_version()}
+
+
+def test_no_distribution_has_a_module_of_pythons_own_or_one_that_it_did_not_bring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("sndhdr", "__main__"):
+        about = tmp_path / f"{name}-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "stdlib_module_names", sys.stdlib_module_names | {"sndhdr"})
+    dropped = types.ModuleType("dropped_there")
+    dropped.__file__ = str(tmp_path / "site-packages" / "dropped_there.py")
+    monkeypatch.setitem(sys.modules, "dropped_there", dropped)
+    clear_caches()
+    try:
+        found = packages.versions_of(["sndhdr", "__main__", "dropped_there"])
+    finally:
+        clear_caches()
+    assert found == {"python": platform.python_version()}
+
+
+def clear_caches() -> None:
+    """Forget the distributions that are only there for a test."""
+    for cached in (packages._version, packages._owner):
+        cached.cache_clear()
+
+
+def test_a_module_that_python_had_counts_as_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdlib_module_names", sys.stdlib_module_names - {"asynchat"})
+    assert "sealed with python 3.1," in packages.compared("asynchat", {"python": "3.1"})
+
+
+def test_the_distribution_that_was_sealed_with_is_told_by_its_own_name() -> None:
+    assert "sealed with dateutil 0.1," in packages.compared("dateutil.tz", {"dateutil": "0.1"})
+
+
+def test_the_warning_is_scikit_learns_only_where_that_is_installed() -> None:
+    for here, scikit_learns in (("1.0", True), (None, False)):
+        found = packages.warning(
+            "other", package="scikit-learn", sealed="0.1", here=here, class_name="Any"
+        )
+        assert isinstance(found, InconsistentVersionWarning) is scikit_learns
 
 
 def test_the_versions_here_are_none_for_what_is_not_installed() -> None:
