@@ -1,5 +1,7 @@
 """Work in parallel ends, whatever becomes of the threads."""
 
+import os
+
 import pytest
 
 from pickleseal.files import threads
@@ -32,3 +34,12 @@ def test_the_first_failure_is_raised_and_no_thread_outlives_it() -> None:
     for _ in range(50):
         with pytest.raises(ZeroDivisionError):
             threads.each(range(100), work)
+
+
+@pytest.mark.parametrize(("told", "count"), [(4, 4), (None, 1)])
+def test_a_system_that_tells_no_count_of_processors_has_one(
+    told: int | None, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: told)
+    assert threads.processors() == count

@@ -310,3 +310,15 @@ def test_a_folder_that_is_exchanged_while_the_walk_runs_is_not_entered(tmp_path:
     (tree / "a").rename(tmp_path / "away")
     (tree / "a").symlink_to(other)
     assert [(found.path, found.skip) for found in walk] == [(str(tree / "a"), Skip.MOVED)]
+
+
+def test_a_folder_that_is_gone_when_it_is_looked_into_is_told_with_the_reason(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "first").write_bytes(b"x")
+    walk = files_below([str(tmp_path)])
+    assert next(walk).path == str(tmp_path / "first")
+    (tmp_path / "a").rmdir()
+    (found,) = walk
+    assert (found.skip, found.detail) == (Skip.UNREADABLE, os.strerror(errno.ENOENT))

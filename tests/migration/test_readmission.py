@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
+from envelopes import hand_sealed
 from resealing import outcomes, sealed_by, sealed_models
 from rings import NOW, primary_of, revoke, rotate
 from watching import armed, nothing_unpickled
@@ -101,6 +103,9 @@ def test_after_a_revocation_exactly_what_an_inventory_lists_is_readmitted(
     revoke(ring_directory, old)
     # What the thief makes: another object, a listed one for another place, one that says more.
     genuine = models / "deep/array.pkl"
+    facts = verify(genuine, keyring=thief).metadata
+    assert facts is not None
+    (models / "same.pkl").write_bytes(hand_sealed(thief, facts, b"N."))
     (models / "evil.pkl").write_bytes(adopt_bytes(armed(tmp_path / "evil"), keyring=thief))
     (models / "list.pkl").write_bytes(signed_dumps([1, 2, 3], keyring=thief))
     relabel(genuine, models / "swap.pkl", thief, context="spam/v1")
@@ -108,6 +113,8 @@ def test_after_a_revocation_exactly_what_an_inventory_lists_is_readmitted(
     relabel(models / "deep/er/old.pkl", models / "text.pkl", thief, content="inventory")
     with nothing_unpickled():
         done = readmit(ring_directory, listed, [models])
+    refused = [result for result in done if result.outcome is Outcome.REFUSED]
+    assert all("made or changed after the list" in result.reason for result in refused)
     assert {
         name: what for name, what in outcomes(done, models).items() if what != "not sealed"
     } == {
@@ -115,6 +122,7 @@ def test_after_a_revocation_exactly_what_an_inventory_lists_is_readmitted(
         "evil.pkl": "refused",
         "swap.pkl": "refused",
         "later.pkl": "refused",
+        "same.pkl": "refused",
         "text.pkl": "skipped",
         "deep/array.pkl": "resealed",
         "deep/er/old.pkl": "resealed",
@@ -131,9 +139,13 @@ def test_a_list_of_another_suite_readmits_nothing_and_says_why(
     new = rotate(ring_directory, suite=Suite.SHA256)
     moved = list(reseal_all(Batch([str(models)]), keyring=open_keyring(ring_directory)))
     assert Outcome.RESEALED in {result.outcome for result in moved}
+    thief = Keyring(revoked_key_of(ring_directory, new))
+    (models / "evil.pkl").write_bytes(adopt_bytes(pickle.dumps(1), keyring=thief))
     rotate(ring_directory)
     revoke(ring_directory, new)
     done = readmit(ring_directory, listed, [models])
+    (evil,) = [result.reason for result in done if Path(result.path).name == "evil.pkl"]
+    assert "made or changed after the list" in evil
     said = [result.reason for result in done if Path(result.path).name == "array.pkl"]
     assert len(said) == 1
     assert "digests of another suite" in str(said[0])

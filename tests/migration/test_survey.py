@@ -209,6 +209,24 @@ def test_a_place_that_another_file_has_is_told_before_the_question(
         assert found.outcome is (Outcome.FAILED if taken else Outcome.READY)
 
 
+@pytest.mark.parametrize(
+    ("data", "advice"),
+    [
+        (gzip.compress(b"a text"), "name it with --accept"),
+        (b"\x80\x04\x95", "leave it out with --exclude"),
+        (gzip.compress(pickle.dumps([1]))[:-9], "get a whole copy"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    ],
+)
+def test_what_cannot_be_told_has_advice_that_fits(
+    data: bytes, advice: str, ring: Keyring, tmp_path: Path
+) -> None:
+    (tmp_path / "it.pkl").write_bytes(data)
+    found = surveyed(tmp_path / "it.pkl", ring)
+    assert found.outcome is Outcome.REFUSED
+    assert found.reason.endswith(advice)
+
+
 def test_what_the_audit_says_of_a_file_is_what_a_survey_says(ring: Keyring, tmp_path: Path) -> None:
     path = tmp_path / "it.pkl"
     path.write_bytes(gzip.compress(pickle.dumps(Fraction(1, 2))))
@@ -338,6 +356,7 @@ def test_a_context_says_which_envelopes_come_out(
     found = extract_all(Batch([str(folder)]), str(to), keyring=ring, context=context)
     done = {os.path.basename(one.path): one.outcome for one in found}
     assert sorted(name for name in done if done[name] is Outcome.EXTRACTED) == names
+    assert set(done.values()) == {Outcome.EXTRACTED, Outcome.REFUSED}
     assert sorted(os.listdir(to)) == names
 
 

@@ -400,7 +400,7 @@ def _objection(seen: Preview, rules: _Rules, start: bytes = b"") -> str:
     advice = INCOMPLETE if contents.truncated else _ACCEPT
     if contents.wrapping is not None:
         advice = NOT_ONE
-    elif contents.kind == UNKNOWN_KIND and not contents.pickles:
+    elif contents.kind == UNKNOWN_KIND:
         advice = _EXCLUDE
     if found is not None and found.stands_in:
         advice = found.advice

@@ -40,7 +40,7 @@ def make_folder_of(target: Place, *, below: Place) -> None:
     """
     if isinstance(target, Remote) or isinstance(below, Remote):
         return
-    place = os.path.dirname(target) or os.curdir
+    place = os.path.dirname(target)
     real = os.path.realpath(below)
     if not os.path.join(os.path.realpath(place), "").startswith(os.path.join(real, "")):
         raise TargetError(f"{target} would be outside {below}, because of a link or its name")
