@@ -76,6 +76,10 @@ _HARMLESS_IMPORTS = frozenset({
 # Attributes that an object calls with what it is called with itself, or with an array: no more can
 # be done by them than by what they are.
 _HANDED_ON = frozenset({"_asarray", "_compiled_call_impl", "k1", "k2", "kernel"})
+# Methods that collections call where they are made of an object, and attributes that networkx and
+# sortedcontainers set themselves in objects that have them.
+_READ = ("__iter__", "__next__", "__len__", "__getitem__", "__contains__", "__hash__", "__eq__")
+_SET_ANEW = frozenset({"_key", "_list_iter", "_nodes_nbrs", "_report"})
 _NO_DATA = (
     "scipy._lib", "scipy._external", "scipy.io", "scipy.odr", "scipy.datasets", "numpy.distutils",
     "numpy.f2py", "numpy.testing", "numpy.ctypeslib", "numpy._typing", "numpy.typing", "numpy.doc",
@@ -224,7 +228,7 @@ def imported(tree: ast.AST, function: Any, space: dict[str, Any]) -> Iterator[st
 
 
 def call_faults(function: Any, cls: type, depth: int, seen: set[Any]) -> Iterator[str]:
-    """Yield which attributes an object calls, or looks up by a name of its own, where it is called.
+    """Yield which attributes an object calls, or looks up by a name of its own, in a method.
 
     Its attributes are the pickle's: so it calls anything with anything, or reaches any method.
     """
@@ -249,6 +253,8 @@ def call_faults(function: Any, cls: type, depth: int, seen: set[Any]) -> Iterato
         if not isinstance(func, ast.Attribute) or getattr(func.value, "id", "") != "self":
             continue
         method = getattr(cls, func.attr, None)
+        if isinstance(method, property) or func.attr.startswith("__"):
+            continue  # no state sets it
         if not callable(method) and func.attr not in _HANDED_ON:
             yield f"calls its attribute {func.attr} in {function.__qualname__}"
         elif isinstance(method, types.FunctionType) and depth:
@@ -276,6 +282,12 @@ def class_faults(cls: type) -> Iterator[str]:
     )
     if isinstance(called, types.FunctionType):
         yield from call_faults(called, cls, 2, set())
+    for method in _READ:
+        found = next((vars(base)[method] for base in cls.__mro__ if method in vars(base)), None)
+        if isinstance(found, types.FunctionType):
+            for fault in call_faults(found, cls, 2, set()):
+                if fault.startswith("calls ") and fault.split()[3] not in _SET_ANEW:
+                    yield fault
     for method in _IMPLICIT:
         for base in cls.__mro__:
             found = base.__dict__.get(method)

@@ -54,6 +54,20 @@ REFUSED = {
     ("functools", "partial"),
     ("builtins", "print"),  # writes to what it is called with
     ("numba.core.serialize", "custom_rebuild"),  # calls what its argument says
+    # They call functions that their state holds, where they are iterated or subscripted.
+    ("dateutil.rrule", "rrulebase"),
+    ("networkx.algorithms.tree.branchings", "ArborescenceIterator"),
+    ("networkx.classes.coreviews", "FilterAdjacency"),
+    ("networkx.classes.coreviews", "FilterAtlas"),
+    ("networkx.classes.coreviews", "FilterMultiAdjacency"),
+    ("networkx.classes.coreviews", "FilterMultiInner"),
+    ("scipy.optimize._differentialevolution", "DifferentialEvolutionSolver"),
+    ("scipy.optimize._shgo_lib._vertex", "VertexCacheField"),
+    ("scipy.optimize._shgo_lib._vertex", "VertexCacheIndex"),
+    ("scipy.sparse._index", "IndexMixin"),
+    ("scipy.sparse.sputils", "IndexMixin"),
+    ("sympy.core.rules", "Transform"),
+    ("xarray.core.indexing", "IndexCallable"),
 }
 
 # Unknown where they are used: called, the one makes classes, and the other opens the file that it is

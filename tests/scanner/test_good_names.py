@@ -230,6 +230,18 @@ def test_a_sorted_collection_is_data_unless_it_calls_a_key() -> None:
     assert contents_of(whole(call(collection, b"]", b"N"))).grade == Grade.DATA
     key = look("sympy.sets.sets", "FiniteSet")
     assert contents_of(whole(call(collection, b"]", key))).grade == Grade.UNKNOWN
+    stated = build(make(collection), fields(_key=key))
+    assert contents_of(whole(stated)).grade == Grade.UNKNOWN
+
+
+def test_views_that_call_a_filter_are_unknown() -> None:
+    """A filter that scores calls a method by its name, such as an array's `tofile`."""
+    for name in ("FilterAtlas", "FilterAdjacency", "FilterMultiInner", "FilterMultiAdjacency"):
+        view = build(
+            make(look("networkx.classes.coreviews", name)),
+            fields(_atlas=b"}", NODE_OK=look("builtins", "bool")),
+        )
+        assert contents_of(whole(call(look("builtins", "set"), view))).grade == Grade.UNKNOWN
 
 
 def test_symbols_are_data_only_among_themselves() -> None:

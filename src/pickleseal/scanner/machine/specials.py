@@ -172,7 +172,8 @@ def _is_symbolic(value: object) -> bool:
 
 def _sorted(_: Record, function: Global, args: Args) -> object:
     """Create a sorted collection, which calls the function that it is passed as its key."""
-    if args is None or any(type(arg) is Global or arg is COMPUTED for arg in args):
+    made = function.uses & MADE  # without a key, which a state may then set
+    if made or args is None or any(type(arg) is Global or arg is COMPUTED for arg in args):
         function.uses |= STATE  # which no list has
     return Result(function)
 
