@@ -33,6 +33,7 @@ main()
         ("keys", "rotate"),
         ("verify", "{file}"),
         ("audit", "{file}"),
+        ("audit", "{folder}"),
         ("reseal", "{file}"),
     ],
     ids=" ".join,
@@ -41,11 +42,15 @@ main()
 def test_a_command_without_descriptors_says_so_and_blames_nothing(
     free: int, arguments: tuple[str, ...], ring_directory: Path, tmp_path: Path
 ) -> None:
-    file = tmp_path / "good.pkl"
+    (tmp_path / "models").mkdir()
+    file = tmp_path / "models" / "good.pkl"
     pickleseal.signed_dump([1], file, keyring=open_keyring(ring_directory))
     subprocess.run(["git", "init", "-q", ring_directory], check=True)
     (ring_directory / ".gitignore").write_text("*\n")
-    words = [word.format(file=file) for word in (*arguments, "--keyring", str(ring_directory))]
+    words = [
+        word.format(file=file, folder=tmp_path / "models")
+        for word in (*arguments, "--keyring", str(ring_directory))
+    ]
     ended = subprocess.run(
         [sys.executable, "-c", FEW, str(free), *words], capture_output=True, text=True, check=False
     )

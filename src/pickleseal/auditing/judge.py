@@ -4,6 +4,7 @@ An envelope is checked by the same rules, in the same order, as by a load (docs/
 "Reading"). Other files are examined by content. Nothing is unpickled.
 """
 
+import errno
 import os
 import shlex
 import time
@@ -29,7 +30,6 @@ from pickleseal.errors import (
     UnknownKeyError,
 )
 from pickleseal.files.globs import Globs
-from pickleseal.files.handles import is_shortage
 from pickleseal.files.magic import EMPTY, INCOMPLETE, beginning_of
 from pickleseal.files.objects import Opened, StoredObject, open_file
 from pickleseal.files.places import Version, steady
@@ -93,6 +93,8 @@ def examine(found: Found, options: AuditOptions) -> Finding:
     """Return the finding for one path. A defect of the file never raises."""
     if found.skip is None:
         return not_read(found, options) or _examined(found, options)
+    if found.skip is Skip.UNREADABLE:
+        return _unreadable(found.path, found.reason or "")
     verdict, level, advice = _SKIPS[found.skip]
     skipped = Finding(found.path, verdict, level, found.reason or "", advice)
     if found.skip is Skip.LEFTOVER:
@@ -156,8 +158,7 @@ def or_unreadable(path: str, look: Callable[[], _Result]) -> Finding | _Result:
     except NotSealedError:  # a named pipe or device, or one that replaced a file
         return Finding(path, Verdict.UNREADABLE, Level.WARNING, Skip.SPECIAL.value)
     except OSError as error:
-        found = _unreadable(path, f"{Skip.UNREADABLE.value}: {error.strerror or error}")
-        return found._replace(advice="") if is_shortage(error) else found
+        return _unreadable(path, f"{Skip.UNREADABLE.value}: {error.strerror or error}")
     except MemoryError:
         return _unreadable(path, "not enough memory to examine it")
 
@@ -172,14 +173,16 @@ _SKIPS = {
     Skip.SPECIAL: (Verdict.UNREADABLE, Level.NOTE, ""),
     Skip.LEFTOVER: (Verdict.LEFTOVER, Level.NOTE, "delete it if no dump is running"),
     Skip.MOVED: (Verdict.UNREADABLE, Level.WARNING, "audit again, and check who changes links"),
-    Skip.UNREADABLE: (Verdict.UNREADABLE, Level.WARNING, "audit as a user who may read it"),
     Skip.EXCLUDED: (Verdict.SKIPPED, Level.NONE, ""),
 }
 
+_DENIED = (os.strerror(errno.EACCES), os.strerror(errno.EPERM))
+
 
 def _unreadable(path: str, reason: str) -> Finding:
-    _, level, advice = _SKIPS[Skip.UNREADABLE]
-    return Finding(path, Verdict.UNREADABLE, level, reason, advice)
+    """Return the finding for a path that cannot be read, with advice if it is not permitted."""
+    advice = "audit as a user who may read it" if reason.endswith(_DENIED) else ""
+    return Finding(path, Verdict.UNREADABLE, Level.WARNING, reason, advice)
 
 
 def _as_argument(path: str) -> str:
