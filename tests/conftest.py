@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from costs import cheap_boxes, no_syncs
 from hypothesis import settings
+from local_s3 import BUCKET, LocalS3, local_s3
 
 from pickleseal import Key, Keyring, Suite
 from pickleseal.envelope import source, target
@@ -112,3 +113,26 @@ def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 def mark(tmp_path: Path) -> Path:
     """Return the path of a file that exists once something was unpickled."""
     return tmp_path / "mark"
+
+
+@pytest.fixture(scope="module")  # its thread is not to be there where others make copies
+def s3_server() -> Iterator[LocalS3]:
+    with local_s3() as running:
+        yield running
+
+
+@pytest.fixture
+def s3(s3_server: LocalS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalS3]:
+    """A server of S3, with an empty bucket and no requests yet."""
+    from s3fs import S3FileSystem
+
+    for name, value in s3_server.variables().items():
+        monkeypatch.setenv(name, value)
+    S3FileSystem.clear_instance_cache()
+    s3_server.requests.clear()
+    yield s3_server
+    s3_server.fault = None
+    client = s3_server.client()
+    for one in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
+        client.delete_object(Bucket=BUCKET, Key=one["Key"])
+    S3FileSystem.clear_instance_cache()

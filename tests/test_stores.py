@@ -4,7 +4,7 @@ import io
 import itertools
 import json
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from command import as_json, call, run
 from joblib.externals.loky import get_reusable_executor
-from local_s3 import BUCKET, Answer, LocalS3, cut_off, local_s3, refusal
+from local_s3 import BUCKET, Answer, LocalS3, cut_off, refusal
 from rings import rotate, secrets_of
 
 import pickleseal
@@ -21,30 +21,9 @@ from pickleseal.errors import BadSealError, ContextError, NotSealedError, Target
 from pickleseal.files import objects
 from pickleseal.keys.store.directory import open_keyring
 
-s3fs = pytest.importorskip("s3fs")
+pytest.importorskip("s3fs")
 
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LocalS3]:
-    with local_s3() as running:
-        yield running
-
-
-@pytest.fixture
-def s3(server: LocalS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalS3]:
-    """The server, with an empty bucket and no requests yet."""
-    for name, value in server.variables().items():
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.requests.clear()
-    yield server
-    server.fault = None
-    client = server.client()
-    for one in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
-        client.delete_object(Bucket=BUCKET, Key=one["Key"])
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def put(s3: LocalS3, name: str, data: bytes) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 from command import as_json, call
 from jsonschema import Draft202012Validator
-from local_s3 import BUCKET, LocalS3, local_s3
+from local_s3 import BUCKET, LocalS3
 from rings import rotate
 
 from pickleseal import Keyring, audit, signed_dumps
@@ -22,30 +21,10 @@ from pickleseal.auditing.formats.plain import to_line
 from pickleseal.errors import PicklesealError
 from pickleseal.keys.store.directory import open_keyring
 
-s3fs = pytest.importorskip("s3fs")
+pytest.importorskip("s3fs")
 
 MIB = 1 << 20
 ROOT = "s3://models"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LocalS3]:
-    with local_s3() as running:
-        yield running
-
-
-@pytest.fixture
-def s3(server: LocalS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalS3]:
-    for name, value in server.variables().items():
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.requests.clear()
-    yield server
-    client = server.client()
-    for one in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
-        client.delete_object(Bucket=BUCKET, Key=one["Key"])
-    server.fault = None
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture
