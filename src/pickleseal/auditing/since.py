@@ -43,7 +43,7 @@ def read_since(path: str, rules: str) -> dict[str, Mark]:
     if is_url(path):
         raise _unusable(
             without_credentials(path),
-            "it must lie on this machine, where nobody else can change it",
+            "it must be on this machine, where nobody else can change it",
         )
     try:
         lines = list(_marks(Path(os.path.abspath(path))))

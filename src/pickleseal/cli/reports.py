@@ -24,7 +24,7 @@ class Reports:
     """What is printed of an audit, in one form, and what is written to files.
 
     Of lines of JSON each is written when it is added. Everything else is written at the end, and
-    holds no more findings until then than it tells.
+    keeps no more findings until then than it shows.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Reports:
                 self._lines.append(self._open.enter_context(_lines_to(file)))
 
     def add(self, finding: Finding) -> None:
-        """Take the next finding."""
+        """Add the next finding."""
         for form in (self._groups, self._document, self._gravest):
             if form is not None:
                 form.add(finding)
@@ -77,7 +77,7 @@ class Reports:
                 print_product(piece)
 
     def write(self, report: Report) -> None:
-        """Write the files that are not written yet, and tell of all."""
+        """Write the remaining files, and print the names of all."""
         self._open.close()
         for name, file in self._files:
             if name != "jsonl":

@@ -1,4 +1,4 @@
-"""Give each of two files the other's path at once, where the system can: Linux."""
+"""Exchange two files at once, where the system can: Linux."""
 
 import ctypes
 import errno

@@ -29,7 +29,7 @@ class JsonDocument:
         self._before = "\n"
 
     def add(self, finding: Finding) -> None:
-        """Take the next finding."""
+        """Add the next finding."""
         text = json.dumps(without_secrets(finding.to_dict()), indent=2)
         with _naming_folder():
             self._spool.write(self._before + textwrap.indent(text, "    "))
