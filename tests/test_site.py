@@ -114,7 +114,7 @@ def test_every_document_is_a_page(site: Path) -> None:
         ("lost key", "a-lost-key"),
         ("stolen key", "a-stolen-key"),
         ("threat model", "threat-model"),
-        ("jupyter notebook", "jupyter-notebook"),
+        ("jupyter notebook", "questions"),
         ("convert existing models", "questions"),
         ("gitlab", "audit-a-folder"),
         ("docker", "deploy-to-containers"),

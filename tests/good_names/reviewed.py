@@ -52,6 +52,7 @@ REFUSED = {
     ("sklearn.externals._packaging.version", "parse"),
     ("pkg_resources", "parse_version"),
     ("functools", "partial"),
+    ("scipy.stats._distn_infrastructure", "rv_discrete_frozen"),  # holds unknown ones
     ("builtins", "print"),  # writes to what it is called with
     ("numba.core.serialize", "custom_rebuild"),  # calls what its argument says
     # They call functions that their state holds, where they are iterated or subscripted.

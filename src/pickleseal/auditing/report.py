@@ -87,8 +87,8 @@ class Counts:
         self.verdicts: Counter[Verdict] = Counter()
         self.levels: Counter[Level] = Counter()
         self.gravest: dict[Verdict, Level] = {}
-        self.excluded = 0
-        self.sealed = 0
+        self.excluded: int = 0
+        self.sealed: int = 0
         self.oldest: int | None = None
         """When the first of the objects that were not read was read, in Unix seconds."""
         for finding in findings:
