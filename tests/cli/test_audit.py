@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import as_json, run
+from command import as_json, run, unmeasured
 from watching import Mark
 
 from pickleseal import Key, Keyring, Suite, open_keyring, signed_dump
@@ -230,7 +230,7 @@ def test_output_of_which_the_end_cannot_be_written_is_no_success(
         done = subprocess.run(
             [*command, "--format", "sarif"],
             stdout=out,
-            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            env=unmeasured() | {"PYTHONUNBUFFERED": unbuffered},
             check=False,
         )
     assert done.returncode == 2
@@ -250,7 +250,7 @@ def test_a_temporary_file_that_gets_too_large_is_named_by_its_folder(tmp_path: P
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env=os.environ | {"TMPDIR": str(tmp_path)},
+        env=unmeasured() | {"TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command import unmeasured
 
 import pickleseal
 from pickleseal import Keyring, Verdict
@@ -52,7 +53,11 @@ def test_a_command_without_descriptors_says_so_and_blames_nothing(
         for word in (*arguments, "--keyring", str(ring_directory))
     ]
     ended = subprocess.run(
-        [sys.executable, "-c", FEW, str(free), *words], capture_output=True, text=True, check=False
+        [sys.executable, "-c", FEW, str(free), *words],
+        env=unmeasured(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     said = ended.stdout + ended.stderr
     assert "Traceback" not in said
@@ -92,6 +97,7 @@ def test_a_backup_stays_one_for_want_of_descriptors(
     for free in range(9):
         ended = subprocess.run(
             [sys.executable, "-c", FEW, str(free), *words],
+            env=unmeasured(),
             capture_output=True,
             text=True,
             check=False,
