@@ -1,6 +1,5 @@
 """Exchange two files at once, where the system can: Linux."""
 
-import ctypes
 import errno
 import os
 import sys
@@ -15,6 +14,8 @@ _CANNOT = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP})
 @cache
 def _renameat2() -> Any:  # noqa: ANN401 - ctypes' own
     """Return the system's call, or None in an old C library."""
+    import ctypes  # noqa: PLC0415 - only where a file that was seen is replaced
+
     return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 
 
@@ -30,7 +31,9 @@ def exchange(one: str, other: str) -> bool:
         return False
     if not call(_AT_CWD, os.fsencode(one), _AT_CWD, os.fsencode(other), _EXCHANGE):
         return True
-    code = ctypes.get_errno()
+    from ctypes import get_errno  # noqa: PLC0415 - as above
+
+    code = get_errno()
     if code in _CANNOT:
         return False
     raise OSError(code, os.strerror(code), one)
