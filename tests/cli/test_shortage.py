@@ -26,6 +26,17 @@ main()
 """
 
 
+def run_with(free: int, words: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command that can open so many files more than it begins with."""
+    return subprocess.run(
+        [sys.executable, "-c", FEW, str(free), *words],
+        env=unmeasured(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -52,13 +63,7 @@ def test_a_command_without_descriptors_says_so_and_blames_nothing(
         word.format(file=file, folder=tmp_path / "models")
         for word in (*arguments, "--keyring", str(ring_directory))
     ]
-    ended = subprocess.run(
-        [sys.executable, "-c", FEW, str(free), *words],
-        env=unmeasured(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = run_with(free, words)
     said = ended.stdout + ended.stderr
     assert "Traceback" not in said
     if ended.returncode:
@@ -95,13 +100,7 @@ def test_a_backup_stays_one_for_want_of_descriptors(
     words = [command, str(models), "--keyring", str(ring_directory)]
     words += ["--yes"] * (command == "adopt")
     for free in range(9):
-        ended = subprocess.run(
-            [sys.executable, "-c", FEW, str(free), *words],
-            env=unmeasured(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        ended = run_with(free, words)
         assert ended.returncode == 0 or "Too many open files" in ended.stdout + ended.stderr
         assert ended.returncode != 1, ended.stdout
         assert backup.read_bytes() == pickle.dumps([1])
