@@ -87,6 +87,15 @@ def test_what_cannot_run_exits_with_2_and_says_why(models: Path, ring: Path) -> 
     assert error["kind"] == "FileNotFoundError"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_file_that_cannot_be_read_outweighs_one_that_failed(models: Path, ring: Path) -> None:
+    pipe = models.parent / "pipe"
+    os.mkfifo(pipe)
+    arm(models)
+    assert run("audit", pipe, models, "--keyring", ring).returncode == 2
+    assert run("audit", pipe, models, "--keyring", ring, "--fail-on", "error").returncode == 1
+
+
 def test_without_a_key_unsealed_files_are_found_all_the_same(models: Path) -> None:
     armed = arm(models)
     done = run("audit", armed, "--format", "json")

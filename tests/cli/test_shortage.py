@@ -66,6 +66,8 @@ def test_a_command_without_descriptors_says_so_and_blames_nothing(
     ended = run_with(free, words)
     said = ended.stdout + ended.stderr
     assert "Traceback" not in said
+    if arguments[0] != "keys":
+        assert ended.returncode in (0, 2)
     if ended.returncode:
         assert "Too many open files" in said
         assert not any(word in said for word in ("restore", "backup", "git -C", "as a user"))

@@ -153,8 +153,8 @@ def audit(*, as_json: bool, kind: str, **options: Any) -> int:  # noqa: ANN401 -
     import. Nothing is unpickled. Without a PATH, those in pyproject.toml, [tool.pickleseal.audit],
     are checked. Files of version control, environments and caches are only counted.
 
-    The exit code is 0 if nothing found is as severe as --fail-on, 1 if something is, 2 if there is
-    nothing to audit or it could not run.
+    The exit code is 0 if nothing found is as severe as --fail-on, 1 if something is, 2 if a file
+    can't be read (also if another one failed), there is nothing to audit or it could not run.
 
     \b
     Examples:
@@ -220,7 +220,7 @@ def _audit(
     _check_outputs(files, inventory, roots if since is None else (*roots, since))
     list_ring = _ring_for_list(keyring, inventory_context) if inventory else None
     listing = None if list_ring is None else Listing()
-    failing = False
+    failing = unread = False
     with (
         readers(jobs, backend, scheduler, recheck) as who,
         Reports(kind, outputs, page, most=None if every else MAX_LISTED) as reports,
@@ -248,7 +248,9 @@ def _audit(
             raise CouldNotRun(f"the baseline cannot be used: {error}") from None
         reports.open()
         for finding in _followed(audited, kind):
-            failing |= fails(finding, fail_on or settings.fail_on)
+            if fails(finding, fail_on or settings.fail_on):
+                failing = True
+                unread |= finding.verdict is Verdict.UNREADABLE
             reports.add(finding)
             if listing is not None:
                 listing.add(finding)
@@ -258,7 +260,7 @@ def _audit(
         reports.write(report)
     if listing is not None and list_ring is not None and inventory is not None:
         _write_list(listing, report.started, inventory, list_ring, inventory_context)
-    if not _looked_at(report):
+    if unread or not _looked_at(report):
         return COULD_NOT_RUN
     return CHECK_FAILED if failing else FINE
 
