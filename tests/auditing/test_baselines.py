@@ -269,7 +269,7 @@ def test_a_list_by_somebody_else_or_one_that_was_changed_is_no_baseline(
         audit(models, keyring=ring, baseline=listed)
 
 
-def test_a_list_that_a_revoked_key_sealed_is_no_baseline_and_the_way_out_is_named(
+def test_a_list_that_a_revoked_key_sealed_is_a_baseline_by_its_sha256_alone(
     models: Path, ring_directory: Path
 ) -> None:
     listed = take_list(open_keyring(ring_directory), models)
@@ -280,6 +280,11 @@ def test_a_list_that_a_revoked_key_sealed_is_no_baseline_and_the_way_out_is_name
     with pytest.raises(RevokedKeyError, match="make a new inventory") as refused:
         audit(models, keyring=ring_directory, baseline=listed)
     assert refused.value.source == str(listed)
+    sha256 = hashlib.sha256(listed.read_bytes()).hexdigest()
+    report = audit(models, keyring=ring_directory, baseline=listed, baseline_sha256=sha256)
+    assert not [finding for finding in report if finding.change]
+    with pytest.raises(BadSealError):
+        audit(models, keyring=ring_directory, baseline=listed, baseline_sha256="0" * 64)
 
 
 @pytest.mark.parametrize(

@@ -377,9 +377,9 @@ def _read_baseline(path: Path, ring: Keyring, sha256: str | None, options: Optio
         return read_inventory(path, keyring=ring, sha256=sha256, options=options)
     except RevokedKeyError as error:
         refusal = RevokedKeyError(
-            "a revoked key sealed the inventory, and anyone who has that key can make one. Readmit"
-            " the files that it lists with `pickleseal reseal --only-digests`, then make a new"
-            " inventory with `pickleseal audit --inventory`"
+            "a revoked key sealed the inventory, and anyone who has that key can make one: give"
+            " its SHA-256 with --baseline-sha256, as you noted it down when you made it, or make a"
+            " new inventory with `pickleseal audit --inventory`"
         )
         refusal.source = error.source
         raise refusal from None

@@ -234,9 +234,9 @@ class Keyring:
         )
 
     def reopening(self, keys: Iterable[Key]) -> Self:
-        """Return this ring with the revoked keys of `keys` retired instead, for `reseal` alone.
+        """Return this ring with the revoked keys of `keys` retired instead.
 
-        It compares the files of such a key with a list of known digests.
+        Only for files whose digests are known from elsewhere: the thief of a key can seal others.
         """
         again = {key.id: key for key in keys if self.entries[key.id].state is State.REVOKED}
         entries = dict(self.entries)

@@ -94,7 +94,7 @@ def readmission(
     """
     again = ring.reopening(revoked_keys(ring))
     if sha256 is not None:
-        listed = read_inventory(inventory, keyring=again, sha256=sha256)
+        listed = read_inventory(inventory, keyring=ring, sha256=sha256)
         _check_made(listed, inventory, made_before)
         return Readmission(again, listed, listed.inventory.known(), None)
     try:

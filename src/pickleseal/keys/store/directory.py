@@ -213,7 +213,7 @@ def read_keyring(
 
 
 def revoked_keys(ring: Keyring) -> list[Key]:
-    """Return the revoked keys of a ring whose files still exist, for `reseal` alone.
+    """Return the revoked keys of a ring whose files still exist, to compare with known digests.
 
     Raise KeyringError for a ring without a directory.
     """
