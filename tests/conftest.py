@@ -1,6 +1,7 @@
 """What most tests need: rings of fresh keys, and an environment that holds none."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,11 @@ settings.load_profile("suite")
 # well spin while they wait for each other, and took most of the suite's time.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+# A script's shell starts what runs in its background with this signal ignored, which processes that
+# tests start and interrupt would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
