@@ -1,6 +1,7 @@
 """The plan of the house: imports go down only, each act has one place, importing is cheap."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -78,15 +79,16 @@ def rooms() -> list[str]:
     return names
 
 
-def source(room: str) -> ast.Module:
+@functools.cache
+def nodes(room: str) -> list[ast.AST]:
     path = PACKAGE.joinpath(*room.split(".")) if room else PACKAGE
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return ast.parse(file.read_text(encoding="utf-8"))
+    return [*ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
 
 
 def imports(room: str) -> Iterator[str]:
     """Return the dotted names that a room imports, anywhere in it."""
-    for node in ast.walk(source(room)):
+    for node in nodes(room):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -116,9 +118,10 @@ def test_every_folder_is_on_the_list() -> None:
     assert {room.split(".")[0] for room in ROOMS} == {*FOLDERS, "__main__"}
 
 
-@pytest.mark.parametrize("room", [room for room in ROOMS if room != "__main__"])
-def test_a_module_imports_only_from_its_folder_and_those_below(room: str) -> None:
-    assert not {other for other in imported_rooms(room) if level(other) > level(room)}
+def test_a_module_imports_only_from_its_folder_and_those_below() -> None:
+    below = [room for room in ROOMS if room != "__main__"]
+    found = ((room, other) for room in below for other in imported_rooms(room))
+    assert not [(room, other) for room, other in found if level(other) > level(room)]
 
 
 def test_imports_run_in_no_circle() -> None:
@@ -129,18 +132,16 @@ def test_imports_run_in_no_circle() -> None:
     assert not below
 
 
-@pytest.mark.parametrize(
-    "room", [room for room in ROOMS if any(f"{room}.".startswith(f"{pure}.") for pure in PURE)]
-)
-def test_a_pure_module_touches_nothing_of_the_world(room: str) -> None:
-    reached = {name.split(".")[0] for name in imports(room)} & WORLDLY
-    assert reached == {what for where, what in EXCEPTIONS if where == room}
+def test_a_pure_module_touches_nothing_of_the_world() -> None:
+    pure = [room for room in ROOMS if any(f"{room}.".startswith(f"{one}.") for one in PURE)]
+    reached = {(room, name.split(".")[0]) for room in pure for name in imports(room)}
+    assert {(room, what) for room, what in reached if what in WORLDLY} == EXCEPTIONS
 
 
 def test_one_folder_pickles() -> None:
     picklers = {"pickle", "cloudpickle", "joblib", "dill", "_pickle", "marshal", "shelve"}
     found = {
-        (room, name) for room in rooms() for name in imports(room) if name.split(".")[0] in picklers
+        (room, name) for room in ROOMS for name in imports(room) if name.split(".")[0] in picklers
     }
     assert found == {
         *((f"pickling.{room}", "pickle") for room in ("dump", "external", "recorder")),
@@ -159,7 +160,7 @@ def test_one_folder_pickles() -> None:
 
 
 def test_one_room_makes_tags() -> None:
-    found = {room for room in rooms() for name in imports(room) if "hmac" in name.lower()}
+    found = {room for room in ROOMS for name in imports(room) if "hmac" in name.lower()}
     assert found == {"keys.mac"}
 
 
@@ -180,8 +181,8 @@ def test_one_room_touches_artifacts() -> None:
         "write_bytes",
     }
     found = set()
-    for room in rooms():
-        for node in ast.walk(source(room)):
+    for room in ROOMS:
+        for node in nodes(room):
             if isinstance(node, ast.Call):
                 name = node.func.attr if isinstance(node.func, ast.Attribute) else None
                 name = node.func.id if isinstance(node.func, ast.Name) else name
@@ -204,8 +205,8 @@ def test_one_room_touches_artifacts() -> None:
 
 def test_verified_is_made_in_one_room_and_unpickled_in_one() -> None:
     makers, mentions, unpicklers, doors = set(), set(), set(), set()
-    for room in rooms():
-        for node in ast.walk(source(room)):
+    for room in ROOMS:
+        for node in nodes(room):
             if isinstance(node, ast.Name | ast.Attribute):
                 spelled = ast.unparse(node)
                 if spelled.endswith("Unpickler") or spelled in ("pickle.load", "pickle.loads"):
@@ -230,18 +231,18 @@ def test_verified_is_made_in_one_room_and_unpickled_in_one() -> None:
 def test_revoked_keys_open_again_only_where_digests_are_compared() -> None:
     callers = {
         room
-        for room in rooms()
-        for node in ast.walk(source(room))
+        for room in ROOMS
+        for node in nodes(room)
         if (isinstance(node, ast.Attribute) and node.attr in ("reopening", "revoked_keys"))
         or (isinstance(node, ast.Name) and node.id == "revoked_keys")
     }
     assert callers == {"migration.reseal", "persistence.inventory_file"}
 
 
-@pytest.mark.parametrize("room", rooms())
-def test_no_guard_is_an_assert_and_no_tag_is_compared_with_operators(room: str) -> None:
-    for node in ast.walk(source(room)):
-        assert not isinstance(node, ast.Assert)
+def test_no_guard_is_an_assert_and_no_tag_is_compared_with_operators() -> None:
+    all_nodes = [(room, node) for room in ROOMS for node in nodes(room)]
+    for room, node in all_nodes:
+        assert not isinstance(node, ast.Assert), room
         if isinstance(node, ast.Compare):
             names = {
                 part.id if isinstance(part, ast.Name) else part.attr
@@ -253,7 +254,7 @@ def test_no_guard_is_an_assert_and_no_tag_is_compared_with_operators(room: str) 
                 isinstance(side, ast.Call) and getattr(side.func, "id", "") == "len"
                 for side in (node.left, *node.comparators)
             )
-            assert sized or not names & {"tag", "tags", "signature", "mac_bytes"}
+            assert sized or not names & {"tag", "tags", "signature", "mac_bytes"}, room
 
 
 def test_the_public_names_are_there_and_none_is_a_room() -> None:
@@ -261,7 +262,7 @@ def test_the_public_names_are_there_and_none_is_a_room() -> None:
         assert getattr(pickleseal, name) is not None
     listed = {name for name in dir(pickleseal) if not name.startswith("__")}
     assert listed == set(pickleseal.__all__)
-    assert not set(pickleseal.__all__) & {room.split(".")[0] for room in rooms()}
+    assert not set(pickleseal.__all__) & {room.split(".")[0] for room in ROOMS}
 
 
 def test_a_name_that_is_not_public_is_an_attribute_error() -> None:

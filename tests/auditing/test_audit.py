@@ -145,8 +145,9 @@ def test_it_is_told_whether_the_head_or_the_body_was_changed(
     assert facts["body"].problem
 
 
-@pytest.mark.parametrize("suite", list(Suite))
-@pytest.mark.parametrize("compress", [None, "zstd"])
+@pytest.mark.parametrize(
+    ("suite", "compress"), [(Suite.SHA256, None), (Suite.BLAKE3, None), (Suite.BLAKE3, "zstd")]
+)
 def test_audit_and_verify_agree_on_every_cut_and_on_every_flipped_byte(
     tmp_path: Path, suite: Suite, compress: Any
 ) -> None:

@@ -19,11 +19,11 @@ from pickleseal import MalformedError, PicklesealError
 from pickleseal.pickling.inflate import PIECE, expand, method_of, pieces
 
 METHODS: dict[str, Callable[[bytes], bytes]] = {
-    "zlib": zlib.compress,
-    "gzip": gzip.compress,
-    "bz2": bz2.compress,
-    "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE, preset=1),
-    "xz": lambda data: lzma.compress(data, preset=1),
+    "zlib": lambda data: zlib.compress(data, 1),
+    "gzip": lambda data: gzip.compress(data, 1),
+    "bz2": lambda data: bz2.compress(data, 1),
+    "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE, preset=0),
+    "xz": lambda data: lzma.compress(data, preset=0),
     "lz4": lz4.frame.compress,
 }
 RAW = np.random.default_rng(0).integers(0, 9, 3 * PIECE + 12_345, np.uint8).tobytes()
