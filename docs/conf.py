@@ -60,7 +60,7 @@ html_context = {"default_mode": "auto"}  # light or dark as the reader's system
 html_search_scorer = str(HERE / "site/scorer.js")
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"index": [], "tutorial": [], "gallery": [], "project/*": []}
+html_sidebars = {"index": [], "tutorial": [], "project/*": []}
 html_theme_options = {
     "logo": {"text": "pickleseal", "alt_text": "pickleseal: the first page"},
     "navbar_align": "left",

@@ -1,6 +1,7 @@
 """The file of pins: read before a load unpickles, and written after it.
 
-The rule is docs/reference/pins.md. As with keys, nobody else may be able to change the file.
+The rule is docs/reference/inventory.md, "Pins". As with keys, nobody else may be able to change
+the file.
 """
 
 import os

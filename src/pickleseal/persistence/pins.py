@@ -1,6 +1,6 @@
 """Pins: the newest serial that was loaded for each context, and its content.
 
-The rule is docs/reference/pins.md. Pure: texts and metadata in; pins or an error out.
+The rule is docs/reference/inventory.md, "Pins". Pure: texts and metadata in; pins or an error out.
 """
 
 import json
