@@ -51,6 +51,8 @@ DOCUMENTS = sorted(
 NAMES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
 CACHES = "docs/how-to/seal-caches.md"
 """It needs the frameworks, which only the sweeps install."""
+every_document = pytest.mark.parametrize("name", NAMES)
+once = pytest.mark.once  # what stands in a document depends on no Python
 API = ROOT / "docs/reference/api.md"
 CLI = ROOT / "docs/reference/cli.md"
 ERRORS = ROOT / "docs/reference/errors.md"
@@ -66,6 +68,7 @@ NEEDED = {
 LANGUAGES = {"{eval-rst}", "python", "console", "sh", "text", "json", "yaml", "toml", "dockerfile"}
 LOOSELY = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
+EXIT_CODE = '; echo "exit code $?"'
 SCRIPT = """
 import sys
 del sys.path[0]
@@ -176,10 +179,13 @@ def run_console(block: Block, document: Path) -> None:
 def run_in_shell(command: str) -> tuple[int, str]:
     """Run a command as a shell does; one that needs no shell, by a fork."""
     env = environment()
-    name, *words = shlex.split(command, comments=True)
-    if name == "pickleseal" and not re.search(r"[^\w\s'\"/.:=,-]", command) and can_run(env):
+    plain = command.removesuffix(EXIT_CODE)
+    name, *words = shlex.split(plain, comments=True)
+    if name == "pickleseal" and not re.search(r"[^\w\s'\"/.:=,-]", plain) and can_run(env):
         forked = Forked(["-c", SCRIPT, *words], env=env, cwd=os.getcwd(), together=True)
         code, printed, _ = forked.communicate()
+        if plain != command:
+            return 0, f"{printed.decode()}exit code {code}\n"
         return code, printed.decode()
     done = subprocess.run(
         ["sh", "-c", command],
@@ -255,11 +261,19 @@ def _elsewhere(name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> I
         yield
 
 
+def marks_of(name: str) -> list[pytest.MarkDecorator]:
+    """Return no mark for tutorial, README and reference, whose code runs on every Python.
+
+    Guides are mostly commands, and each Python runs the tests of those.
+    """
+    if name == CACHES:
+        return [pytest.mark.sweep]
+    return [once] if name.startswith("docs/how-to/") else []
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("_elsewhere")
-@pytest.mark.parametrize(
-    "name", [*sorted(set(NAMES) - {CACHES}), pytest.param(CACHES, marks=pytest.mark.sweep)]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks_of(name)) for name in NAMES])
 def test_every_block_of_a_document_runs(
     name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,7 +297,8 @@ def test_every_block_of_a_document_runs(
             run_console(block, document)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@once
+@every_document
 def test_every_block_is_of_a_kind_that_is_run_or_is_no_code(name: str) -> None:
     for block in blocks(ROOT / name):
         assert block.language in LANGUAGES, f"{name}:{block.line}"
@@ -292,6 +307,7 @@ def test_every_block_is_of_a_kind_that_is_run_or_is_no_code(name: str) -> None:
             assert commands <= {"make", "pip", "git", "cd"}, f"{name}:{block.line}"
 
 
+@once
 @pytest.mark.parametrize("name", [name for name in NAMES if re.match(r"docs/adr/\d", name)])
 def test_every_record_of_a_decision_has_the_same_sections(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
@@ -315,7 +331,8 @@ def anchors(document: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@once
+@every_document
 def test_every_relative_link_leads_to_a_file_and_a_heading(name: str) -> None:
     document = ROOT / name
     for target in re.findall(r"(?:\]\(|src=\"|srcset=\")([^)\"\s]+)[)\"]", prose(document)):
@@ -329,7 +346,8 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(name: str) -> None:
             assert anchor in anchors(found), f"{name} links to {target}"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@once
+@every_document
 def test_no_document_names_what_pickleseal_does_not_have(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     files = {"md", "key", "json", "toml", "py", "sarif"}
