@@ -71,7 +71,7 @@ def test_every_cut_and_every_tail_is_refused(method: str) -> None:
 
 @every_method
 def test_a_bomb_takes_little_memory(method: str) -> None:
-    packed = memoryview(METHODS[method](bytes(64 << 20)))
+    packed = memoryview(METHODS[method](bytes(32 << 20)))
     tracemalloc.start()
     with pytest.raises(MalformedError):
         expand(packed, 1000)
