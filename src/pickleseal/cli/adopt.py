@@ -8,7 +8,7 @@ import click
 
 from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
 from pickleseal.cli.options import ANY_PATH, PathType, common
-from pickleseal.cli.output import CouldNotRun, Line, counted, guarded, print_lines
+from pickleseal.cli.output import CouldNotRun, Line, counted, guarded, print_lines, wants_json
 from pickleseal.errors import shown
 from pickleseal.files.globs import Globs
 from pickleseal.files.places import places_of, resolved, without_credentials
@@ -92,7 +92,6 @@ def adopt(
     yes: bool,
     dry_run: bool,
     keyring: str | None,
-    as_json: bool,
 ) -> int:
     """Seal existing pickle and joblib files without unpickling them.
 
@@ -125,13 +124,13 @@ def adopt(
         _check_accepted(accept, found)
         found = with_own_contexts(found, context)
         found = list(with_free_places(found, keyring=ring, targets=targets, context=context))
-        if not as_json:
+        if not wants_json():
             each = dry_run or (own_contexts and not yes)
             told = context if own_contexts else None
             print_lines(_survey_lines(found, told, each=each), stderr=not dry_run)
         ready = [one for one in found if one.outcome is Outcome.READY]
         if ready and not dry_run:
-            _ask(len(ready), len(found), context, yes=yes, as_json=as_json)
+            _ask(len(ready), len(found), context, yes=yes)
             work = adopt_all(ready, keyring=ring, targets=targets, context=context)
             done = run.collect(work, "Sealing", lambda: len(ready))
     acts = {one.path: one for one in done}
@@ -148,7 +147,6 @@ def adopt(
         )
     return run.finish(
         last,
-        as_json=as_json,
         files=(_fields(one, act, context) for one, act in pairs),
         facts={"primary": ring.primary, "dry_run": dry_run},
         lines=trouble_lines(done, most=_LINES_SHOWN),
@@ -187,12 +185,12 @@ def _read_list(path: str) -> frozenset[str]:
             raise CouldNotRun(f"{path}: {error}") from None
 
 
-def _ask(count: int, seen: int, context: str | None, *, yes: bool, as_json: bool) -> None:
+def _ask(count: int, seen: int, context: str | None, *, yes: bool) -> None:
     """Raise CouldNotRun unless a person says yes."""
     if yes:
         return
     what = f"{count:,} of {counted(seen, 'file')}" + (f" for '{shown(context)}'" if context else "")
-    if as_json or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+    if wants_json() or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise CouldNotRun(f"there is no terminal to ask on: to seal {what} as your own, add --yes")
     if not click.confirm(f"Did you make all of these files? Seal {what}?", default=False, err=True):
         raise CouldNotRun("nothing was sealed")

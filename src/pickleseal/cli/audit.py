@@ -173,25 +173,13 @@ def audit(*, as_json: bool, kind: str, **options: Any) -> int:  # noqa: ANN401 -
 @guarded
 def _audit(
     *,
-    as_json: bool,  # noqa: ARG001 - what `guarded` goes by
     paths: tuple[str, ...],
-    context: str | None,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
-    deep: bool,
-    imports: bool,
-    known: tuple[str, ...],
     kind: str,
     every: bool,
     outputs: tuple[tuple[str, str], ...],
     page: str | None,
     inventory: str | None,
     inventory_context: str | None,
-    baseline: str | None,
-    baseline_context: str | None,
-    baseline_sha256: str | None,
-    since: str | None,
-    pins: str | None,
     jobs: int | None,
     backend: str | None,
     scheduler: str | None,
@@ -199,6 +187,7 @@ def _audit(
     no_settings: bool,
     fail_on: str | None,
     keyring: str | None,
+    **asked: Any,  # noqa: ANN401 - the other arguments of the library's `audit`, by their names
 ) -> int:
     settings = Settings() if no_settings else read_settings()
     roots = paths or settings.paths
@@ -206,8 +195,13 @@ def _audit(
         raise click.UsageError(
             "name a PATH, or set paths under [tool.pickleseal.audit] in pyproject.toml"
         )
-    baseline = settings.baseline if baseline is None else baseline
-    if baseline is None and (baseline_context is not None or baseline_sha256 is not None):
+    for name in ("include", "exclude", "known"):
+        asked[name] += getattr(settings, name)
+    asked["imports"] |= settings.imports
+    for name in ("context", "baseline"):
+        asked[name] = getattr(settings, name) if asked[name] is None else asked[name]
+    baseline, since = asked["baseline"], asked["since"]
+    if baseline is None and (asked["baseline_context"], asked["baseline_sha256"]) != (None, None):
         raise click.UsageError("--baseline-context and --baseline-sha256 go with --baseline")
     if inventory is None and inventory_context is not None:
         raise click.UsageError("--inventory-context goes with --inventory")
@@ -229,19 +223,9 @@ def _audit(
             audited = audit_paths(
                 roots,
                 keyring=keyring,
-                context=settings.context if context is None else context,
-                include=include + settings.include,
-                exclude=exclude + settings.exclude,
-                imports=imports or settings.imports,
                 digests=inventory is not None,
-                baseline=baseline,
-                baseline_context=baseline_context,
-                baseline_sha256=baseline_sha256,
-                pins=pins,
-                known=known + settings.known,
-                deep=deep,
                 marks="jsonl" in (kind, *(name for name, _ in outputs)),
-                since=since,
+                **asked,
                 **who._asdict(),
             )
         except SealError as error:

@@ -9,7 +9,7 @@ import click
 
 from pickleseal.cli.keygen import named
 from pickleseal.cli.options import PathType, common
-from pickleseal.cli.output import FINE, counted, guarded, print_json, print_rows
+from pickleseal.cli.output import answer, counted, guarded
 from pickleseal.errors import TargetError, shown
 from pickleseal.files.atomic import write_private
 from pickleseal.keys.backup import seal_backup
@@ -32,7 +32,7 @@ _MAX_SIZE = 1 << 23
 @click.argument("file", type=PathType(dir_okay=False))
 @common
 @guarded
-def backup(file: str, *, keyring: str | None, as_json: bool) -> int:
+def backup(file: str, *, keyring: str | None) -> int:
     """Write a whole keyring to a new FILE, encrypted with a passphrase.
 
     It has all keys with their states, limits and notes, and all revocations. Keys in the keyring of
@@ -52,18 +52,14 @@ def backup(file: str, *, keyring: str | None, as_json: bool) -> int:
     write_private(file, lambda: seal_backup(made, passphrase, salt=salt) + "\n", exclusive=True)
     found = {key_id: outline(line) for key_id, line in made.lines.items()}
     elsewhere = {i: kept_as(one) for i, one in found.items() if one.form is Form.EXTERNAL}
-    if as_json:
-        print_json(
-            {
-                "path": file,
-                "keyring": str(directory),
-                "epoch": made.roster.epoch,
-                "keys": list(made.lines),
-                "elsewhere": elsewhere,
-            }
-        )
-        return FINE
-    print_rows(
+    return answer(
+        {
+            "path": file,
+            "keyring": str(directory),
+            "epoch": made.roster.epoch,
+            "keys": list(made.lines),
+            "elsewhere": elsewhere,
+        },
         [
             ("backup", file),
             ("ring", _summary(made.roster)),
@@ -73,14 +69,13 @@ def backup(file: str, *, keyring: str | None, as_json: bool) -> int:
         ],
         styles={"backup": "green"},
     )
-    return FINE
 
 
 @click.command()
 @click.argument("file", type=PathType(dir_okay=False))
 @common
 @guarded
-def restore(file: str, *, keyring: str | None, as_json: bool) -> int:
+def restore(file: str, *, keyring: str | None) -> int:
     """Restore a keyring from a FILE that `keys backup` wrote.
 
     Where there is no keyring, it is as it was. Where there is one that came from the one in the
@@ -96,17 +91,6 @@ def restore(file: str, *, keyring: str | None, as_json: bool) -> int:
     with open(file, encoding="latin-1") as stream:
         found = ask_and_open(stream.read(_MAX_SIZE).strip(), file=file)
     done = restore_ring(directory, found)
-    if as_json:
-        print_json(
-            {
-                "keyring": str(directory),
-                "created": found.created,
-                "epoch": found.roster.epoch,
-                "whole": done.is_whole,
-                "files": done.written,
-            }
-        )
-        return FINE
     rows = [("ring", str(directory)), ("backup", f"made {time_text(found.created)}")]
     if done.is_whole:
         rows.append(("", _summary(found.roster)))
@@ -114,8 +98,17 @@ def restore(file: str, *, keyring: str | None, as_json: bool) -> int:
     else:
         rows.append(("files", ", ".join(done.written) or "none was missing"))
     rows.append(("next", f"pickleseal keys doctor{named(keyring, directory)}"))
-    print_rows(rows, styles={"ring": "green"})
-    return FINE
+    return answer(
+        {
+            "keyring": str(directory),
+            "created": found.created,
+            "epoch": found.roster.epoch,
+            "whole": done.is_whole,
+            "files": done.written,
+        },
+        rows,
+        styles={"ring": "green"},
+    )
 
 
 def _summary(roster: Roster) -> str:

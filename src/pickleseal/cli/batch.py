@@ -17,6 +17,7 @@ from pickleseal.cli.output import (
     left_out_lines,
     print_json,
     print_lines,
+    wants_json,
 )
 from pickleseal.cli.progress import tracked
 from pickleseal.errors import shown
@@ -59,7 +60,6 @@ class Run:
         self,
         results: Sequence[Result[Any]],
         *,
-        as_json: bool,
         files: Iterable[dict[str, object]],
         facts: Mapping[str, object] | None = None,
         lines: Iterable[Line] = (),
@@ -72,7 +72,7 @@ class Run:
         error if there was nothing to act on: no file at all, or none that is as `lacking` says.
         """
         idle = lacking is not None or not results
-        if as_json:
+        if wants_json():
             print_json(
                 {
                     **(facts or {}),

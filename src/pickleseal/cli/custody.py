@@ -14,7 +14,7 @@ import click
 from pickleseal.cli.completion import key_ids
 from pickleseal.cli.keygen import limits_of, named, plain, storage_of, ways_to_seal
 from pickleseal.cli.options import ANY_PATH, SUITES, PathType, common, limits, note
-from pickleseal.cli.output import FINE, guarded, print_json, print_product, print_rows
+from pickleseal.cli.output import FINE, Row, answer, guarded, print_product, wants_json
 from pickleseal.errors import KeyringError, holds_key_line, shown
 from pickleseal.files.atomic import write_private
 from pickleseal.keys.bundle import Bundle, entry_text, read_bundle
@@ -37,9 +37,7 @@ _MAX_INPUT = 1 << 22  # what is exported of the largest ring
 )
 @common
 @guarded
-def protect(
-    key_ids: tuple[str, ...], *, os_keyring: bool, keyring: str | None, as_json: bool
-) -> int:
+def protect(key_ids: tuple[str, ...], *, os_keyring: bool, keyring: str | None) -> int:
     """Encrypt keys with a passphrase: all of them, or the named ones.
 
     The new passphrase is read from PICKLESEAL_NEW_PASSPHRASE, or else asked for twice on the
@@ -62,14 +60,14 @@ def protect(
         lambda: storage_of(passphrase=not os_keyring, os_keyring=os_keyring),
     )
     where = "in the keyring of your system" if os_keyring else "behind the new passphrase"
-    return _tell(files, done, where, {} if os_keyring else before, as_json=as_json)
+    return _tell(files, done, where, {} if os_keyring else before)
 
 
 @click.command()
 @click.argument("key_ids", nargs=-1, metavar="[KEY_ID...]", shell_complete=key_ids)
 @common
 @guarded
-def unprotect(key_ids: tuple[str, ...], *, keyring: str | None, as_json: bool) -> int:
+def unprotect(key_ids: tuple[str, ...], *, keyring: str | None) -> int:
     """Store keys unencrypted in their files again.
 
     An entry in the keyring of your system stays there, since copies of this keyring may need it.
@@ -83,7 +81,7 @@ def unprotect(key_ids: tuple[str, ...], *, keyring: str | None, as_json: bool) -
     named_ids = _named(files, key_ids)
     before = changes.os_entries(files, named_ids)
     done = changes.protect(files, named_ids, Opener(), None)
-    return _tell(files, done, "in its file", before, as_json=as_json)
+    return _tell(files, done, "in its file", before)
 
 
 @click.command()
@@ -114,7 +112,6 @@ def export(
     yes: bool,
     in_plain: bool,
     keyring: str | None,
-    as_json: bool,
 ) -> int:
     """Export keys, one line each: the primary, or the named ones.
 
@@ -148,17 +145,9 @@ def export(
     ids = {"keys": found, "revoked": revoked}
     if output is not None:
         write_private(output, lambda: "".join(_texts(entries, lines)), exclusive=True)
-        if as_json:
-            print_json({**ids, "path": output})
-        else:
-            print_rows(
-                [
-                    *(("key", key_id) for key_id in found),
-                    *(("revoked", key_id) for key_id in revoked),
-                    ("file", output),
-                ]
-            )
-    elif as_json:
+        rows = [("key", key_id) for key_id in found] + [("revoked", key_id) for key_id in revoked]
+        return answer({**ids, "path": output}, [*rows, ("file", output)])
+    if wants_json():
         # Not print_json: it would hide the secrets.
         told = {**ids, "lines": [text.removesuffix("\n") for text in _texts(entries, lines)]}
         print_product(json.dumps(told, indent=2) + "\n")
@@ -224,7 +213,6 @@ def import_(
     sign_until: int | None,
     note: str,
     keyring: str | None,
-    as_json: bool,
 ) -> int:
     """Import keys into a keyring, all or none.
 
@@ -265,19 +253,8 @@ def import_(
     given = {"--primary": primary, "--retired": retired, "--context": contexts, "--note": note}
     given["--sign-until"] = sign_until is not None
     options = ", ".join(option for option, value in given.items() if value)
-    if as_json:
-        print_json(
-            {
-                "keyring": str(directory),
-                "keys": [plain(one) for one in done.made],
-                "known": done.known,
-                "revoked": [entry.id for entry in done.revoked],
-                "ignored": options.split(", ") if options and done.known else [],
-            }
-        )
-        return FINE
     roster = done.roster
-    rows: list[tuple[str, str]] = []
+    rows: list[Row] = []
     for key_id in done.known:
         rows.append(("known", f"{key_id}, unchanged{f': {options} ignored' if options else ''}"))
         brought, here = bundle.entries.get(key_id), roster.entries[key_id]
@@ -306,8 +283,17 @@ def import_(
         rows += ways_to_seal(roster, option)
     else:
         rows.append(("next", f"pickleseal keys list{option}"))
-    print_rows(rows, styles={"key": "green", "revoked": "red"})
-    return FINE
+    return answer(
+        {
+            "keyring": str(directory),
+            "keys": [plain(one) for one in done.made],
+            "known": done.known,
+            "revoked": [entry.id for entry in done.revoked],
+            "ignored": options.split(", ") if options and done.known else [],
+        },
+        rows,
+        styles={"key": "green", "revoked": "red"},
+    )
 
 
 def _granted(entry: Entry) -> str:
@@ -333,31 +319,24 @@ def _is_plain(files: RingFiles, key_id: str) -> bool:
     return False
 
 
-def _tell(
-    files: RingFiles, done: list[str], where: str, before: dict[str, str], *, as_json: bool
-) -> int:
+def _tell(files: RingFiles, done: list[str], where: str, before: dict[str, str]) -> int:
     """Report the keys that are stored again.
 
     `files` was read before the change. `before`: services where entries of them are left.
     """
     left = {key_id: before[key_id] for key_id in done if key_id in before}
-    if as_json:
-        print_json({"keys": done, **({"left_in_os_keyring": left} if left else {})})
-    elif done:
-        rows = []
-        for key_id in done:
-            kept = changes.kept_as(outline(files.line(key_id)))
-            rows.append(("key", f"{key_id}, {where}; before: {kept}"))
-        if left:
-            rows.append(
-                ("left", "an entry in the keyring of your system: copies of this keyring may")
-            )
-            rows.append(("", "need it. If there are none, remove it with"))
-            rows += [("", f"python -m keyring del {shlex.quote(s)} {i}") for i, s in left.items()]
-        print_rows(rows, styles={"key": "green"})
-    else:
+    rows: list[Row] = []
+    for key_id in done:
+        kept = changes.kept_as(outline(files.line(key_id)))
+        rows.append(("key", f"{key_id}, {where}; before: {kept}"))
+    if left:
+        rows.append(("left", "an entry in the keyring of your system: copies of this keyring may"))
+        rows.append(("", "need it. If there are none, remove it with"))
+        rows += [("", f"python -m keyring del {shlex.quote(s)} {i}") for i, s in left.items()]
+    if not done and not wants_json():
         click.echo("nothing to change: the keys are stored like this already")
-    return FINE
+    document = {"keys": done, **({"left_in_os_keyring": left} if left else {})}
+    return answer(document, rows, styles={"key": "green"})
 
 
 def _read(file: str) -> Bundle:
@@ -384,9 +363,7 @@ def _words_in(file: str) -> list[KeyLine]:
     if file == "-":
         return [KeyLine(text) for text in sys.stdin.read(_MAX_INPUT).split()]
     if os.path.isfile(file):
-        data = read_guarded(
-            Path(file), secret=False, group_read=True, limit=_MAX_INPUT, sticky=True
-        )
+        data = read_guarded(Path(file), limit=_MAX_INPUT, sticky=True)
         return [KeyLine(text) for text in data.decode("latin-1").split()]
     with open(file, encoding="latin-1") as stream:  # a pipe, such as /dev/stdin
         return [KeyLine(text) for text in stream.read(_MAX_INPUT).split()]

@@ -15,6 +15,7 @@ from pickleseal.cli.output import (
     guarded,
     print_json,
     print_lines,
+    wants_json,
 )
 from pickleseal.errors import shown
 from pickleseal.keys.store import permissions, variables
@@ -34,7 +35,7 @@ from pickleseal.keys.store.own import user_directory
 )
 @common
 @guarded
-def doctor(max_age: int, *, keyring: str | None, as_json: bool) -> int:
+def doctor(max_age: int, *, keyring: str | None) -> int:
     """Check a keyring.
 
     Checked are who else can reach the keys, missing, damaged and stray files, keys in git or on
@@ -56,7 +57,7 @@ def doctor(max_age: int, *, keyring: str | None, as_json: bool) -> int:
         directory = keyring_directory(keyring)
     found = examine(directory, now=int(time.time()), max_age=max_age)
     code = CHECK_FAILED if found else FINE
-    if as_json:
+    if wants_json():
         # Not escaped for a terminal: a program may run a fix as it is.
         print_json(
             {

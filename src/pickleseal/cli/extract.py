@@ -7,7 +7,7 @@ import click
 
 from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
 from pickleseal.cli.options import ANY_PATH, PathType, common
-from pickleseal.cli.output import FINE, guarded
+from pickleseal.cli.output import FINE, guarded, wants_json
 from pickleseal.errors import shown
 from pickleseal.files.places import name_of, places_of
 from pickleseal.keys.keyring import EVERY_KEY
@@ -46,7 +46,6 @@ def extract(
     output: str | None,
     context: str | None,
     keyring: str | None,
-    as_json: bool,
 ) -> int:
     """Write plain pickle or joblib files from sealed ones.
 
@@ -68,7 +67,7 @@ def extract(
     if output is not None:
         if len(paths) > 1 or os.path.isdir(paths[0]):
             raise click.UsageError("--output takes one file: for folders, give --to DIR")
-        return _extract_one(paths[0], output, keyring, context, as_json=as_json)
+        return _extract_one(paths[0], output, keyring, context)
     run = Run(Batch(paths), "extract")
     done = run.collect(
         extract_all(run.batch, places_of([folder])[0], keyring=keyring, context=context),
@@ -76,17 +75,14 @@ def extract(
     )
     return run.finish(
         done,
-        as_json=as_json,
         files=(fields_of(one, target=one.detail) for one in done),
         lines=trouble_lines(done),
         summary=[summary_of(done)],
     )
 
 
-def _extract_one(
-    path: str, output: str, keyring: str | None, context: str | None, *, as_json: bool
-) -> int:
-    if output == "-" and as_json:
+def _extract_one(path: str, output: str, keyring: str | None, context: str | None) -> int:
+    if output == "-" and wants_json():
         raise click.UsageError("--json and --output - would both be printed")
     if output == "-" and sys.stdout.isatty():
         raise click.UsageError(
@@ -105,7 +101,6 @@ def _extract_one(
     done = Result(batch.paths[0], Outcome.EXTRACTED, detail=written)
     return Run(batch, "extract").finish(
         [done],
-        as_json=as_json,
         files=[fields_of(done, target=written)],
         summary=[[(f"wrote {shown(written)}: it has no seal", "")]],
     )

@@ -18,6 +18,7 @@ from pickleseal.cli.output import (
     left_out_lines,
     print_json,
     print_lines,
+    wants_json,
 )
 from pickleseal.cli.progress import tracked
 from pickleseal.errors import PicklesealError, masked, shown
@@ -46,7 +47,7 @@ class _Looked(NamedTuple):
 @click.option("--loads-only", is_flag=True, help="Do not list the places that save pickles.")
 @with_json
 @guarded
-def find_loads(paths: tuple[str, ...], *, loads_only: bool, as_json: bool) -> int:
+def find_loads(paths: tuple[str, ...], *, loads_only: bool) -> int:
     """List the lines of Python source that load or save plain pickles.
 
     For each call it shows the line that should replace it. Nothing is run: the functions of pickle,
@@ -70,7 +71,7 @@ def find_loads(paths: tuple[str, ...], *, loads_only: bool, as_json: bool) -> in
     read = [one for one in looked if not one.is_link]
     if not read:
         raise CouldNotRun("there is no Python source to read")
-    if as_json:
+    if wants_json():
         print_json({**_plain(looked), "left_out": left_out.to_dict()})
     else:
         print_lines(line for one in read for line in _lines(one))

@@ -11,6 +11,7 @@ from pickleseal.cli.output import (
     guarded,
     print_json,
     print_rows,
+    wants_json,
 )
 from pickleseal.errors import KeyringError
 from pickleseal.persistence.inspection import Status, inspect_with_error
@@ -27,7 +28,7 @@ _STYLES = {
 @click.option("--header-only", is_flag=True, help="Don't read the body, for huge files.")
 @common
 @guarded
-def inspect(path: str, *, header_only: bool, keyring: str | None, as_json: bool) -> int:
+def inspect(path: str, *, header_only: bool, keyring: str | None) -> int:
     """Show who sealed a file, when and for what.
 
     Nothing is unpickled. Versions, names and sizes are shown too.
@@ -44,7 +45,7 @@ def inspect(path: str, *, header_only: bool, keyring: str | None, as_json: bool)
     """
     check_no_folder(path)
     found, error = inspect_with_error(path, keyring=keyring, header_only=header_only)
-    if as_json:
+    if wants_json():
         print_json(found.to_dict())
     else:
         print_rows(found.rows(), styles={"status": _STYLES[found.status], "problem": "red"})

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pickleseal.cli.options import SUITES, common, limits, note
-from pickleseal.cli.output import FINE, guarded, print_json, print_rows
+from pickleseal.cli.output import Row, answer, guarded
 from pickleseal.errors import KeyringError
 from pickleseal.keys.roster import Entry, Roster
 from pickleseal.keys.store.changes import PLAIN, Limits, Made, Storage, check_no_primary, create_key
@@ -50,7 +50,6 @@ def keygen(
     contexts: tuple[str, ...],
     sign_until: int | None,
     keyring: str | None,
-    as_json: bool,
 ) -> int:
     """Make a key, and a keyring if there is none.
 
@@ -80,10 +79,8 @@ def keygen(
     )
     role = "primary: seals and opens" if made.is_primary else "active: opens only"
     then = "demo" if made.is_primary else f"keys primary {made.entry.id}"
-    if as_json:
-        print_json({**plain(made), "keyring": str(directory)})
-        return FINE
-    print_rows(
+    return answer(
+        {**plain(made), "keyring": str(directory)},
         [
             ("key", made.entry.id),
             ("role", role),
@@ -95,7 +92,6 @@ def keygen(
         ],
         styles={"key": "green"},
     )
-    return FINE
 
 
 def storage_of(*, passphrase: bool, os_keyring: bool) -> Storage:
@@ -133,7 +129,7 @@ def end_of(sign_until: int) -> str:
     return f"the end of {day(sign_until - 1)} (UTC)"
 
 
-def ways_to_seal(roster: Roster, option: str) -> list[tuple[str, str]]:
+def ways_to_seal(roster: Roster, option: str) -> list[Row]:
     """Return rows on how a ring comes to seal again."""
     old = roster.predecessor()
     if old is None or old.imported is None:

@@ -2,8 +2,8 @@
 
 import re
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
 
 import click
 
@@ -11,7 +11,17 @@ from pickleseal.cli.completion import key_ids
 from pickleseal.cli.keygen import day, end_of, limits_of, named, plain, storage_of, ways_to_seal
 from pickleseal.cli.lazy import LazyGroup
 from pickleseal.cli.options import SUITES, agreed, common, moment, note, until
-from pickleseal.cli.output import FINE, Line, confirm, guarded, print_json, print_lines, print_rows
+from pickleseal.cli.output import (
+    FINE,
+    Line,
+    Row,
+    answer,
+    confirm,
+    guarded,
+    print_json,
+    print_lines,
+    wants_json,
+)
 from pickleseal.errors import KeyringError, holds_key_line, shown
 from pickleseal.keys.key import KeyLine, outline
 from pickleseal.keys.keyring import Keyring
@@ -62,7 +72,7 @@ def keys() -> None:
 @keys.command(name="list")
 @common
 @guarded
-def list_keys(*, keyring: str | None, as_json: bool) -> int:
+def list_keys(*, keyring: str | None) -> int:
     """List the keys of a keyring, the primary first.
 
     \b
@@ -72,7 +82,7 @@ def list_keys(*, keyring: str | None, as_json: bool) -> int:
     """
     ring = find_keyring(keyring)
     entries = sorted(ring.entries.values(), key=lambda e: (e.id != ring.primary, e.created or 0))
-    if as_json:
+    if wants_json():
         print_json(
             {
                 "keyring": ring.directory or ring.name,
@@ -99,7 +109,7 @@ def list_keys(*, keyring: str | None, as_json: bool) -> int:
 @click.argument("key_id", required=False, shell_complete=key_ids)
 @common
 @guarded
-def show(key_id: str | None, *, keyring: str | None, as_json: bool) -> int:
+def show(key_id: str | None, *, keyring: str | None) -> int:
     """Show one key: the one whose id begins with KEY_ID, or the primary.
 
     \b
@@ -112,9 +122,6 @@ def show(key_id: str | None, *, keyring: str | None, as_json: bool) -> int:
     if wanted is None:
         raise KeyringError(f"{ring.name} has no primary: name a key, see `pickleseal keys list`")
     entry = ring.roster.find(wanted)
-    if as_json:
-        print_json({"keyring": ring.directory or ring.name, **_plain(ring, entry)})
-        return FINE
     rows = [
         ("key", entry.id),
         ("state", _state(ring, entry)),
@@ -130,8 +137,11 @@ def show(key_id: str | None, *, keyring: str | None, as_json: bool) -> int:
         ("note", entry.note),
         ("in", ring.name),
     ]
-    print_rows([row for row in rows if row[1]], styles={"state": _STYLES[entry.state]})
-    return FINE
+    return answer(
+        {"keyring": ring.directory or ring.name, **_plain(ring, entry)},
+        (row for row in rows if row[1]),
+        styles={"state": _STYLES[entry.state]},
+    )
 
 
 @keys.command()
@@ -165,7 +175,6 @@ def rotate(
     os_keyring: bool,
     yes: bool,
     keyring: str | None,
-    as_json: bool,
 ) -> int:
     """Make a new primary key, and retire the old one.
 
@@ -185,7 +194,7 @@ def rotate(
     option = named(keyring, directory)
     doubt = _doubt(files.roster, option)
     if doubt is not None:
-        confirm(doubt, "Make another new key anyway?", yes=yes, as_json=as_json)
+        confirm(doubt, "Make another new key anyway?", yes=yes)
     if [in_plain, passphrase, os_keyring].count(True) > 1:
         raise click.UsageError("choose one of --plain, --passphrase and --os-keyring")
     chosen = in_plain or passphrase or os_keyring
@@ -201,11 +210,8 @@ def rotate(
         else like_primary(files, Opener()),
         files=files,
     )
-    if as_json:
-        print_json({**plain(made), "keyring": str(directory)})
-        return FINE
-    _show_rotation(made, files.roster, option)
-    return FINE
+    rows = _rotation(made, files.roster, option)
+    return answer({**plain(made), "keyring": str(directory)}, rows, styles={"key": "green"})
 
 
 def _doubt(roster: Roster, option: str) -> str | None:
@@ -225,42 +231,38 @@ def _doubt(roster: Roster, option: str) -> str | None:
     return None
 
 
-def _show_rotation(made: Made, before: Roster, option: str) -> None:
-    """Print a new key, and what is left to do here and on other machines."""
+def _rotation(made: Made, before: Roster, option: str) -> Iterator[Row]:
+    """Yield rows on a new key, and on what is left to do here and on other machines."""
     entry, old = made.entry, before.primary
-    role, at = "primary: seals and opens", "can open new files once they have the new key"
-    rows = []
-    if not made.is_primary:
+    yield "key", entry.id
+    if made.is_primary:
+        yield "role", "primary: seals and opens"
+        at = "can open new files once they have the new key"
+        if old is not None:
+            yield "before", f"{old}, retired: opens only"
+    else:
         start = time_text(entry.sign_from or 0)
-        role, at = f"opens, and seals from {start} on", f"need the new key before {start}"
-        rows.append(("before", f"{old}, seals until then"))
-    elif old is not None:
-        rows.append(("before", f"{old}, retired: opens only"))
+        yield "role", f"opens, and seals from {start} on"
+        at = f"need the new key before {start}"
+        yield "before", f"{old}, seals until then"
     with suppress(KeyringError):  # the rotation is done, whether its file can be read again or not
-        rows.append(("kept", kept_as(outline(read_line(made.path.parent, entry.id)))))
-    rows += [
-        ("file", str(made.path)),
-        ("keep", f"a new backup: `pickleseal keys backup FILE{option}`"),
-        (
-            "others",
-            f"machines that share this keyring {at}: {_HERE_AND_THERE}",
-        ),
-        *_way_to_others(entry.id, option),
-    ]
+        yield "kept", kept_as(outline(read_line(made.path.parent, entry.id)))
+    yield "file", str(made.path)
+    yield "keep", f"a new backup: `pickleseal keys backup FILE{option}`"
+    yield from _way_to_others(f"machines that share this keyring {at}", entry.id, option)
     if made.is_primary:
         everything_revoked = {one.state for one in before.entries.values()} == {State.REVOKED}
         only = " --only-digests INVENTORY" if everything_revoked else ""
         moved = "what an inventory from before the leak lists" if only else "old files"
-        rows.append(("next", f"seal {moved} with the new key:"))
-        rows.append(("", f"pickleseal reseal{option}{only} PATH"))
-    print_rows([("key", entry.id), ("role", role), *rows], styles={"key": "green"})
+        yield "next", f"seal {moved} with the new key:"
+        yield "", f"pickleseal reseal{option}{only} PATH"
 
 
 @keys.command()
 @click.argument("key_id", shell_complete=key_ids)
 @common
 @guarded
-def retire(key_id: str, *, keyring: str | None, as_json: bool) -> int:
+def retire(key_id: str, *, keyring: str | None) -> int:
     """Stop sealing with a key; keep opening its files.
 
     To retire the primary, use `keys rotate`, which replaces it.
@@ -269,7 +271,7 @@ def retire(key_id: str, *, keyring: str | None, as_json: bool) -> int:
     Examples:
       pickleseal keys retire 2c0abba4
     """
-    return _change(keyring, key_id, Roster.retire, as_json=as_json)
+    return _change(keyring, key_id, Roster.retire)
 
 
 @keys.command()
@@ -299,7 +301,6 @@ def revoke(
     since: int | None,
     yes: bool,
     keyring: str | None,
-    as_json: bool,
 ) -> int:
     """Revoke a key for good: it neither seals nor opens.
 
@@ -327,7 +328,7 @@ def revoke(
         entry = read_roster(keyring_directory(keyring)).find(key_id)
         what = ", ".join([f"created {day(entry.created)}", *_remarks(entry)])
         doubt = f"'{key_id}' is a shortened id, of key {entry.id} ({what})"
-        confirm(doubt, "Revoke this key for good?", yes=yes, as_json=as_json)
+        confirm(doubt, "Revoke this key for good?", yes=yes)
         key_id = entry.id
     return _change(
         keyring,
@@ -335,7 +336,6 @@ def revoke(
         lambda r, i: r.revoke(i, reason=reason, now=now, leaked=since),
         whole_id=None if whole_id is None else whole_id.lower(),
         travels=True,
-        as_json=as_json,
     )
 
 
@@ -343,7 +343,7 @@ def revoke(
 @click.argument("key_id", shell_complete=key_ids)
 @common
 @guarded
-def primary(key_id: str, *, keyring: str | None, as_json: bool) -> int:
+def primary(key_id: str, *, keyring: str | None) -> int:
     """Make a key the primary, which seals. A retired key becomes active.
 
     The old primary stays active: it opens files.
@@ -352,7 +352,7 @@ def primary(key_id: str, *, keyring: str | None, as_json: bool) -> int:
     Examples:
       pickleseal keys primary 2c0abba4
     """
-    return _change(keyring, key_id, Roster.make_primary, as_json=as_json)
+    return _change(keyring, key_id, Roster.make_primary)
 
 
 @keys.command(name="note")
@@ -360,14 +360,14 @@ def primary(key_id: str, *, keyring: str | None, as_json: bool) -> int:
 @click.argument("text")
 @common
 @guarded
-def annotate(key_id: str, text: str, *, keyring: str | None, as_json: bool) -> int:
+def annotate(key_id: str, text: str, *, keyring: str | None) -> int:
     """Change the note of a key.
 
     \b
     Examples:
       pickleseal keys note 2c0abba4 "the laptop's"
     """
-    return _change(keyring, key_id, lambda r, i: r.annotate(i, text), as_json=as_json)
+    return _change(keyring, key_id, lambda r, i: r.annotate(i, text))
 
 
 @keys.command()
@@ -392,7 +392,6 @@ def limit(
     contexts: tuple[str, ...],
     any_context: bool,
     keyring: str | None,
-    as_json: bool,
 ) -> int:
     """Change until when a key seals, and the contexts it is bound to.
 
@@ -414,60 +413,50 @@ def limit(
             contexts=(contexts or None) if contexts or any_context else old.contexts,
         )
 
-    return _change(keyring, key_id, rule, as_json=as_json)
+    return _change(keyring, key_id, rule)
 
 
 def _change(
     keyring: str | None,
     key_id: str | None,
-    rule: Any,  # noqa: ANN401
+    rule: Callable[[Roster, str], Roster],
     *,
     whole_id: str | None = None,
     travels: bool = False,
-    as_json: bool,
 ) -> int:
     """Apply a change of `Roster` to the key that an id names, or has, and show it.
 
     `travels`: other rings need it too.
     """
     directory = keyring_directory(keyring)
-    changed: list[str] = []
 
-    def apply(roster: Roster) -> Roster:
-        changed.append(whole_id or roster.find(key_id or "").id)
-        after: Roster = rule(roster, changed[0])
-        return after
+    def found(roster: Roster) -> str:
+        return whole_id or roster.find(key_id or "").id
 
-    roster = change_roster(directory, apply)
-    entry = roster.entries[changed[0]]
+    roster = change_roster(directory, lambda before: rule(before, found(before)))
+    option = named(keyring, directory)
+    entry = roster.entries[found(roster)]
     is_primary = roster.primary == entry.id
-    if as_json:
-        print_json({"epoch": roster.epoch, "primary": is_primary, **entry._asdict()})
-        return FINE
     rows = [("key", entry.id), ("state", f"{entry.state.value}{', primary' * is_primary}")]
     rows += [("", remark) for remark in _remarks(entry)]
     if travels:
-        rows.append(
-            (
-                "others",
-                f"keyrings that have this key need its revocation: {_HERE_AND_THERE}",
-            )
-        )
-        rows += _way_to_others(entry.id, named(keyring, directory))
+        need = "keyrings that have this key need its revocation"
+        rows += _way_to_others(need, entry.id, option)
     over = is_primary and entry.sign_until is not None and entry.sign_until <= time.time()
     if roster.primary is None or over:
-        rows += ways_to_seal(roster, named(keyring, directory))
-    print_rows(rows, styles={"state": _STYLES[entry.state]})
-    return FINE
+        rows += ways_to_seal(roster, option)
+    return answer(
+        {"epoch": roster.epoch, "primary": is_primary, **entry._asdict()},
+        rows,
+        styles={"state": _STYLES[entry.state]},
+    )
 
 
-_HERE_AND_THERE = "run the first line here, the second there"
-
-
-def _way_to_others(key_id: str, option: str) -> list[tuple[str, str]]:
-    """Return the commands, as rows, that bring a key or its revocation to another keyring."""
+def _way_to_others(need: str, key_id: str, option: str) -> list[Row]:
+    """Return rows on what other keyrings need, with the commands that bring it to them."""
     file = f"{key_id[:8]}.txt"
     return [
+        ("others", f"{need}: run the first line here, the second there"),
         ("", f"pickleseal keys export {key_id} -o {file}{option}"),
         ("", f"pickleseal keys import {file}"),
     ]

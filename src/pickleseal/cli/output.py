@@ -31,6 +31,7 @@ TERMINATED = 143
 
 _FOLDERS_NAMED = 3
 _STDOUT = "pickleseal.stdout"
+_JSON = "pickleseal.json"
 _UNBROKEN = re.compile(r"^fix: .+|(?<=: )pickleseal .+|`[^`]+`\S*|\S+")
 
 _Command = TypeVar("_Command", bound=Callable[..., int])
@@ -85,7 +86,20 @@ def print_product(text: str) -> None:
         write_out(text)
 
 
-def print_rows(rows: Iterable[tuple[str, str]], *, styles: dict[str, str] | None = None) -> None:
+Row = tuple[str, str]
+"""A name and a text."""
+
+
+def answer(document: object, rows: Iterable[Row], *, styles: dict[str, str] | None = None) -> int:
+    """Print the document with --json, else the rows as `print_rows` does; return FINE."""
+    if wants_json():
+        print_json(document)
+    else:
+        print_rows(rows, styles=styles)
+    return FINE
+
+
+def print_rows(rows: Iterable[Row], *, styles: dict[str, str] | None = None) -> None:
     """Print names and texts in two columns; `styles` colours the texts of some names.
 
     Texts are wrapped only on a terminal, so that a path stays in one piece elsewhere.
@@ -217,7 +231,7 @@ class CouldNotRun(Exception):  # noqa: N818 - the outcome of a command
     """A command could not run, and checked nothing."""
 
 
-def confirm(doubt: str, question: str, *, yes: bool, as_json: bool) -> None:
+def confirm(doubt: str, question: str, *, yes: bool) -> None:
     """Ask a question on the terminal, unless `yes`; raise CouldNotRun if the answer is not yes.
 
     `doubt`: why it is asked. Programs, which read JSON, are not asked, and with --quiet nobody is:
@@ -225,7 +239,7 @@ def confirm(doubt: str, question: str, *, yes: bool, as_json: bool) -> None:
     """
     if yes:
         return
-    if as_json or is_quiet() or not terminal.is_there():
+    if wants_json() or is_quiet() or not terminal.is_there():
         raise CouldNotRun(f"{doubt}. To do it anyway, add --yes")
     if terminal.ask(f"{shown(doubt)}.\n{question} [y/N]: ").lower() not in ("y", "yes"):
         raise CouldNotRun("nothing was done")
@@ -243,7 +257,7 @@ def check_no_folder(path: str) -> None:
 def guarded(command: _Command) -> _Command:
     """Turn a command's errors into a message and an exit code, without a traceback; add --quiet.
 
-    The command takes `as_json` as a keyword and returns its exit code.
+    The command returns its exit code, and has an option --json: see `wants_json`.
     """
 
     @functools.wraps(command)
@@ -253,11 +267,12 @@ def guarded(command: _Command) -> _Command:
         quiet: bool = False,
         **options: Any,  # noqa: ANN401 - as above
     ) -> int:
+        click.get_current_context().meta[_JSON] = as_json
         try:
             if not quiet:
-                return command(*arguments, as_json=as_json, **options)
+                return command(*arguments, **options)
             with _held_back() as codes:
-                codes.append(command(*arguments, as_json=as_json, **options))
+                codes.append(command(*arguments, **options))
             return codes[0]
         except BrokenPipeError:
             raise
@@ -270,6 +285,11 @@ def guarded(command: _Command) -> _Command:
             return CHECK_FAILED if isinstance(error, SealError) else COULD_NOT_RUN
 
     return with_quiet(guard)  # type: ignore[return-value]
+
+
+def wants_json() -> bool:
+    """Return whether the command was called with --json."""
+    return bool(click.get_current_context().meta[_JSON])
 
 
 def is_quiet() -> bool:

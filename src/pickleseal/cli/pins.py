@@ -8,10 +8,11 @@ from pickleseal.cli.output import (
     CHECK_FAILED,
     FINE,
     CouldNotRun,
+    answer,
     counted,
     guarded,
     print_json,
-    print_rows,
+    wants_json,
 )
 from pickleseal.errors import shown
 from pickleseal.keys.context import normalize_context
@@ -47,7 +48,7 @@ def pins() -> None:
 @_with_file
 @with_json
 @guarded
-def list_pins(*, file: str | None, as_json: bool) -> int:
+def list_pins(*, file: str | None) -> int:
     """List each context with its serial and content.
 
     \b
@@ -56,12 +57,12 @@ def list_pins(*, file: str | None, as_json: bool) -> int:
     """
     found = _file(file)
     held = found.read()
-    if as_json:
-        plain = {context: pin._asdict() for context, pin in held.items()}
-        print_json({"file": str(found.path), "pins": plain})
-        return FINE
-    print_rows((shown(name), f"serial {pin.serial}  {pin.digest}") for name, pin in held.items())
-    click.echo(f"{counted(len(held), 'pin')} in {shown(str(found.path))}", err=True)
+    answer(
+        {"file": str(found.path), "pins": {name: pin._asdict() for name, pin in held.items()}},
+        ((shown(name), f"serial {pin.serial}  {pin.digest}") for name, pin in held.items()),
+    )
+    if not wants_json():
+        click.echo(f"{counted(len(held), 'pin')} in {shown(str(found.path))}", err=True)
     return FINE
 
 
@@ -71,7 +72,7 @@ def list_pins(*, file: str | None, as_json: bool) -> int:
 @_with_file
 @with_json
 @guarded
-def forget(contexts: tuple[str, ...], *, everything: bool, file: str | None, as_json: bool) -> int:
+def forget(contexts: tuple[str, ...], *, everything: bool, file: str | None) -> int:
     """Forget the pins of contexts, so that lower serials load again.
 
     Use it after a file was sealed with too high a serial, or to go back to an older version on
@@ -88,7 +89,7 @@ def forget(contexts: tuple[str, ...], *, everything: bool, file: str | None, as_
     wanted = list(held) if everything else [normalize_context(c) for c in contexts]
     gone = found.forget(wanted)
     missing = [context for context in wanted if context not in gone]
-    if as_json:
+    if wants_json():
         print_json({"file": str(found.path), "forgotten": gone, "not_there": missing})
     else:
         for context in gone:

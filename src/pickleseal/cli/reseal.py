@@ -51,7 +51,6 @@ def reseal(
     made_before: int | None,
     dry_run: bool,
     keyring: str | None,
-    as_json: bool,
 ) -> int:
     """Seal files again under the primary key.
 
@@ -103,7 +102,6 @@ def reseal(
     ]
     return run.finish(
         done,
-        as_json=as_json,
         files=(fields_of(one, **(one.detail._asdict() if one.detail else {})) for one in done),
         facts=facts,
         lines=[*lines, *trouble_lines(done)],

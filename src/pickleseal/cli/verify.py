@@ -40,7 +40,6 @@ def verify(
     scheduler: str | None,
     recheck: float | None,
     keyring: str | None,
-    as_json: bool,
 ) -> int:
     """Check the seals of files.
 
@@ -65,7 +64,6 @@ def verify(
     read = [] if workers is None else [[(shown(workers.sentence), "dim")]]
     return run.finish(
         done,
-        as_json=as_json,
         facts={"workers": None if workers is None else workers.to_dict()},
         files=(_fields(one) for one in done if one.outcome is not Outcome.NO_PICKLE),
         lines=[*([] if is_quiet() else _whole_lines(done)), *trouble_lines(done, word=_word)],
