@@ -71,7 +71,7 @@ class Keyring:
     _option: str
     """The command-line option that names it, if one is needed."""
 
-    def __init__(self, primary: Key, *others: Key) -> None:
+    def __new__(cls, primary: Key, *others: Key) -> Self:  # noqa: D102 - told in the class's
         keys = (primary, *others)
         for key in keys:
             if not isinstance(key, Key):
@@ -79,7 +79,7 @@ class Keyring:
         entries = {key.id: Entry(key.id, key.suite, State.ACTIVE) for key in keys}
         if len(entries) != len(keys):
             raise KeyringError("a keyring lists each key once, but one is given twice")
-        self._set(Roster(0, primary.id, entries), keys, "the keyring in memory")
+        return cls.of(Roster(0, primary.id, entries), keys, name="the keyring in memory")
 
     @classmethod
     def of(
@@ -93,31 +93,20 @@ class Keyring:
         outlines: Mapping[str, Outline] = MappingProxyType({}),
     ) -> Self:
         """Return the ring of a roster and its keys, all but the revoked ones."""
-        ring = cls.__new__(cls)
-        ring._set(roster, keys, name, directory, option, outlines)  # noqa: SLF001 - its own
-        return ring
-
-    def _set(
-        self,
-        roster: Roster,
-        keys: Iterable[Key],
-        name: str,
-        directory: str | None = None,
-        option: str = "",
-        outlines: Mapping[str, Outline] = MappingProxyType({}),
-    ) -> None:
-        put = object.__setattr__
-        put(self, "roster", roster._replace(entries=MappingProxyType(dict(roster.entries))))
-        put(self, "_keys", {key.raw_id: key for key in keys})
-        put(self, "name", name)
-        put(self, "directory", directory)
-        put(self, "_option", option)
-        put(self, "outlines", outlines)
+        by_id = {key.raw_id: key for key in keys}
         usable = {e.id for e in roster.entries.values() if e.state is not State.REVOKED}
-        if usable != {key.id for key in self._keys.values()}:
+        if usable != {key.id for key in by_id.values()}:
             raise KeyringError(f"{name} does not hold exactly the keys that it lists")
         if roster.primary is not None and roster.entries[roster.primary].state is not State.ACTIVE:
             raise KeyringError(f"the primary of {name} is not one of its active keys")
+        ring, put = object.__new__(cls), object.__setattr__
+        put(ring, "roster", roster._replace(entries=MappingProxyType(dict(roster.entries))))
+        put(ring, "_keys", by_id)
+        put(ring, "name", name)
+        put(ring, "directory", directory)
+        put(ring, "_option", option)
+        put(ring, "outlines", outlines)
+        return ring
 
     @property
     def entries(self) -> Mapping[str, Entry]:

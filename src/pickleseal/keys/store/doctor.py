@@ -114,11 +114,9 @@ def _open_to_others(folder: Path, names: Sequence[str]) -> Iterator[Finding]:
     for name in names:
         secret = _KEY_FILE.fullmatch(name) is not None
         if secret or name == INDEX:
-            group_read = not secret or _group_read()
+            faults = permissions.path_faults(folder / name, secret=secret, group_read=_group_read())
             with suppress(OSError):  # a broken link, or one that leads where you may not look
-                yield from _told(
-                    permissions.path_faults(folder / name, secret=secret, group_read=group_read)
-                )
+                yield from _told(faults)
 
 
 def _told(faults: Iterable[Fault]) -> Iterator[Finding]:
@@ -281,7 +279,7 @@ def _may_be_plain(path: Path, files: RingFiles | Finding) -> bool:
         with suppress(KeyringError):
             return outline(files.line(listed[1])).form is Form.PLAIN
     with suppress(KeyringError, OSError):
-        data = permissions.read_guarded(path, secret=False, group_read=True, limit=MAX_LINE + 2)
+        data = permissions.read_guarded(path, limit=MAX_LINE + 2)
         return outline(KeyLine(data.decode("latin-1"))).form is Form.PLAIN
     return True
 
@@ -312,7 +310,7 @@ def _left_over(folder: Path, names: Sequence[str]) -> Iterator[Finding]:
 def _right_name(path: Path) -> str:
     """Return the command that renames a file to its key's id, if that name is free."""
     with suppress(KeyringError, OSError):
-        data = permissions.read_guarded(path, secret=True, group_read=True, limit=MAX_LINE + 2)
+        data = permissions.read_guarded(path, limit=MAX_LINE + 2, secret=True)
         proper = key_path(path.parent, outline(KeyLine(data.decode("latin-1"))).id)
         if not os.path.lexists(proper):
             return f"mv -n {quoted(path)} {quoted(proper)}"

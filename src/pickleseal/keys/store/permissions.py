@@ -60,13 +60,13 @@ class Fault(NamedTuple):
 
 
 def read_guarded(
-    path: Path, *, secret: bool, group_read: bool, limit: int, sticky: bool = False
+    path: Path, *, limit: int, secret: bool = False, group_read: bool = True, sticky: bool = False
 ) -> bytes:
     """Return up to `limit` bytes of a file that nobody else can change or, if secret, read.
 
     Each folder and link on the way to it, and the file that it leads to, are checked before the
-    first byte is read. `sticky`: it may be in a sticky folder, such as /tmp. Raise
-    KeyPermissionError, or OSError if the file cannot be opened.
+    first byte is read. `group_read`: its group may read a secret. `sticky`: it may be in a sticky
+    folder, such as /tmp. Raise KeyPermissionError, or OSError if the file cannot be opened.
     """
     with _opened(path, secret=secret, group_read=group_read, sticky=sticky) as descriptor:
         data = b""
@@ -78,14 +78,16 @@ def read_guarded(
 def guarded_lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a file that nobody else can change; raise as `read_guarded` does."""
     with (
-        _opened(path, secret=False, group_read=True, sticky=False) as descriptor,
+        _opened(path) as descriptor,
         open(descriptor, "rb", closefd=False) as file,
     ):
         yield from file
 
 
 @contextmanager
-def _opened(path: Path, *, secret: bool, group_read: bool, sticky: bool) -> Iterator[int]:
+def _opened(
+    path: Path, *, secret: bool = False, group_read: bool = True, sticky: bool = False
+) -> Iterator[int]:
     """Yield the descriptor of a file that is checked as `read_guarded` says."""
     real = checked_way(path, sticky=sticky)
 
@@ -147,9 +149,7 @@ def program_faults(argv: Sequence[str]) -> Iterator[Fault]:
         yield from _way_faults(way, None)
         with suppress(FileNotFoundError):
             status = os.lstat(way.real)
-            yield from file_faults(
-                status, way.real, way.real, secret=False, group_read=True, ours=False
-            )
+            yield from file_faults(status, way.real, way.real, ours=False)
 
 
 def checked_program(argv: Sequence[str]) -> Path:
@@ -277,8 +277,8 @@ def file_faults(
     path: Path,
     place: Path | int,
     *,
-    secret: bool,
-    group_read: bool,
+    secret: bool = False,
+    group_read: bool = True,
     ours: bool = True,
 ) -> Iterator[Fault]:
     """Yield what lets others change a file with this status or, if it is secret, read it.
