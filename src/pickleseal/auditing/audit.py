@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Self
 
@@ -12,8 +12,9 @@ from pickleseal.auditing import engines
 from pickleseal.auditing.baselines import compare, covers
 from pickleseal.auditing.findings import Finding
 from pickleseal.auditing.judge import AuditOptions
-from pickleseal.auditing.report import Counts, Report, Ring, Workers
+from pickleseal.auditing.report import Counts, Report, Ring
 from pickleseal.auditing.since import read_since, rules_of
+from pickleseal.envelope.reader import naming
 from pickleseal.errors import (
     ContextError,
     KeyringError,
@@ -67,34 +68,14 @@ class Audit:
     """
 
     def __init__(
-        self,
-        places: tuple[Place, ...],
-        options: AuditOptions,
-        baseline: Read | None,
-        baseline_path: str | None,
-        chosen: "Chosen",
-        engine: engines.Engine,
-        workers: Workers | None,
-        since: str | None,
+        self, report: Report, findings: Iterator[Finding], files: Callable[[], Iterator[Found]]
     ) -> None:
-        self._places = places
-        self._roots = roots = tuple(map(name_of, places))
-        self._ring = options.ring
-        self._known = options.known
-        self._baseline = baseline
-        self._baseline_path = baseline_path
-        self._started = time.time()
+        self._report = report
+        self._findings = findings
+        self._files = files
         self._clock = time.perf_counter()
         self._found: list[Finding] = []
         self._counts: Counts | None = None
-        self._chosen = chosen
-        self._workers = workers
-        self._since = since
-        self._left_out = LeftOut()
-        findings = engine(chosen.files(places, self._left_out), options)
-        if baseline is not None:
-            findings = compare(findings, baseline.inventory, roots, self._left_out.folders)
-        self._findings = findings
 
     def __iter__(self) -> Self:
         return self
@@ -107,7 +88,7 @@ class Audit:
         return finding
 
     def __repr__(self) -> str:
-        return f"<Audit of {', '.join(self._roots)}: iterate over it, or call report()>"
+        return f"<Audit of {', '.join(self._report.roots)}: iterate over it, or call report()>"
 
     def stream(self) -> Iterator[Finding]:
         """Yield the findings and keep none of them: `report` then has only their numbers."""
@@ -118,7 +99,7 @@ class Audit:
 
     def files(self) -> Iterator[Found]:
         """Yield the files that are audited, without examining them: to count them."""
-        return self._chosen.files(self._places)
+        return self._files()
 
     def report(self) -> Report:
         """Audit the remaining files; return a `Report` of all of them.
@@ -127,20 +108,9 @@ class Audit:
         """
         for _ in self:
             pass
-        ring = self._ring
-        return Report(
-            tuple(self._found),
-            self._roots,
-            int(self._started),
-            time.perf_counter() - self._clock,
-            __version__,
-            None if ring is None else Ring(ring.name, ring.primary, ring.epoch),
-            self._baseline_path,
-            None if self._baseline is None else self._baseline.inventory.created,
-            left_out=self._left_out,
-            known=self._known,
-            workers=self._workers,
-            since=self._since,
+        return self._report._replace(
+            findings=tuple(self._found),
+            seconds=time.perf_counter() - self._clock,
             counted=self._counts,
         )
 
@@ -158,8 +128,7 @@ class Chosen(NamedTuple):
         """Yield each file at or below some paths once, named files first."""
         ordered = sorted(roots, key=lambda root: isinstance(root, Remote) or os.path.isdir(root))
         seen: set[tuple[str, str | None]] = set()
-        excluded = self.exclude.fit if any(self.exclude) else None
-        for found in files_below(ordered, excluded=excluded, left_out=left_out):
+        for found in files_below(ordered, excluded=self.exclude.fit, left_out=left_out):
             if len(ordered) > 1:
                 # Two URLs may differ in a part that their names omit.
                 place = (absolute(found.path), found.remote and found.remote.path)
@@ -353,10 +322,27 @@ def audit(
         options = options._replace(rules=rules_of(options))
     if earlier is not None:
         options = options._replace(since=read_since(earlier, options.rules))
-    where = None if baseline is None else without_credentials(os.fspath(baseline))
     chosen = Chosen(Globs.of(include) if include else None, Globs.of(exclude))
     engine, workers = engines.chosen(n_jobs, backend, recheck, lambda: chosen.files(places))
-    return Audit(places, options, listed, where, chosen, engine, workers, earlier)
+    left_out = LeftOut()
+    findings = engine(chosen.files(places, left_out), options)
+    if listed is not None:
+        findings = compare(findings, listed.inventory, names, left_out.folders)
+    report = Report(
+        (),
+        names,
+        int(time.time()),
+        0.0,
+        __version__,
+        None if ring is None else Ring(ring.name, ring.primary, ring.epoch),
+        None if baseline is None else without_credentials(os.fspath(baseline)),
+        None if listed is None else listed.inventory.created,
+        left_out=left_out,
+        known=options.known,
+        workers=workers,
+        since=earlier,
+    )
+    return Audit(report, findings, lambda: chosen.files(places))
 
 
 def _contexts(context: str | Mapping[str, str] | None) -> tuple[tuple[Globs, str], ...]:
@@ -373,16 +359,15 @@ def _contexts(context: str | Mapping[str, str] | None) -> tuple[tuple[Globs, str
 
 
 def _read_baseline(path: Path, ring: Keyring, sha256: str | None, options: Options) -> Read:
-    try:
-        return read_inventory(path, keyring=ring, sha256=sha256, options=options)
-    except RevokedKeyError as error:
-        refusal = RevokedKeyError(
-            "a revoked key sealed the inventory, and anyone who has that key can make one: give"
-            " its SHA-256 with --baseline-sha256, as you noted it down when you made it, or make a"
-            " new inventory with `pickleseal audit --inventory`"
-        )
-        refusal.source = error.source
-        raise refusal from None
+    with naming(without_credentials(os.fspath(path))):
+        try:
+            return read_inventory(path, keyring=ring, sha256=sha256, options=options)
+        except RevokedKeyError:
+            raise RevokedKeyError(
+                "a revoked key sealed the inventory, and anyone who has that key can make one: give"
+                " its SHA-256 with --baseline-sha256, as you noted it down when you made it, or"
+                " make a new inventory with `pickleseal audit --inventory`"
+            ) from None
 
 
 def _check_texts(option: str, given: Iterable[object], what: str) -> None:

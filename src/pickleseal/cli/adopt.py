@@ -123,15 +123,14 @@ def adopt(
     if not run.interrupted:
         _check_accepted(accept, found)
         found = with_own_contexts(found, context)
-        found = list(with_free_places(found, keyring=ring, targets=targets, context=context))
+        found = list(with_free_places(found, keyring=ring, targets=targets))
         if not wants_json():
             each = dry_run or (own_contexts and not yes)
-            told = context if own_contexts else None
-            print_lines(_survey_lines(found, told, each=each), stderr=not dry_run)
+            print_lines(_survey_lines(found, each=each, own=own_contexts), stderr=not dry_run)
         ready = [one for one in found if one.outcome is Outcome.READY]
         if ready and not dry_run:
             _ask(len(ready), len(found), context, yes=yes)
-            work = adopt_all(ready, keyring=ring, targets=targets, context=context)
+            work = adopt_all(ready, keyring=ring, targets=targets)
             done = run.collect(work, "Sealing", lambda: len(ready))
     acts = {one.path: one for one in done}
     pairs = [(one, acts.get(one.path) if one.outcome is Outcome.READY else None) for one in found]
@@ -147,7 +146,7 @@ def adopt(
         )
     return run.finish(
         last,
-        files=(_fields(one, act, context) for one, act in pairs),
+        files=(_fields(one, act) for one, act in pairs),
         facts={"primary": ring.primary, "dry_run": dry_run},
         lines=trouble_lines(done, most=_LINES_SHOWN),
         summary=summary,
@@ -196,16 +195,14 @@ def _ask(count: int, seen: int, context: str | None, *, yes: bool) -> None:
         raise CouldNotRun("nothing was sealed")
 
 
-def _survey_lines(
-    found: Sequence[Result[Preview]], context: str | None, *, each: bool
-) -> Iterator[Line]:
+def _survey_lines(found: Sequence[Result[Preview]], *, each: bool, own: bool) -> Iterator[Line]:
     """Yield what is left alone and why, and what can be adopted: by grade, with its names.
 
-    `each`: list each file that can be adopted, too. `context`: say what each is to be sealed for.
+    `each`: list each file that can be adopted, too. `own`: say what each is to be sealed for.
     """
 
     def of_file(one: Preview) -> Line:
-        wanted = one.context(context)
+        wanted = one.context if own else None
         path = shown(one.candidate.path)
         return [(f"  {path}", ""), (f"  for '{shown(wanted)}'" if wanted else "", "dim")]
 
@@ -258,16 +255,14 @@ def _why(one: Preview) -> list[str]:
     return [*texts, *(one.contents.reasons[:2] if one.contents else ())]
 
 
-def _fields(
-    found: Result[Preview], act: Result[Adopted] | None, context: str | None
-) -> dict[str, object]:
+def _fields(found: Result[Preview], act: Result[Adopted] | None) -> dict[str, object]:
     preview = found.detail
     if preview is None:
         return fields_of(found)
     adopted = act.detail if act else None
     fields = fields_of(
         act or found,
-        context=preview.context(context) if found.outcome is Outcome.READY else None,
+        context=preview.context if found.outcome is Outcome.READY else None,
         sha256=preview.sha256,
         target=adopted and adopted.target,
         backup=adopted and adopted.backup,

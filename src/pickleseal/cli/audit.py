@@ -303,9 +303,8 @@ def _same(one: str, other: str) -> bool:
 def _there(path: str) -> Finding | None:
     """Return what is at a path or a URL, or None."""
     (place,) = places_of([path])
-    if isinstance(place, str):
-        return examine(Found(path), AuditOptions(None)) if os.path.exists(path) else None
-    return examine(Found(path, remote=place), AuditOptions(None)) if place.exists() else None
+    there = os.path.exists(place) if isinstance(place, str) else place.exists()
+    return examine(Found.at(place), AuditOptions(None)) if there else None
 
 
 def _looked_at(report: Report) -> bool:

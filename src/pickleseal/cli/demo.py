@@ -241,7 +241,7 @@ def _adopt(folder: Path, model: Any, ring: Keyring) -> bool:  # noqa: ANN401
     found = list(survey(adoption_batch([str(folder)]), keyring=ring, context="cancer/old"))
     done = {
         os.path.basename(one.path): one.outcome
-        for one in adopt_all(found, keyring=ring, targets=Targets(), context="cancer/old")
+        for one in adopt_all(found, keyring=ring, targets=Targets())
     }
     good = done == {"armed.pkl": Outcome.REFUSED, "knn.joblib": Outcome.ADOPTED}
     _verdict(good, "knn.joblib is sealed as it was; armed.pkl imports more than data: refused")

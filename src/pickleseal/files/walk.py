@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 from pickleseal.errors import check_path
 from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pickleseal.files.handles import close_read
-from pickleseal.files.places import Place, Remote, Version
+from pickleseal.files.places import Place, Remote, Version, name_of
 
 BACKUP_SUFFIX = ".unsealed"
 """Suffix of the copy of a file from before it was adopted."""
@@ -149,6 +149,11 @@ class Found(NamedTuple):
     seen: Version | None = None
     status: os.stat_result | None = None
 
+    @classmethod
+    def at(cls, place: Place) -> Self:
+        """Return the file or object at a place that was named itself."""
+        return cls(name_of(place), remote=place if isinstance(place, Remote) else None)
+
     @property
     def place(self) -> Place:
         """Where it is."""
@@ -182,10 +187,13 @@ class Found(NamedTuple):
         return self.reason
 
 
+_Exclusion = Callable[[str], bool]
+
+
 def files_below(
     paths: Iterable[Place],
     *,
-    excluded: Callable[[str], bool] | None = None,
+    excluded: _Exclusion = lambda _: False,
     left_out: LeftOut | None = None,
 ) -> Iterator[Found]:
     """Yield each named file, and all files below each named folder.
@@ -215,14 +223,12 @@ def files_below(
             yield Found(path, None, Skip.UNREADABLE, error.strerror or "")
             continue
         if is_folder:
-            yield from _Walk(excluded, left_out, everything=_lies_in_foreign(path)).below(path)
+            yield from _walk(path, excluded, left_out)
         else:
             yield Found(path)
 
 
-def _objects_below(
-    root: Remote, excluded: Callable[[str], bool] | None, left_out: LeftOut | None
-) -> Iterator[Found]:
+def _objects_below(root: Remote, excluded: _Exclusion, left_out: LeftOut | None) -> Iterator[Found]:
     """Yield the objects at and below a place in a store, as a walk does the files of a folder."""
     everything = any(part in _FOREIGN_NAMES for part in root.url.split("/"))
     passed: set[str] = set()
@@ -240,13 +246,13 @@ def _objects_below(
                     if left_out is not None:
                         left_out.folders[folder] = left_out.folders.get(folder, 0) + 1
                     break
-                if excluded is not None and excluded(folder):
+                if excluded(folder):
                     if folder not in passed:
                         passed.add(folder)
                         yield Found(folder, folder, Skip.EXCLUDED)
                     break
             else:
-                skip = Skip.EXCLUDED if excluded is not None and excluded(place.url) else None
+                skip = Skip.EXCLUDED if excluded(place.url) else None
                 yield Found(place.url, place.url, skip, remote=place, seen=seen)
         if empty and not root.exists():
             yield Found(root.url, None, Skip.UNREADABLE, os.strerror(errno.ENOENT))
@@ -280,61 +286,45 @@ _Inner = tuple[str, str, os.stat_result | None]
 """A folder to look into: its path, its resolved path, and its status when it was seen."""
 
 
-class _Walk:
-    """A walk below one folder; with `everything` no folder is left out."""
-
-    def __init__(
-        self,
-        excluded: Callable[[str], bool] | None,
-        left_out: LeftOut | None,
-        *,
-        everything: bool,
-    ) -> None:
-        self._excluded = excluded
-        self._left_out = left_out
-        self._everything = everything
-
-    def below(self, root: str) -> Iterator[Found]:
-        """Yield everything below a folder."""
-        waiting: list[_Inner] = [(root, os.path.realpath(root), None)]
-        while waiting:
-            place, real, seen = waiting.pop()
-            if not self._everything and os.path.basename(place) in _FOREIGN_NAMES:
-                self._pass_over(place, real)
-                continue
-            try:
+def _walk(root: str, excluded: _Exclusion, left_out: LeftOut | None) -> Iterator[Found]:
+    """Yield everything below a folder."""
+    everything = _lies_in_foreign(root)
+    waiting: list[_Inner] = [(root, os.path.realpath(root), None)]
+    while waiting:
+        place, real, seen = waiting.pop()
+        try:
+            foreign = not everything and os.path.basename(place) in _FOREIGN_NAMES
+            if not foreign:
                 with Folder(place, real) as folder:
                     if not folder.is_at(seen):
                         yield Found(place, real, Skip.MOVED)
                         continue
                     entries = folder.entries()
-                    if not self._everything and any(e.name in _FOREIGN_MARKS for e in entries):
-                        self._pass_over(place, real)
-                        continue
-                    inner = yield from self._within(folder, entries)
-            except OSError as error:
-                yield Found(place, real, Skip.UNREADABLE, error.strerror or "")
-                continue
-            waiting += reversed(inner)
+                    foreign = not everything and any(e.name in _FOREIGN_MARKS for e in entries)
+                    if not foreign:
+                        inner = yield from _within(folder, entries, excluded)
+                        waiting += reversed(inner)
+        except OSError as error:
+            yield Found(place, real, Skip.UNREADABLE, error.strerror or "")
+            continue
+        if foreign and left_out is not None:
+            left_out.add(place, real)
 
-    def _pass_over(self, place: str, real: str) -> None:
-        if self._left_out is not None:
-            self._left_out.add(place, real)
 
-    def _within(
-        self, folder: Folder, entries: "list[os.DirEntry[str]]"
-    ) -> Generator[Found, None, list[_Inner]]:
-        """Yield the files in a folder; return the folders in it."""
-        inner: list[_Inner] = []
-        for entry in entries:
-            path, real = (os.path.join(above, entry.name) for above in (folder.path, folder.real))
-            if self._excluded is not None and self._excluded(path):
-                yield Found(path, real, Skip.EXCLUDED)
-            elif entry.is_dir(follow_symlinks=False):
-                inner.append((path, real, _status(entry)))
-            elif not _is_finished_temporary(entry):
-                yield Found(path, real, *_fault(entry), folder, status=_status(entry))
-        return inner
+def _within(
+    folder: Folder, entries: "list[os.DirEntry[str]]", excluded: _Exclusion
+) -> Generator[Found, None, list[_Inner]]:
+    """Yield the files in a folder; return the folders in it."""
+    inner: list[_Inner] = []
+    for entry in entries:
+        path, real = (os.path.join(above, entry.name) for above in (folder.path, folder.real))
+        if excluded(path):
+            yield Found(path, real, Skip.EXCLUDED)
+        elif entry.is_dir(follow_symlinks=False):
+            inner.append((path, real, _status(entry)))
+        elif not _is_finished_temporary(entry):
+            yield Found(path, real, *_fault(entry), folder, status=_status(entry))
+    return inner
 
 
 def is_unchanged(found: Found) -> bool:

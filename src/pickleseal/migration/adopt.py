@@ -8,10 +8,10 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pickleseal.envelope import layout, reader, seal
 from pickleseal.envelope import metadata as md
@@ -54,9 +54,11 @@ from pickleseal.migration.targets import (
 from pickleseal.persistence import dump, policy
 from pickleseal.persistence.inventory import CONTENT
 from pickleseal.scanner.containers.contents import look
-from pickleseal.scanner.containers.views import Memory
+from pickleseal.scanner.containers.views import Bytes, Memory
 from pickleseal.scanner.grade import UNKNOWN_KIND, Contents, Grade, judgement
 from pickleseal.scanner.grades import grade
+
+_T = TypeVar("_T")
 
 _LINE = re.compile(r"\\?([0-9a-fA-F]{64}) [ *].+")
 _SMALL = 1 << 20
@@ -167,16 +169,22 @@ def _sealed_head(
 
 
 class Preview(NamedTuple):
-    """What a survey saw: a file, what it would import, the SHA-256 of its bytes in hexadecimal."""
+    """What a survey saw: a file, what it would import, the SHA-256 of its bytes in hexadecimal.
+
+    `sealed_for`: the context of all files, perhaps with placeholders.
+    """
 
     candidate: Candidate
+    sealed_for: str | None
     contents: Contents | None = None
     sha256: str | None = None
     artifact: Artifact | None = None
 
-    def context(self, context: str | None) -> str | None:
-        """Return what the file is sealed for, with its own name in place of each placeholder."""
-        return None if context is None else context_of(self.candidate.inside, context)
+    @property
+    def context(self) -> str | None:
+        """What the file is sealed for, with its own name in place of each placeholder."""
+        wanted = self.sealed_for
+        return None if wanted is None else context_of(self.candidate.inside, wanted)
 
 
 class Adopted(NamedTuple):
@@ -259,7 +267,7 @@ def with_own_contexts(
     if context is None or not has_placeholder(context):
         return listed
     own = {
-        one.path: context_of(one.detail.candidate.inside, context)
+        one.path: one.detail.context or ""
         for one in listed
         if one.detail is not None and one.outcome in (Outcome.READY, Outcome.ALREADY_SEALED)
     }
@@ -277,10 +285,9 @@ def with_free_places(
     *,
     keyring: Keyring,
     targets: Targets,
-    context: str | None = None,
 ) -> Iterator[Result[Preview]]:
     """Yield the results of a survey, but fail files whose place another file has."""
-    return (_with_free_place(one, keyring, targets, context) for one in found)
+    return (_with_free_place(one, keyring, targets) for one in found)
 
 
 def adopt_all(
@@ -288,7 +295,6 @@ def adopt_all(
     *,
     keyring: Keyring,
     targets: Targets,
-    context: str | None = None,
 ) -> Iterator[Result[Adopted]]:
     """Seal the files that a survey found ready, exactly as it saw them.
 
@@ -297,88 +303,62 @@ def adopt_all(
     at once if the ring has no key to seal with.
     """
     keyring.sealing_entry(now=time.time())
-    return (_sealed(found, keyring, targets, context) for found in surveyed)
+    return (_sealed(found, keyring, targets) for found in surveyed)
 
 
 def _surveyed(candidate: Candidate, rules: _Rules) -> Result[Preview]:
-    seen = Preview(candidate)
+    seen = Preview(candidate, rules.context)
     with found_file(candidate.found) as file:
         if is_envelope(file):
-            reason = _fault_of_sealed(file, seen.context(rules.context), rules)
+            reason = _fault_of_sealed(file, seen.context, rules)
             outcome = Outcome.REFUSED if reason else Outcome.ALREADY_SEALED
             return candidate.result(outcome, reason, detail=seen)
         if is_backup(file):
             return candidate.result(Outcome.SKIPPED, "a backup that adopt made")
         if file.size > _SMALL:
-            early = _told_in_pieces(file, seen, rules)
-            if early is not None:
+            # A film, or a pickle with a hole of a terabyte behind it, is never whole in memory.
+            sha256 = None if rules.digests is None else file.sha256()
+            early = _looked_at(file, seen._replace(sha256=sha256), rules, follow)
+            if isinstance(early, Result):
                 return early
         raw = file.whole()
     # Graded from the memory that was hashed: a file that changes cannot show one content and
     # have another one sealed.
-    seen = seen._replace(
-        contents=look(Memory(raw), name=candidate.path), sha256=hashlib.sha256(raw).hexdigest()
-    )
-    if rules.digests is not None and seen.sha256 not in rules.digests:
-        return _unlisted(seen)
-    if seen.contents is None and not candidate.named and rules.digests is None:
-        return candidate.result(Outcome.NO_PICKLE)
-    if seen.contents is not None and seen.contents.grade is Grade.CANNOT_TELL:
-        # What was too much to look at is not unpacked once more.
-        reason = _objection(seen, rules, bytes(raw[: layout.FIXED_SIZE]))
-        if reason:
-            return candidate.result(Outcome.REFUSED, reason, detail=seen)
-    try:
-        artifact = read_artifact(raw)
-    except AdoptionError as error:
-        return _refused(seen, error)
+    seen = seen._replace(sha256=hashlib.sha256(raw).hexdigest())
+    told = _looked_at(Memory(raw), seen, rules, lambda _: read_artifact(raw))
+    if isinstance(told, Result):
+        return told
+    seen, artifact = told
     # A few bytes may be a text as well as a pickle; naming the file says which.
     seen = seen._replace(artifact=artifact, contents=seen.contents or _contents_of(artifact))
     reason = _objection(seen, rules)
-    # A name that no context can hold fails now, before the question.
-    seen.context(rules.context)
+    _ = seen.context  # a name that no context can hold fails now, before the question
     return candidate.result(Outcome.REFUSED if reason else Outcome.READY, reason, detail=seen)
 
 
-def _told_in_pieces(file: Opened, seen: Preview, rules: _Rules) -> Result[Preview] | None:
-    """Return the result of a large file that is not adopted, and None for one that may be.
-
-    A film, or a pickle with a hole of a terabyte behind it, is never whole in memory.
-    """
+def _looked_at(
+    data: Bytes, seen: Preview, rules: _Rules, read: Callable[[Bytes], _T]
+) -> Result[Preview] | tuple[Preview, _T]:
+    """Return the result of a file that is not adopted, or what was seen and read of another."""
     candidate = seen.candidate
-    if rules.digests is not None:
-        seen = seen._replace(sha256=file.sha256())
-        if seen.sha256 in rules.digests:
-            return None
-    seen = seen._replace(contents=look(file, name=candidate.path))
-    if rules.digests is not None:
-        return _unlisted(seen)
-    if seen.contents is None and not candidate.named:
+    listed = rules.digests is None or seen.sha256 in rules.digests
+    seen = seen._replace(contents=look(data, name=candidate.path))
+    if seen.contents is None and not candidate.named and (rules.digests is None or not listed):
         return candidate.result(Outcome.NO_PICKLE)
+    if not listed:
+        outcome = Outcome.REFUSED if candidate.named else Outcome.SKIPPED
+        return candidate.result(outcome, "its SHA-256 is not in the list", detail=seen)
     if seen.contents is not None and seen.contents.grade is Grade.CANNOT_TELL:
-        reason = _objection(seen, rules)
+        # What was too much to look at is not unpacked once more.
+        reason = _objection(seen, rules, bytes(data.read(0, layout.FIXED_SIZE)))
         if reason:
             return candidate.result(Outcome.REFUSED, reason, detail=seen)
     try:
-        follow(file)
+        return seen, read(data)
     except AdoptionError as error:
-        return _refused(seen, error)
-    return None
-
-
-def _refused(seen: Preview, error: AdoptionError) -> Result[Preview]:
-    contents = seen.contents
-    if contents is not None and contents.wrapping:
-        error = AdoptionError(f"{contents.kind}: {NOT_ONE}")
-    return failure(seen.candidate.path, Outcome.REFUSED, error, detail=seen)
-
-
-def _unlisted(seen: Preview) -> Result[Preview]:
-    candidate = seen.candidate
-    if seen.contents is None and not candidate.named:
-        return candidate.result(Outcome.NO_PICKLE)
-    outcome = Outcome.REFUSED if candidate.named else Outcome.SKIPPED
-    return candidate.result(outcome, "its SHA-256 is not in the list", detail=seen)
+        found = seen.contents
+        wrapped = found and found.wrapping and AdoptionError(f"{found.kind}: {NOT_ONE}")
+        return failure(candidate.path, Outcome.REFUSED, wrapped or error, detail=seen)
 
 
 def _contents_of(artifact: Artifact) -> Contents:
@@ -445,32 +425,26 @@ def _belongs_to_program(path: str) -> bool:
 # --- the sealing -----------------------------------------------------------------------------
 
 
-def _with_free_place(
-    found: Result[Preview], keyring: Keyring, targets: Targets, context: str | None
-) -> Result[Preview]:
+def _with_free_place(found: Result[Preview], keyring: Keyring, targets: Targets) -> Result[Preview]:
     preview = found.detail
     if found.outcome is not Outcome.READY or preview is None:
         return found
 
     def act(_: Candidate) -> Result[Preview]:
-        _check_place(preview, keyring, targets, context)
+        _check_place(preview, keyring, targets)
         return found
 
     return attempt(preview.candidate, act, detail=preview)
 
 
-def _sealed(
-    found: Result[Preview], keyring: Keyring, targets: Targets, context: str | None
-) -> Result[Adopted]:
+def _sealed(found: Result[Preview], keyring: Keyring, targets: Targets) -> Result[Adopted]:
     preview = found.detail
     if found.outcome is not Outcome.READY or preview is None:
         return Result(found.path, found.outcome, found.reason, found.error)
-    own = preview.context(context)
 
     def act(candidate: Candidate) -> Result[Adopted]:
         with ExitStack() as until_replaced:
-            again = preview._replace(candidate=candidate)
-            return _adopted(again, keyring, targets, own, until_replaced)
+            return _adopted(preview._replace(candidate=candidate), keyring, targets, until_replaced)
 
     return attempt(preview.candidate, act)
 
@@ -479,7 +453,6 @@ def _adopted(
     found: Preview,
     keyring: Keyring,
     targets: Targets,
-    context: str | None,
     until_replaced: ExitStack,
 ) -> Result[Adopted]:
     candidate = found.candidate
@@ -493,7 +466,7 @@ def _adopted(
     same = hashlib.sha256(raw).hexdigest() == found.sha256
     if found.artifact is None or not same or resolved(candidate.path) != candidate.real:
         raise changed()
-    head = _sealed_head(raw, found.artifact, keyring=keyring, context=context)
+    head = _sealed_head(raw, found.artifact, keyring=keyring, context=found.context)
 
     def write(path: Place, **options: Any) -> None:  # noqa: ANN401 - those of write_envelope
         write_envelope(path, head.data, [raw], head.finish, head.key.suite, durable=True, **options)
@@ -504,7 +477,7 @@ def _adopted(
         adopted = Adopted(name_of(target))
         make_folder_of(target, below=targets.folder)
         if exists(target):
-            _check_target(target, found, keyring, context)
+            _check_target(target, found, keyring)
             return candidate.result(Outcome.ALREADY_SEALED, detail=adopted)
         # Private from its first byte if the file was.
         write(target, mode=permissions_of(real), exclusive=True)
@@ -515,19 +488,19 @@ def _adopted(
     return candidate.result(Outcome.ADOPTED, detail=adopted)
 
 
-def _check_place(found: Preview, keyring: Keyring, targets: Targets, context: str | None) -> None:
+def _check_place(found: Preview, keyring: Keyring, targets: Targets) -> None:
     """Raise TargetError if another file lies where the envelope or the backup is to go."""
     candidate = found.candidate
     if targets.folder is not None:
         target = target_in(targets.folder, candidate.inside)
         if exists(target):
-            _check_target(target, found, keyring, found.context(context))
+            _check_target(target, found, keyring)
     elif targets.backup and found.sha256 is not None:
         place = candidate.found.place
         check_backup(candidate.real if isinstance(place, str) else place, found.sha256)
 
 
-def _check_target(target: Place, found: Preview, keyring: Keyring, context: str | None) -> None:
+def _check_target(target: Place, found: Preview, keyring: Keyring) -> None:
     """Raise TargetError unless an interrupted run already wrote this very envelope."""
     try:
         with open_place(target) as (source, _):
@@ -535,7 +508,7 @@ def _check_target(target: Place, found: Preview, keyring: Keyring, context: str 
                 source,
                 lambda _: keyring,
                 check=lambda head: policy.check_head(
-                    head.metadata, now=time.time(), context=context
+                    head.metadata, now=time.time(), context=found.context
                 ),
             )
             same = hashlib.sha256(reader.segments(payload)[0]).hexdigest() == found.sha256

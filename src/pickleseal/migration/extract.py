@@ -11,7 +11,7 @@ from pickleseal.envelope.source import Source, memory_source
 from pickleseal.errors import NotSealedError, PolicyError, shown
 from pickleseal.files.atomic import write_whole
 from pickleseal.files.objects import open_file
-from pickleseal.files.places import Place, name_of, place_of
+from pickleseal.files.places import Place, name_of, places_of
 from pickleseal.files.walk import Found
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.store.lookup import Ring, find_keyring
@@ -93,9 +93,8 @@ class Plain(NamedTuple):
 
 def extract_file(path: str, *, keyring: Ring, context: str | None = None) -> Plain:
     """Return the plain file that is in the envelope at a path; `context` as for `extract_all`."""
-    place = place_of(path)
-    remote = None if isinstance(place, str) else place
-    return _plain_of(Found(path, remote=remote), keyring, _context_check(context))
+    (place,) = places_of([path])
+    return _plain_of(Found.at(place), keyring, _context_check(context))
 
 
 def extract_all(

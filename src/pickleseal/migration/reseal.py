@@ -20,7 +20,15 @@ from pickleseal.envelope.target import write_envelope
 from pickleseal.errors import MalformedError, PolicyError, RevokedKeyError
 from pickleseal.files.atomic import held
 from pickleseal.files.handles import Path
-from pickleseal.files.places import Named, Options, name_of, places_of, resolved, steady
+from pickleseal.files.places import (
+    Named,
+    Options,
+    name_of,
+    places_of,
+    resolved,
+    steady,
+    without_credentials,
+)
 from pickleseal.files.walk import Found
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.keyring import EVERY_KEY, Keyring
@@ -93,32 +101,24 @@ def readmission(
     Raises a SealError for an inventory that fails this, KeyringError for keys that cannot be read.
     """
     again = ring.reopening(revoked_keys(ring))
-    if sha256 is not None:
-        listed = read_inventory(inventory, keyring=ring, sha256=sha256)
-        _check_made(listed, inventory, made_before)
-        return Readmission(again, listed, listed.inventory.known(), None)
-    try:
-        listed = read_inventory(inventory, keyring=ring)
-    except RevokedKeyError as error:
-        refusal = RevokedKeyError(
-            "a revoked key sealed the inventory, and anyone who has that key can make one: give"
-            " its SHA-256 with --sha256, as you noted it down when you made it"
-        )
-        refusal.source = error.source
-        raise refusal from None
-    _check_made(listed, inventory, made_before)
-    return Readmission(again, listed, listed.inventory.known(), ring.entries[listed.key_id])
-
-
-def _check_made(listed: Read, path: str | os.PathLike[str], made_before: int | None) -> None:
-    made = listed.inventory.created
-    if made_before is not None and made >= made_before:
-        error = PolicyError(
-            f"the inventory was made {policy.time_text(made)}, not before"
-            f" {policy.time_text(made_before)}"
-        )
-        error.source = os.fspath(path)
-        raise error
+    with reader.naming(without_credentials(os.fspath(inventory))):
+        try:
+            listed = read_inventory(inventory, keyring=ring, sha256=sha256)
+        except RevokedKeyError:
+            if sha256 is not None:
+                raise
+            raise RevokedKeyError(
+                "a revoked key sealed the inventory, and anyone who has that key can make one: give"
+                " its SHA-256 with --sha256, as you noted it down when you made it"
+            ) from None
+        made = listed.inventory.created
+        if made_before is not None and made >= made_before:
+            raise PolicyError(
+                f"the inventory was made {policy.time_text(made)}, not before"
+                f" {policy.time_text(made_before)}"
+            )
+    vouching = ring.entries[listed.key_id] if sha256 is None else None
+    return Readmission(again, listed, listed.inventory.known(), vouching)
 
 
 def reseal(
@@ -183,8 +183,7 @@ def reseal(
     find_keyring(keyring, to_open=EVERY_KEY)  # raises without a ring, whatever the file is
     (place,) = places_of([file], storage_options)
     path = name_of(place)
-    found = Found(path, remote=None if isinstance(place, str) else place)
-    candidate = Candidate(found, path, resolved(path), named=True)
+    candidate = Candidate(Found.at(place), path, resolved(path), named=True)
     done = steady(
         lambda _: _reseal(candidate, keyring, context=context, readmitted=None, dry_run=False)
     )

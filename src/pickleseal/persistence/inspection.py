@@ -386,10 +386,24 @@ _ORDER = tuple(Status)  # the least authentic comes first
 
 def claims(head: reader.ClaimedHead, name: str | None, problem: str) -> Inspection:
     """Return what a head claims that is not authentic, and why it is not."""
-    segments, metadata = head.unverified()
-    fixed = head.fixed
+    return _facts(Status.UNVERIFIED, problem, name, head.fixed, *head.unverified())
+
+
+def of_head(head: seal.AuthenticHead, name: str | None, problem: str | None) -> Inspection:
+    """Return the facts of an authentic head, and why its body is not authentic."""
+    return _facts(Status.HEADER, problem, name, head.fixed, head.raw, head.metadata.copy())
+
+
+def _facts(
+    status: Status,
+    problem: str | None,
+    name: str | None,
+    fixed: layout.Fixed,
+    segments: tuple[int, ...],
+    metadata: Metadata | None,
+) -> Inspection:
     return Inspection(
-        status=Status.UNVERIFIED,
+        status=status,
         problem=problem,
         file=name,
         key_id=fixed.key_id.hex(),
@@ -398,22 +412,6 @@ def claims(head: reader.ClaimedHead, name: str | None, problem: str) -> Inspecti
         codec=_CODECS[fixed.codec],
         segments=segments,
         metadata=metadata,
-        digest=None,
-    )
-
-
-def of_head(head: seal.AuthenticHead, name: str | None, problem: str | None) -> Inspection:
-    """Return the facts of an authentic head, and why its body is not authentic."""
-    return Inspection(
-        status=Status.HEADER,
-        problem=problem,
-        file=name,
-        key_id=head.key.id,
-        suite=int(head.key.suite),
-        size=head.fixed.total_size,
-        codec=_CODECS[head.fixed.codec],
-        segments=head.raw,
-        metadata=head.metadata.copy(),
         digest=None,
     )
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from pickleseal.errors import KeyPermissionError, PinsError, check_path, shown
+from pickleseal.errors import KeyPermissionError, PinsError, shown
 from pickleseal.files.atomic import is_writable, write_whole
 from pickleseal.files.lock import locked
-from pickleseal.files.places import is_url, without_credentials
 from pickleseal.keys.store import permissions, variables
+from pickleseal.keys.store.directory import checked_path
 from pickleseal.persistence import pins
 from pickleseal.persistence.pins import Pin
 
@@ -100,16 +100,8 @@ def find_pins(given: str | os.PathLike[str] | None = None) -> PinFile | None:
     path = variables.pins() if given is None else given
     if path is None:
         return None
-    path = os.fspath(path) if isinstance(path, os.PathLike) else path
-    if not isinstance(path, str):
-        raise TypeError(f"pins takes the path of a file, not {type(given).__name__}")
-    if not path:
-        raise PinsError("the path of the file of pins is empty: is a variable not set?")
-    check_path(path)
-    if is_url(path):
-        named = shown(without_credentials(path))
-        raise PinsError(f"the file of pins must be on this machine, but {named} is a URL")
-    given_path = os.path.expanduser(path)
+    takes = "pins takes the path of a file"
+    given_path = checked_path(path, takes, what="the file of pins", error=PinsError)
     try:
         return PinFile(permissions.checked_way(Path(given_path)))
     except KeyPermissionError as error:

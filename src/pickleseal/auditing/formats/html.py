@@ -45,8 +45,8 @@ def html(report: Report) -> str:
     environment.filters |= {
         "source_hash": _source_hash,
         "moment": time_text,
-        "amount": _amount,
         "breaking": _breaking,
+        "pieces": _pieces,
     }
     gravest = Gravest(MAX_ROWS)
     for finding in report.findings:
@@ -82,19 +82,6 @@ def _breaking(path: str) -> str:
     return escape(visible(path)).replace("/", Markup("/<wbr>"))
 
 
-def _amount(size: int) -> str:
-    """Return a number of bytes in three digits and a unit."""
-    if size < 1000:
-        return f"{size} B"
-    amount, unit = size / 1000, 0
-    while amount >= 999.5 and unit < len(_UNITS) - 1:
-        amount, unit = amount / 1000, unit + 1
-    return f"{amount:.{0 if amount >= 99.95 else 1}f} {_UNITS[unit]}"
-
-
-_UNITS = ("kB", "MB", "GB", "TB")
-
-
 def _source_hash(source: str) -> str:
     digest = hashlib.sha256(source.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
@@ -108,7 +95,7 @@ class _Piece(NamedTuple):
     plain: bool
 
 
-def _advice(text: str) -> list[_Piece]:
+def _pieces(text: str) -> list[_Piece]:
     """Return advice in pieces. A command is in backticks, or else the end of the text."""
     start = text.find("pickleseal ")
     quoted = start > 0 and text[start - 1] == "`"
@@ -149,36 +136,17 @@ def _bar(levels: Mapping[Level, int]) -> list[_Part]:
     return parts
 
 
-class _Case(NamedTuple):
-    """What the findings of a group have in common."""
-
-    level: Level
-    kind: str
-    reason: str
-    advice: str
-
-
-class _Group(NamedTuple):
-    case: _Case
-    advice: list[_Piece]
-    rows: list[int]
-
-
-def _groups(findings: Iterable[Finding]) -> dict[Level, list[_Group]]:
-    """Return findings above level NONE by level, most severe first, with equal ones grouped."""
-    rows: dict[_Case, list[int]] = {}
+def _groups(findings: Iterable[Finding]) -> dict[Level, list[list[int]]]:
+    """Return the rows of findings above level NONE, most severe first, with equal ones grouped."""
+    rows: dict[tuple[Level, str, str, str], list[int]] = {}
     for row, finding in enumerate(findings):
         if finding.level:
-            rows.setdefault(_case(finding), []).append(row)
-    groups: dict[Level, list[_Group]] = {}
-    for case in sorted(rows, key=lambda case: -case.level):
-        group = _Group(case, _advice(case.advice), rows[case])
-        groups.setdefault(case.level, []).append(group)
+            case = (finding.level, finding.kind, finding.reason, finding.advice)
+            rows.setdefault(case, []).append(row)
+    groups: dict[Level, list[list[int]]] = {}
+    for case in sorted(rows, key=lambda case: -case[0]):
+        groups.setdefault(case[0], []).append(rows[case])
     return groups
-
-
-def _case(finding: Finding) -> _Case:
-    return _Case(finding.level, finding.kind, finding.reason, finding.advice)
 
 
 # --- the details of each file --------------------------------------------------------------------
@@ -219,10 +187,6 @@ class _Page:
             names: _NameList(number, names, self._joined(names), uses[names])
             for number, names in enumerate(shared, 1)
         }
-
-    def advice(self, finding: Finding) -> list[_Piece]:
-        """Return the advice on a file, in words and commands."""
-        return _advice(finding.advice)
 
     def facts(self, finding: Finding) -> Iterator[_Fact]:
         """Yield the lines of a file's details, in reading order."""

@@ -36,6 +36,7 @@ class _Rule(NamedTuple):
     """A kind of finding: id, name, title, meaning, advice and severity.
 
     `severity` is GitHub's `security-severity`: over 9.0 critical, from 7.0 high, from 4.0 medium.
+    Above 7.0 a rule is an error, from 4.0 on a warning.
     """
 
     id: str
@@ -43,8 +44,7 @@ class _Rule(NamedTuple):
     title: str
     meaning: str
     advice: str
-    level: Level
-    severity: str
+    severity: float
 
 
 _SIGN_AGAIN = (
@@ -62,8 +62,7 @@ _BEYOND = _Rule(
     "This file is not sealed, and unpickling it would look up names that run, import, write or"
     " open.",
     "Do not load it unless you know who made it and why it needs these names.",
-    Level.ERROR,
-    "9.3",
+    9.3,
 )
 _UNKNOWN = _Rule(
     "pickleseal/unsealed-unknown",
@@ -73,8 +72,7 @@ _UNKNOWN = _Rule(
     " data and model classes.",
     "Check whose code the names are. If they are yours, list their module with `--known MODULE`."
     f" {_SIGN_AGAIN}",
-    Level.WARNING,
-    "6.9",
+    6.9,
 )
 _CANNOT_TELL = _Rule(
     "pickleseal/unsealed-cannot-be-told",
@@ -83,8 +81,7 @@ _CANNOT_TELL = _Rule(
     "This file is not sealed, and not every byte of it is accounted for: a reader may do more with"
     " it than the audit followed.",
     "Do not load it unless you know who made it and why it has this form.",
-    Level.WARNING,
-    "7.0",
+    7.0,
 )
 _SEALED = _Rule(
     "pickleseal/sealed",
@@ -92,8 +89,7 @@ _SEALED = _Rule(
     "Sealed file with a remark",
     "The seal is valid; the message says what else is worth knowing.",
     "Read the message. The file can be loaded.",
-    Level.NOTE,
-    "1.0",
+    1.0,
 )
 _VERDICTS = {
     Verdict.SEALED: _SEALED,
@@ -104,8 +100,7 @@ _VERDICTS = {
         "Sealed by a retired key",
         "The seal is valid. Its key is retired: it opens files and no longer seals them.",
         "Reseal it with the primary key: `pickleseal reseal FILE`.",
-        Level.NOTE,
-        "1.0",
+        1.0,
     ),
     Verdict.REVOKED: _Rule(
         "pickleseal/revoked-key",
@@ -114,8 +109,7 @@ _VERDICTS = {
         "Anyone who has the leaked key could have made this file. Loads refuse it.",
         "Make the object again and seal it. If an inventory from before lists the file, you can"
         " instead readmit it: `pickleseal reseal --only-digests INVENTORY FILE`.",
-        Level.ERROR,
-        "8.1",
+        8.1,
     ),
     Verdict.UNKNOWN_KEY: _Rule(
         "pickleseal/unknown-key",
@@ -124,8 +118,7 @@ _VERDICTS = {
         "The keyring does not have the key that this file names. Anyone can make such a file.",
         "If the file is yours, bring its key: `pickleseal keys export KEY_ID -o key.txt` where it"
         " is, and `pickleseal keys import key.txt` here. If it is not, do not load it.",
-        Level.ERROR,
-        "8.1",
+        8.1,
     ),
     Verdict.BAD_HEAD: _Rule(
         "pickleseal/bad-head",
@@ -133,8 +126,7 @@ _VERDICTS = {
         "Changed after sealing, or made without the key",
         "The tag of the head does not match. Nothing that the file says about itself is verified.",
         _PUT_BACK,
-        Level.ERROR,
-        "9.1",
+        9.1,
     ),
     Verdict.BAD_BODY: _Rule(
         "pickleseal/bad-body",
@@ -142,8 +134,7 @@ _VERDICTS = {
         "Body changed after sealing",
         "The head is genuine; the body was changed.",
         _PUT_BACK,
-        Level.ERROR,
-        "9.1",
+        9.1,
     ),
     Verdict.MALFORMED: _Rule(
         "pickleseal/malformed",
@@ -151,8 +142,7 @@ _VERDICTS = {
         "Damaged envelope",
         "It begins like a sealed file but breaks the format or is truncated.",
         "Restore an intact copy.",
-        Level.ERROR,
-        "7.1",
+        7.1,
     ),
     Verdict.WRONG_CONTEXT: _Rule(
         "pickleseal/wrong-context",
@@ -160,8 +150,7 @@ _VERDICTS = {
         "Sealed for another context",
         "The file is genuine but was sealed for another purpose.",
         "Check what it was sealed for with `pickleseal inspect FILE`, and put the right file here.",
-        Level.ERROR,
-        "8.1",
+        8.1,
     ),
     Verdict.EXPIRED: _Rule(
         "pickleseal/expired",
@@ -169,8 +158,7 @@ _VERDICTS = {
         "Expired sealed file",
         "The file is genuine but expired. Loads refuse it.",
         "Recreate or delete it.",
-        Level.WARNING,
-        "4.0",
+        4.0,
     ),
     Verdict.ROLLED_BACK: _Rule(
         "pickleseal/rolled-back",
@@ -178,8 +166,7 @@ _VERDICTS = {
         "Older than what was loaded before",
         "The file is genuine, but a newer one of its context was loaded before.",
         "Restore the newest file. If you want this one: `pickleseal pins forget CONTEXT`.",
-        Level.ERROR,
-        "8.1",
+        8.1,
     ),
     Verdict.UNSEALED: _Rule(
         "pickleseal/unsealed",
@@ -188,8 +175,7 @@ _VERDICTS = {
         "This file is not sealed. It imports only known data and model classes, or names in modules"
         " listed as known. Anyone who can write to it can replace it with a pickle that runs code.",
         _SIGN_AGAIN,
-        Level.WARNING,
-        "5.5",
+        5.5,
     ),
     Verdict.LEFTOVER: _Rule(
         "pickleseal/leftover",
@@ -197,8 +183,7 @@ _VERDICTS = {
         "Temporary file of an interrupted dump",
         "Loads refuse it.",
         "Delete it if no dump is running.",
-        Level.NOTE,
-        "1.0",
+        1.0,
     ),
     Verdict.UNREADABLE: _Rule(
         "pickleseal/unreadable",
@@ -206,8 +191,7 @@ _VERDICTS = {
         "Could not be read",
         "The audit could not read this path.",
         "Run the audit as a user with permission to read it.",
-        Level.WARNING,
-        "4.0",
+        4.0,
     ),
     Verdict.SKIPPED: _Rule(
         "pickleseal/skipped",
@@ -215,8 +199,7 @@ _VERDICTS = {
         "Not examined on purpose",
         "The audit does not follow links, and leaves out excluded paths.",
         "To audit the target of a link, name the target.",
-        Level.NOTE,
-        "1.0",
+        1.0,
     ),
     Verdict.MISSING: _Rule(
         "pickleseal/missing",
@@ -224,8 +207,7 @@ _VERDICTS = {
         "Listed in the baseline but missing",
         "The baseline lists a file at this path, but there is none.",
         "Restore it, or make a new list with `pickleseal audit --inventory`.",
-        Level.WARNING,
-        "4.0",
+        4.0,
     ),
     Verdict.NOT_READ: _Rule(
         "pickleseal/not-read",
@@ -233,8 +215,7 @@ _VERDICTS = {
         "Not read in this audit",
         "The store lists the object as when an earlier audit found it sealed and whole.",
         "To have it read, audit without `--since`.",
-        Level.NOTE,
-        "1.0",
+        1.0,
     ),
     Verdict.NO_PICKLE: _Rule(
         "pickleseal/no-pickle-found",
@@ -242,8 +223,7 @@ _VERDICTS = {
         "No pickle found",
         "No pickle was found in this file, in any form that the audit searches for.",
         "Read the message.",
-        Level.NOTE,
-        "1.0",
+        1.0,
     ),
 }
 _CHANGES = {
@@ -253,8 +233,7 @@ _CHANGES = {
         "Replaced by an older one",
         "The file is genuine but older than the one that the baseline lists.",
         "Restore the newer file, and find out who replaced it.",
-        Level.ERROR,
-        "8.1",
+        8.1,
     ),
     Change.CHANGED: _Rule(
         "pickleseal/changed",
@@ -262,8 +241,7 @@ _CHANGES = {
         "Changed since the baseline",
         "The file is genuine but not the one that the baseline lists.",
         "If you expected that, make a new list with `pickleseal audit --inventory`.",
-        Level.NOTE,
-        "3.0",
+        3.0,
     ),
     Change.NEW: _Rule(
         "pickleseal/new",
@@ -271,8 +249,7 @@ _CHANGES = {
         "Not in the baseline",
         "The file is genuine, but the baseline lists no file at this path.",
         "If you expected that, make a new list with `pickleseal audit --inventory`.",
-        Level.NOTE,
-        "2.0",
+        2.0,
     ),
     Change.MOVED: _Rule(
         "pickleseal/moved",
@@ -280,8 +257,7 @@ _CHANGES = {
         "Listed elsewhere in the baseline",
         "The file is genuine, but the baseline lists it at another path.",
         "If you expected that, make a new list with `pickleseal audit --inventory`.",
-        Level.NOTE,
-        "2.0",
+        2.0,
     ),
 }
 _RULES = tuple(
@@ -337,6 +313,8 @@ def _driver(version: str) -> _Json:
 
 
 def _descriptor(rule: _Rule) -> _Json:
+    high, medium = rule.severity > 7.0, rule.severity >= 4.0
+    level = Level.ERROR if high else Level.WARNING if medium else Level.NOTE
     return {
         "id": rule.id,
         "name": rule.name,
@@ -346,11 +324,11 @@ def _descriptor(rule: _Rule) -> _Json:
             "text": f"{rule.meaning} {rule.advice}".replace("`", ""),
             "markdown": f"{rule.meaning}\n\n**What to do:** {rule.advice}",
         },
-        "defaultConfiguration": {"level": rule.level.label},
+        "defaultConfiguration": {"level": level.label},
         "properties": {
             "tags": ["security"],
             "precision": "very-high",
-            "security-severity": rule.severity,
+            "security-severity": str(rule.severity),
         },
     }
 

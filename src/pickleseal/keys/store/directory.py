@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pickleseal.errors import KeyringError, check_path, shown
+from pickleseal.errors import KeyringError, PicklesealError, check_path, shown
 from pickleseal.files.atomic import make_folder, write_private
 from pickleseal.files.handles import Stamp, stamp_of
 from pickleseal.files.lock import locked
@@ -90,22 +90,31 @@ def open_keyring(
     return read_keyring(folder, Opener(passphrase), group_read=group_read, min_epoch=min_epoch)
 
 
-def checked_path(given: str | os.PathLike[str], takes: str) -> str:
-    """Return the path of a ring that a caller gave; `takes` begins the message of a TypeError."""
+def checked_path(
+    given: str | os.PathLike[str],
+    takes: str,
+    *,
+    what: str = "the keyring",
+    error: type[PicklesealError] = KeyringError,
+) -> str:
+    """Return the local path of `what` that a caller gave, or raise `error`.
+
+    `takes` begins the message of a TypeError.
+    """
     path = os.fspath(given) if isinstance(given, os.PathLike) else given
     if not isinstance(path, str):
         raise TypeError(f"{takes}, not {type(given).__name__}")
     if not path:
-        raise KeyringError("the path of the keyring is empty: is a variable not set?")
+        raise error(f"the path of {what} is empty: is a variable not set?")
     check_path(path)
     if is_url(path):
         named = shown(without_credentials(path))
-        raise KeyringError(f"a keyring must be on this machine, but {named} is a URL")
+        raise error(f"{what} must be on this machine, but {named} is a URL")
     expanded = os.path.expanduser(path)
     if expanded.startswith("~"):
         # It would be a folder with that name in the current directory.
-        raise KeyringError(
-            f"no home directory is known for {shown(path)}: name the keyring by an absolute path"
+        raise error(
+            f"no home directory is known for {shown(path)}: name {what} by an absolute path"
         )
     return expanded
 
