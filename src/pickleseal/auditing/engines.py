@@ -6,7 +6,6 @@ All yield the same findings in the same order, those of the walk.
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import NamedTuple
 
 from pickleseal.auditing.findings import Finding
 from pickleseal.auditing.judge import AuditOptions, examine
@@ -81,13 +80,6 @@ def _are_many(files: Iterable[Found]) -> bool:
     return False
 
 
-class _Done(NamedTuple):
-    """The findings of a batch, and the steps of the run's budget that they took."""
-
-    findings: list[Finding]
-    steps: int
-
-
 def in_copies(
     files: Iterable[Found], options: AuditOptions, wanted: int | None
 ) -> Iterator[Finding]:
@@ -96,19 +88,20 @@ def in_copies(
     # Each copy would look for a new key, and ask for its passphrase.
     by_copies = options._replace(find_ring=lambda: None, pool=pool)
 
-    def work(batch: Batch) -> _Done:
+    def work(batch: Batch) -> tuple[list[Finding], int]:
         before = pool.left
         findings = [examine(found, by_copies) for found in opened_again(batch)]
-        return _Done(findings, before - pool.left)
+        return findings, before - pool.left
 
     for window in windows(files):
         # Copies would share the connections to a store, and the position in an archive.
         local = all(found.remote is None for batch in window for found in batch)
         copies = forks.copies(wanted) if local else 1  # by now it may have threads
         before, spent = pool.left, 0
-        for batch, done in zip(window, forks.each(window, work, copies=copies), strict=True):
-            spent += done.steps
-            for found, finding in zip(batch, done.findings, strict=True):
+        done = forks.each(window, work, copies=copies)
+        for batch, (findings, steps) in zip(window, done, strict=True):
+            spent += steps
+            for found, finding in zip(batch, findings, strict=True):
                 anew = options.ring is not None and _lacks_proof(finding)
                 yield _anew(found, options) if anew else finding
         pool.left = before - spent

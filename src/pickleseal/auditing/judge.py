@@ -9,8 +9,9 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 from pickleseal.auditing.findings import Finding, Level, Mark, Verdict
 from pickleseal.envelope import layout, reader
@@ -117,7 +118,8 @@ def not_read(found: Found, options: AuditOptions) -> Finding | None:
 
 def _examined(found: Found, options: AuditOptions) -> Finding:
     def sealed(file: Opened) -> Finding:
-        finding = judge_sealed(_InFile(file), options)
+        envelopes = Envelopes(file.path, file.size, partial(envelope_at, file))
+        finding = judge_sealed(envelopes, options)
         return finding._replace(mark=_mark(finding, file, options.rules))
 
     return opened(found, sealed, options)
@@ -199,23 +201,12 @@ def _begins_as_envelope(start: bytes) -> bool:
 # --- sealed ----------------------------------------------------------------------------------
 
 
-class Envelopes(Protocol):
+class Envelopes(NamedTuple):
     """A file that begins as an envelope: its path, its size, and the envelope at an offset."""
 
     path: str
     size: int
-
-    def at(self, offset: int, /) -> Source:
-        """Return the envelope that begins at an offset."""
-
-
-class _InFile:
-    def __init__(self, file: Opened) -> None:
-        self.path, self.size = file.path, file.size
-        self._file = file
-
-    def at(self, offset: int, /) -> Source:
-        return envelope_at(self._file, offset)
+    at: Callable[[int], Source]
 
 
 class _Judged(NamedTuple):
@@ -249,15 +240,12 @@ def judge_sealed(file: Envelopes, options: AuditOptions) -> Finding:
         reason = f"object {judged.index(worst) + 1} of {count}: {reason}"
     if refused == inspection.MOST_REFUSED:
         reason = f"{reason}; {inspection.REST_NOT_READ}"
-    contents = max((one.contents for one in judged if one.contents), default=None, key=_grade_in)
+    looked_into = (one.contents for one in judged if one.contents)
+    contents = max(looked_into, default=None, key=lambda contents: contents.grade)
     finding = _told(file, worst._replace(reason=reason, contents=contents))
     envelopes = tuple(one.facts for one in judged if one.facts is not None)
     level = max(finding.level, Level.NOTE)
     return finding._replace(envelopes=envelopes, digest=None, level=level)
-
-
-def _grade_in(contents: Contents) -> Grade:
-    return contents.grade
 
 
 def _told(file: Envelopes, judged: _Judged) -> Finding:
@@ -373,17 +361,14 @@ def _by_which_key(ring: Keyring, key_id: str) -> Verdict:
 
 
 def _verdict_of(error: SealError, bad_seal: Verdict) -> Verdict:
-    for kind, verdict in _ERRORS:
-        if isinstance(error, kind):
-            return verdict
-    return bad_seal if isinstance(error, BadSealError) else Verdict.MALFORMED
+    return bad_seal if type(error) is BadSealError else _ERRORS.get(type(error), Verdict.MALFORMED)
 
 
-_ERRORS: tuple[tuple[type[SealError], Verdict], ...] = (
-    (ContextError, Verdict.WRONG_CONTEXT),
-    (ExpiredError, Verdict.EXPIRED),
-    (RollbackError, Verdict.ROLLED_BACK),
-)
+_ERRORS: dict[type[SealError], Verdict] = {
+    ContextError: Verdict.WRONG_CONTEXT,
+    ExpiredError: Verdict.EXPIRED,
+    RollbackError: Verdict.ROLLED_BACK,
+}
 
 _SEALED: dict[Verdict, tuple[Level, str]] = {
     Verdict.SEALED: (Level.NONE, ""),

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pickleseal.auditing.findings import Finding, Verdict
 from pickleseal.auditing.judge import (
     AuditOptions,
+    Envelopes,
     examine,
     judge_sealed,
     not_read,
@@ -147,26 +148,19 @@ def judge(found: Found, reading: Reading, options: AuditOptions) -> Finding | No
     if finding is not None:
         keyless = finding.verdict in _KEYLESS and not finding.envelopes
         return finding._replace(path=found.path) if keyless else None
+    records = {reading.size - one.room: one for one in reading.records}
+
+    def at(offset: int) -> Source:
+        if offset not in records:
+            raise _NotRecordedError
+        return RecordedSource(records[offset], found.path)
+
+    envelopes = Envelopes(found.path, reading.size, at)
     try:
-        return or_unreadable(
-            found.path, lambda: judge_sealed(_Recorded(found.path, reading), options)
-        )
+        return or_unreadable(found.path, lambda: judge_sealed(envelopes, options))
     except _NotRecordedError:
         return None
 
 
 class _NotRecordedError(Exception):
     """The client needs an envelope that the worker did not record."""
-
-
-class _Recorded:
-    """A file as a worker read it."""
-
-    def __init__(self, path: str, reading: Reading) -> None:
-        self.path, self.size = path, reading.size
-        self._records = {reading.size - record.room: record for record in reading.records}
-
-    def at(self, offset: int, /) -> Source:
-        if offset not in self._records:
-            raise _NotRecordedError
-        return RecordedSource(self._records[offset], self.path)

@@ -24,37 +24,25 @@ from pickleseal.errors import holds_part, shown
 from pickleseal.files.handles import is_shortage
 
 _COMMANDS = {
-    "adopt": ("adopt", "adopt", "Seal existing pickle and joblib files without unpickling them."),
-    "audit": ("audit", "audit", "Check every file under PATH."),
-    "completion": (
-        "completion",
-        "completion",
-        "Print a script that completes commands, files and key ids in a shell.",
-    ),
-    "demo": ("demo", "demo", "Seal, load and refuse real files, step by step."),
-    "extract": (
-        "extract",
-        "extract",
-        "Write plain pickle or joblib files from sealed ones.",
-    ),
-    "find-loads": (
-        "find_loads",
-        "find_loads",
-        "List the lines of Python source that load or save plain pickles.",
-    ),
-    "inspect": ("inspect", "inspect", "Show who sealed a file, when and for what."),
-    "keygen": ("keygen", "keygen", "Make a key, and a keyring if there is none."),
-    "keys": ("keys", "keys", "List, rotate, revoke, protect and share keys."),
-    "pins": ("pins", "pins", "List and forget the newest serials that were loaded."),
-    "reseal": ("reseal", "reseal", "Seal files again under the primary key."),
-    "verify": ("verify", "verify", "Check the seals of files."),
+    "adopt": "Seal existing pickle and joblib files without unpickling them.",
+    "audit": "Check every file under PATH.",
+    "completion": "Print a script that completes commands, files and key ids in a shell.",
+    "demo": "Seal, load and refuse real files, step by step.",
+    "extract": "Write plain pickle or joblib files from sealed ones.",
+    "find-loads": "List the lines of Python source that load or save plain pickles.",
+    "inspect": "Show who sealed a file, when and for what.",
+    "keygen": "Make a key, and a keyring if there is none.",
+    "keys": "List, rotate, revoke, protect and share keys.",
+    "pins": "List and forget the newest serials that were loaded.",
+    "reseal": "Seal files again under the primary key.",
+    "verify": "Check the seals of files.",
 }
-"""For each command: its module, its name there, and the first line of its help."""
+"""For each command, which is in a module of its name: the first line of its help."""
 
 
 @click.group(
     cls=LazyGroup,
-    elsewhere=_COMMANDS,
+    elsewhere={name: (name.replace("-", "_"), text) for name, text in _COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="pickleseal")

@@ -40,25 +40,13 @@ _STYLES = {State.ACTIVE: "green", State.RETIRED: "yellow", State.REVOKED: "red"}
 @click.group(
     cls=LazyGroup,
     elsewhere={
-        "protect": (
-            "custody",
-            "protect",
-            "Encrypt keys with a passphrase: all of them, or the named ones.",
-        ),
-        "unprotect": ("custody", "unprotect", "Store keys unencrypted in their files again."),
-        "export": (
-            "custody",
-            "export",
-            "Export keys, one line each: the primary, or the named ones.",
-        ),
-        "import": ("custody", "import_", "Import keys into a keyring, all or none."),
-        "backup": (
-            "backup",
-            "backup",
-            "Write a whole keyring to a new FILE, encrypted with a passphrase.",
-        ),
-        "restore": ("backup", "restore", "Restore a keyring from a FILE that `keys backup` wrote."),
-        "doctor": ("doctor", "doctor", "Check a keyring."),
+        "protect": ("custody", "Encrypt keys with a passphrase: all of them, or the named ones."),
+        "unprotect": ("custody", "Store keys unencrypted in their files again."),
+        "export": ("custody", "Export keys, one line each: the primary, or the named ones."),
+        "import": ("custody", "Import keys into a keyring, all or none."),
+        "backup": ("backup", "Write a whole keyring to a new FILE, encrypted with a passphrase."),
+        "restore": ("backup", "Restore a keyring from a FILE that `keys backup` wrote."),
+        "doctor": ("doctor", "Check a keyring."),
     },
 )
 def keys() -> None:

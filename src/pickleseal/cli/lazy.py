@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 class LazyGroup(click.Group):
     """A click group whose commands are in modules that are imported only when they are needed.
 
-    `elsewhere`: by the command's name, its room, the name it has there and its help in one line.
+    `elsewhere`: by the command's name, its module and its help in one line.
     Other commands are added as to any group. An audit in CI need not wait for what makes keys, and
     who asks for help need wait for neither.
     """
@@ -19,7 +19,7 @@ class LazyGroup(click.Group):
     def __init__(
         self,
         *,
-        elsewhere: Mapping[str, tuple[str, str, str]],
+        elsewhere: Mapping[str, tuple[str, str]],
         **options: Any,  # noqa: ANN401 - click's own
     ) -> None:
         super().__init__(**options)
@@ -33,9 +33,9 @@ class LazyGroup(click.Group):
         """Return a command by its name, or None."""
         if cmd_name not in self._elsewhere:
             return super().get_command(ctx, cmd_name)
-        room, name, _ = self._elsewhere[cmd_name]
-        command: click.Command = getattr(import_module(f"pickleseal.cli.{room}"), name)
-        return command
+        module = import_module(f"pickleseal.cli.{self._elsewhere[cmd_name][0]}")
+        commands = (one for one in vars(module).values() if isinstance(one, click.Command))
+        return next(one for one in commands if one.name == cmd_name)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return the commands and options that begin so, without importing what is elsewhere."""
@@ -69,7 +69,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(self._rows(formatter.width))
 
     def _rows(self, width: int = 100) -> list[tuple[str, str]]:
-        rows = {name: text for name, (_, _, text) in self._elsewhere.items()}
+        rows = {name: text for name, (_, text) in self._elsewhere.items()}
         for name, command in self.commands.items():
             rows[name] = command.get_short_help_str(width)
         return sorted(rows.items())

@@ -64,13 +64,7 @@ def _bz2() -> _Decoder:
 def _lzma() -> _Decoder:
     import lzma  # noqa: PLC0415 - as above
 
-    return lzma.LZMADecompressor(lzma.FORMAT_ALONE, _MEMORY)
-
-
-def _xz() -> _Decoder:
-    import lzma  # noqa: PLC0415 - as above
-
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ, _MEMORY)
+    return lzma.LZMADecompressor(lzma.FORMAT_AUTO, _MEMORY)
 
 
 def _lz4() -> _Decoder:
@@ -89,7 +83,7 @@ _METHODS = (
     _Method("gzip", b"\x1f\x8b", lambda: _Inflate(zlib.MAX_WBITS | 16)),
     _Method("bz2", b"BZ", _bz2),
     _Method("lzma", b"\x5d\x00", _lzma),
-    _Method("xz", b"\xfd7zXZ", _xz),
+    _Method("xz", b"\xfd7zXZ", _lzma),
     _Method("lz4", b"\x04\x22\x4d\x18", _lz4),
 )
 """As joblib tells them apart, by their first bytes."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pickleseal.errors import KeyringError, NoKeyError, shown
+from pickleseal.files.handles import stamp_of
 from pickleseal.keys.bundle import read_bundle
 from pickleseal.keys.key import Key, KeyLine
 from pickleseal.keys.keyring import Keyring, way_to_open
@@ -112,15 +113,8 @@ def _kept_directory(directory: str, *, to_open: str | None) -> Keyring:
     except OSError:
         # Raises the error for it.
         return read_keyring(Path(directory), Opener(), to_open=to_open)
-    stamp = (
-        status.st_ino,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-        status.st_size,
-        status.st_dev,
-        variables.group_read(),
-        variables.min_epoch(),
-    )
+    settings = (variables.group_read(), variables.min_epoch())
+    stamp = (*stamp_of(status), status.st_ctime_ns, *settings)
     # A relative path that leads elsewhere by now has another stamp, too.
     return _kept(directory, stamp, lambda opener: read_keyring(Path(directory), opener))
 

@@ -148,9 +148,9 @@ def _call_instead(
         value = given.pop(name)
         if name == rule.file:
             value = _path_of(value, mention)
-            if _is_address(value):
+            if "://" in _text(value):
                 return None, [f"open the address yourself, and pass the file object to {target}"]
-            by_ending = by_ending and _is_to_be_packed(value)
+            by_ending = by_ending and _text(value).lower().endswith(_PACKED)  # as joblib and pandas
         texts.append(written.argument(value))
     for name, value in given.items():
         if name == "compress":
@@ -191,23 +191,16 @@ def _path_of(file: ast.expr, mention: Mention) -> ast.expr:
     path, mode = given.get("file"), given.get("mode", ast.Constant(value="r"))
     if path is None or len(file.args) > 2 or given.keys() - {"file", "mode"}:
         return file
-    if not isinstance(mode, ast.Constant) or not isinstance(mode.value, str):
-        return file
     # A path alone cannot say "append" or "create only".
     wanted = "r" if mention.rule.kind is Kind.LOAD else "w"
     is_descriptor = isinstance(path, ast.Constant) and isinstance(path.value, int)
-    return path if set(mode.value) - set("b+t") == {wanted} and not is_descriptor else file
+    return path if set(_text(mode)) - set("b+t") == {wanted} and not is_descriptor else file
 
 
-def _is_address(value: ast.expr) -> bool:
-    return isinstance(value, ast.Constant) and isinstance(value.value, str) and "://" in value.value
-
-
-def _is_to_be_packed(value: ast.expr) -> bool:
-    """Return whether joblib or pandas would compress a file with this path."""
-    if not isinstance(value, ast.Constant) or not isinstance(value.value, str):
-        return False
-    return value.value.lower().endswith(_PACKED)
+def _text(value: ast.expr) -> str:
+    """Return the text of a string in source, or "" for anything else."""
+    found = value.value if isinstance(value, ast.Constant) else None
+    return found if isinstance(found, str) else ""
 
 
 def _says_nothing(name: str, value: ast.expr) -> bool:
