@@ -13,14 +13,15 @@ from command import run
 from pickleseal import Suite
 from pickleseal.errors import shown
 from pickleseal.keys.store.changes import UNLIMITED, Limits, Made, create_key
-from pickleseal.keys.store.doctor import MAX_AGE, Finding, examine
+from pickleseal.keys.store.doctor import MAX_AGE, examine
+from pickleseal.keys.store.permissions import Fault
 
 NOW = int(time.time())
 
 
 class Outcome(NamedTuple):
     code: int
-    findings: list[Finding]
+    findings: list[Fault]
     text: str
 
 
@@ -64,7 +65,7 @@ def look(folder: Path, *, max_age: int = MAX_AGE, env: dict[str, str] | None = N
     assert done.returncode == 1
     assert done.stdout.count("  fix: ") == len(findings)
     for finding in findings:
-        assert shown(finding.place) in done.stdout
+        assert shown(str(finding.place)) in done.stdout
         assert shown(finding.fix) in done.stdout
     assert state_of(folder.parent) == before
     for secret in secrets_in(folder.parent):
@@ -72,7 +73,7 @@ def look(folder: Path, *, max_age: int = MAX_AGE, env: dict[str, str] | None = N
     return Outcome(1, findings, done.stdout + done.stderr)
 
 
-def mend(finding: Finding) -> None:
+def mend(finding: Fault) -> None:
     """Run the fix of a finding as a user would who copies it."""
     shell = "bash" if "$'" in finding.fix else "sh"
     ours = str(Path(sys.executable).parent)

@@ -222,7 +222,7 @@ def test_a_file_that_may_be_the_only_copy_of_a_key_is_laid_aside_and_not_removed
 def test_a_key_file_under_a_name_of_its_own_gets_that_of_its_key(ring: Path) -> None:
     file = key_file(ring)
     file.rename(ring / "mine.key")
-    missing, misnamed = sorted(look(ring).findings, key=lambda f: "mine" in f.place)
+    missing, misnamed = sorted(look(ring).findings, key=lambda f: "mine" in str(f.place))
     assert "missing" in missing.problem
     mend(misnamed)
     assert look(ring).code == 0

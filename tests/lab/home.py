@@ -174,7 +174,7 @@ def check_leftovers(home: Path, left: list[str]) -> None:
         temporary = path.name.startswith(TEMPORARY_PREFIX) and path.name.endswith(TEMPORARY_SUFFIX)
         if (path.parent / "keyring.json").exists():
             assert temporary or path.suffix == ".key", f"{name} is left over"
-            places = [one.place for one in examine(path.parent, now=NOW, max_age=MAX_AGE)]
+            places = [str(one.place) for one in examine(path.parent, now=NOW, max_age=MAX_AGE)]
             assert any(path.name in place for place in places), f"the doctor does not see {name}"
             continue
         ours = temporary or path.suffix == ".key" or path.name == ".gitignore"

@@ -19,7 +19,7 @@ from pickleseal.cli.output import (
 )
 from pickleseal.errors import shown
 from pickleseal.keys.store import permissions, variables
-from pickleseal.keys.store.doctor import MAX_AGE, Finding, examine
+from pickleseal.keys.store.doctor import MAX_AGE, examine
 from pickleseal.keys.store.lookup import keyring_directory
 from pickleseal.keys.store.own import user_directory
 
@@ -63,7 +63,9 @@ def doctor(max_age: int, *, keyring: str | None) -> int:
             {
                 "keyring": str(directory),
                 "permissions_checked": permissions.CHECKED,
-                "findings": [finding._asdict() for finding in found],
+                "findings": [
+                    {"place": one.place, "problem": one.problem, "fix": one.fix} for one in found
+                ],
             }
         )
         return code
@@ -77,7 +79,7 @@ def doctor(max_age: int, *, keyring: str | None) -> int:
     return code
 
 
-def _lines(finding: Finding) -> Iterator[Line]:
-    yield [("✗ ", "bold red"), (shown(finding.place), "bold")]
+def _lines(finding: permissions.Fault) -> Iterator[Line]:
+    yield [("✗ ", "bold red"), (shown(str(finding.place)), "bold")]
     yield [(f"  {shown(finding.problem)}", "")]
     yield [("  fix: ", "dim"), (shown(finding.fix), "cyan")]

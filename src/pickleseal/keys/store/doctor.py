@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 from pickleseal.errors import KeyPermissionError, KeyringError, shown
 from pickleseal.files.atomic import TEMPORARY_SUFFIX
@@ -44,15 +43,7 @@ _LIKE_A_KEY_FILE = re.compile(
 _NEWEST_INDEX = f"restore the newest backup of {INDEX}"
 
 
-class Finding(NamedTuple):
-    """Something that is wrong: where, what, and the command that fixes it."""
-
-    place: str
-    problem: str
-    fix: str
-
-
-def examine(folder: Path, *, now: int, max_age: int = MAX_AGE) -> list[Finding]:
+def examine(folder: Path, *, now: int, max_age: int = MAX_AGE) -> list[Fault]:
     """Return everything that is wrong with the keyring in a directory, the gravest first.
 
     `now`: the time in Unix seconds. `max_age`: the highest age of a primary in days. Raise
@@ -62,7 +53,7 @@ def examine(folder: Path, *, now: int, max_age: int = MAX_AGE) -> list[Finding]:
     names = _names(real)
     if INDEX not in names and not any(_KEY_FILE.fullmatch(name) for name in names):
         raise no_ring(folder)
-    to_it = _told(permissions.folder_faults(folder, above=True))  # links on the way, too
+    to_it = permissions.folder_faults(folder, above=True)  # links on the way, too
     return _merged(chain(to_it, _all(real, names, now, max_age)))
 
 
@@ -75,20 +66,20 @@ def _names(folder: Path) -> list[str]:
     return names
 
 
-def _merged(findings: Iterable[Finding]) -> list[Finding]:
-    """Merge the findings of one place that one command fixes."""
+def _merged(faults: Iterable[Fault]) -> list[Fault]:
+    """Merge the faults of one place that one command fixes."""
     problems: dict[tuple[str, str], list[str]] = {}
-    for place, problem, fix in findings:
-        known = problems.setdefault((place, fix), [])
+    for place, problem, fix, _ in faults:
+        known = problems.setdefault((str(place), fix), [])
         if problem not in known:
             known.append(problem)
-    return [Finding(place, "; ".join(told), fix) for (place, fix), told in problems.items()]
+    return [Fault(place, "; ".join(told), fix) for (place, fix), told in problems.items()]
 
 
-def _all(folder: Path, names: Sequence[str], now: int, max_age: int) -> Iterator[Finding]:
+def _all(folder: Path, names: Sequence[str], now: int, max_age: int) -> Iterator[Fault]:
     yield from _open_to_others(folder, names)
     files = _files(folder)
-    if isinstance(files, Finding):
+    if isinstance(files, Fault):
         yield files
         yield from _left_over(folder, names)
     else:
@@ -102,26 +93,20 @@ def _all(folder: Path, names: Sequence[str], now: int, max_age: int) -> Iterator
         yield from _primary_faults(folder, roster, now, max_age)
     like_keys = [folder / name for name in names if _LIKE_A_KEY_FILE.search(name)]
     plain = any(_may_be_plain(path, files) for path in like_keys)
-    for problem, fix in surroundings.faults(folder, plain=plain):
-        yield Finding(str(folder), problem, fix)
+    yield from surroundings.faults(folder, plain=plain)
     yield from _variables()
 
 
-def _open_to_others(folder: Path, names: Sequence[str]) -> Iterator[Finding]:
+def _open_to_others(folder: Path, names: Sequence[str]) -> Iterator[Fault]:
     """Yield every folder, link and file that others can reach, not only the first."""
     if INDEX not in names:
-        yield from _told(permissions.folder_faults(folder))
+        yield from permissions.folder_faults(folder)
     for name in names:
         secret = _KEY_FILE.fullmatch(name) is not None
         if secret or name == INDEX:
             faults = permissions.path_faults(folder / name, secret=secret, group_read=_group_read())
             with suppress(OSError):  # a broken link, or one that leads where you may not look
-                yield from _told(faults)
-
-
-def _told(faults: Iterable[Fault]) -> Iterator[Finding]:
-    for fault in faults:
-        yield Finding(str(fault.path), fault.problem, fault.fix)
+                yield from faults
 
 
 def _group_read() -> bool:
@@ -130,23 +115,23 @@ def _group_read() -> bool:
     return False
 
 
-def _files(folder: Path) -> RingFiles | Finding:
+def _files(folder: Path) -> RingFiles | Fault:
     """Read keyring.json, or return why it could not be read."""
     path = folder / INDEX
     if _is_missing(path):
-        return Finding(str(path), "is missing: no load works", _NEWEST_INDEX)
+        return Fault(path, "is missing: no load works", _NEWEST_INDEX)
     try:
         return RingFiles(folder, group_read=_group_read(), min_epoch=0)
     except KeyPermissionError:
         problem = "was not read because of the problem above: fix that, and check again"
-        return Finding(str(path), problem, f"pickleseal keys doctor{option_for(folder)}")
+        return Fault(path, problem, f"pickleseal keys doctor{option_for(folder)}")
     except KeyringError as error:
         _check_means(error)
         if not os.access(path, os.R_OK):
             return _unreadable(path)
         reason = str(error).removeprefix(f"{shown(str(path))} ")
         mend = restoration(folder)
-        return Finding(str(path), reason.removesuffix(f": {mend}"), mend)
+        return Fault(path, reason.removesuffix(f": {mend}"), mend)
 
 
 def _check_means(error: KeyringError) -> None:
@@ -155,16 +140,16 @@ def _check_means(error: KeyringError) -> None:
         raise error
 
 
-def _unreadable(path: Path) -> Finding:
-    """Return the finding for a file that this user may not read or look at."""
+def _unreadable(path: Path) -> Fault:
+    """Return the fault of a file that this user may not read or look at."""
     try:
         owner = os.stat(path).st_uid
     except OSError:
         problem = "is a link into a folder that you cannot search"
-        return Finding(str(path), problem, "replace the link with a file of your own")
+        return Fault(path, problem, "replace the link with a file of your own")
     mine = not permissions.CHECKED or owner == os.geteuid()
     mend = "chmod u+r" if mine else f"chown {os.geteuid()}"
-    return Finding(str(path), "cannot be read by you", f"{mend} {quoted(path)}")
+    return Fault(path, "cannot be read by you", f"{mend} {quoted(path)}")
 
 
 def _is_missing(path: Path) -> bool:
@@ -177,19 +162,19 @@ def _is_missing(path: Path) -> bool:
     return False
 
 
-def _epoch_faults(folder: Path, roster: Roster) -> Iterator[Finding]:
+def _epoch_faults(folder: Path, roster: Roster) -> Iterator[Fault]:
     name = variables.MIN_EPOCH
     try:
         pin = variables.min_epoch()
     except KeyringError as error:
-        yield Finding(name, str(error).removeprefix(f"{name} "), f"export {name}={roster.pin}")
+        yield Fault(name, str(error).removeprefix(f"{name} "), f"export {name}={roster.pin}")
         return
     fault = None if pin is None else pin.fault(roster)
     if fault is not None:
-        yield Finding(str(folder / INDEX), f"{fault} ({name})", _NEWEST_INDEX)
+        yield Fault(folder / INDEX, f"{fault} ({name})", _NEWEST_INDEX)
 
 
-def _key_faults(files: RingFiles, entry: Entry) -> Iterator[Finding]:
+def _key_faults(files: RingFiles, entry: Entry) -> Iterator[Fault]:
     folder = files.folder
     path = key_path(folder, entry.id)
     if entry.state is State.REVOKED:
@@ -197,7 +182,7 @@ def _key_faults(files: RingFiles, entry: Entry) -> Iterator[Finding]:
     # A revocation is for ever, so it comes after what should be tried first.
     give_up = f"restore it from a backup; if there is none: {revocation(folder, entry.id, 'lost')}"
     if _is_missing(path):
-        yield Finding(str(path), f"is missing, but {INDEX} lists it: no load works", give_up)
+        yield Fault(path, f"is missing, but {INDEX} lists it: no load works", give_up)
         return
     try:
         key = files.key(entry.id, Opener())
@@ -213,10 +198,10 @@ def _key_faults(files: RingFiles, entry: Entry) -> Iterator[Finding]:
         other = _other_id(files, entry.id)
         misnamed = other in files.roster.entries and not os.path.lexists(key_path(folder, other))
         right = f"mv -n {quoted(path)} {quoted(key_path(folder, other))}"
-        yield Finding(str(path), problem, right if misnamed else give_up)
+        yield Fault(path, problem, right if misnamed else give_up)
         return
     if key.suite is not entry.suite:
-        yield Finding(str(path), f"has another suite than {INDEX} says", _NEWEST_INDEX)
+        yield Fault(path, f"has another suite than {INDEX} says", _NEWEST_INDEX)
     found = outline(files.line(entry.id))
     argv = providers.command_of(found) if found.form is Form.EXTERNAL else None
     if argv is not None:
@@ -226,19 +211,19 @@ def _key_faults(files: RingFiles, entry: Entry) -> Iterator[Finding]:
         try:
             argv = commands.split_command(command, "the command")
         except KeyringError as error:
-            yield Finding(variables.PASSPHRASE_COMMAND, str(error), "close the quote")
+            yield Fault(variables.PASSPHRASE_COMMAND, str(error), "close the quote")
         else:
             yield from _command_faults(argv, variables.PASSPHRASE_COMMAND)
 
 
-def _command_faults(argv: Sequence[str], place: str) -> Iterator[Finding]:
+def _command_faults(argv: Sequence[str], place: str) -> Iterator[Fault]:
     """Yield why a command that prints a secret is not run, or all that others can change of it."""
     try:
         commands.checked_command(argv)
     except KeyPermissionError:
-        yield from _told(permissions.program_faults(argv))
+        yield from permissions.program_faults(argv)
     except KeyringError as error:
-        yield Finding(place, str(error), "correct the command, or install the program")
+        yield Fault(place, str(error), "correct the command, or install the program")
 
 
 def _other_id(files: RingFiles, key_id: str) -> str:
@@ -248,11 +233,11 @@ def _other_id(files: RingFiles, key_id: str) -> str:
     return ""
 
 
-def _in_history(folder: Path, roster: Roster) -> Iterator[Finding]:
+def _in_history(folder: Path, roster: Roster) -> Iterator[Fault]:
     committed = surroundings.committed(folder)
     if committed is None:
-        yield Finding(
-            str(folder),
+        yield Fault(
+            folder,
             "is in a git repository, and git cannot tell whether a commit contains the keys",
             f"git -C {quoted(folder)} status",
         )
@@ -264,15 +249,15 @@ def _in_history(folder: Path, roster: Roster) -> Iterator[Finding]:
         fix = revocation(folder, entry.id, "in git")
         if entry.id == roster.primary:
             fix = f"{rotation(folder)} && {fix}"
-        yield Finding(
-            str(path),
+        yield Fault(
+            path,
             "was committed to git: whoever has the repository has this key, also after the file is"
             " removed. Once it is revoked, the files that it sealed are refused",
             fix,
         )
 
 
-def _may_be_plain(path: Path, files: RingFiles | Finding) -> bool:
+def _may_be_plain(path: Path, files: RingFiles | Fault) -> bool:
     """Return whether a key file may contain a secret that is not encrypted."""
     listed = _KEY_FILE.fullmatch(path.name)
     if listed and isinstance(files, RingFiles) and listed[1] in files.roster.entries:
@@ -284,27 +269,27 @@ def _may_be_plain(path: Path, files: RingFiles | Finding) -> bool:
     return True
 
 
-def _strays(folder: Path, names: Sequence[str], roster: Roster) -> Iterator[Finding]:
+def _strays(folder: Path, names: Sequence[str], roster: Roster) -> Iterator[Fault]:
     for name in names:
         found = _KEY_FILE.fullmatch(name)
         if found is not None and found[1] not in roster.entries:
-            yield Finding(
-                str(folder / name),
+            yield Fault(
+                folder / name,
                 f"is not listed in {INDEX}, so it is ignored: an interrupted change left it, or"
                 " somebody put it there",
                 _aside(folder / name),
             )
 
 
-def _left_over(folder: Path, names: Sequence[str]) -> Iterator[Finding]:
+def _left_over(folder: Path, names: Sequence[str]) -> Iterator[Fault]:
     for name in names:
         path = folder / name
         if name.endswith(TEMPORARY_SUFFIX):
             problem = "was left by an interrupted change, and may contain a key"
-            yield Finding(str(path), problem, removal(path))
+            yield Fault(path, problem, removal(path))
         elif _LIKE_A_KEY_FILE.search(name) and not _KEY_FILE.fullmatch(name):
             problem = "is not named like a key file, so it is ignored; it may contain a key"
-            yield Finding(str(path), problem, _right_name(path))
+            yield Fault(path, problem, _right_name(path))
 
 
 def _right_name(path: Path) -> str:
@@ -324,13 +309,13 @@ def _aside(path: Path) -> str:
     return f"mv -n {quoted(path)} {quoted(path.with_name(path.name + _ASIDE))}"
 
 
-def _primary_faults(folder: Path, roster: Roster, now: int, max_age: int) -> Iterator[Finding]:
+def _primary_faults(folder: Path, roster: Roster, now: int, max_age: int) -> Iterator[Fault]:
     rotate = rotation(folder)
     if roster.primary is None:
         states = {entry.state for entry in roster.entries.values()}
         # A ring of retired keys only is meant to open and never to seal.
         if roster.last_primary is not None or states != {State.RETIRED}:
-            yield Finding(str(folder), "has no primary key: nothing can be sealed", rotate)
+            yield Fault(folder, "has no primary key: nothing can be sealed", rotate)
         return
     entry = roster.entries[roster.primary]
     later = roster.successor()
@@ -339,14 +324,14 @@ def _primary_faults(folder: Path, roster: Roster, now: int, max_age: int) -> Ite
     place = f"key {entry.id}"
     if entry.sign_until is not None and entry.sign_until <= now:
         problem = "is the primary, and no longer seals: nothing can be sealed"
-        yield Finding(place, problem, rotate)
+        yield Fault(place, problem, rotate)
     elif entry.sign_until is not None and entry.sign_until - now < SOON * DAY:
         left = _days((entry.sign_until - now) // DAY)
-        yield Finding(place, f"is the primary, and stops sealing in {left}", rotate)
+        yield Fault(place, f"is the primary, and stops sealing in {left}", rotate)
     # A key that is to replace it is an answer to its age.
     if later is None and entry.created is not None and now - entry.created > max_age * DAY:
         age = _days((now - entry.created) // DAY)
-        yield Finding(place, f"is the primary, and is {age} old: rotate it", rotate)
+        yield Fault(place, f"is the primary, and is {age} old: rotate it", rotate)
 
 
 def _days(number: int) -> str:
@@ -355,13 +340,13 @@ def _days(number: int) -> str:
     return f"{number} day{'s' * (number > 1)}"
 
 
-def _variables() -> Iterator[Finding]:
+def _variables() -> Iterator[Fault]:
     """Yield invalid variables and, outside CI, secrets in the environment."""
     try:
         variables.group_read()
     except KeyringError as error:
         name = variables.GROUP_READ
-        yield Finding(name, str(error).removeprefix(f"{name} "), f"unset {name}")
+        yield Fault(name, str(error).removeprefix(f"{name} "), f"unset {name}")
     if os.environ.get("CI"):
         return
     for name, what in (
@@ -370,7 +355,7 @@ def _variables() -> Iterator[Finding]:
         (variables.NEW_PASSPHRASE, "a passphrase"),
     ):
         if os.environ.get(name):
-            yield Finding(
+            yield Fault(
                 name,
                 f"holds {what} in the environment, which every program started from here can read",
                 f"unset {name}",

@@ -44,9 +44,9 @@ _KUBERNETES = (
 
 
 class Fault(NamedTuple):
-    """A permission that lets others reach a key, and the command that fixes it."""
+    """What is wrong with a keyring: where, what, and the command that fixes it."""
 
-    path: Path
+    place: Path | str
     problem: str
     fix: str
     hint: str = ""
@@ -55,7 +55,7 @@ class Fault(NamedTuple):
         """Return the error of this fault."""
         hint = f" {self.hint}" if self.hint else ""
         return KeyPermissionError(
-            f"{shown(str(self.path))} {self.problem}. Fix it with: {shown(self.fix)}{hint}"
+            f"{shown(str(self.place))} {self.problem}. Fix it with: {shown(self.fix)}{hint}"
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pickleseal.errors import shown
 from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pickleseal.files.handles import is_shortage
-from pickleseal.keys.store.permissions import quoted
+from pickleseal.keys.store.permissions import Fault, quoted
 
 _REMOTE = re.compile(
     r"nfs4?|cifs|smb3|smbfs|ceph|glusterfs|lustre|afs"
@@ -39,14 +39,15 @@ _HARMLESS = ("core.fsmonitor=false", "log.showSignature=false", "protocol.allow=
 _OFFLINE = {"GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0"}
 
 
-def faults(folder: Path, *, plain: bool) -> Iterator[tuple[str, str]]:
+def faults(folder: Path, *, plain: bool) -> Iterator[Fault]:
     """Yield what is wrong with the place of a keyring, a resolved path, and how to fix it.
 
     `plain`: whether there are secrets in its key files.
     """
     kind = shared_kind(folder, _mounts())
     if kind is not None:
-        yield (
+        yield Fault(
+            folder,
             f"is on a disk that other machines share ({shown(kind)})",
             "move the keyring elsewhere, and set PICKLESEAL_KEYRING to its new path",
         )
@@ -94,14 +95,15 @@ def committed(folder: Path) -> set[str] | None:
     return {path.rpartition("/")[2].strip("\n") for path in done.stdout.split("\0")}
 
 
-def _under_git(folder: Path, *, plain: bool) -> Iterator[tuple[str, str]]:
+def _under_git(folder: Path, *, plain: bool) -> Iterator[Fault]:
     if not _has_repository(folder):
         return
     found = ("--cached", "-l", "-z", *_AS_THEY_ARE, "-E", _PLAIN)
     tracked = _git(folder, "grep", *found, "--", *_KEY_FILES)
     if tracked is None or tracked.returncode > 1:
         said = "it cannot be run" if tracked is None else tracked.stderr.strip().split("\n")[0]
-        yield (
+        yield Fault(
+            folder,
             f"is in a git repository, and git cannot tell whether it contains the keys: {said}",
             f"git -C {quoted(folder)} status",
         )
@@ -110,7 +112,8 @@ def _under_git(folder: Path, *, plain: bool) -> Iterator[tuple[str, str]]:
     if names:
         many = f"{len(names)} of its key files are" if len(names) > 1 else "one of its key files is"
         patterns = " ".join(f"'{pattern}'" for pattern in _KEY_FILES)
-        yield (
+        yield Fault(
+            folder,
             f"{many} tracked by git ({shown(names[0])}): the next commit will include them",
             f"git -C {quoted(folder)} rm -q --cached -f --ignore-unmatch -- {patterns}",
         )
@@ -118,7 +121,8 @@ def _under_git(folder: Path, *, plain: bool) -> Iterator[tuple[str, str]]:
         return
     ignored = _git(folder, "check-ignore", "-q", f"{'0' * 32}.key")
     if ignored is not None and ignored.returncode == 1:
-        yield (
+        yield Fault(
+            folder,
             "is in a git repository that does not ignore key files: the next git add includes them",
             f"printf '\\n*\\n' >> {quoted(folder / '.gitignore')}",
         )
