@@ -279,11 +279,12 @@ def _warning() -> Report:
     return warn
 
 
-def _raising() -> Report:
-    def refuse(sighting: Sighting) -> None:
-        raise BareLoadError(str(sighting))
-
-    return refuse
+def _refuse(sighting: Sighting) -> None:
+    raise BareLoadError(str(sighting))
 
 
-_REPORTS = {"log": _logging, "warn": _warning, "raise": _raising}
+_REPORTS: dict[str, Callable[[], Report]] = {
+    "log": _logging,
+    "warn": _warning,
+    "raise": lambda: _refuse,
+}

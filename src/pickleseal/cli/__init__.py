@@ -85,11 +85,9 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         code = INTERRUPTED
-    except MemoryError:  # while a command was imported
-        click.echo("error: not enough memory", err=True)
-        code = COULD_NOT_RUN
-    except ImportError as error:  # for want of memory, too: a library could not be mapped
-        click.echo(f"error: {shown(str(error))}", err=True)
+    except (MemoryError, ImportError) as error:  # while a command was imported
+        # For want of memory a library cannot be mapped, too, which is an ImportError.
+        click.echo(f"error: {shown(str(error)) or 'not enough memory'}", err=True)
         code = COULD_NOT_RUN
     except SystemExit as ended:
         # Commands return their codes. click itself exits, with 1, where nobody reads the output any

@@ -385,10 +385,9 @@ def _policy(
     max_bytes: int | None,
 ) -> LoadPolicy:
     """Check the arguments of a load before anything is read."""
-    if min_serial is not None:
-        rules.check_kind("min_serial", min_serial, int)
-    if max_bytes is not None:
-        rules.check_kind("max_bytes", max_bytes, int)
+    for name, number in (("min_serial", min_serial), ("max_bytes", max_bytes)):
+        if number is not None:
+            rules.check_number(name, number)
     if expect is not None:
         rules.check_expected(expect)
     if on_mismatch not in ("warn", "raise", "ignore"):

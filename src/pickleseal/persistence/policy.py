@@ -106,21 +106,19 @@ def check_digest(digest: str, expected: str | None) -> None:
 
 def check_expected(expected: object) -> None:
     """Raise TypeError or ValueError if an argument is not a content digest."""
-    check_kind("expect", expected, str)
+    if not isinstance(expected, str):
+        raise TypeError(f"expect must be a str, not {type(expected).__name__}")
     if not digests.is_of_content(expected):
         raise ValueError("expect takes ps1: or ps2: and 64 hexadecimal digits")
 
 
-def check_kind(name: str, value: object, kind: type[int] | type[str]) -> None:
-    """Raise TypeError if an argument of a load is not of its kind: a bool is not a number."""
-    if kind is str and isinstance(value, str):
-        return
-    if kind is int and not isinstance(value, bool):
+def check_number(name: str, value: object) -> None:
+    """Raise TypeError if an argument of a load is no whole number: a bool is none."""
+    if not isinstance(value, bool):
         with suppress(TypeError):
             operator.index(value)  # type: ignore[arg-type]  # NumPy integers, too
             return
-    wanted = "an int" if kind is int else "a str"
-    raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
+    raise TypeError(f"{name} must be an int, not {type(value).__name__}")
 
 
 def check_imports(metadata: Metadata, allowed: Allowed | None) -> None:

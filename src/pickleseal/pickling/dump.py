@@ -68,11 +68,26 @@ def dump(
             f"pickler must be one of {', '.join(_WRITERS)}, not {shown(repr(pickler))}"
         )
     file = _Sink()
-    taken = _Segments() if buffer_callback is None else _External(buffer_callback)
+    buffers: list[memoryview] = []
+    binding = Binding()
+
+    def take(buffer: pickle.PickleBuffer) -> Any:  # noqa: ANN401 - whatever the caller's gives
+        if buffer_callback is not None:
+            with buffer.raw() as view:
+                answer = buffer_callback(buffer)
+                if not answer:
+                    binding.add(view)
+            return answer
+        view = buffer.raw()
+        if view.nbytes < OUT_OF_BAND_SIZE or len(buffers) == _MAX_SEGMENTS - 1:
+            return True
+        buffers.append(view)
+        return False
+
     # pickle itself refuses a callback of the caller's with an old protocol.
     beside = protocol >= _OUT_OF_BAND_PROTOCOL or buffer_callback is not None
     writer, recorder = _WRITERS[pickler](
-        file, protocol, fix_imports=fix_imports, buffer_callback=taken.take if beside else None
+        file, protocol, fix_imports=fix_imports, buffer_callback=take if beside else None
     )
     try:
         writer.dump(obj)
@@ -87,7 +102,7 @@ def dump(
         # copyreg has a code for a name, the stream has that alone, and a load asks for the name.
         coded = copyreg._extension_registry.keys()  # type: ignore[attr-defined]  # noqa: SLF001
         names = opcodes.global_names(stream) | (names & coded)
-    return Pickled(stream, taken.buffers, names, taken.external())
+    return Pickled(stream, buffers, names, binding.external())
 
 
 class _Sink:
@@ -102,42 +117,6 @@ class _Sink:
     def __init__(self) -> None:
         self.data = bytearray()
         self.write = self.data.extend
-
-
-class _Segments:
-    """The large buffers, which get a segment each."""
-
-    def __init__(self) -> None:
-        self.buffers: list[memoryview] = []
-
-    def take(self, buffer: pickle.PickleBuffer) -> bool:
-        view = buffer.raw()
-        if view.nbytes < OUT_OF_BAND_SIZE or len(self.buffers) == _MAX_SEGMENTS - 1:
-            return True
-        self.buffers.append(view)
-        return False
-
-    def external(self) -> External | None:
-        return None
-
-
-class _External:
-    """The buffers that the caller's callback takes out, hashed as they go."""
-
-    def __init__(self, callback: BufferCallback) -> None:
-        self.buffers: list[memoryview] = []
-        self._callback = callback
-        self._binding = Binding()
-
-    def take(self, buffer: pickle.PickleBuffer) -> Any:  # noqa: ANN401 - whatever the caller's gives
-        with buffer.raw() as view:
-            answer = self._callback(buffer)
-            if not answer:
-                self._binding.add(view)
-        return answer
-
-    def external(self) -> External | None:
-        return self._binding.external()
 
 
 class Pickler(pickle.Pickler):
