@@ -135,13 +135,10 @@ class Chosen(NamedTuple):
                 if place in seen:
                     continue
                 seen.add(place)
-            if found.named or found.skip is not None or self._includes(found.path):
-                yield found
-            else:
-                yield found._replace(skip=Skip.EXCLUDED)
-
-    def _includes(self, path: str) -> bool:
-        return self.include is None or self.include.fit(path)
+            unwanted = self.include is not None and not self.include.fit(found.path)
+            if unwanted and not found.named and found.skip is None:
+                found = found._replace(skip=Skip.EXCLUDED)  # noqa: PLW2901
+            yield found
 
 
 def audit(

@@ -102,15 +102,9 @@ def in_copies(
         for batch, (findings, steps) in zip(window, done, strict=True):
             spent += steps
             for found, finding in zip(batch, findings, strict=True):
-                anew = options.ring is not None and _lacks_proof(finding)
-                yield _anew(found, options) if anew else finding
+                unproved = any(one.status is Status.UNVERIFIED for one in finding.envelopes)
+                # The ring may have a new key that verifies more of the file.
+                if unproved and options.ring is not None:
+                    finding = next(examine(again, options) for again in opened_again([found]))  # noqa: PLW2901
+                yield finding
         pool.left = before - spent
-
-
-def _lacks_proof(finding: Finding) -> bool:
-    """Return whether the ring may have a new key that verifies more of a file."""
-    return any(envelope.status is Status.UNVERIFIED for envelope in finding.envelopes)
-
-
-def _anew(found: Found, options: AuditOptions) -> Finding:
-    return next(examine(again, options) for again in opened_again([found]))

@@ -269,7 +269,7 @@ def _check_outputs(files: list[str], inventory: str | None, roots: tuple[str, ..
             raise CouldNotRun(
                 f"{named} cannot be written: it is a folder, or its folder does not exist"
             )
-        if any(_same(target, other) for other in (*targets[:number], *roots)):
+        if resolved(target) in map(resolved, (*targets[:number], *roots)):
             raise CouldNotRun(f"{named} is named twice: it would be overwritten")
         finding = _there(target)
         if finding is None:
@@ -294,10 +294,6 @@ def _what(finding: Finding) -> str:
         return "it holds a pickle or an array"
     kind = "list" if _is_list(finding) else "file"
     return f"it is a sealed {kind}"
-
-
-def _same(one: str, other: str) -> bool:
-    return resolved(one) == resolved(other)
 
 
 def _there(path: str) -> Finding | None:

@@ -285,7 +285,7 @@ def sarif(report: Report) -> str:
         "originalUriBaseIds": {
             _ROOT: {"description": {"text": "The folder in which the audit ran."}}
         },
-        "artifacts": _artifacts(told),
+        "artifacts": [_artifact(finding) for finding in {f.path: f for f in told}.values()],
         "results": [_result(finding, places[finding.path]) for finding in told],
         "columnKind": "unicodeCodePoints",
         "properties": {
@@ -336,7 +336,10 @@ def _descriptor(rule: _Rule) -> _Json:
 def _invocation(report: Report, told: list[Finding], cut: int) -> _Json:
     notifications = [_unreadable(f) for f in told if f.verdict is Verdict.UNREADABLE]
     if cut:
-        notifications.append(_cut(cut))
+        text = f"The {cut:,} least severe findings are left out: GitHub accepts {MAX_RESULTS:,}."
+        notifications.append(
+            {"descriptor": {"id": _CUT}, "level": "warning", "message": {"text": text}}
+        )
     return {
         # An unreadable file is a finding, not a failure: GitHub drops all results of a failed run.
         "executionSuccessful": True,
@@ -358,15 +361,6 @@ def _unreadable(finding: Finding) -> _Json:
         "message": {"text": _message(finding)},
         "locations": [{"physicalLocation": {"artifactLocation": _location(finding.path)}}],
     }
-
-
-def _cut(count: int) -> _Json:
-    text = f"The {count:,} least severe findings are left out: GitHub accepts {MAX_RESULTS:,}."
-    return {"descriptor": {"id": _CUT}, "level": "warning", "message": {"text": text}}
-
-
-def _artifacts(told: list[Finding]) -> list[_Json]:
-    return [_artifact(finding) for finding in {f.path: f for f in told}.values()]
 
 
 def _artifact(finding: Finding) -> _Json:
