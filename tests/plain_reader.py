@@ -421,8 +421,10 @@ def parsed(data: bytes) -> dict[str, Any]:
         again = json.dumps(
             metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
         ).encode()
-    except (ValueError, RecursionError):
+    except ValueError:
         raise Refused(MALFORMED, "5.7") from None
+    except RecursionError:  # from some depth on, which depends on Python's version
+        raise Refused(MALFORMED, "5.8") from None
     need(again == data and isinstance(metadata, dict), MALFORMED, "5.7")
     need("content" in metadata, MALFORMED, "5.8")
     for name, value in metadata.items():

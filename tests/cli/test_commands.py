@@ -554,6 +554,7 @@ def test_a_terminal_breaks_no_path_and_no_command(ring: Path, tmp_path: Path) ->
     assert "    → if it is yours, seal it: pickleseal adopt" in lines
 
 
+@pytest.mark.skipif("grp" in sys.builtin_module_names, reason="nothing replaces it there")
 def test_a_module_that_cannot_be_imported_is_no_failed_check(ring: Path, tmp_path: Path) -> None:
     """As where too little memory is left to map a library: Python's own exit code is 1."""
     (tmp_path / "broken").mkdir()

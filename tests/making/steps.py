@@ -167,7 +167,6 @@ _BY_CHECK = {
         bad-json-space
         bad-json-space-behind
         bad-json-surrogate
-        bad-json-thousands-deep
         bad-json-two-objects
         bad-json-unsorted
         bad-json-unsorted-in-info
@@ -262,6 +261,7 @@ _BY_CHECK = {
         bad-json-serial-too-large
         bad-json-serial-true
         bad-json-source-a-number
+        bad-json-thousands-deep
         bad-json-too-deep
         bad-json-too-deep-by-a-list
         bad-json-true-as-field
