@@ -86,6 +86,11 @@ def shown(text: str) -> str:
     )
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 class PicklesealError(Exception):
     """Base class of all errors that pickleseal raises. No message shows a secret."""
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pickleseal.auditing.findings import Finding, Level, Verdict
+from pickleseal.errors import counted
 from pickleseal.files.walk import LeftOut
 from pickleseal.persistence.policy import time_text
 
@@ -234,8 +235,7 @@ class Report(NamedTuple):
     def headline(self) -> str:
         """How many of the examined files need attention, as a sentence without a full stop."""
         files = self.files
-        of = f"{files:,} file{'' if files == 1 else 's'}"
-        of += self.apart
+        of = counted(files, "file") + self.apart
         if not files and not self.not_read:
             return f"No files to audit{of.partition('files')[2]}"
         count = self.need_attention
@@ -290,11 +290,8 @@ class Report(NamedTuple):
         }
 
     def __repr__(self) -> str:
-        levels = ", ".join(
-            f"{count} {level.label}{'' if count == 1 else 's'}"
-            for level, count in self.levels.items()
-            if level
-        )
+        graver = ((count, level) for level, count in self.levels.items() if level)
+        levels = ", ".join(counted(count, level.label) for count, level in graver)
         fine = f"{self.levels[Level.NONE]} with nothing to do"
         left_out = f", {self.left_out.files:,} left out" if self.left_out.files else ""
         return f"<Report of {', '.join(self.roots)}: {levels}, {fine}{left_out}>"

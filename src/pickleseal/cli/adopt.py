@@ -8,8 +8,8 @@ import click
 
 from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
 from pickleseal.cli.options import ANY_PATH, PathType, common
-from pickleseal.cli.output import CouldNotRun, Line, counted, guarded, print_lines, wants_json
-from pickleseal.errors import shown
+from pickleseal.cli.output import CouldNotRun, Line, guarded, print_lines, wants_json
+from pickleseal.errors import counted, shown
 from pickleseal.files.globs import Globs
 from pickleseal.files.places import places_of, resolved, without_credentials
 from pickleseal.keys.context import normalize_context

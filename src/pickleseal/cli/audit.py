@@ -20,7 +20,6 @@ from pickleseal.cli.output import (
     COULD_NOT_RUN,
     FINE,
     CouldNotRun,
-    counted,
     guarded,
     left_out_lines,
     print_lines,
@@ -30,7 +29,7 @@ from pickleseal.cli.progress import tracked
 from pickleseal.cli.readers import readers, reading
 from pickleseal.cli.reports import FORMATS, Listing, Reports
 from pickleseal.cli.settings import Settings, read_settings
-from pickleseal.errors import SealError, check_path, shown
+from pickleseal.errors import SealError, check_path, counted, shown
 from pickleseal.files.places import is_url, places_of, resolved, without_credentials
 from pickleseal.files.walk import Found
 from pickleseal.keys.context import normalize_context

@@ -9,8 +9,8 @@ import click
 
 from pickleseal.cli.keygen import named
 from pickleseal.cli.options import PathType, common
-from pickleseal.cli.output import answer, counted, guarded
-from pickleseal.errors import TargetError, shown
+from pickleseal.cli.output import answer, guarded
+from pickleseal.errors import TargetError, counted, shown
 from pickleseal.files.atomic import write_private
 from pickleseal.keys.backup import seal_backup
 from pickleseal.keys.key import Form, outline

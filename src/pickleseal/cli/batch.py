@@ -12,7 +12,6 @@ from pickleseal.cli.output import (
     FINE,
     INTERRUPTED,
     Line,
-    counted,
     describe,
     left_out_lines,
     print_json,
@@ -20,7 +19,7 @@ from pickleseal.cli.output import (
     wants_json,
 )
 from pickleseal.cli.progress import tracked
-from pickleseal.errors import shown
+from pickleseal.errors import counted, shown
 from pickleseal.migration.batch import Batch, Outcome, Result
 
 _T = TypeVar("_T")

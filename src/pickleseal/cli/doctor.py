@@ -11,13 +11,12 @@ from pickleseal.cli.output import (
     CHECK_FAILED,
     FINE,
     Line,
-    counted,
     guarded,
     print_json,
     print_lines,
     wants_json,
 )
-from pickleseal.errors import shown
+from pickleseal.errors import counted, shown
 from pickleseal.keys.store import permissions, variables
 from pickleseal.keys.store.doctor import MAX_AGE, examine
 from pickleseal.keys.store.lookup import keyring_directory

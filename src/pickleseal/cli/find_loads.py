@@ -13,7 +13,6 @@ from pickleseal.cli.output import (
     FINE,
     CouldNotRun,
     Line,
-    counted,
     guarded,
     left_out_lines,
     print_json,
@@ -21,7 +20,7 @@ from pickleseal.cli.output import (
     wants_json,
 )
 from pickleseal.cli.progress import tracked
-from pickleseal.errors import PicklesealError, masked, shown
+from pickleseal.errors import PicklesealError, counted, masked, shown
 from pickleseal.files.places import without_credentials
 from pickleseal.files.walk import Found, LeftOut, Skip, files_below
 from pickleseal.migration.batch import found_file

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 
 from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.auditing.report import Counts, Report
-from pickleseal.cli.output import Line, counted
-from pickleseal.errors import shown
+from pickleseal.cli.output import Line
+from pickleseal.errors import counted, shown
 from pickleseal.scanner.grade import Grade
 
 _MARKS = {
@@ -83,7 +83,7 @@ def summary(report: Report) -> Line:
         )
         style = "bold red" if levels[Level.ERROR] else "bold yellow"
         return [(report.headline, style), (f": {parts}", ""), took]
-    total = _files(report.files) + report.apart
+    total = counted(report.files, "file") + report.apart
     sealed = report.counts.sealed
     if not sealed and not report.not_read:
         return [("nothing found", "bold yellow"), (f" in {total}", ""), took]
@@ -103,7 +103,7 @@ def _lines(group: _Group) -> Iterator[Line]:
     first = group.first
     mark, style = _MARKS[first.level]
     yield []
-    yield [(f"  {first.kind}", style), (f"  {_files(group.count)}", "dim")]
+    yield [(f"  {first.kind}", style), (f"  {counted(group.count, 'file')}", "dim")]
     told = group.count > 1 and group.alike
     if told and first.reason:
         yield [(f"    {shown(first.reason)}", "")]
@@ -155,7 +155,3 @@ def _verdicts(counts: Counts) -> Iterator[Line]:
         level = counts.gravest[verdict]
         style = _MARKS[level][1] if level else ("green" if "sealed" in verdict else "dim")
         yield [(f"  {count:>{width},}  ", "bold"), (verdict.value, style)]
-
-
-def _files(count: int) -> str:
-    return counted(count, "file")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pickleseal.errors import PicklesealError, SealError, shown, without_secrets
+from pickleseal.errors import PicklesealError, SealError, counted, shown, without_secrets
 from pickleseal.files.places import without_credentials
 from pickleseal.keys.store import terminal
 
@@ -169,11 +169,6 @@ def _fold(terminal: "Console", before: "Text", text: "Text") -> None:
 def _is_terminal(stream: Any) -> bool:  # noqa: ANN401 - sys.stdout may be None
     """Return whether rich is needed: importing it takes as long as verifying a thousand files."""
     return stream is not None and (stream.isatty() or "FORCE_COLOR" in os.environ)
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a count with its noun."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def left_out_lines(left_out: "LeftOut") -> list[Line]:

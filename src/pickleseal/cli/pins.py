@@ -9,12 +9,11 @@ from pickleseal.cli.output import (
     FINE,
     CouldNotRun,
     answer,
-    counted,
     guarded,
     print_json,
     wants_json,
 )
-from pickleseal.errors import shown
+from pickleseal.errors import counted, shown
 from pickleseal.keys.context import normalize_context
 from pickleseal.persistence.pin_file import PinFile, find_pins
 

@@ -14,6 +14,7 @@ from pickleseal.errors import (
     MalformedError,
     RevokedKeyError,
     UnknownKeyError,
+    counted,
     shown,
 )
 from pickleseal.keys.key import Key, Outline
@@ -256,8 +257,7 @@ class Keyring:
         raise AttributeError("a Keyring cannot be changed: make another one")
 
     def __repr__(self) -> str:
-        count = len(self.entries)
-        keys = f"{count} key{'' if count == 1 else 's'}"
+        keys = counted(len(self.entries), "key")
         return f"<Keyring: {self.name}, {keys}, primary {self.primary}>"
 
     def _repr_html_(self) -> str:
@@ -280,8 +280,7 @@ class Keyring:
             )
             for entry in sorted(self.entries.values(), key=lambda e: e.id != self.primary)
         )
-        count = len(self.entries)
-        title = notebook.paragraph(self.name, f"{count} key{'' if count == 1 else 's'}")
+        title = notebook.paragraph(self.name, counted(len(self.entries), "key"))
         table = notebook.listing(("key", "state", "suite", "contexts", "note"), rows)
         return f"<div>{title}{table}</div>"
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pickleseal.envelope import layout, reader, seal
 from pickleseal.envelope.metadata import External, Metadata
 from pickleseal.envelope.source import Source, open_envelopes
-from pickleseal.errors import KeyringError, SealError, shown
+from pickleseal.errors import KeyringError, SealError, counted, shown
 from pickleseal.files.handles import Path, Readable
 from pickleseal.files.places import Named, Options, steady
 from pickleseal.keys.context import normalize_context
@@ -468,10 +468,6 @@ def _expiry_text(seconds: int | None) -> str | None:
     return policy.time_text(seconds) + over
 
 
-def _count_text(count: int) -> str:
-    return f"{count:,} buffer{'' if count == 1 else 's'}"
-
-
 def _pairs_text(pairs: Mapping[str, Any] | None) -> str | None:
     return ", ".join(f"{name} {value}" for name, value in pairs.items()) if pairs else None
 
@@ -486,7 +482,9 @@ def _imports_text(metadata: Metadata) -> str | None:
 
 
 def _external_text(external: External | None) -> str | None:
-    return external and f"{_count_text(external.buffers)}, {external.size:,} bytes, kept elsewhere"
+    if external is None:
+        return None
+    return f"{counted(external.buffers, 'buffer')}, {external.size:,} bytes, kept elsewhere"
 
 
 def _size_text(size: int, codec: str, segments: tuple[int, ...], what: str) -> str:
@@ -494,5 +492,5 @@ def _size_text(size: int, codec: str, segments: tuple[int, ...], what: str) -> s
         return f"{size:,} bytes"
     packed = "" if codec == "stored" else f", by {codec} from {sum(segments):,}"
     return f"{size:,} bytes{packed}: {what} {segments[0]:,}" + (
-        f", {_count_text(len(segments) - 1)} {sum(segments[1:]):,}" if segments[1:] else ""
+        f", {counted(len(segments) - 1, 'buffer')} {sum(segments[1:]):,}" if segments[1:] else ""
     )

@@ -33,14 +33,13 @@ _Json = dict[str, Any]
 
 
 class _Rule(NamedTuple):
-    """A kind of finding: id, name, title, meaning, advice and severity.
+    """A kind of finding: id, title, meaning, advice and severity.
 
     `severity` is GitHub's `security-severity`: over 9.0 critical, from 7.0 high, from 4.0 medium.
     Above 7.0 a rule is an error, from 4.0 on a warning.
     """
 
     id: str
-    name: str
     title: str
     meaning: str
     advice: str
@@ -57,7 +56,6 @@ _PUT_BACK = "Restore an intact copy, and find out who changed this one. Do not l
 # rule of its own.
 _BEYOND = _Rule(
     "pickleseal/unsealed-beyond",
-    "UnsealedReachesBeyond",
     "Unsealed pickle that reaches beyond data",
     "This file is not sealed, and unpickling it would look up names that run, import, write or"
     " open.",
@@ -66,7 +64,6 @@ _BEYOND = _Rule(
 )
 _UNKNOWN = _Rule(
     "pickleseal/unsealed-unknown",
-    "UnsealedUnknownNames",
     "Unsealed pickle with unknown names",
     "This file is not sealed, and unpickling it would look up names that are not on the list of"
     " data and model classes.",
@@ -76,7 +73,6 @@ _UNKNOWN = _Rule(
 )
 _CANNOT_TELL = _Rule(
     "pickleseal/unsealed-cannot-be-told",
-    "UnsealedCannotBeTold",
     "Unsealed pickle that cannot be fully followed",
     "This file is not sealed, and not every byte of it is accounted for: a reader may do more with"
     " it than the audit followed.",
@@ -85,7 +81,6 @@ _CANNOT_TELL = _Rule(
 )
 _SEALED = _Rule(
     "pickleseal/sealed",
-    "SealedWorthALook",
     "Sealed file with a remark",
     "The seal is valid; the message says what else is worth knowing.",
     "Read the message. The file can be loaded.",
@@ -96,7 +91,6 @@ _VERDICTS = {
     Verdict.SEALED_ACTIVE: _SEALED,
     Verdict.SEALED_RETIRED: _Rule(
         "pickleseal/retired-key",
-        "SealedByRetiredKey",
         "Sealed by a retired key",
         "The seal is valid. Its key is retired: it opens files and no longer seals them.",
         "Reseal it with the primary key: `pickleseal reseal FILE`.",
@@ -104,7 +98,6 @@ _VERDICTS = {
     ),
     Verdict.REVOKED: _Rule(
         "pickleseal/revoked-key",
-        "SealedByRevokedKey",
         "Sealed by a revoked key",
         "Anyone who has the leaked key could have made this file. Loads refuse it.",
         "Make the object again and seal it. If an inventory from before lists the file, you can"
@@ -113,7 +106,6 @@ _VERDICTS = {
     ),
     Verdict.UNKNOWN_KEY: _Rule(
         "pickleseal/unknown-key",
-        "SealedByUnknownKey",
         "Sealed by an unknown key",
         "The keyring does not have the key that this file names. Anyone can make such a file.",
         "If the file is yours, bring its key: `pickleseal keys export KEY_ID -o key.txt` where it"
@@ -122,7 +114,6 @@ _VERDICTS = {
     ),
     Verdict.BAD_HEAD: _Rule(
         "pickleseal/bad-head",
-        "BadSealOnHead",
         "Changed after sealing, or made without the key",
         "The tag of the head does not match. Nothing that the file says about itself is verified.",
         _PUT_BACK,
@@ -130,7 +121,6 @@ _VERDICTS = {
     ),
     Verdict.BAD_BODY: _Rule(
         "pickleseal/bad-body",
-        "BadSealOnBody",
         "Body changed after sealing",
         "The head is genuine; the body was changed.",
         _PUT_BACK,
@@ -138,7 +128,6 @@ _VERDICTS = {
     ),
     Verdict.MALFORMED: _Rule(
         "pickleseal/malformed",
-        "MalformedEnvelope",
         "Damaged envelope",
         "It begins like a sealed file but breaks the format or is truncated.",
         "Restore an intact copy.",
@@ -146,7 +135,6 @@ _VERDICTS = {
     ),
     Verdict.WRONG_CONTEXT: _Rule(
         "pickleseal/wrong-context",
-        "SealedForAnotherContext",
         "Sealed for another context",
         "The file is genuine but was sealed for another purpose.",
         "Check what it was sealed for with `pickleseal inspect FILE`, and put the right file here.",
@@ -154,7 +142,6 @@ _VERDICTS = {
     ),
     Verdict.EXPIRED: _Rule(
         "pickleseal/expired",
-        "Expired",
         "Expired sealed file",
         "The file is genuine but expired. Loads refuse it.",
         "Recreate or delete it.",
@@ -162,7 +149,6 @@ _VERDICTS = {
     ),
     Verdict.ROLLED_BACK: _Rule(
         "pickleseal/rolled-back",
-        "RolledBack",
         "Older than what was loaded before",
         "The file is genuine, but a newer one of its context was loaded before.",
         "Restore the newest file. If you want this one: `pickleseal pins forget CONTEXT`.",
@@ -170,7 +156,6 @@ _VERDICTS = {
     ),
     Verdict.UNSEALED: _Rule(
         "pickleseal/unsealed",
-        "Unsealed",
         "Unsealed pickle, data only",
         "This file is not sealed. It imports only known data and model classes, or names in modules"
         " listed as known. Anyone who can write to it can replace it with a pickle that runs code.",
@@ -179,7 +164,6 @@ _VERDICTS = {
     ),
     Verdict.LEFTOVER: _Rule(
         "pickleseal/leftover",
-        "Leftover",
         "Temporary file of an interrupted dump",
         "Loads refuse it.",
         "Delete it if no dump is running.",
@@ -187,7 +171,6 @@ _VERDICTS = {
     ),
     Verdict.UNREADABLE: _Rule(
         "pickleseal/unreadable",
-        "Unreadable",
         "Could not be read",
         "The audit could not read this path.",
         "Run the audit as a user with permission to read it.",
@@ -195,7 +178,6 @@ _VERDICTS = {
     ),
     Verdict.SKIPPED: _Rule(
         "pickleseal/skipped",
-        "Skipped",
         "Not examined on purpose",
         "The audit does not follow links, and leaves out excluded paths.",
         "To audit the target of a link, name the target.",
@@ -203,7 +185,6 @@ _VERDICTS = {
     ),
     Verdict.MISSING: _Rule(
         "pickleseal/missing",
-        "Missing",
         "Listed in the baseline but missing",
         "The baseline lists a file at this path, but there is none.",
         "Restore it, or make a new list with `pickleseal audit --inventory`.",
@@ -211,7 +192,6 @@ _VERDICTS = {
     ),
     Verdict.NOT_READ: _Rule(
         "pickleseal/not-read",
-        "NotRead",
         "Not read in this audit",
         "The store lists the object as when an earlier audit found it sealed and whole.",
         "To have it read, audit without `--since`.",
@@ -219,7 +199,6 @@ _VERDICTS = {
     ),
     Verdict.NO_PICKLE: _Rule(
         "pickleseal/no-pickle-found",
-        "NoPickleFound",
         "No pickle found",
         "No pickle was found in this file, in any form that the audit searches for.",
         "Read the message.",
@@ -229,7 +208,6 @@ _VERDICTS = {
 _CHANGES = {
     Change.OLDER: _Rule(
         "pickleseal/older",
-        "ReplacedByAnOlderOne",
         "Replaced by an older one",
         "The file is genuine but older than the one that the baseline lists.",
         "Restore the newer file, and find out who replaced it.",
@@ -237,7 +215,6 @@ _CHANGES = {
     ),
     Change.CHANGED: _Rule(
         "pickleseal/changed",
-        "Changed",
         "Changed since the baseline",
         "The file is genuine but not the one that the baseline lists.",
         "If you expected that, make a new list with `pickleseal audit --inventory`.",
@@ -245,7 +222,6 @@ _CHANGES = {
     ),
     Change.NEW: _Rule(
         "pickleseal/new",
-        "New",
         "Not in the baseline",
         "The file is genuine, but the baseline lists no file at this path.",
         "If you expected that, make a new list with `pickleseal audit --inventory`.",
@@ -253,7 +229,6 @@ _CHANGES = {
     ),
     Change.MOVED: _Rule(
         "pickleseal/moved",
-        "Moved",
         "Listed elsewhere in the baseline",
         "The file is genuine, but the baseline lists it at another path.",
         "If you expected that, make a new list with `pickleseal audit --inventory`.",
@@ -317,7 +292,7 @@ def _descriptor(rule: _Rule) -> _Json:
     level = Level.ERROR if high else Level.WARNING if medium else Level.NOTE
     return {
         "id": rule.id,
-        "name": rule.name,
+        "name": rule.id.rpartition("/")[2].title().replace("-", ""),
         "shortDescription": {"text": rule.title},
         "fullDescription": {"text": rule.meaning},
         "help": {

@@ -470,7 +470,8 @@ def changing(
             files = None
         elif files is None or not files.is_unchanged():
             files = RingFiles(folder)
-        _write_gitignore(folder, is_new=is_new)
+        if is_new and not os.path.lexists(folder / ".gitignore"):
+            write_private(str(folder / ".gitignore"), lambda: _GITIGNORE, mode=0o644)
         change = Change(folder, files)
         try:
             yield change
@@ -493,18 +494,6 @@ def _make_folders(directory: Path) -> None:
         if not folder.exists():
             with suppress(FileExistsError):
                 make_folder(str(folder), mode=0o700)
-
-
-def _write_gitignore(folder: Path, *, is_new: bool) -> None:
-    """Write the .gitignore of a new ring, and that of an old one if it is empty."""
-    path = folder / ".gitignore"
-    try:
-        # Earlier versions left it empty if they were killed.
-        missing = stat.S_ISREG(os.lstat(path).st_mode) and not os.lstat(path).st_size
-    except FileNotFoundError:
-        missing = is_new
-    if missing:
-        write_private(str(path), lambda: _GITIGNORE, mode=0o644)
 
 
 def _read_line(path: Path, *, group_read: bool) -> KeyLine:
