@@ -5,6 +5,8 @@ everything that is displayed, passes through `masked`.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pickle import UnpicklingError
 
 KEY_PREFIX = "pickleseal-key-1"
@@ -183,6 +185,15 @@ class PinsError(PicklesealError):
 
 class KeyringError(PicklesealError):
     """A key or a keyring cannot be used."""
+
+
+@contextmanager
+def beginning(what: str) -> Iterator[None]:
+    """Begin the message of each KeyringError that is raised with `what` and a colon."""
+    try:
+        yield
+    except KeyringError as error:
+        raise type(error)(f"{what}: {error}") from None
 
 
 def check_path(path: str) -> None:

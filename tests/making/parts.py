@@ -81,7 +81,7 @@ def sealed(metadata: Metadata, segments: list[bytes], key: Key = BLAKE) -> bytes
 def tag_anew(data: bytes | bytearray, key: Key = BLAKE) -> bytes:
     """Put right tags on an envelope that breaks some other rule."""
     m, n = struct.unpack_from("<II", data, 32)
-    fixed = layout.Fixed.of(key.suite, key.raw_id, m, n, 0, 0)
+    fixed = layout.Fixed(key.suite, key.raw_id, m, n, 0, 0, *layout._offsets(m, n))
     h, t = fixed.head_size, fixed.table_start
     head = bytes(data[:h])
     body = bytes(data[h + 32 : -32])

@@ -15,7 +15,7 @@ from pickleseal.cli.completion import key_ids
 from pickleseal.cli.keygen import limits_of, named, plain, storage_of, ways_to_seal
 from pickleseal.cli.options import ANY_PATH, SUITES, PathType, common, limits, note
 from pickleseal.cli.output import FINE, Row, answer, guarded, print_product, wants_json
-from pickleseal.errors import KeyringError, holds_key_line, shown
+from pickleseal.errors import KeyringError, beginning, holds_key_line, shown
 from pickleseal.files.atomic import write_private
 from pickleseal.keys.bundle import Bundle, entry_text, read_bundle
 from pickleseal.keys.key import Form, KeyLine, outline
@@ -350,11 +350,9 @@ def _read(file: str) -> Bundle:
     name = "the standard input" if file == "-" else shown(file)
     if not words:
         raise KeyringError(f"there is no key line in {name}")
-    try:
+    with beginning(name):
         bundle = read_bundle(words)
         check_foreign(bundle.lines)
-    except KeyringError as error:
-        raise KeyringError(f"{name}: {error}") from None
     return bundle
 
 

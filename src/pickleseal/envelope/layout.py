@@ -5,7 +5,7 @@ Nothing here is authentic yet. The rule is docs/reference/format.md, "Layout".
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from pickleseal.errors import MalformedError, NothingToReadError, NotSealedError
 from pickleseal.files.magic import EMPTY, beginning_of
@@ -59,20 +59,6 @@ class Fixed(NamedTuple):
     """The offset of the segment table."""
     head_size: int
     """The offset of the header tag, which covers all bytes before it."""
-
-    @classmethod
-    def of(
-        cls,
-        suite: Suite,
-        key_id: bytes,
-        metadata_size: int,
-        segments: int,
-        total_size: int,
-        codec: int,
-    ) -> Self:
-        """Return the fields with the offsets that follow from them."""
-        offsets = _offsets(metadata_size, segments)
-        return cls(suite, key_id, metadata_size, segments, total_size, codec, *offsets)
 
     @property
     def body_size(self) -> int:
@@ -159,7 +145,8 @@ def parse_fixed(start: bytes) -> Fixed:
         raise MalformedError(f"a count of {segments} segments is out of range")
     if total > MAX_TOTAL:  # 2.11
         raise MalformedError(f"a total size of {total} is out of range")
-    fixed = Fixed.of(_SUITES[suite], key_id, metadata_size, segments, total, codec)
+    offsets = _offsets(metadata_size, segments)
+    fixed = Fixed(_SUITES[suite], key_id, metadata_size, segments, total, codec, *offsets)
     body = fixed.body_size
     if body < 0 or body % ALIGNMENT:  # 3.1, 3.2
         raise MalformedError(f"a total size of {total} does not fit the head's own size")

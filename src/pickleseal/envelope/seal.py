@@ -66,14 +66,9 @@ class SealedHead(NamedTuple):
 
     def finish(self, leaves: Sequence[bytes]) -> bytes:
         """Return the envelope tag (32 bytes) for the leaf digests of the body, in order."""
-        content = hashing.content_digest(
-            self.key.suite,
-            self.head.fixed.body_size,
-            self.head.fixed.codec,
-            self.head.table,
-            leaves,
-        )
-        return self.key.mac(_envelope_statement(self.key, self.head.fixed, self.digest, content))
+        head = self.head
+        _, statement = _closing(self.key, head.fixed, head.table, self.digest, leaves)
+        return self.key.mac(statement)
 
 
 def seal_head(
@@ -140,11 +135,9 @@ def check_body(head: AuthenticHead, leaves: Sequence[bytes], tag: bytes, *, padd
     says nothing of bytes that are read again later. Raise BadSealError, or MalformedError if the
     padding is not zero.
     """
-    content = hashing.content_digest(
-        head.key.suite, head.fixed.body_size, head.fixed.codec, head.table, leaves
-    )
+    content, statement = _closing(head.key, head.fixed, head.table, head.digest, leaves)
     try:  # 7.2
-        head.key.check(_envelope_statement(head.key, head.fixed, head.digest, content), tag)
+        head.key.check(statement, tag)
     except BadSealError:
         raise BadSealError(
             "the seal does not hold: the head is genuine, but the body was changed after it was"
@@ -159,9 +152,11 @@ def _header_statement(key: Key, head: bytes, digest: bytes) -> bytes:
     return mac.statement(mac.HEADER, key.suite, key.raw_id, len(head), digest)
 
 
-def _envelope_statement(
-    key: Key, fixed: layout.Fixed, head_digest: bytes, content_digest: bytes
-) -> bytes:
+def _closing(
+    key: Key, fixed: layout.Fixed, table: bytes, head_digest: bytes, leaves: Sequence[bytes]
+) -> tuple[bytes, bytes]:
+    """Return the content digest of a body, and the statement that the envelope tag is made of."""
+    content = hashing.content_digest(key.suite, fixed.body_size, fixed.codec, table, leaves)
     size = fixed.total_size - layout.TAG_SIZE
-    digest = hashing.envelope_digest(key.suite, head_digest, content_digest)
-    return mac.statement(mac.ENVELOPE, key.suite, key.raw_id, size, digest)
+    digest = hashing.envelope_digest(key.suite, head_digest, content)
+    return content, mac.statement(mac.ENVELOPE, key.suite, key.raw_id, size, digest)

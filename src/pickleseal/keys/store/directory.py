@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pickleseal.errors import KeyringError, PicklesealError, check_path, shown
+from pickleseal.errors import KeyringError, PicklesealError, beginning, check_path, shown
 from pickleseal.files.atomic import make_folder, write_private
 from pickleseal.files.handles import Stamp, stamp_of
 from pickleseal.files.lock import locked
@@ -164,10 +164,8 @@ class RingFiles:
         """Return a key, or raise KeyringError if its file is missing, damaged or another key's."""
         line = self.line(key_id)
         name = _name(self.folder, key_id)
-        try:
+        with beginning(f"the key file {name}"):
             key = opener.key(line, if_lost=self._if_passphrase_lost(key_id))
-        except KeyringError as error:
-            raise KeyringError(f"the key file {name}: {error}") from None
         if key.id != key_id:
             raise KeyringError(
                 f"the key file {name} holds another key, {key.id}: rename each file to the id of"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from pickleseal.errors import KeyringError, NoKeyError, shown
+from pickleseal.errors import KeyringError, NoKeyError, beginning, shown
 from pickleseal.files.handles import stamp_of
 from pickleseal.keys.bundle import read_bundle
 from pickleseal.keys.key import Key, KeyLine
@@ -144,12 +144,10 @@ def _parse_lines(lines: KeyLine, opener: Opener) -> Keyring:
             f"{variables.MIN_EPOCH} is for a keyring's directory, but the keys in"
             f" {variables.KEYS} have no epoch: unset one of the two"
         )
-    try:
+    with beginning(variables.KEYS):
         given = read_bundle(KeyLine(text) for text in lines.reveal().split())
         check_foreign(given.lines)
         keys = {key.id: key for key in map(opener.key, given.lines)}
-    except KeyringError as error:
-        raise KeyringError(f"{variables.KEYS}: {error}") from None
     if not keys:
         raise KeyringError(
             f"{variables.KEYS} is set, but contains no key line: unset it, or put a key line in it"

@@ -6,7 +6,7 @@ fallback.
 
 import os
 
-from pickleseal.errors import KeyringError, check_path, shown
+from pickleseal.errors import KeyringError, beginning, check_path, shown
 from pickleseal.files.places import without_credentials
 from pickleseal.keys.roster import Pin
 
@@ -59,10 +59,8 @@ def _absolute(variable: str) -> str | None:
         raise KeyringError(f"{variable} is empty: unset it, or set it to a path")
     if path is None:
         return None
-    try:
+    with beginning(variable):
         check_path(path)
-    except KeyringError as error:
-        raise KeyringError(f"{variable}: {error}") from None
     if not os.path.isabs(path):
         named = shown(without_credentials(path))
         raise KeyringError(f"{variable} must be an absolute path, but is '{named}'")

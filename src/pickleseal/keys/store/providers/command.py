@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from pickleseal.errors import KeyringError
+from pickleseal.errors import KeyringError, beginning
 from pickleseal.files.strict_json import parse_json
 from pickleseal.keys.bundle import Bundle, read_bundle
 from pickleseal.keys.key import Key, KeyLine
@@ -43,15 +43,11 @@ def plain_line(place: str, key_id: str) -> KeyLine:  # noqa: ARG001 - as above
 def read(place: str) -> Bundle:
     """Return the one key that the command prints: its line, or what `keys export` wrote."""
     argv = argv_of(place)
-    try:
+    with beginning("a key from a command"):
         printed = read_bundle(secret_from(argv, _words))
-        keys = [Key.parse(line) for line in printed.lines]
-    except KeyringError as error:
-        raise type(error)(f"a key from a command: {error}") from None
-    if len(keys) != 1:
-        raise KeyringError(
-            f"a key from a command: it printed {len(keys)} keys that are not revoked, not one"
-        )
+        count = len([Key.parse(line) for line in printed.lines])
+        if count != 1:
+            raise KeyringError(f"it printed {count} keys that are not revoked, not one")
     return printed
 
 

@@ -7,7 +7,7 @@ KWallet.
 
 from typing import TYPE_CHECKING
 
-from pickleseal.errors import KEY_PREFIX, KeyringError, shown
+from pickleseal.errors import KEY_PREFIX, KeyringError, beginning, shown
 from pickleseal.keys.key import Key, KeyLine
 
 if TYPE_CHECKING:
@@ -20,12 +20,8 @@ SERVICE = "pickleseal"
 def connect(place: str, key_id: str) -> Key:
     """Return the key that is stored under a service's name and the key's id."""
     line = plain_line(place, key_id)
-    try:
+    with beginning(f"the entry {key_id} under '{shown(place)}' in the keyring of this system"):
         return Key.parse(line)
-    except KeyringError as error:
-        raise KeyringError(
-            f"the entry {key_id} under '{shown(place)}' in the keyring of this system: {error}"
-        ) from None
 
 
 def plain_line(place: str, key_id: str) -> KeyLine:
