@@ -6,7 +6,8 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple, Self
+from functools import partial
+from typing import Self
 
 from pickleseal.auditing import engines
 from pickleseal.auditing.baselines import compare, covers
@@ -113,32 +114,6 @@ class Audit:
             seconds=time.perf_counter() - self._clock,
             counted=self._counts,
         )
-
-
-class Chosen(NamedTuple):
-    """Selects the files to audit below some paths. A path that was named itself is always audited.
-
-    Excluded files are yielded as such, an excluded folder as a whole.
-    """
-
-    include: Globs | None
-    exclude: Globs
-
-    def files(self, roots: Iterable[Place], left_out: LeftOut | None = None) -> Iterator[Found]:
-        """Yield each file at or below some paths once, named files first."""
-        ordered = sorted(roots, key=lambda root: isinstance(root, Remote) or os.path.isdir(root))
-        seen: set[tuple[str, str | None]] = set()
-        for found in files_below(ordered, excluded=self.exclude.fit, left_out=left_out):
-            if len(ordered) > 1:
-                # Two URLs may differ in a part that their names omit.
-                place = (absolute(found.path), found.remote and found.remote.path)
-                if place in seen:
-                    continue
-                seen.add(place)
-            unwanted = self.include is not None and not self.include.fit(found.path)
-            if unwanted and not found.named and found.skip is None:
-                found = found._replace(skip=Skip.EXCLUDED)  # noqa: PLW2901
-            yield found
 
 
 def audit(
@@ -319,10 +294,10 @@ def audit(
         options = options._replace(rules=rules_of(options))
     if earlier is not None:
         options = options._replace(since=read_since(earlier, options.rules))
-    chosen = Chosen(Globs.of(include) if include else None, Globs.of(exclude))
-    engine, workers = engines.chosen(n_jobs, backend, recheck, lambda: chosen.files(places))
+    files = partial(_files, places, Globs.of(include) if include else None, Globs.of(exclude))
+    engine, workers = engines.chosen(n_jobs, backend, recheck, files)
     left_out = LeftOut()
-    findings = engine(chosen.files(places, left_out), options)
+    findings = engine(files(left_out), options)
     if listed is not None:
         findings = compare(findings, listed.inventory, names, left_out.folders)
     report = Report(
@@ -339,7 +314,30 @@ def audit(
         workers=workers,
         since=earlier,
     )
-    return Audit(report, findings, lambda: chosen.files(places))
+    return Audit(report, findings, files)
+
+
+def _files(
+    roots: Iterable[Place], include: Globs | None, exclude: Globs, left_out: LeftOut | None = None
+) -> Iterator[Found]:
+    """Yield each file at or below some paths once, named files first.
+
+    A path that was named itself is always audited. Excluded files are yielded as such, an excluded
+    folder as a whole.
+    """
+    ordered = sorted(roots, key=lambda root: isinstance(root, Remote) or os.path.isdir(root))
+    seen: set[tuple[str, str | None]] = set()
+    for found in files_below(ordered, excluded=exclude.fit, left_out=left_out):
+        if len(ordered) > 1:
+            # Two URLs may differ in a part that their names omit.
+            place = (absolute(found.path), found.remote and found.remote.path)
+            if place in seen:
+                continue
+            seen.add(place)
+        unwanted = include is not None and not include.fit(found.path)
+        if unwanted and not found.named and found.skip is None:
+            found = found._replace(skip=Skip.EXCLUDED)  # noqa: PLW2901
+        yield found
 
 
 def _contexts(context: str | Mapping[str, str] | None) -> tuple[tuple[Globs, str], ...]:

@@ -76,14 +76,10 @@ class AuditOptions(NamedTuple):
     rules: str = ""
     since: Mapping[str, Mark] = MappingProxyType({})
 
-    def context_for(self, path: str) -> str | None:
-        """Return the context that a file must be sealed for, or None for any."""
-        return next((wanted for globs, wanted in self.contexts if globs.fit(path)), None)
-
     def policy_for(self, path: str, metadata: Metadata) -> LoadPolicy:
         """Return the policy of a load of the envelope at `path`, as far as an audit knows it."""
         sealed = metadata.context
-        wanted = self.context_for(path)
+        wanted = next((wanted for globs, wanted in self.contexts if globs.fit(path)), None)
         expected = sealed if wanted is None or fits(wanted, sealed) else wanted
         return LoadPolicy(
             context=expected, pin_file=self.pin_file, pin=lambda: self.pins.get(sealed or "")

@@ -87,7 +87,8 @@ def open_keyring(
     if passphrase is not None and not callable(passphrase):
         raise TypeError("passphrase= takes a function that returns it, not the passphrase itself")
     folder = Path(checked_path(directory, "open_keyring takes the path of a directory"))
-    return read_keyring(folder, Opener(passphrase), group_read=group_read, min_epoch=min_epoch)
+    files = RingFiles(folder, group_read=group_read, min_epoch=min_epoch)
+    return read_keyring(files, Opener(passphrase))
 
 
 def checked_path(
@@ -190,16 +191,8 @@ def file_stamp(path: Path) -> Stamp | None:
         return None
 
 
-def read_keyring(
-    folder: Path,
-    opener: Opener,
-    *,
-    group_read: bool | None = None,
-    min_epoch: int | str | None = None,
-    to_open: str | None = None,
-) -> Keyring:
+def read_keyring(files: RingFiles, opener: Opener) -> Keyring:
     """Read a keyring with an opener that may have opened keys of it before."""
-    files = RingFiles(folder, group_read=group_read, min_epoch=min_epoch, to_open=to_open)
     keys = []
     outlines = {}
     for entry in files.roster.entries.values():
@@ -213,8 +206,8 @@ def read_keyring(
         files.roster,
         keys,
         name=files.name,
-        directory=os.path.abspath(folder),
-        option=option_for(folder),
+        directory=os.path.abspath(files.folder),
+        option=option_for(files.folder),
         outlines=outlines,
     )
 

@@ -19,7 +19,13 @@ from pickleseal.keys.key import Key, KeyLine
 from pickleseal.keys.keyring import Keyring, way_to_open
 from pickleseal.keys.roster import Entry, Roster, State
 from pickleseal.keys.store import variables
-from pickleseal.keys.store.directory import INDEX, checked_path, has_key_files, read_keyring
+from pickleseal.keys.store.directory import (
+    INDEX,
+    RingFiles,
+    checked_path,
+    has_key_files,
+    read_keyring,
+)
 from pickleseal.keys.store.lines import Opener, check_foreign
 from pickleseal.keys.store.own import user_directory
 
@@ -112,11 +118,11 @@ def _kept_directory(directory: str, *, to_open: str | None) -> Keyring:
         status = os.stat(f"{directory}/{INDEX}")
     except OSError:
         # Raises the error for it.
-        return read_keyring(Path(directory), Opener(), to_open=to_open)
+        return read_keyring(RingFiles(Path(directory), to_open=to_open), Opener())
     settings = (variables.group_read(), variables.min_epoch())
     stamp = (*stamp_of(status), status.st_ctime_ns, *settings)
     # A relative path that leads elsewhere by now has another stamp, too.
-    return _kept(directory, stamp, lambda opener: read_keyring(Path(directory), opener))
+    return _kept(directory, stamp, lambda opener: read_keyring(RingFiles(Path(directory)), opener))
 
 
 def _kept_lines(lines: KeyLine) -> Keyring:
