@@ -218,7 +218,8 @@ def test_a_hostile_name_is_shown_escaped_and_its_file_alone_is_removed(
     (finding,) = outcome.findings
     done = start("--keyring", ring, "--json")
     assert done.stdout.isascii()
-    assert json.loads(done.stdout)["findings"] == [finding._asdict()]
+    told = {"place": finding.place, "problem": finding.problem, "fix": finding.fix}
+    assert json.loads(done.stdout)["findings"] == [told]
     assert os.fsencode(finding.place) == os.fsencode(ring / name)
     for character in ("\x1b]", "\x07", "\u202e", "\udcff", "\t"):
         assert character not in outcome.text
