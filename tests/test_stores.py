@@ -1,5 +1,6 @@
 """Artifacts in object stores: every way in, against a real S3 server on loopback."""
 
+import asyncio
 import io
 import itertools
 import json
@@ -242,6 +243,14 @@ def test_a_missing_object_and_a_missing_bucket_are_told(s3: LocalS3, ring: Keyri
             assert caught.value.filename == url
 
 
+@pytest.fixture
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have botocore and s3fs wait a hundredth of what they would before they ask again."""
+    sleep = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda seconds: sleep(seconds / 100))
+
+
+@pytest.mark.usefixtures("_short_waits")
 def test_throttling_is_waited_out(s3: LocalS3, ring: Keyring) -> None:
     put(s3, "it.pkl", sealed([1, 2], ring))
     left = [2]
@@ -346,6 +355,7 @@ def test_an_audit_of_a_bucket_takes_one_request_an_object(s3: LocalS3, ring: Key
     assert len(gets(s3)) == 7
 
 
+@pytest.mark.usefixtures("_short_waits")
 @pytest.mark.parametrize(
     "who",
     [[], pytest.param(["--backend", "threading", "--jobs", "2"], marks=pytest.mark.sweep)],
