@@ -52,6 +52,7 @@ class LocalKms:
         """Start it; `folder` is for its log, and is the home of what calls it."""
         self.calls: list[Call] = []
         self._home = folder
+        self._clients: dict[str, Any] = {}
         log = folder / "moto.log"
         with log.open("wb") as output:
             self._moto = subprocess.Popen(
@@ -99,9 +100,12 @@ class LocalKms:
         """Return a client for those who look after this KMS."""
         from botocore.session import Session
 
-        session = Session()
-        session.set_credentials(*ROOT)
-        return session.create_client(service, REGION, endpoint_url=self.url)
+        if service not in self._clients:
+            session = Session()
+            session.set_credentials(*ROOT)
+            made = session.create_client(service, REGION, endpoint_url=self.url)
+            self._clients[service] = made
+        return self._clients[service]
 
     def key(self, spec: str = "HMAC_256", usage: str = "GENERATE_VERIFY_MAC") -> str:
         """Make a key and give its ARN."""

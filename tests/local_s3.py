@@ -51,6 +51,7 @@ class LocalS3:
 
         self.requests: list[Request] = []
         self.fault: Fault | None = None
+        self._client: Any = None
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=Quiet)
         self.url = f"http://127.0.0.1:{self._server.port}"
@@ -107,13 +108,15 @@ class LocalS3:
         """Return boto's client for this server, whose requests are recorded, too."""
         import boto3
 
-        return boto3.client(
-            "s3",
-            endpoint_url=self.url,
-            region_name="us-east-1",
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-        )
+        if self._client is None:
+            self._client = boto3.client(
+                "s3",
+                endpoint_url=self.url,
+                region_name="us-east-1",
+                aws_access_key_id="testing",
+                aws_secret_access_key="testing",
+            )
+        return self._client
 
     def stop(self) -> None:
         """Stop the server."""

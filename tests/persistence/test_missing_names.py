@@ -59,7 +59,7 @@ MOVED = [
 ]
 
 
-@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("protocol", [2, 5])
 @pytest.mark.parametrize(("module", "name", "package", "here"), MOVED)
 def test_both_versions_are_told_where_a_name_moved(
     module: str, name: str, package: str, here: str, protocol: int, ring: Keyring

@@ -76,7 +76,7 @@ def test_a_process_forked_while_threads_load_and_dump_can_do_both(
         worker.start()
     codes = []
     try:
-        for _ in range(12):
+        for _ in range(6):
             child = os.fork()
             if not child:
                 code = 1
@@ -97,7 +97,7 @@ def test_a_process_forked_while_threads_load_and_dump_can_do_both(
         stop.set()
         for worker in workers:
             worker.join()
-    assert codes == [0] * 12
+    assert codes == [0] * 6
     assert not trouble
 
 
