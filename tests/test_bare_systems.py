@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = [
-    pytest.mark.once,
+    pytest.mark.sweep,
     pytest.mark.skipif(sys.platform != "linux", reason="the calls are taken away from Linux"),
 ]
 HERE = Path(__file__).parent

@@ -51,6 +51,12 @@ DOCUMENTS = sorted(
 NAMES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
 CACHES = "docs/how-to/seal-caches.md"
 """It needs the frameworks, which only the sweeps install."""
+SWEPT = {
+    CACHES,
+    *(f"docs/how-to/{name}.md" for name in ("keys-in-aws-kms", "protect-keys")),
+    "docs/how-to/buckets-and-clusters.md",
+}
+"""Their commands take seconds: for a KMS, a store of objects, or a passphrase at its full cost."""
 every_document = pytest.mark.parametrize("name", NAMES)
 once = pytest.mark.once  # what stands in a document depends on no Python
 API = ROOT / "docs/reference/api.md"
@@ -266,7 +272,7 @@ def marks_of(name: str) -> list[pytest.MarkDecorator]:
 
     Guides are mostly commands, and each Python runs the tests of those.
     """
-    if name == CACHES:
+    if name in SWEPT:
         return [pytest.mark.sweep]
     return [once] if name.startswith("docs/how-to/") else []
 

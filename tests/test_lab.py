@@ -20,7 +20,7 @@ from pickleseal.cli.keys import keys
 from pickleseal.cli.pins import pins
 
 pytestmark = [
-    pytest.mark.once,  # each Python runs the tests of what it breaks
+    pytest.mark.sweep,
     pytest.mark.timeout(600),  # some hundred processes on a busy machine
 ]
 
@@ -54,9 +54,9 @@ def test_every_act_passes_its_judge_where_nothing_is_broken(place: Path) -> None
 def test_a_seeded_sample_of_kills_failures_and_signals_is_harmless(place: Path) -> None:
     library = shim.build(place)
     acts = ("dump", "load with pins", "reseal", "keys rotate", "keys protect")
-    swept = sweep.sweep(place / "sweep", library, acts, seed=1, most=20)
+    swept = sweep.sweep(place / "sweep", library, acts, seed=1, most=40)
     assert not swept.complaints
-    assert sum(swept.tried.values()) == 20
+    assert sum(swept.tried.values()) == 40
     assert {sort for _, sort in swept.tried} == set(sweep.SORTS)
 
 
@@ -115,7 +115,7 @@ def test_a_life_with_crashes_loses_nothing(life: type[lives.Life], place: Path) 
     counts: Counter[str] = Counter()
     with Server(shim.build(place), place) as server:
         complaints = lives.live(
-            life, server, place, number=1, examples=3, may_crash=True, counts=counts
+            life, server, place, number=1, examples=6, may_crash=True, counts=counts
         )
     assert not complaints
     assert counts["steps"]

@@ -147,13 +147,14 @@ def test_the_package_says_what_the_vector_says(vector: Vector, tmp_path: Path) -
         assert stream.tell() == int.from_bytes(vector.data[40:48], "little")
 
 
-@every_vector
-def test_verifying_says_the_same_and_unpickles_nothing(vector: Vector, tmp_path: Path) -> None:
+def test_verifying_says_the_same_and_unpickles_nothing(tmp_path: Path) -> None:
     kinds: list[str] = []
-    with nothing_unpickled(), told(kinds):
-        open_with_package(vector, tmp_path)
+    for vector in VECTORS:
+        with nothing_unpickled(), told(kinds):
+            open_with_package(vector, tmp_path)
+    said = dict(zip(map(name_of, VECTORS), kinds, strict=True))
     # What only the unpickler can find is not found without it.
-    assert kinds == ["ok" if vector.only_loaders_refuse else vector.expect]
+    assert said == {one.name: "ok" if one.only_loaders_refuse else one.expect for one in VECTORS}
 
 
 VERDICTS: dict[str, set[Verdict]] = {
@@ -178,30 +179,31 @@ def asks_for_a_context_alone(vector: Vector) -> bool:
     )
 
 
-@pytest.mark.parametrize("vector", [*filter(asks_for_a_context_alone, VECTORS)], ids=name_of)
-def test_the_audit_says_the_same(vector: Vector, tmp_path: Path) -> None:
+def test_the_audit_says_the_same(tmp_path: Path) -> None:
     path = tmp_path / "it"
-    path.write_bytes(vector.data)
-    with nothing_unpickled():
-        (finding,) = audit(path, keyring=RING, context=vector.options.context)
-    expected = vector.expect
-    # What a step after the seal refuses is not the audit's business, and a file may hold several.
-    if vector.only_loaders_refuse or vector.name in SEVERAL:
-        expected = "ok" if vector.name != "bad-pair-size-and-key" else "unknown-key"
-    if vector.lines.get("check") == "6.3" and vector.options.context is None:
-        expected = "ok"
-    assert finding.verdict in VERDICTS[expected]
+    for vector in filter(asks_for_a_context_alone, VECTORS):
+        path.write_bytes(vector.data)
+        with nothing_unpickled():
+            (finding,) = audit(path, keyring=RING, context=vector.options.context)
+        expected = vector.expect
+        # What a step after the seal refuses is not the audit's business, and a file may hold
+        # several.
+        if vector.only_loaders_refuse or vector.name in SEVERAL:
+            expected = "ok" if vector.name != "bad-pair-size-and-key" else "unknown-key"
+        if vector.lines.get("check") == "6.3" and vector.options.context is None:
+            expected = "ok"
+        assert finding.verdict in VERDICTS[expected], vector.name
 
 
-@pytest.mark.parametrize("vector", bad_vectors, ids=name_of)
-def test_a_reader_written_from_the_specification_refuses_the_same(vector: Vector) -> None:
-    with pytest.raises(plain_reader.Refused) as caught:
-        plain_reader.read(vector.data, SECRETS, vector.options)
-    assert caught.value.args == (vector.expect, vector.lines["check"])
-    if vector.only_loaders_refuse:
-        opened = plain_reader.unsealed(vector.data, SECRETS, vector.options)
-        assert vector.lines["digest"] == opened.digest
-        assert json.loads(vector.lines["metadata"]) == opened.metadata
+def test_a_reader_written_from_the_specification_refuses_the_same() -> None:
+    for vector in bad_vectors:
+        with pytest.raises(plain_reader.Refused) as caught:
+            plain_reader.read(vector.data, SECRETS, vector.options)
+        assert caught.value.args == (vector.expect, vector.lines["check"]), vector.name
+        if vector.only_loaders_refuse:
+            opened = plain_reader.unsealed(vector.data, SECRETS, vector.options)
+            assert vector.lines["digest"] == opened.digest, vector.name
+            assert json.loads(vector.lines["metadata"]) == opened.metadata, vector.name
 
 
 @pytest.mark.parametrize("vector", good_vectors, ids=name_of)

@@ -162,6 +162,7 @@ def test_each_command_within_advice_may_be_copied_alone() -> None:
     assert "</code> there, and <code" in page
 
 
+@pytest.mark.sweep
 def test_a_page_of_5000_files_stays_below_5_megabytes() -> None:
     kinds = (sealed, unsealed, retired, claimed)
     files = (kinds[n % 4](f"models/production/2025/run-{n:05}/model.pkl") for n in range(5_000))

@@ -38,7 +38,7 @@ from pickleseal.scanner.grade import Contents, Grade, GradedName
 # --- in a browser --------------------------------------------------------------------------------
 
 Show = Callable[[str], Driver]
-once = pytest.mark.once  # what a browser shows depends on no Python
+pytestmark = pytest.mark.sweep
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,6 @@ def tab_to(driver: Driver, element: WebElement) -> None:
     pytest.fail("the keyboard does not get there")
 
 
-@once
 def test_hostile_text_runs_nothing_and_asks_for_nothing(show: Show) -> None:
     reports = [hostile(text) for text in HOSTILE]
     findings = tuple(finding for one in reports for finding in one.findings)
@@ -105,7 +104,6 @@ def test_hostile_text_runs_nothing_and_asks_for_nothing(show: Show) -> None:
     assert len(shown_paths(driver)) == 3 * len(HOSTILE)
 
 
-@once
 def test_a_real_audit_of_hostile_files_is_told_and_runs_nothing(
     show: Show, ring: Keyring, tmp_path: Path
 ) -> None:
@@ -128,7 +126,6 @@ def test_a_real_audit_of_hostile_files_is_told_and_runs_nothing(
     assert not mark.exists()
 
 
-@once
 def test_the_policy_stops_a_script_that_is_not_the_pages_own(
     driver: Driver, tmp_path: Path
 ) -> None:
@@ -141,7 +138,6 @@ def test_the_policy_stops_a_script_that_is_not_the_pages_own(
     requested(driver)
 
 
-@once
 def test_text_level_and_verdict_filter_the_files(show: Show) -> None:
     driver = show(html(ordinary()))
     text, count = find(driver, "#text"), find(driver, "output")
@@ -164,7 +160,6 @@ def test_text_level_and_verdict_filter_the_files(show: Show) -> None:
     wait_for(driver, ["c.pkl"])
 
 
-@once
 def test_columns_sort_both_ways_and_say_so(show: Show) -> None:
     driver = show(html(ordinary()))
 
@@ -186,7 +181,6 @@ def test_columns_sort_both_ways_and_say_so(show: Show) -> None:
     assert len(driver.find_elements(By.CSS_SELECTOR, "[aria-sort]")) == 1
 
 
-@once
 def test_the_keyboard_alone_filters_sorts_and_opens(show: Show) -> None:
     driver = show(html(ordinary()))
     press(driver, Keys.TAB)
@@ -213,7 +207,6 @@ def test_the_keyboard_alone_filters_sorts_and_opens(show: Show) -> None:
     assert not panel.is_displayed()
 
 
-@once
 def test_a_finding_that_needs_attention_leads_to_its_details(show: Show) -> None:
     driver = show(html(ordinary()))
     find(driver, "#text").send_keys("nothing like it")
@@ -222,7 +215,6 @@ def test_a_finding_that_needs_attention_leads_to_its_details(show: Show) -> None
     WebDriverWait(driver, 10).until(lambda _: find(driver, "#m4 .panel").is_displayed())
 
 
-@once
 def test_claims_are_marked_and_what_was_sealed_is_not(show: Show) -> None:
     driver = show(html(report(claimed("d.pkl"), sealed("e.pkl"))))
     find(driver, "#f0 .turn").click()
@@ -236,7 +228,6 @@ def test_claims_are_marked_and_what_was_sealed_is_not(show: Show) -> None:
     assert "claimed" not in (find(driver, "#f1").get_attribute("textContent") or "claimed")
 
 
-@once
 def test_a_screen_reader_finds_a_table_with_heads_and_labelled_controls(show: Show) -> None:
     driver = show(html(ordinary()))
     assert find(driver, "table").aria_role == "table"
@@ -250,7 +241,6 @@ def test_a_screen_reader_finds_a_table_with_heads_and_labelled_controls(show: Sh
     assert "2 error" in find(driver, "svg").accessible_name
 
 
-@once
 def test_a_command_is_copied_by_its_button(show: Show) -> None:
     driver = show(html(ordinary()))
     driver.execute_cdp_cmd(
@@ -293,7 +283,6 @@ return found;
 """
 
 
-@once
 @pytest.mark.parametrize(
     ("scheme", "media"), [("light", ""), ("dark", ""), ("light", "print"), ("dark", "print")]
 )
@@ -307,7 +296,6 @@ def test_every_text_stands_out_from_its_ground(show: Show, scheme: str, media: s
     assert [text for contrast, text in contrasts if contrast < 4.5] == []
 
 
-@once
 def test_the_page_is_light_or_dark_as_the_reader_prefers(show: Show) -> None:
     driver = show(html(ordinary()))
     grounds = []
@@ -319,7 +307,6 @@ def test_the_page_is_light_or_dark_as_the_reader_prefers(show: Show) -> None:
     assert grounds[1] < 100
 
 
-@once
 @pytest.mark.parametrize("width", [320, 400, 800, 1_280, 1_600])
 def test_no_width_needs_scrolling_sideways(show: Show, width: int) -> None:
     long = "models/" + "long_name_without_a_break" * 8
@@ -333,7 +320,6 @@ def test_no_width_needs_scrolling_sideways(show: Show, width: int) -> None:
     assert driver.execute_script(wide) == 0
 
 
-@once
 def test_in_print_all_details_are_open_and_the_controls_are_gone(show: Show) -> None:
     driver = show(html(ordinary()))
     dressed(driver, media="print")
@@ -349,7 +335,6 @@ def test_in_print_all_details_are_open_and_the_controls_are_gone(show: Show) -> 
     assert not find(driver, ".panel").is_displayed()
 
 
-@once
 def test_thousands_of_files_are_shown_in_part_and_found_in_all(show: Show) -> None:
     driver = show(html(report(*(sealed(f"models/{n:04}.pkl") for n in range(1_000)))))
     visible = (
@@ -371,7 +356,6 @@ def test_thousands_of_files_are_shown_in_part_and_found_in_all(show: Show) -> No
     assert not find(driver, "#rest").is_displayed()
 
 
-@once
 def test_without_scripts_everything_is_there_and_can_be_read(tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     file.write_text(html(ordinary()), encoding="utf-8")
@@ -390,7 +374,6 @@ def test_without_scripts_everything_is_there_and_can_be_read(tmp_path: Path) -> 
         assert driver.execute_script(visible) == [True] * 8
 
 
-@once
 def test_a_notebook_table_can_be_read_on_light_and_on_dark(show: Show) -> None:
     for ink, ground in (("#111", "#fff"), ("#eee", "#111")):
         body = f"<!doctype html><style>body{{color:{ink};background:{ground}}}</style>"

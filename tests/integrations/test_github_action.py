@@ -22,7 +22,7 @@ ACTION = ROOT / "action.yml"
 WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
 
 pytestmark = [
-    pytest.mark.once,
+    pytest.mark.sweep,
     pytest.mark.skipif(not ACTION.exists(), reason="the action is not here"),
     pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash"),
 ]

@@ -16,6 +16,7 @@ from pickleseal import open_keyring, signed_dump
 HOOKS = Path(__file__).parents[2] / ".pre-commit-hooks.yaml"
 
 pytestmark = [
+    pytest.mark.sweep,
     # Where the tests lie beside an installed wheel there is no hook to hold.
     pytest.mark.skipif(not HOOKS.exists(), reason="the hook is not here"),
     pytest.mark.skipif(shutil.which("git") is None, reason="there is no git"),
@@ -164,7 +165,6 @@ def test_pre_commit_stops_the_commit_of_an_unsealed_pickle(
 
 
 @pytest.mark.sweep
-@pytest.mark.once
 def test_pre_commit_installs_the_hook_from_a_clone(
     repository: Path, pre_commit: list[str], tmp_path: Path
 ) -> None:

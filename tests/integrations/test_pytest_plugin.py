@@ -217,6 +217,7 @@ def test_the_marker_picks_the_audit_alone_or_leaves_it_out(
     assert run(*options, "-m", "not pickleseal").outcomes == OWN
 
 
+@pytest.mark.sweep
 def test_workers_of_xdist_share_one_audit(project: Path, run: Callable[..., Ran]) -> None:
     for number in range(9):
         unsealed(project, f"{number}.pkl")
