@@ -20,8 +20,6 @@ MAX_LISTED = 12
 """How many files of a group the terminal and the page list before they count the rest."""
 MAX_RESULTS = 25_000
 """The most findings in SARIF: GitHub refuses a file with more."""
-FAIL_ON = ("error", "unknown", "warning", "note", "never")
-"""The levels that an audit may fail on, most severe first."""
 _LEAST: Mapping[str, float] = {
     "error": Level.ERROR,
     "unknown": Level.WARNING,
@@ -29,6 +27,8 @@ _LEAST: Mapping[str, float] = {
     "note": Level.NOTE,
     "never": math.inf,
 }
+FAIL_ON = tuple(_LEAST)
+"""The levels that an audit may fail on, most severe first."""
 
 
 def fails(finding: Finding, fail_on: str) -> bool:

@@ -170,13 +170,11 @@ def _decrypt(box: "AESGCM", sealed: bytes, data: bytes) -> KeyLine | None:
 
 
 def derivation_of(line: KeyLine) -> tuple[bytes, int]:
-    """Return salt and cost of a line: lines with the same ones share a derivation."""
+    """Return salt and cost of a line: lines with the same ones share a derivation.
+
+    Raise KeyringError for a malformed line.
+    """
     return _fields(outline(line))[:2]
-
-
-def check_form(found: Outline) -> None:
-    """Raise KeyringError if a field of an encrypted line is malformed."""
-    _fields(found)
 
 
 def _fields(found: Outline) -> tuple[bytes, int, bytes]:

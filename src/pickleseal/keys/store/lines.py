@@ -21,13 +21,16 @@ Ask = Callable[[], str]
 
 
 class Deferred:
-    """A holder that is fetched at its first use, by one thread."""
+    """A holder that is fetched at its first use, by one thread.
 
-    __slots__ = ("_fetch", "_holder", "_lock", "_pid")
+    `holder` is None until then, or until another key's passphrase opened it.
+    """
+
+    __slots__ = ("_fetch", "_lock", "_pid", "holder")
 
     def __init__(self, fetch: Callable[[], Holder]) -> None:
         self._fetch = fetch
-        self._holder: Holder | None = None
+        self.holder: Holder | None = None
         self._lock = threading.Lock()
         self._pid = os.getpid()
 
@@ -41,22 +44,14 @@ class Deferred:
 
     def fetched(self) -> Holder:
         """Return the holder, fetched if necessary."""
-        if self._holder is None:
+        if self.holder is None:
             if self._pid != os.getpid():
                 # The fork may have copied a lock that a thread of the parent holds.
                 self._lock, self._pid = threading.Lock(), os.getpid()
             with self._lock:
-                if self._holder is None:
-                    self._holder = self._fetch()
-        return self._holder
-
-    def is_open(self) -> bool:
-        """Return whether it was fetched."""
-        return self._holder is not None
-
-    def put(self, holder: Holder) -> None:
-        """Set the holder, which another key's passphrase opened."""
-        self._holder = holder
+                if self.holder is None:
+                    self.holder = self._fetch()
+        return self.holder
 
 
 class Opener:
@@ -79,22 +74,22 @@ class Opener:
             return Key.parse(line)
         self._if_lost[found.id] = if_lost
         known = self._deferred.get(found.id)
-        if known is None or not known.is_open():
+        if known is None or known.holder is None:
             known = self._defer(line, found)
             self._deferred[found.id] = known
         return Key.held(found.suite, found.id, known)
 
     def _defer(self, line: KeyLine, found: Outline) -> Deferred:
         # Imported here: most rings are plain.
-        from pickleseal.keys.passphrase import check_form  # noqa: PLC0415
+        from pickleseal.keys.passphrase import derivation_of  # noqa: PLC0415
         from pickleseal.keys.store import providers  # noqa: PLC0415
 
         if found.form is Form.EXTERNAL:
             providers.reference_of(found)
             return Deferred(lambda: providers.connect(found))
-        check_form(found)
+        derivation_of(line)  # raises for a malformed one
         deferred = Deferred(lambda: self._unlock(found.id))
-        self._deferred[found.id] = deferred
+        self._deferred[found.id] = deferred  # before the line, by which another thread finds it
         self._wrapped[found.id] = line
         return deferred
 
@@ -147,10 +142,9 @@ class Opener:
         # A copy: another thread may add lines.
         for key_id, line in list(self._wrapped.items()):
             deferred = self._deferred[key_id]
-            if deferred.is_open() or derivation_of(line) != derivation_of(opened):
-                continue
-            with suppress(KeyringError):
-                deferred.put(Key.parse(unwrap(line, passphrase)))
+            if deferred.holder is None and derivation_of(line) == derivation_of(opened):
+                with suppress(KeyringError):
+                    deferred.holder = Key.parse(unwrap(line, passphrase))
 
 
 def check_foreign(lines: Iterable[KeyLine]) -> None:
