@@ -136,10 +136,9 @@ def _records(file: Opened) -> Iterator[Record]:
     for _ in range(_MOST_RECORDS):
         made = record(envelope_at(file, offset), file.size - offset)
         yield made
-        size = made.total_size
-        if size is None or offset + size >= file.size:
+        if made.size is None or offset + made.size >= file.size:
             return
-        offset += size
+        offset += made.size
 
 
 def judge(found: Found, reading: Reading, options: AuditOptions) -> Finding | None:

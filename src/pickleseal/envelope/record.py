@@ -14,24 +14,18 @@ from pickleseal.keys.suite import Suite
 class Record(NamedTuple):
     """The head and the last tag of an envelope as they were read, and the digests of its body.
 
-    `room`: the bytes from its first one to the end of the file. `fault`: why its body could not be
-    read. Nothing in it is known to be genuine, and the digests are those of who made it.
+    `room`: the bytes from its first one to the end of the file. `size`: those that its head claims,
+    None if it is no head. `fault`: why its body could not be read. Nothing in it is known to be
+    genuine, and the digests are those of who made it.
     """
 
     room: int
     head: bytes
+    size: int | None = None
     leaves: tuple[bytes, ...] = ()
     padded: bool = True
     tag: bytes = b""
     fault: Exception | None = None
-
-    @property
-    def total_size(self) -> int | None:
-        """The size that the head claims, or None if it is no head."""
-        try:
-            return layout.parse_fixed(self.head[: layout.FIXED_SIZE]).total_size
-        except SealError:
-            return None
 
 
 def record(source: Source, room: int) -> Record:
@@ -42,15 +36,17 @@ def record(source: Source, room: int) -> Record:
     except SealError:
         return Record(room, head)
     head += source.pull(fixed.head_size + layout.TAG_SIZE - layout.FIXED_SIZE)
+    made = Record(room, head, fixed.total_size)
     if fixed.total_size > room:
-        return Record(room, head)
+        return made
     try:
         lengths = layout.parse_head(fixed, head[: fixed.head_size]).lengths
-        body = source.digests(fixed.suite, lengths)
-        return Record(room, head, tuple(body.leaves), body.padded, source.pull(layout.TAG_SIZE))
+        leaves, padded = source.digests(fixed.suite, lengths)
+        tag = source.pull(layout.TAG_SIZE)
+        return made._replace(leaves=tuple(leaves), padded=padded, tag=tag)
     except (MalformedError, OSError, MemoryError) as error:
         error.__traceback__ = error.__context__ = None
-        return Record(room, head, fault=error)
+        return made._replace(fault=error)
 
 
 class RecordedSource:
