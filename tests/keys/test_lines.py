@@ -99,6 +99,7 @@ def test_a_fetch_that_failed_is_tried_again() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork_while_another_thread_fetches_does_not_wait_for_ever(lines: list[KeyLine]) -> None:
     going, on = threading.Event(), threading.Event()
 

@@ -24,6 +24,7 @@ _QUOTED = (
 _SHELL_WORDS = ("export", "set", "setx", "declare")
 _BASE64 = "cGlja2xlc2VhbC1rZXktM"
 """The beginning of a key line in base64."""
+_FIELD = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
@@ -232,11 +233,13 @@ def encode(data: bytes) -> str:
 
 def decode(field: str) -> bytes | None:
     """Return the bytes of a field, or None for any spelling but that of `encode`."""
+    # Python's decoder skips foreign characters, or warns of some: several texts would give one key.
+    if not _FIELD.fullmatch(field):
+        return None
     try:
         data = base64.urlsafe_b64decode(field + "=" * (-len(field) % 4))
     except ValueError:
         return None
-    # Python's decoder skips foreign characters: several texts would give one key.
     return data if encode(data) == field else None
 
 
