@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pickleseal.errors import KeyringError, shown
 from pickleseal.keys.bundle import Bundle
-from pickleseal.keys.key import Form, Key, KeyLine, Outline, id_mac, outline
+from pickleseal.keys.key import Form, Key, KeyLine, Outline, outline
 from pickleseal.keys.passphrase import SALT_SIZE, Passphrase, derivation_of, unwrap, wrap
 from pickleseal.keys.roster import Entry, Roster, State, new_entry
 from pickleseal.keys.store import providers
@@ -28,7 +28,7 @@ from pickleseal.keys.store.directory import (
 from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.store.own import option_for
 from pickleseal.keys.store.passphrases import new_passphrase
-from pickleseal.keys.store.providers import Reference, aws_kms, command, os_keyring, reference_line
+from pickleseal.keys.store.providers import aws_kms, command, os_keyring, reference_line
 from pickleseal.keys.suite import Suite
 
 
@@ -240,15 +240,12 @@ def command_bundle(argv: Sequence[str]) -> Bundle:
     place = command.place_of(argv)
     printed = command.read(place)
     key = Key.parse(printed.lines[0])
-    reference = Reference(command.NAME, place, id_mac(key.suite, key))
-    return printed._replace(lines=(reference_line(key.suite, reference),))
+    return printed._replace(lines=(reference_line(key.suite, command.NAME, place, key),))
 
 
 def kms_line(arn: str, suite: Suite) -> KeyLine:
     """Return the line of an HMAC key in AWS KMS, after one call of GenerateMac for its id."""
-    return reference_line(
-        suite, Reference(aws_kms.NAME, arn, id_mac(suite, aws_kms.connect(arn, "")))
-    )
+    return reference_line(suite, aws_kms.NAME, arn, aws_kms.connect(arn, ""))
 
 
 def change_roster(directory: Path, rule: Callable[[Roster], Roster]) -> Roster:
@@ -440,8 +437,8 @@ def _kept(plain: KeyLine, storage: Storage, salt: bytes) -> _Kept:
     if storage.os_service is not None:
         key = Key.parse(plain)
         is_new = os_keyring.store(storage.os_service, key.id, plain)
-        place = Reference(os_keyring.NAME, storage.os_service, id_mac(key.suite, key))
-        return _Kept(reference_line(key.suite, place), storage.os_service if is_new else None)
+        line = reference_line(key.suite, os_keyring.NAME, storage.os_service, key)
+        return _Kept(line, storage.os_service if is_new else None)
     return _Kept(plain)
 
 

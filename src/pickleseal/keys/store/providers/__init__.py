@@ -18,6 +18,7 @@ from pickleseal.keys.key import (
     Outline,
     decode,
     encode,
+    id_mac,
     id_statement,
     line_of,
 )
@@ -44,18 +45,15 @@ class Reference(NamedTuple):
     id_mac: bytes
 
 
-def reference_line(suite: Suite, reference: Reference) -> KeyLine:
+def reference_line(suite: Suite, provider: str, place: str, holder: Holder) -> KeyLine:
     """Return the line of a key that is held elsewhere. It contains no secret."""
-    fields = (
-        reference.provider,
-        encode(reference.place.encode()),
-        encode(reference.id_mac),
-    )
-    text = line_of(suite, Form.EXTERNAL, fields, reference.id_mac[:KEY_ID_SIZE].hex())
+    tag = id_mac(suite, holder)
+    fields = (provider, encode(place.encode()), encode(tag))
+    text = line_of(suite, Form.EXTERNAL, fields, tag[:KEY_ID_SIZE].hex())
     if len(text) > MAX_LINE:
         raise KeyringError(
-            f"the reference for {reference.provider} is too long for a key line: the limit is about"
-            " 1400 characters"
+            f"the reference for {provider} is too long for a key line: the limit is about 1400"
+            " characters"
         )
     return KeyLine(text)
 
@@ -68,16 +66,16 @@ def reference_of(found: Outline) -> Reference:
             f"key {found.id} is held by '{shown(provider)}', which this version of pickleseal does"
             " not know"
         )
-    place, id_mac = decode(found.fields[1]), decode(found.fields[2])
+    place, tag = decode(found.fields[1]), decode(found.fields[2])
     try:
         text = None if place is None else place.decode()
     except UnicodeDecodeError:
         text = None
-    if not text or id_mac is None or len(id_mac) != TAG_SIZE:
+    if not text or tag is None or len(tag) != TAG_SIZE:
         raise KeyringError(f"the line of key {found.id} is damaged: copy all of it again")
-    if id_mac[:KEY_ID_SIZE].hex() != found.id:
+    if tag[:KEY_ID_SIZE].hex() != found.id:
         raise KeyringError(f"the line of key {found.id} names two ids: copy all of it again")
-    return Reference(provider, text, id_mac)
+    return Reference(provider, text, tag)
 
 
 def connect(found: Outline) -> Holder:
