@@ -47,9 +47,9 @@ class Reference(NamedTuple):
 
 def reference_line(suite: Suite, provider: str, place: str, holder: Holder) -> KeyLine:
     """Return the line of a key that is held elsewhere. It contains no secret."""
-    tag = id_mac(suite, holder)
-    fields = (provider, encode(place.encode()), encode(tag))
-    text = line_of(suite, Form.EXTERNAL, fields, tag[:KEY_ID_SIZE].hex())
+    proof = id_mac(suite, holder)
+    fields = (provider, encode(place.encode()), encode(proof))
+    text = line_of(suite, Form.EXTERNAL, fields, proof[:KEY_ID_SIZE].hex())
     if len(text) > MAX_LINE:
         raise KeyringError(
             f"the reference for {provider} is too long for a key line: the limit is about 1400"
@@ -66,16 +66,16 @@ def reference_of(found: Outline) -> Reference:
             f"key {found.id} is held by '{shown(provider)}', which this version of pickleseal does"
             " not know"
         )
-    place, tag = decode(found.fields[1]), decode(found.fields[2])
+    place, proof = decode(found.fields[1]), decode(found.fields[2])
     try:
         text = None if place is None else place.decode()
     except UnicodeDecodeError:
         text = None
-    if not text or tag is None or len(tag) != TAG_SIZE:
+    if not text or proof is None or len(proof) != TAG_SIZE:
         raise KeyringError(f"the line of key {found.id} is damaged: copy all of it again")
-    if tag[:KEY_ID_SIZE].hex() != found.id:
+    if proof[:KEY_ID_SIZE].hex() != found.id:
         raise KeyringError(f"the line of key {found.id} names two ids: copy all of it again")
-    return Reference(provider, text, tag)
+    return Reference(provider, text, proof)
 
 
 def connect(found: Outline) -> Holder:
