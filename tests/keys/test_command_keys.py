@@ -131,6 +131,7 @@ FAILURES = {
     "too much": ("echo {line}; exec yes {line}", "printed too much"),
     "a little too much": ("printf '%2049d' 1", "printed too much"),
     "two lines": ("echo {line}; echo user: {line}", "more than one line"),
+    "two keys": ("echo {line} {line}", "printed 2 keys"),
     "no key line": ("echo hello", "not a key line"),
     "a changed line": ("echo {line}0", "id"),
     "a trace": ("set -x; true {line}; exit 1", "exit code 1"),
@@ -155,7 +156,7 @@ def test_a_command_that_fails_is_named_and_no_secret_is(
             call()
         assert "command" in str(caught.value)
         assert secret_of(line) not in exposed_by(caught.value)
-        if name not in ("no key line", "a changed line"):  # said of what it printed
+        if name not in ("two keys", "no key line", "a changed line"):  # said of what it printed
             assert str(program) in str(caught.value)
     # What failed is tried again: the person may have unlocked the manager meanwhile.
     script(f"echo {line.reveal()}")
@@ -284,14 +285,38 @@ def test_a_command_that_others_can_change_is_not_run(
 
 
 @pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
+@pytest.mark.parametrize(
+    ("run_by", "text", "mode"),
+    [
+        (["/bin/sh"], "echo", 0o602),
+        (["/bin/nice"], "echo", 0o703),
+        (["/bin/nice", "/bin/sh"], "#!/bin/sh\n", 0o602),
+    ],
+    ids=["interpreter", "program", "script"],
+)
+def test_what_a_command_may_run_is_looked_at(
+    run_by: list[str], text: str, mode: int, tmp_path: Path
+) -> None:
+    file = tmp_path / "it"
+    file.write_text(text)
+    for bits, count in ((mode & ~0o002, 0), (mode, 1)):
+        file.chmod(bits)
+        assert len(list(permissions.program_faults([*run_by, str(file)]))) == count
+
+
+@pytest.mark.skipif(not permissions.CHECKED, reason="this system has no modes")
+@pytest.mark.parametrize("beside", [False, True])
 def test_an_interpreter_in_the_first_line_that_others_can_change_is_not_run(
-    tmp_path: Path, line: KeyLine
+    beside: bool,  # noqa: FBT001 - whether it is named as in the program's folder
+    tmp_path: Path,
+    line: KeyLine,
 ) -> None:
     interpreter = tmp_path / "interpreter"
     interpreter.write_bytes(Path("/bin/sh").resolve().read_bytes())
     interpreter.chmod(0o755)
     program = tmp_path / "fetch"
-    program.write_text(f"#! {interpreter} -e\necho {line.reveal()}\n")
+    named = interpreter.name if beside else interpreter
+    program.write_text(f"#! {named} -e\necho {line.reveal()}\n")
     program.chmod(0o755)
     assert command_line([str(program)])
     interpreter.chmod(0o757)
@@ -300,13 +325,20 @@ def test_an_interpreter_in_the_first_line_that_others_can_change_is_not_run(
 
 
 def test_what_a_command_only_reads_may_be_open_to_others(
-    tmp_path: Path, line: KeyLine, script: Callable[[str], Path]
+    tmp_path: Path, line: KeyLine, script: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its key's id proves that it printed the right key."""
     data = tmp_path / "data"
     data.write_text(line.reveal())
     data.chmod(0o666)
-    for argv in (["/bin/cat", str(data)], ["/bin/sh", str(script('cat "$1"')), str(data)]):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder").chmod(0o777)
+    monkeypatch.chdir(tmp_path)
+    for argv in (
+        ["/bin/cat", str(data)],
+        ["/bin/sh", str(script('cat "$1"')), str(data)],
+        ["/bin/sh", "-c", f"cat '{data}'", str(tmp_path / "folder"), "data"],
+    ):
         assert outline(command_line(argv)).id == outline(line).id
 
 

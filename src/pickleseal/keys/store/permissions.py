@@ -173,8 +173,9 @@ def _code_of(argv: Sequence[str]) -> Iterator[Path]:
 def _with_interpreter(path: Path) -> Iterator[Path]:
     yield path
     words = _first_line(path).split()
-    if words and os.path.isabs(words[0]):
-        yield Path(words[0])
+    if words:
+        # A relative one is looked up in the folder of the program, in which a command runs.
+        yield _follow(path).real.parent / words[0]
 
 
 def _first_line(path: Path) -> str:
