@@ -13,7 +13,10 @@ from mutants.trial import PACKAGE, Trial, results, run_trial
 
 TESTS = {
     "envelope": ("tests/envelope", "tests/test_vectors.py"),
-    "keys": ("tests/keys", "tests/cli/test_keys.py", "tests/cli/test_keys_travel.py"),
+    "keys": (
+        *("tests/keys", "tests/cli/test_keys.py", "tests/cli/test_keys_travel.py"),
+        "tests/migration/test_readmission.py",
+    ),
     "persistence": ("tests/persistence", "tests/pickling", "tests/attacks/test_forgery.py"),
     "migration": (
         *("tests/migration", "tests/cli/test_adopt.py", "tests/cli/test_adopt_lists.py"),

@@ -14,6 +14,7 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -61,10 +62,11 @@ def _digest(path: str) -> str:
 class Trial:
     """A pytest plugin that collects tests, then does `work` with some mutants and itself."""
 
-    def __init__(self, folder: Path, tried: list[Mutant], work: "Work") -> None:
+    def __init__(self, folder: Path, room: Path, tried: list[Mutant], work: "Work") -> None:
         self.left: list[Mutant] = []
         self.seconds = math.inf
         self._folder = folder
+        self._room = room
         self._tried = tried
         self._work = work
         self._items: dict[str, pytest.Item] = {}
@@ -120,7 +122,7 @@ class Trial:
         (data / "sitecustomize.py").write_text("import coverage\ncoverage.process_startup()\n")
         os.environ["COVERAGE_PROCESS_START"] = str(settings)
         _put_first(data)
-        main = coverage.Coverage(f"{data}/of.main", config_file=False, source=[str(PACKAGE)])
+        main = coverage.Coverage(f"{data}/of", config_file=False, source=[str(PACKAGE)])
         main.start()
         self._failed = []
         took = {}
@@ -180,7 +182,8 @@ class Trial:
             shutil.copytree(PACKAGE, self._copy / PACKAGE.name)  # with what is compiled
         survived = _in_child(run, seconds=3600) == _SURVIVED
         self._put(mutant, mutant.path.read_text(encoding="utf-8"))
-        _empty(self._folder / "tmp")
+        # Each child makes a folder in it at its first test; one for all of them would fill up.
+        _empty(self._room)
         killer = self._killer.read_text() if self._killer.exists() else "it hung or died"
         self._results[mutant.key] = "" if survived else killer
         (self._folder / _RESULTS).write_text(json.dumps(self._results, indent=1))
@@ -282,11 +285,11 @@ def run_trial(tests: Iterable[str], folder: Path, tried: list[Mutant], work: Wor
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(folder / "hypothesis")
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "--no-summary"]
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # pickleseal, imported here
-    # Each child makes a folder in it at its first test; one for all of them would fill up.
-    _empty(folder / "tmp")
-    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(folder / "tmp")
-    trial = Trial(folder, tried, work)
-    code = pytest.main([*options, *tests], plugins=[trial])
+    # Not in `folder`, which is in the repository: `keys doctor` would find that.
+    with tempfile.TemporaryDirectory(prefix="mutants-") as room:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = room
+        trial = Trial(folder, Path(room), tried, work)
+        code = pytest.main([*options, *tests], plugins=[trial])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         sys.exit(f"pytest ended with {code!r}")
     return trial.left
