@@ -128,7 +128,7 @@ def _run(
         answer = _Output(process.stdout, MAX_OUTPUT + 1, drain=False)
         complaint = _Output(process.stderr, _MAX_MESSAGE, drain=True)
         answer.join(TIME_LIMIT)
-        if not answer.is_alive() and len(answer.kept) <= MAX_OUTPUT:
+        if not answer.is_alive():
             process.wait(TIME_LIMIT)
     except subprocess.TimeoutExpired:
         pass  # it closed its output and is still running

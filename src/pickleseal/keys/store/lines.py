@@ -124,7 +124,7 @@ class Opener:
             else:
                 return passphrase
         advice = f". Try the one that was chosen for this key{self._if_lost.get(key_id, '')}"
-        raise WrongPassphraseError(f"{wrong or f'no passphrase opens key {key_id}'}{advice}")
+        raise WrongPassphraseError(f"{wrong}{advice}")
 
     def _unlock(self, key_id: str) -> Key:
         from pickleseal.keys.passphrase import unwrap  # noqa: PLC0415 - as above
@@ -141,10 +141,9 @@ class Opener:
 
         # A copy: another thread may add lines.
         for key_id, line in list(self._wrapped.items()):
-            deferred = self._deferred[key_id]
-            if deferred.holder is None and derivation_of(line) == derivation_of(opened):
+            if derivation_of(line) == derivation_of(opened):
                 with suppress(KeyringError):
-                    deferred.holder = Key.parse(unwrap(line, passphrase))
+                    self._deferred[key_id].holder = Key.parse(unwrap(line, passphrase))
 
 
 def check_foreign(lines: Iterable[KeyLine]) -> None:

@@ -53,10 +53,9 @@ def store(place: str, key_id: str, line: KeyLine) -> bool:
 
 def forget(place: str, key_id: str) -> None:
     """Delete a key line from the store."""
+    package = _package()
     try:
-        _package().delete_password(place, key_id)
-    except KeyringError:
-        raise
+        package.delete_password(place, key_id)
     except Exception as error:  # noqa: BLE001 - each backend has errors of its own
         raise KeyringError(_complaint(error)) from None
 
