@@ -1,21 +1,13 @@
 """The command with a terminal of its own, on which questions are answered."""
 
+import fcntl
 import os
 import select
-import signal
+import subprocess
+import sys
+import termios
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
-
-from fork_server import Forked
-
-_PROGRAM = """
-import fcntl, os, runpy, sys, termios
-terminal = os.open(sys.argv.pop(1), os.O_RDWR)
-fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
-os.close(terminal)
-runpy.run_module("pickleseal", run_name="__main__", alter_sys=True)
-"""
 
 
 class Session(NamedTuple):
@@ -34,29 +26,34 @@ def at_terminal(
 ) -> Session:
     """Run the command; each answer is typed after a question. Its stdin is a pipe with `stdin`."""
     ours, theirs = os.openpty()
-    process = Forked(
-        ["-c", _PROGRAM, os.ttyname(theirs), *map(str, arguments)],
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pickleseal", *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env={**os.environ, "COLUMNS": "120", **(env or {})},
-        cwd=os.getcwd(),
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - no threads
     )
+    assert process.stdin is not None
+    process.stdin.write(stdin.encode())
+    process.stdin.close()
+    process.stdin = None
     screen = b""
-    with ThreadPoolExecutor(1) as pool:
-        ended = pool.submit(process.communicate, stdin.encode())
-        try:
-            for answer in answers:
-                question = b""
-                while not question.rstrip(b" ").endswith((b":", b"]")):
-                    assert select.select([ours], [], [], 60)[0], f"no question after {screen!r}"
-                    question += os.read(ours, 1000)
-                screen += question
-                os.write(ours, (answer.encode() if isinstance(answer, str) else answer) + b"\n")
-            code, stdout, stderr = ended.result(timeout=60)
-            while select.select([ours], [], [], 0)[0]:
-                screen += os.read(ours, 1000)
-        finally:
-            if not ended.done():
-                os.kill(process.pid, signal.SIGKILL)
-            os.close(theirs)
-            os.close(ours)
+    try:
+        for answer in answers:
+            question = b""
+            while not question.rstrip(b" ").endswith((b":", b"]")):
+                assert select.select([ours], [], [], 60)[0], f"no question after {screen!r}"
+                question += os.read(ours, 1000)
+            screen += question
+            os.write(ours, (answer.encode() if isinstance(answer, str) else answer) + b"\n")
+        stdout, stderr = process.communicate(timeout=60)
+        while select.select([ours], [], [], 0)[0]:
+            screen += os.read(ours, 1000)
+    finally:
+        process.kill()
+        os.close(theirs)
+        os.close(ours)
     assert b"Traceback" not in stderr, stderr
-    return Session(code, screen.decode(), stdout.decode(), stderr.decode())
+    return Session(process.returncode, screen.decode(), stdout.decode(), stderr.decode())

@@ -18,7 +18,6 @@ into docs/reference/cli.md.
 import ast
 import contextlib
 import doctest
-import functools
 import io
 import json
 import os
@@ -58,6 +57,7 @@ SWEPT = {
     "docs/how-to/buckets-and-clusters.md",
 }
 """Their commands take seconds: for a KMS, a store of objects, or a passphrase at its full cost."""
+every_document = pytest.mark.parametrize("name", NAMES)
 once = pytest.mark.once  # what stands in a document depends on no Python
 API = ROOT / "docs/reference/api.md"
 CLI = ROOT / "docs/reference/cli.md"
@@ -304,9 +304,9 @@ def test_every_block_of_a_document_runs(
 
 
 @once
-def test_every_block_is_of_a_kind_that_is_run_or_is_no_code() -> None:
-    every_block = [(name, block) for name in NAMES for block in blocks(ROOT / name)]
-    for name, block in every_block:
+@every_document
+def test_every_block_is_of_a_kind_that_is_run_or_is_no_code(name: str) -> None:
+    for block in blocks(ROOT / name):
         assert block.language in LANGUAGES, f"{name}:{block.line}"
         if block.language == "sh":
             commands = {line.split()[0] for line in block.text.splitlines() if line.strip()}
@@ -329,7 +329,6 @@ def test_every_record_of_a_decision_has_the_same_sections(name: str) -> None:
     assert f"- [{title}]({Path(name).name})" in (ROOT / "docs/adr/README.md").read_text("utf-8")
 
 
-@functools.cache
 def anchors(document: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
     return {
@@ -339,11 +338,10 @@ def anchors(document: Path) -> set[str]:
 
 
 @once
-def test_every_relative_link_leads_to_a_file_and_a_heading() -> None:
-    form = re.compile(r"(?:\]\(|src=\"|srcset=\")([^)\"\s]+)[)\"]")
-    links = [(path, target) for path in DOCUMENTS for target in form.findall(prose(path))]
-    for document, target in links:
-        name = document.relative_to(ROOT)
+@every_document
+def test_every_relative_link_leads_to_a_file_and_a_heading(name: str) -> None:
+    document = ROOT / name
+    for target in re.findall(r"(?:\]\(|src=\"|srcset=\")([^)\"\s]+)[)\"]", prose(document)):
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
@@ -355,8 +353,9 @@ def test_every_relative_link_leads_to_a_file_and_a_heading() -> None:
 
 
 @once
-def test_no_document_names_what_pickleseal_does_not_have() -> None:
-    text = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+@every_document
+def test_no_document_names_what_pickleseal_does_not_have(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
     files = {"md", "key", "json", "toml", "py", "sarif"}
     for dotted in re.findall(r"(?<![\w./@-])pickleseal\.(\w+)", text):
         assert dotted in files or hasattr(pickleseal, dotted) or is_a_module(dotted), dotted

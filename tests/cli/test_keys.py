@@ -27,9 +27,6 @@ from pickleseal import (
 from pickleseal.keys.roster import State
 from pickleseal.keys.store.directory import read_roster
 
-if os.name == "posix":
-    from terminals import at_terminal
-
 PASS = "correct horse battery"
 COMMANDS = [
     ("keys", "rotate"),
@@ -281,23 +278,66 @@ def test_without_a_passphrase_nothing_is_protected(ring: Path) -> None:
     assert not (ring / "x").exists()
 
 
+TALK = """
+import os, pty, sys, time, select
+
+answers = sys.argv[1].split("|")
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+seen = b""
+while True:
+    ready, _, _ = select.select([terminal], [], [], 30)
+    try:
+        data = os.read(terminal, 4096) if ready else b""
+    except OSError:
+        data = b""
+    if not data:
+        break
+    seen += data
+    if seen.endswith(b": ") and answers:
+        time.sleep(0.05)
+        os.write(terminal, answers.pop(0).encode() + b"\\n")
+_, status = os.waitpid(pid, 0)
+sys.stdout.write(seen.decode())
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def talk(
+    answers: list[str], *arguments: object, kind: str = "dumb"
+) -> subprocess.CompletedProcess[str]:
+    """Run the command on a terminal of its own, and answer each question in turn."""
+    command = [sys.executable, "-m", "pickleseal", *map(str, arguments)]
+    done = subprocess.run(
+        [sys.executable, "-c", TALK, "|".join(answers), *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "TERM": kind},
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")
 def test_a_passphrase_is_asked_for_on_a_terminal_and_not_shown(ring: Path, models: Path) -> None:
-    protect = ("keys", "protect", "--keyring", ring)
-    done = at_terminal(*protect, answers=["short", PASS, "another", PASS, PASS])
-    assert done.code == 0, done.stderr
-    assert "differ" in done.screen + done.stderr
-    assert PASS not in done.screen + done.stdout + done.stderr
-    verify = ("verify", *(models / f"{number}.pkl" for number in range(5)), "--keyring", ring)
-    done = at_terminal(*verify, answers=["wrong", PASS])
-    assert done.code == 0, done.stderr
-    assert done.screen.count("Passphrase of key") == 2, "once for all, and once more when wrong"
-    assert at_terminal(*verify, answers=["wrong"] * 3).code == 2
-    done = at_terminal("keys", "rotate", "--keyring", ring, answers=[PASS])
-    assert done.code == 0, done.stderr
-    done = at_terminal("reseal", models, "--keyring", ring, answers=[PASS])
-    assert done.code == 0, done.stderr
-    assert done.screen.count("Passphrase of key") == 1
+    done = talk(["short", PASS, "another", PASS, PASS], "keys", "protect", "--keyring", ring)
+    assert done.returncode == 0, done.stdout
+    assert "differ" in done.stdout
+    assert PASS not in done.stdout
+    files = [models / f"{number}.pkl" for number in range(5)]
+    done = talk(["wrong", PASS], "verify", *files, "--keyring", ring)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("Passphrase of key") == 2, "once for all, and once more when wrong"
+    done = talk(["wrong", "wrong", "wrong"], "verify", *files, "--keyring", ring)
+    assert done.returncode == 2
+    done = talk([PASS], "keys", "rotate", "--keyring", ring)
+    assert done.returncode == 0, done.stdout
+    done = talk([PASS], "reseal", models, "--keyring", ring)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("Passphrase of key") == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")
@@ -306,8 +346,7 @@ def test_an_error_is_red_on_terminals_that_want_colour(
     no_colour: str, ring: Path, monkeypatch: pytest.MonkeyPatch, *, is_red: bool
 ) -> None:
     monkeypatch.setenv("NO_COLOR", no_colour)
-    monkeypatch.setenv("TERM", "xterm")
-    _, told = on_a_terminal("keys", "export", "--keyring", ring)
+    told = talk([], "keys", "export", "--keyring", ring, kind="xterm").stdout
     assert "error:" in told
     assert ("\x1b[1;31m" in told) is is_red
 

@@ -1,14 +1,15 @@
-"""Which groups give nobody else access."""
+"""Which groups give nobody else access, and which owners are known."""
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 grp = pytest.importorskip("grp")
 pwd = pytest.importorskip("pwd")
 
-from pickleseal.keys.store.access import is_nobody_else  # noqa: E402 - not on Windows
+from pickleseal.keys.store.access import is_nobody_else, is_unmapped  # noqa: E402 - not on Windows
 
 
 def world(
@@ -76,3 +77,13 @@ def test_the_group_of_root_is_private_to_root_alone(
     """In some containers every user is in it."""
     world(monkeypatch, group="root", user=("root", 0, 0), me=me)
     assert is_nobody_else(0, 0) is (me == 0)
+
+
+def knows_all_users() -> bool:
+    table = Path("/proc/self/uid_map")
+    return table.exists() and table.read_text().split() == ["0", "0", "4294967295"]
+
+
+@pytest.mark.skipif(not knows_all_users(), reason="this user namespace has few users")
+def test_nobody_is_a_user_like_others_where_all_are_known() -> None:
+    assert not is_unmapped(65534)

@@ -1,7 +1,6 @@
 """A keyring's directory: its index and its key files."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -159,7 +158,7 @@ def test_an_index_in_another_encoding_is_refused(encoding: str, ring_directory: 
 def test_a_key_file_under_the_name_of_another_is_refused(ring_directory: Path) -> None:
     line = KeyLine.generate()
     key_file(ring_directory).write_text(line.reveal())
-    with pytest.raises(KeyringError):
+    with pytest.raises(KeyringError, match="holds another key"):
         open_keyring(ring_directory)
 
 
@@ -201,6 +200,13 @@ def test_the_epoch_that_is_required_stops_a_new_ring_and_no_other_change(
         changes.rotate(tmp_path / "none", now=NOW)
 
 
+def test_no_ring_is_made_beside_the_key_files_of_another(ring_directory: Path) -> None:
+    (ring_directory / INDEX).unlink()
+    with pytest.raises(KeyringError, match="there are key files"):
+        changes.create_key(ring_directory, now=NOW)
+    assert not (ring_directory / INDEX).exists()
+
+
 def test_a_folder_without_a_ring_is_not_rotated(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir(mode=0o700)
     with pytest.raises(KeyringError):
@@ -208,11 +214,11 @@ def test_a_folder_without_a_ring_is_not_rotated(tmp_path: Path) -> None:
     assert not list((tmp_path / "empty").glob("*.key"))
 
 
-def test_a_gitignore_that_is_no_file_is_left_alone(ring_directory: Path) -> None:
-    (ring_directory / ".gitignore").unlink(missing_ok=True)
-    os.mkfifo(ring_directory / ".gitignore")
-    changes.rotate(ring_directory, now=NOW)
-    assert (ring_directory / ".gitignore").is_fifo()
+def test_a_gitignore_that_a_new_ring_finds_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "ring").mkdir(mode=0o700)
+    (tmp_path / "ring" / ".gitignore").write_text("mine")
+    changes.create_key(tmp_path / "ring", now=NOW)
+    assert (tmp_path / "ring" / ".gitignore").read_text() == "mine"
 
 
 def test_a_key_of_the_ring_is_not_added_again(ring_directory: Path) -> None:
@@ -246,6 +252,23 @@ def test_an_index_is_written_up_to_the_size_that_is_read(
                 with pytest.raises(KeyringError, match="too many"):
                     change.save(after)
     assert read_roster(ring_directory) == after
+
+
+def test_a_roster_that_would_be_read_as_another_is_not_written(ring_directory: Path) -> None:
+    roster, key_id = read_roster(ring_directory), primary_of(ring_directory)
+    entry = roster.entries[key_id]._replace(contexts=["a"])  # type: ignore[arg-type]
+    with changing(ring_directory) as change, pytest.raises(KeyringError, match="be written"):
+        change.save(roster._replace(entries={key_id: entry}))
+    assert read_roster(ring_directory) == roster
+
+
+def test_an_index_that_another_program_changed_is_not_replaced(ring_directory: Path) -> None:
+    """As one could that removed the lock of a change which takes long."""
+    with changing(ring_directory) as change:
+        change_index(ring_directory, lambda i: i.update(epoch=9))
+        with pytest.raises(KeyringError, match="another program"):
+            change.save(change.roster.annotate(primary_of(ring_directory), "mine"))
+    assert read_roster(ring_directory).epoch == 9
 
 
 def test_a_key_is_listed_where_keyring_json_lists_it_or_cannot_be_read(

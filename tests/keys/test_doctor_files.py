@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from doctoring import NOW, look, mend, new_key, start
-from rings import change_index, key_file, posix
+from rings import as_root, change_index, key_file, posix
 
 from pickleseal import KeyringError, open_keyring
 from pickleseal.keys.key import KeyLine, outline
 from pickleseal.keys.store.changes import change_roster
 from pickleseal.keys.store.directory import INDEX
-from pickleseal.keys.store.doctor import examine
+from pickleseal.keys.store.doctor import _unreadable, examine
 
 
 @pytest.fixture
@@ -74,6 +74,22 @@ def test_a_file_that_its_owner_may_not_read_is_found_and_mended(what: str) -> No
             assert examine(ring, now=NOW) == []
 
     as_nobody(story)
+
+
+@as_root
+def test_a_file_that_cannot_be_read_is_no_damaged_one(
+    ring: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner may read it again, another user takes it over."""
+    key_file(ring).write_text("damaged")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    (finding,) = examine(ring, now=NOW)
+    assert finding.problem == "cannot be read by you"
+    fixes = []
+    for owner in (0, 12345):
+        os.chown(key_file(ring), owner, -1)
+        fixes.append(_unreadable(key_file(ring)).fix.split()[0])
+    assert fixes == ["chmod", "chown"]
 
 
 def as_nobody(story: Callable[[], None]) -> None:

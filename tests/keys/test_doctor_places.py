@@ -1,19 +1,23 @@
 """`keys doctor` and where a ring lies: git, shared disks, the environment."""
 
+import errno
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from doctoring import NOW, git, look, mend, new_key
 from rings import command_line, key_file, posix
 
-from pickleseal import open_keyring
+from pickleseal import KeyringError, open_keyring
 from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pickleseal.keys.key import KeyLine
 from pickleseal.keys.passphrase import Passphrase
+from pickleseal.keys.store import surroundings
 from pickleseal.keys.store.changes import Storage, import_keys, protect, rotate
-from pickleseal.keys.store.directory import RingFiles
+from pickleseal.keys.store.directory import INDEX, RingFiles
+from pickleseal.keys.store.doctor import examine
 from pickleseal.keys.store.lines import Opener
 from pickleseal.keys.store.surroundings import shared_kind
 
@@ -188,7 +192,9 @@ def test_a_repository_that_git_cannot_read_is_found(ring: Path) -> None:
     git(ring.parent, "init", "-q")
     (ring.parent / ".git" / "HEAD").write_text("nonsense\x1b[2J")
     outcome = look(ring)
-    assert ["cannot tell" in f.problem for f in outcome.findings] == [True]
+    (finding,) = outcome.findings
+    assert "cannot tell whether it contains the keys" in finding.problem
+    assert "cannot tell whether a commit contains the keys" in finding.problem
     assert "\x1b" not in outcome.text
 
 
@@ -244,9 +250,51 @@ def test_where_there_is_no_git_a_repository_is_found(ring: Path) -> None:
     assert ["cannot tell" in f.problem for f in outcome.findings] == [True]
 
 
+@posix
+def test_a_git_that_is_gone_meanwhile_is_no_reason_to_fail(
+    ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ring / ".git").mkdir()
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "git"
+    program.write_text('#!/bin/sh\ncase "$*" in *" grep "*) /bin/rm "$0"; exit 1;; esac\n')
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert examine(ring, now=NOW) == []
+    assert not program.exists()
+
+
+def test_a_lack_of_descriptors_is_no_answer_of_git(
+    ring: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    (ring / ".git").mkdir()
+    monkeypatch.setattr(subprocess, "run", lacking)
+    with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+        examine(ring, now=NOW)
+
+
+@pytest.mark.parametrize("what", ["index", "key"])
+def test_a_lack_of_descriptors_is_no_fault_of_a_file(
+    what: str, ring: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = ring / INDEX if what == "index" else key_file(ring), os.open
+
+    def lacking(file: Any, *arguments: Any, **options: Any) -> int:
+        if str(file) == str(path):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(file, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", lacking)
+    with pytest.raises(KeyringError, match=os.strerror(errno.EMFILE)):
+        examine(ring, now=NOW)
+
+
 MOUNTS = r"""sysfs /sys sysfs rw,nosuid 0 0
-/dev/sda1 / ext4 rw,relatime 0 0
 server:/home /home nfs4 rw,vers=4.2 0 0
+/dev/sda1 / ext4 rw,relatime 0 0
 /dev/sdb1 /home/ann/local ext4 rw 0 0
 //nas/my\040files /mnt/my\040files cifs rw 0 0
 //nas/x /mnt/back\134slash\040\011tab cifs rw 0 0
@@ -283,6 +331,14 @@ def test_a_disk_that_others_share_is_known_from_the_table_of_mounts(
 ) -> None:
     assert shared_kind(Path(folder), MOUNTS) == kind
     assert shared_kind(Path(folder), "") is None
+
+
+def test_a_ring_on_a_disk_that_others_share_is_found(
+    ring: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surroundings, "_mounts", lambda: "server:/ / nfs4 rw 0 0\n")
+    (finding,) = examine(ring, now=NOW)
+    assert "other machines share (nfs4)" in finding.problem
 
 
 # --- secrets around it ---------------------------------------------------------------------------

@@ -43,6 +43,9 @@ SEALING = {
 }
 
 
+SOME_ARN = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
 @pytest.fixture(scope="module")
 def verifier(kms: LocalKms) -> Credentials:
     return kms.user("verifier", VERIFY_ONLY)
@@ -293,14 +296,32 @@ def test_kms_is_asked_over_https_or_on_this_machine(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-    holder = aws_kms.KmsHolder(
-        "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-    )
+    holder = aws_kms.KmsHolder(SOME_ARN)
     if accepted:
         assert holder._connected()
     else:
         with pytest.raises(KeyringError, match="is not https"):
             holder.mac(bytes(96))
+
+
+def test_an_answer_without_a_tag_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer: dict[str, object] = {}
+    monkeypatch.setattr(aws_kms.KmsHolder, "_call", lambda *_, **__: answer)
+    holder = aws_kms.KmsHolder(SOME_ARN)
+    for tag in (None, "x" * 32, b"x" * 31):
+        answer["Mac"] = tag
+        with pytest.raises(KeyringError, match="returned no tag"):
+            holder.mac(bytes(96))
+    for valid in (None, False, "true"):
+        answer["MacValid"] = valid
+        with pytest.raises(BadSealError):
+            holder.check(bytes(96), bytes(32))
+
+
+def test_without_its_package_kms_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "botocore.session", None)
+    with pytest.raises(KeyringError, match="needs the package botocore"):
+        aws_kms.connect(SOME_ARN, "")
 
 
 def test_without_credentials_kms_is_a_clear_error(

@@ -8,10 +8,11 @@ from typing import cast
 
 import pytest
 
-from pickleseal import BadSealError, Key, Keyring, KeyringError, signed_dumps, signed_loads
-from pickleseal.keys.key import Holder, KeyLine
+from pickleseal import BadSealError, Key, Keyring, KeyringError, Suite, signed_dumps, signed_loads
+from pickleseal.keys.key import MAX_LINE, Holder, KeyLine, encode, outline
 from pickleseal.keys.passphrase import Passphrase, wrap
 from pickleseal.keys.store.lines import Deferred, Opener
+from pickleseal.keys.store.providers import reference_line, reference_of
 
 PASS = "correct horse battery"
 
@@ -49,6 +50,15 @@ def test_a_key_that_is_open_is_not_asked_for_again_from_another_line(
     assert opener.key(again).mac(b"x" * 96) == first.mac(b"x" * 96)
 
 
+def test_a_key_that_is_not_open_is_opened_from_its_newest_line(lines: list[KeyLine]) -> None:
+    """Its passphrase may have been changed since the ring was read."""
+    plain = Opener(lambda: PASS).plain(lines[0])
+    again = wrap(plain, Passphrase("changed since"), salt=bytes(16), log2_n=14)
+    opener = Opener(lambda: "changed since")
+    opener.key(lines[0])
+    assert opener.key(again).mac(b"x" * 96) == Key.parse(plain).mac(b"x" * 96)
+
+
 def test_a_line_of_another_cost_is_not_tried_until_it_is_used(lines: list[KeyLine]) -> None:
     """Or a line that somebody handed over could make each first use take seconds."""
     passphrase = Passphrase(PASS)
@@ -61,6 +71,36 @@ def test_a_line_of_another_cost_is_not_tried_until_it_is_used(lines: list[KeyLin
     assert found == [True, True, True, False, False]
     keys[3].mac(b"x" * 96)
     assert opener._deferred[keys[3].id].holder is not None
+
+
+@pytest.mark.parametrize(
+    ("number", "field", "told"),
+    [
+        (2, "elsewhere", "held by 'elsewhere'"),
+        (3, "*", "damaged"),
+        (3, "", "damaged"),
+        (3, encode(b"\xff"), "damaged"),
+        (4, "*", "damaged"),
+        (4, encode(bytes(31)), "damaged"),
+        (5, "1" * 32, "names two ids"),
+    ],
+)
+def test_a_damaged_reference_is_told_as_that(number: int, field: str, told: str) -> None:
+    line = reference_line(Suite.BLAKE3, "command", "[]", Key.generate())
+    fields = line.reveal().split(".")
+    fields[number] = field
+    with pytest.raises(KeyringError, match=told):
+        reference_of(outline(KeyLine(".".join(fields))))
+
+
+def test_a_reference_is_as_long_as_a_line_may_be() -> None:
+    def length(provider: str) -> int:
+        return len(reference_line(Suite.BLAKE3, provider, "", Key.generate()).reveal())
+
+    longest = "x" * (MAX_LINE - length(""))
+    assert length(longest) == MAX_LINE
+    with pytest.raises(KeyringError, match="too long"):
+        length(f"{longest}x")
 
 
 def test_many_threads_fetch_once() -> None:

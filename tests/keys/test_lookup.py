@@ -62,6 +62,7 @@ def test_the_argument_comes_first_then_the_variables_then_the_users_own(
     [
         ("", KeyringError),
         ("pickleseal-key-1.2", KeyringError),
+        ("s3://bucket/ring", KeyringError),
         (None, TypeError),
         (b"ring", TypeError),
     ],
@@ -70,7 +71,7 @@ def test_what_names_no_folder_is_told_and_is_not_the_current_folder(
     directory: Any, error: type[Exception], ring_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ring_directory)
-    with pytest.raises(error, match=r"empty|key line|takes the path of a directory, not"):
+    with pytest.raises(error, match=r"empty|key line|is a URL|takes the path of a directory"):
         open_keyring(directory)
 
 
@@ -228,6 +229,42 @@ def test_an_open_ring_is_kept_and_read_again_when_it_changes(
     assert find_keyring(ring_directory) is ring
     other = create_key(ring_directory, suite=Suite.BLAKE3, note="", now=0)
     assert other.entry.id in find_keyring().entries
+    waited = {"sign_from": 5, "replaces": "0" * 32}
+    change_index(ring_directory, lambda i: i["keys"][other.entry.id].update(waited))
+    assert find_keyring() is find_keyring(), "though a key's time has come for nothing"
+
+
+def test_a_key_alone_is_no_keyring() -> None:
+    with pytest.raises(TypeError, match=r"wrap it: Keyring\(key\)"):
+        find_keyring(Key.generate())  # type: ignore[arg-type]
+
+
+def test_a_key_line_in_the_variable_of_a_path_is_told_as_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PICKLESEAL_KEYRING", KeyLine.generate().reveal())
+    with pytest.raises(KeyringError, match="PICKLESEAL_KEYRING: this is a key line"):
+        find_keyring()
+
+
+def test_a_change_is_made_in_no_other_ring_than_loads_use(
+    rings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PICKLESEAL_KEY", KeyLine.generate().reveal())
+    with pytest.raises(KeyringError, match="cannot change the keys in PICKLESEAL_KEY"):
+        keyring_directory()
+    assert keyring_directory(rings[0]) == rings[0]
+    monkeypatch.setenv("PICKLESEAL_KEYRING", str(rings[1]))
+    assert keyring_directory() == rings[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the user's own directory is elsewhere")
+def test_an_own_ring_that_cannot_be_looked_at_is_not_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / ("x" * 300)))
+    with pytest.raises(KeyringError, match="cannot be read: File name too long"):
+        find_keyring()
 
 
 def test_a_line_in_the_variable_that_names_a_command_is_refused_and_not_run(

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,35 @@ def test_a_backend_that_names_the_secret_in_its_error_is_not_quoted(
         os_ring(tmp_path / "ring")
     assert secret_of(KeyLine(given[0])) not in exposed_by(caught.value)
     assert not list(tmp_path.rglob("*.key"))
+
+
+def test_a_store_that_returns_another_key_than_it_was_given_is_none(
+    in_process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from keyring.backend import KeyringBackend
+
+    line = KeyLine.generate().reveal()
+
+    class Stubborn(KeyringBackend):  # type: ignore[misc]
+        priority = 1
+
+        def get_password(self, service: str, username: str) -> str | None:
+            return line
+
+        def set_password(self, service: str, username: str, password: str) -> None:
+            return
+
+        def delete_password(self, service: str, username: str) -> None:
+            raise RuntimeError("not this one")
+
+    in_process.set_keyring(Stubborn())
+    with pytest.raises(KeyringError, match="another key than was stored"):
+        os_ring(tmp_path / "ring")
+    with pytest.raises(KeyringError, match="RuntimeError: not this one"):
+        os_keyring.forget("pickleseal", "0" * 32)
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    with pytest.raises(KeyringError, match=r"^the keyring of this system needs the package"):
+        os_keyring.forget("pickleseal", "0" * 32)
 
 
 def test_a_change_in_a_copied_ring_takes_nothing_from_the_original(

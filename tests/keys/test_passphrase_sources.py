@@ -1,7 +1,9 @@
 """One passphrase from the variable, a command and the terminal; new ones; wrong ones."""
 
+import io
 import os
 import shlex
+import sys
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -216,4 +218,45 @@ def test_the_workers_of_a_pool_do_not_all_ask(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("sys.stdin", type("", (), {"isatty": staticmethod(lambda: True)}))
     assert terminal.is_there()
     monkeypatch.setattr(multiprocessing.process, "_parent_process", object())
+    assert not terminal.is_there()
+
+
+def test_the_variable_comes_before_the_command_and_the_command_before_the_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def source() -> Passphrase:
+        return next(passphrases.candidates(None, what="it"))
+
+    monkeypatch.setattr(terminal, "is_there", lambda: False)
+    with pytest.raises(KeyringError, match="there is no terminal"):
+        source()
+    monkeypatch.setenv("PICKLESEAL_PASSPHRASE_COMMAND", "/bin/echo of the command")
+    assert source().same_as(Passphrase("of the command"))
+    monkeypatch.setenv("PICKLESEAL_PASSPHRASE", "of the variable")
+    assert source().same_as(Passphrase("of the variable"))
+
+
+def test_a_function_that_returns_no_text_returns_no_passphrase() -> None:
+    with pytest.raises(TypeError, match="returns a str"):
+        next(passphrases.candidates(lambda: 5, what="it"))  # type: ignore[arg-type, return-value]
+
+
+def test_a_person_who_types_none_chooses_no_passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(_: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr(terminal, "is_there", lambda: True)
+    for typed, told in ((lambda _: "short", "was chosen"), (ended, "was given")):
+        monkeypatch.setattr("getpass.getpass", typed)
+        with pytest.raises(KeyringError, match=f"no .*passphrase {told}"):
+            passphrases.new_passphrase()
+
+
+@pytest.mark.parametrize("stdin", [None, io.StringIO()], ids=["closed", "no terminal"])
+def test_a_process_without_a_terminal_asks_nothing(
+    stdin: io.StringIO | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "multiprocessing.process", raising=False)
+    monkeypatch.setattr(terminal, "_TERMINAL", str(tmp_path / "none"))
+    monkeypatch.setattr(sys, "stdin", stdin)
     assert not terminal.is_there()

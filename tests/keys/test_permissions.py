@@ -25,7 +25,7 @@ from pickleseal import (
     signed_loads,
 )
 from pickleseal.keys.store import access, permissions
-from pickleseal.keys.store.changes import create_key
+from pickleseal.keys.store.changes import create_key, rotate
 from pickleseal.keys.store.directory import INDEX
 from pickleseal.keys.store.doctor import examine
 
@@ -405,6 +405,8 @@ def test_a_secret_that_kubernetes_mounts_is_read_and_the_doctor_agrees(
     version = mounted(ring_directory, tmp_path / "root", mode=0o400, group=0)
     assert len(open_keyring(tmp_path / "root").entries) == 1
     assert examine(tmp_path / "root", now=0) == []
+    with pytest.raises(KeyPermissionError, match="others can replace"):
+        rotate(tmp_path / "root", now=0)  # others could put files beside the links
     key_file(version).chmod(0o644)
     with pytest.raises(KeyPermissionError):
         open_keyring(tmp_path / "root")
@@ -658,3 +660,27 @@ def test_no_more_is_read_than_the_limit(tmp_path: Path) -> None:
     for limit in (1, 9, 10, 11):
         data = permissions.read_guarded(tmp_path / "it", secret=False, group_read=True, limit=limit)
         assert data == b"0123456789"[:limit]
+
+
+def test_links_are_followed_as_far_as_the_system_follows_them(tmp_path: Path) -> None:
+    (tmp_path / "0").mkdir()
+    for number in range(41):
+        (tmp_path / f"{number + 1}").symlink_to(f"{number}")
+    assert permissions.checked_way(tmp_path / "40") == tmp_path / "0"
+    with pytest.raises(OSError, match="symbolic links"):
+        permissions.checked_way(tmp_path / "41")
+
+
+def test_a_file_in_the_place_of_a_folder_is_no_folder_to_mend(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "file").chmod(0o602)
+    (fault,) = permissions.folder_faults(tmp_path / "file" / "below")
+    assert fault.problem == "is not a folder, and others can change it"
+
+
+@pytest.mark.parametrize("name", ["it's\x1b", "back\\slash\a", "caf\u00e9\x1b"])
+def test_a_quoted_path_acts_on_no_terminal_and_is_the_path_still(name: str) -> None:
+    text = permissions.quoted(Path(name))
+    assert text.isprintable()
+    done = subprocess.run(["bash", "-c", f"printf %s {text}"], capture_output=True, check=True)
+    assert os.fsdecode(done.stdout) == name
