@@ -648,9 +648,10 @@ def test_what_is_no_regular_file_is_not_even_opened(
     """Opening a device can have effects: a tape is rewound."""
     os.mkfifo(tmp_path / "it", 0o600)
     tmp_path.chmod(0o700)
-    monkeypatch.setattr(os, "open", lambda *_, **__: pytest.fail("it was opened"))
-    with pytest.raises(KeyPermissionError, match="not a regular file"):
-        permissions.read_guarded(tmp_path / "it", secret=False, group_read=True, limit=10)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", lambda *_, **__: pytest.fail("it was opened"))
+        with pytest.raises(KeyPermissionError, match="not a regular file"):
+            permissions.read_guarded(tmp_path / "it", secret=False, group_read=True, limit=10)
 
 
 def test_no_more_is_read_than_the_limit(tmp_path: Path) -> None:
