@@ -163,8 +163,9 @@ def test_a_new_file_that_has_its_name_is_there_though_its_first_name_stays(
     def unlink(path: str) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO), path)
 
-    monkeypatch.setattr(os, "unlink", unlink)
-    atomic.write_whole(str(tmp_path / "it"), b"new", exclusive=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", unlink)
+        atomic.write_whole(str(tmp_path / "it"), b"new", exclusive=True)
     assert (tmp_path / "it").read_bytes() == b"new"
 
 
