@@ -18,8 +18,9 @@ from pickleseal.keys.store.changes import create_key
 # Their asserts hold under `python -O` too, as those of the tests do.
 pytest.register_assert_rewrite("command", "doctoring", "lab", "names", "plain_reader", "watching")
 
-# A busy machine is no failure: the timeout of a test is what ends it.
-settings.register_profile("suite", deadline=None)
+# A busy machine is no failure: the timeout of a test is what ends it. Each run and each Python
+# tries other examples.
+settings.register_profile("suite", deadline=None, max_examples=30)
 settings.load_profile("suite")
 
 # The suite runs one worker per core. Thread pools of numerical libraries that take every core as

@@ -19,6 +19,9 @@ import pytest
 from pickleseal import open_keyring, signed_dump
 
 PLUGIN = "pickleseal.integrations.pytest_plugin"
+with_and_without_xdist = pytest.mark.parametrize(
+    "workers", ["0", pytest.param("2", marks=pytest.mark.sweep)]
+)
 USAGE_ERROR = pytest.ExitCode.USAGE_ERROR
 
 
@@ -188,7 +191,7 @@ def test_a_folder_in_which_there_is_no_file_fails(project: Path, run: Callable[.
     assert ran.outcomes == {**OWN, "pickleseal::summary": "failed"}
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@with_and_without_xdist
 @pytest.mark.parametrize(
     ("setting", "path"),
     [
@@ -229,7 +232,7 @@ def test_workers_of_xdist_share_one_audit(project: Path, run: Callable[..., Ran]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no such names elsewhere")
-@pytest.mark.parametrize("workers", ["0", "2"])
+@with_and_without_xdist
 def test_a_hostile_name_forges_no_line(
     project: Path, run: Callable[..., Ran], workers: str
 ) -> None:

@@ -134,6 +134,7 @@ def assert_same(one: Any, other: Any) -> None:
 
 
 # One test: two workers would each fit all models.
+@pytest.mark.sweep
 @pytest.mark.timeout(600)
 def test_an_estimator_loaded_elsewhere_is_the_one_sealed(
     models: dict[str, tuple[Any, dict[str, Any], Any]], loaded: dict[str, Any]

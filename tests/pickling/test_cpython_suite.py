@@ -26,6 +26,7 @@ import pickleseal
 from pickleseal import Key, Keyring, Suite, extract
 from pickleseal.envelope import layout
 from pickleseal.envelope.metadata import Metadata
+from pickleseal.keys.store.changes import create_key
 from pickleseal.pickling.dump import Pickler
 from pickleseal.pickling.lookup import CLOUDPICKLE_HINT, Lookup, Python2, Unpickler
 
@@ -46,9 +47,16 @@ def _in_a_folder_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kept") / "keyring"
+    create_key(folder, suite=Suite.BLAKE3, note="", now=0)
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def _set_up_key(ring_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PICKLESEAL_KEYRING", str(ring_directory))
+def _set_up_key(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PICKLESEAL_KEYRING", str(kept))
 
 
 def sealed_dumps(obj: Any, protocol: int | None = None, **keywords: Any) -> bytes:

@@ -26,12 +26,12 @@ METHODS: dict[str, Callable[[bytes], bytes]] = {
     "xz": lambda data: lzma.compress(data, preset=0),
     "lz4": lz4.frame.compress,
 }
-RAW = np.random.default_rng(0).integers(0, 9, 3 * PIECE + 12_345, np.uint8).tobytes()
+RAW = np.random.default_rng(0).integers(0, 9, 2 * PIECE + 12_345, np.uint8).tobytes()
 every_method = pytest.mark.parametrize("method", METHODS)
 
 
 @every_method
-@pytest.mark.parametrize("size", [0, 1, 1000, PIECE - 1, PIECE, PIECE + 1, len(RAW)])
+@pytest.mark.parametrize("size", [0, 1, 1000, PIECE, PIECE + 1, len(RAW)])
 def test_compressed_data_round_trip(method: str, size: int) -> None:
     packed = memoryview(METHODS[method](RAW[:size]))
     assert method_of(bytes(packed[:8])) == method
