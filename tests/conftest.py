@@ -124,8 +124,12 @@ def mark(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")  # its thread is not to be there where others make copies
 def s3_server() -> Iterator[LocalS3]:
+    from s3fs import S3FileSystem
+
+    S3FileSystem.clear_instance_cache()
     with local_s3() as running:
         yield running
+    S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture
@@ -135,11 +139,11 @@ def s3(s3_server: LocalS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalS3]
 
     for name, value in s3_server.variables().items():
         monkeypatch.setenv(name, value)
-    S3FileSystem.clear_instance_cache()
+    for system in S3FileSystem._cache.values():  # a new one takes 0.2 s to make its client
+        system.invalidate_cache()
     s3_server.requests.clear()
     yield s3_server
     s3_server.fault = None
     client = s3_server.client()
     for one in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
         client.delete_object(Bucket=BUCKET, Key=one["Key"])
-    S3FileSystem.clear_instance_cache()
