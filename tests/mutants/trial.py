@@ -159,7 +159,7 @@ class Trial:
         room = mutant.key.partition(" ")[0] + " "
         near = {test for key, test in self._results.items() if key.startswith(room)}
 
-        own = f"test_{mutant.path.stem}.py"
+        own = f"test_{mutant.path.stem}"  # test_doctor_places.py, too
 
         def rank(name: str) -> tuple[bool, bool, bool, float]:
             return name != last, name not in near, own not in name, self._reaches[name].seconds

@@ -260,7 +260,7 @@ def _in_history(folder: Path, roster: Roster) -> Iterator[Fault]:
 def _may_be_plain(path: Path, files: RingFiles | Fault) -> bool:
     """Return whether a key file may contain a secret that is not encrypted."""
     listed = _KEY_FILE.fullmatch(path.name)
-    if listed and isinstance(files, RingFiles) and listed[1] in files.roster.entries:
+    if listed and isinstance(files, RingFiles):
         with suppress(KeyringError):
             return outline(files.line(listed[1])).form is Form.PLAIN
     with suppress(KeyringError, OSError):
