@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from doctoring import NOW, git, look, mend, new_key
-from rings import command_line, key_file, posix
+from rings import command_line, key_file, posix, revoke
 
 from pickleseal import KeyringError, open_keyring
 from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
@@ -241,6 +241,8 @@ def test_a_key_that_was_committed_elsewhere_in_the_repository_is_found(
     copy.parent.rmdir()
     findings = look(ring).findings
     assert any("was committed" in f.problem and f.place == str(key_file(ring)) for f in findings)
+    revoke(ring, key_file(ring).stem)
+    assert not any("was committed" in finding.problem for finding in examine(ring, now=NOW))
 
 
 def test_where_there_is_no_git_a_repository_is_found(ring: Path) -> None:
@@ -262,6 +264,24 @@ def test_a_git_that_is_gone_meanwhile_is_no_reason_to_fail(
     monkeypatch.setenv("PATH", str(program.parent))
     assert examine(ring, now=NOW) == []
     assert not program.exists()
+
+
+@posix
+def test_git_learns_no_secret_and_no_other_repository(
+    ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ring / ".git").mkdir()
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "git"
+    program.write_text(f"#!/bin/sh\n/usr/bin/env >> '{tmp_path}/seen'\n")
+    program.chmod(0o700)
+    for name in ("PATH", "GIT_DIR", "PICKLESEAL_NEW_PASSPHRASE"):
+        monkeypatch.setenv(name, str(program.parent))
+    examine(ring, now=NOW)
+    seen = (tmp_path / "seen").read_text()
+    assert "PATH=" in seen
+    assert "GIT_DIR=" not in seen
+    assert "PICKLESEAL_" not in seen
 
 
 def test_a_lack_of_descriptors_is_no_answer_of_git(

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import pytest
 from rings import change_index, command_line, key_of, posix
 
@@ -100,6 +101,22 @@ def test_a_missing_key_file_is_told_with_the_ring_to_mend(ring_directory: Path) 
     mend = f"restore a backup.* If it is lost, run .* --reason lost --keyring {ring_directory}"
     with pytest.raises(KeyringError, match=mend):
         open_keyring(ring_directory)
+
+
+@pytest.mark.parametrize("home", [None, "~/.local/share"])
+def test_without_a_home_directory_there_is_no_keyring_of_ones_own(
+    home: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be another one in each folder. Versions of platformdirs differ in what they do."""
+
+    def folder(*_: object, **__: object) -> str:
+        if home is None:
+            raise RuntimeError
+        return home
+
+    monkeypatch.setattr(platformdirs, "user_data_dir", folder)
+    with pytest.raises(NoKeyError, match="no home directory"):
+        find_keyring()
 
 
 @posix
