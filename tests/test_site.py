@@ -110,10 +110,10 @@ def test_every_document_is_a_page(site: Path) -> None:
     [
         ("context", "/how-to/"),
         ("revoke", "rotate-and-revoke"),
-        ("KeyError: 166", "load-key"),
+        ("KeyError: 166", "questions"),
         ("falsify", "threat-model"),
         ("hmac vs gpg", "threat-model"),
-        ("uninstall", "migrate"),
+        ("uninstall", "install"),
         ("lost key", "a-lost-key"),
         ("stolen key", "a-stolen-key"),
         ("threat model", "threat-model"),
