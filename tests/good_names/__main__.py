@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import warnings
@@ -23,8 +24,16 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from good_names import objects, probing, reading
-from good_names.recording import record
-from good_names.reviewed import BEYOND, BY_HAND, ONLY_LOOKED_UP, REFUSED, REVIEWED
+from good_names.recording import BUILT, HANDED, HASHED, HOLDING, MADE, PLAIN, record
+from good_names.reviewed import (
+    BEYOND,
+    BY_HAND,
+    ONLY_LOOKED_UP,
+    PLAIN_NAMES,
+    REFUSED,
+    REVIEWED,
+    STORES,
+)
 
 if TYPE_CHECKING:
     from good_names.recording import Names
@@ -49,7 +58,9 @@ def from_objects() -> dict[str, Any]:
         found = [fault for fault in found if not fault.startswith("no source")]
         if found:
             faulty[module + ":" + name] = found
-        if not isinstance(value, type) and value is not None:
+        if isinstance(value, type):
+            recorded[module, name] |= reading.holds(value, recorded[module, name])
+        elif value is not None:
             acting[module, name] = probing.acted(value)
     return {
         "versions": versions(),
@@ -68,7 +79,8 @@ def from_classes(library: str) -> dict[str, Any]:
         if library not in NOT_PROBED:
             acting[module, cls.__name__] = probing.acted(cls)
         if reading.holds_data(module, cls) and not look(cls):
-            good[module, cls.__name__] = reading.uses_of(cls)
+            uses = reading.uses_of(cls)
+            good[module, cls.__name__] = uses | reading.holds(cls, uses)
     return {"versions": versions(), "enumerated": plain(good), "acting": plain(acting)}
 
 
@@ -107,6 +119,7 @@ def asked(interpreter: str) -> Iterator[dict[str, Any]]:
 def merged(answers: Iterable[dict[str, Any]], before: Names) -> Names:
     """Return the names by all that was said, each with its uses; what acts, acts."""
     names = {key: set(uses) for key, uses in before.items()}
+    answers = list(answers)
     for module, name, good in BY_HAND:
         names.setdefault((module, name), set()).update(good)
     for answer in answers:
@@ -121,6 +134,18 @@ def merged(answers: Iterable[dict[str, Any]], before: Names) -> Names:
         for module, name, *uses in answer["acting"]:
             if uses and (module, name) not in REVIEWED and not module.startswith(WATCHED):
                 names.setdefault((module, name), set()).update(use.upper() for use in uses)
+    for answer in answers:
+        for group in ("enumerated", "recorded"):
+            for module, name, *uses in answer.get(group, ()):
+                if (module, name) in names:  # in every version, or not at all
+                    names[module, name] -= {HANDED, HOLDING, HASHED} - set(uses)
+    for (module, name), uses in names.items():
+        if name.startswith("__pyx_unpickle_") and (module, name[15:]) in names:
+            names[module, name[15:]] |= {MADE, BUILT}
+        reviewed = [letters for pattern, letters in STORES if matches(pattern, module, name)]
+        uses.update("".join(reviewed))
+        if any(matches(pattern, module, name) for pattern in PLAIN_NAMES):
+            uses.add(PLAIN)
     for (module, name), uses in list(names.items()):
         # numpy 2 calls its core _core, and each spelling is read by both.
         for one, other in (("numpy.core", "numpy._core"), ("numpy._core", "numpy.core")):
@@ -133,6 +158,11 @@ def merged(answers: Iterable[dict[str, Any]], before: Names) -> Names:
     for uses in names.values():
         uses -= {use.lower() for use in uses if use.isupper()}
     return {key: uses for key, uses in names.items() if key not in REFUSED}
+
+
+def matches(pattern: str, module: str, name: str) -> bool:
+    """Return whether a name is one that a person reviewed."""
+    return re.fullmatch(pattern, f"{module} {name}") is not None
 
 
 def read(text: str) -> tuple[list[str], Names]:
@@ -158,6 +188,8 @@ def written(names: Names, made_with: Iterable[str], date: str) -> str:
         "# Below a module stand its names. A name may be looked up, and what its letters say:",
         "# c called, m made by __new__, b given a state, i given items or keys. A capital letter says that",
         "# it then runs, imports, opens or evaluates what it is given: C called, M made, B given a state.",
+        "# It stores objects that may act: a as arguments, o in its state or items; k: as a key, it runs",
+        "# nothing. p: made of plain data, it is plain data.",
     ]
     last = ""
     for (module, name), uses in sorted(names.items()):

@@ -17,7 +17,17 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from good_names.recording import BUILT, CALLED, FILLED, MADE, Recorder
+from good_names.recording import (
+    BUILT,
+    CALLED,
+    FILLED,
+    HANDED,
+    HASHED,
+    HOLDING,
+    MADE,
+    PLAIN,
+    Recorder,
+)
 
 if TYPE_CHECKING:
     from good_names.recording import Names
@@ -384,3 +394,70 @@ def spellings(value: Any) -> Iterator[tuple[str, str]]:
         return
     if len(recorder.names) == 1:
         yield next(iter(recorder.names))
+
+
+# -- what a class does with objects that it is given, which may act when they are used
+
+
+def holds(cls: type, uses: set[str]) -> set[str]:
+    """Return by which uses a class only stores objects: HANDED, HOLDING, and HASHED by identity."""
+    found: set[str] = set()
+    if issubclass(cls, enum.Enum):
+        return {PLAIN} if uses == {CALLED} else found  # its members are made before
+    if not uses or _overridden(cls, "__del__"):
+        return found
+    if _stores_its_state(cls) and _stores_items(cls, uses):
+        found.add(HOLDING)
+    if _stores_arguments(cls, uses) and _sets_attributes_plainly(cls):
+        found.add(HANDED)
+    if cls.__hash__ is object.__hash__ and cls.__eq__ is object.__eq__:
+        found.add(HASHED)
+    return found
+
+
+# States that these set are stored as they are; the walk looks at the one key that is compared.
+_STORED = frozenset({
+    ("sklearn.base", "BaseEstimator"), ("sklearn.utils._bunch", "Bunch"), ("sklearn.utils", "Bunch"),
+    ("statsmodels.base.wrapper", "ResultsWrapper"),
+})  # fmt: skip
+
+
+def _overridden(cls: type, name: str) -> list[Any]:
+    """Return what stands under a name in a class and its bases, save in Python's own classes."""
+    bases = [base for base in cls.__mro__ if base.__module__ not in ("builtins", "collections")]
+    return [vars(base)[name] for base in bases if name in vars(base)]
+
+
+def _stores_its_state(cls: type) -> bool:
+    bases = [base for base in cls.__mro__ if "__setstate__" in vars(base)]
+    return all((base.__module__, base.__name__) in _STORED for base in bases)
+
+
+def _stores_items(cls: type, uses: set[str]) -> bool:
+    methods = ("append", "extend", "__setitem__", "add")
+    return FILLED not in uses or not any(_overridden(cls, method) for method in methods)
+
+
+def _stores_arguments(cls: type, uses: set[str]) -> bool:
+    makers = _overridden(cls, "__new__")
+    if not makers and getattr(cls, "__new__", None) is not object.__new__:
+        return False  # Python's containers take what they are made of apart
+    if CALLED in uses:
+        makers += _overridden(cls, "__init__")
+        if type(cls) is not type and "__call__" in vars(type(cls)):
+            return False
+    return all(map(_is_generated, makers))
+
+
+def _sets_attributes_plainly(cls: type) -> bool:
+    """Return whether attributes that a state sets one by one, as slots, run no code."""
+    if _overridden(cls, "__setattr__"):
+        return False
+    values = [value for base in cls.__mro__ for value in vars(base).values()]
+    return not any(isinstance(value, property) and value.fset is not None for value in values)
+
+
+def _is_generated(function: Any) -> bool:
+    """Return whether namedtuple wrote a function."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return code is not None and code.co_filename.startswith("<string>")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     Names = dict[tuple[str, str], set[str]]
 
 CALLED, MADE, BUILT, FILLED = "c", "m", "b", "i"
+HANDED, HOLDING, HASHED, PLAIN = "a", "o", "k", "p"
 
 
 class Recorder:

@@ -150,3 +150,56 @@ BEYOND = [
     ("skops.io._persist", "load", "C", "makes what a file names"),
     ("skops.io._persist", "loads", "C", "the same"),
 ]
+
+# Module and name of what makes plain data of plain data, as regular expressions. An object of these
+# may be an argument, a state or a key anywhere: made of plain data, none of its methods that another
+# listed name calls runs code, opens or writes. A class that is looked up counts as a value of itself.
+PLAIN_NAMES = {
+    # Python: immutable values and containers, in C or as simple
+    r"builtins (bool|bytearray|bytes|complex|dict|float|frozenset|int|list|object|range|set|slice)",
+    r"builtins (str|tuple|Ellipsis|NotImplemented)",
+    r"collections (OrderedDict|defaultdict|deque|Counter)",
+    r"(_codecs encode|re _compile|zoneinfo ZoneInfo)",
+    r"(array|datetime|decimal|fractions|ipaddress|random|uuid|_io) .*",
+    # numpy: arrays, dtypes, scalars and generators
+    r"numpy (dtype|ndarray|matrix|recarray|record)",
+    r"numpy (bool|bool_|bytes_|str_|void|object_|datetime64|timedelta64|longdouble|longlong)",
+    r"numpy u?(int|float|complex)(\d+|c|p)?",
+    (
+        r"numpy\._?core\.(multiarray|numeric|records|_internal|defchararray)"
+        r" (_reconstruct|scalar|_frombuffer|recarray|record|chararray|_convert_to_stringdtype_kwargs)"
+    ),
+    r"numpy\.(matrixlib\.defmatrix|rec|char|strings) .*",
+    r"numpy\.ma(\.core)? (_mareconstruct|MaskedArray)",
+    r"numpy\.random\.(_pickle|bit_generator|_mt19937|_pcg64|_philox|_sfc64|mtrand|_generator) .*",
+    r"scipy\._lib\.array_api_compat\.numpy\._aliases asarray",
+    r"scipy\.spatial\..* (cKDTree|KDTree)",
+    # sklearn: distances, compiled
+    r"sklearn\..* \w*(Distance|DistanceMetric|Distance64|Distance32)",
+    # pandas: scalars, types, arrays, indexes, blocks and frames
+    r"pandas\._libs\.(tslibs\..*|internals|arrays|interval|sparse|missing) .*",
+    r"pandas\.core\.(indexes\..*|frame|series|internals\..*) .*",
+    (
+        r"pandas(\.core\.arrays\..*|\.core\.dtypes\.dtypes|\.arrays|\.tseries\.offsets)?"
+        r" (\w*Array|NA|\w*Dtype|\w*Index|Categorical|Timestamp|Timedelta|Period|Interval|DataFrame|Series"
+        r"|DateOffset|NaT)"
+    ),
+    # others: what is immutable or compiled, and views and indexes of that
+    r"(sympy|mpmath|dateutil|pytz|pyarrow|multidict|packaging|networkx\.classes)(\..*)? .*",
+    r"statsmodels\.tsa\.statespace\._.* .*",
+    r"xarray\.core\.(indexes|variable|indexing) .*",
+    r"torch(\..*)? (_rebuild_tensor|_rebuild_tensor_v2|_rebuild_parameter|Size|device|\w+Storage)",
+    r"(sklearn\.externals\.)?joblib\.numpy_pickle NumpyArrayWrapper",
+}
+
+# Uses that the static look does not give: it stores objects in compiled code, or by a base class.
+STORES = [
+    (r"pandas(\.core\.arrays\.categorical)? Categorical", "mb"),  # of plain arrays and a dtype
+    (r"copyreg _reconstructor", "a"),  # the walk looks at what it stores where
+    (r"(pathlib|pathlib\._local) \w+Path", "k"),  # hashes the text that it was made of
+    (r"builtins set", "o"),
+    (r"collections (OrderedDict|defaultdict|deque|Counter)", "o"),
+    (r"sklearn\..* (KDTree|BallTree)", "mbo"),  # typed attributes
+    (r"sklearn\..* \w*(Distance|DistanceMetric|Distance64|Distance32)", "mb"),
+    (r"torch\.nn\.modules\.container (Sequential|ModuleList|ModuleDict)", "o"),
+]

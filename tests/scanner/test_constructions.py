@@ -16,6 +16,7 @@ from pickleseal.scanner.machine.trace import Use
 # -- what is done with a name
 
 LOOKED_UP, CALLED, MADE, BUILT = Use.LOOKED_UP, Use.CALLED, Use.MADE, Use.BUILT
+HANDED, HOLDING, HASHED = Use.HANDED, Use.HOLDING, Use.HASHED
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ LOOKED_UP, CALLED, MADE, BUILT = Use.LOOKED_UP, Use.CALLED, Use.MADE, Use.BUILT
             b"ccopy_reg\n_reconstructor\n(cm\nf\nc__builtin__\nobject\nNtR.",
             {"_reconstructor": LOOKED_UP | CALLED, "f": LOOKED_UP | MADE, "object": LOOKED_UP},
         ),
-        (b"cm\nmap\ncm\nf\n]\x86R.", {"map": LOOKED_UP | CALLED, "f": LOOKED_UP}),
+        (b"cm\nmap\ncm\nf\n]\x86R.", {"map": LOOKED_UP | CALLED | HANDED, "f": LOOKED_UP}),
         (b"cm\nf\nq\0)R0h\0)\x81.", {"f": LOOKED_UP | CALLED | MADE}),
     ],
 )
@@ -96,13 +97,6 @@ BEYOND = {
     "an attribute by Cython": b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1(N}V__class__\nNsttR.",
     "a state behind that of Cython": b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1)tR}b.",
     "an attribute that pyarrow looks for": b"cm\nf\n)R}V__arrow_array__\nNsb.",
-    "a generator by another function": b"cnumpy.random._pickle\n__generator_ctor\n"
-    b"(Vx\ncm\nf\ntR.",
-    "a generator by an object": b"cnumpy.random._pickle\n__generator_ctor\n"
-    b"(Vx\ncm\nf\n)\x81tR.",
-    "a generator of another class": b"cnumpy.random._pickle\n__randomstate_ctor\n(cm\nf\ntR.",
-    "bits of another class": b"cnumpy.random._pickle\n__bit_generator_ctor\n(cm\nf\ntR.",
-    "bits of an object": b"cnumpy.random._pickle\n__bit_generator_ctor\n(cm\nf\n)RtR.",
     "a helper that makes what is computed": b"cm\nnewObj\n(cm\nf\n)RtR.",
     "an array that another function makes": b"cdill._dill\n_create_array\n(cm\nf\n)NNtR.",
     "a wrapper for a helper": b"cm\nnewObj\n(cjoblib.numpy_pickle\nNumpyArrayWrapper\ntR.",

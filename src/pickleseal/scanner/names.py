@@ -17,9 +17,12 @@ LIST_VERSION = "2026-11-30"
 _LIST = Path(__file__).with_name("good_names.txt")
 _LETTERS = {
     "c": Use.CALLED.value, "m": Use.MADE.value, "b": Use.BUILT.value, "i": Use.FILLED.value,
+    "a": Use.HANDED.value, "o": Use.HOLDING.value, "k": Use.HASHED.value, "p": 1 << 15,
 }  # fmt: skip
-_ACTS = 8
+_ACTS = 16
 """Shift in bits from the good uses of a name to those in which it acts on its arguments."""
+_PLAIN = _LETTERS["p"]
+_OBJECTS = (Use.HANDED | Use.HOLDING | Use.HASHED).value
 
 # What the list is made from. Of these, a function that is called and not listed is beyond.
 _COVERED = frozenset({"numpy", "scipy", "sklearn", "pandas", "pyarrow", "xgboost", "lightgbm"})
@@ -149,6 +152,8 @@ _ORDINARY = {
     "zoneinfo": "ZoneInfo",
     "dill._dill": "_load_type",
 }
+_VALUES = frozenset({"array", "builtins", "collections", "datetime", "decimal", "numpy", "scipy"})
+_CONSTANTS = frozenset({("pandas", "NA"), ("pandas", "Index")})
 _STATES = frozenset({"_codecs", "array", "builtins", "datetime", "decimal", "numpy", "uuid"})
 _ANYWAY = (Use.LOOKED_UP | Use.STATE).value
 _TWINS = {"_operator": "operator", "_collections_abc": "collections.abc", "_functools": "functools"}
@@ -206,6 +211,17 @@ def is_class(module: str, name: str) -> bool:
     return bool(_listed().uses.get(f"{module} {name}", 0) & Use.MADE.value)
 
 
+def is_plain(module: str, name: str) -> bool:
+    """Return whether what a listed name makes of plain data is plain data."""
+    return bool(_listed().uses.get(f"{module} {name}", 0) & _PLAIN)
+
+
+def is_value(module: str, name: str) -> bool:
+    """Return whether a listed name is itself plain data: a type or a constant."""
+    root = module.partition(".")[0]
+    return is_plain(module, name) and (root in _VALUES or (root, name) in _CONSTANTS)
+
+
 def grade_name(module: str, name: str, uses: Use) -> Grade:
     """Return what a name may reach for, by where it lives and how it is used; import nothing.
 
@@ -218,6 +234,11 @@ def grade_name(module: str, name: str, uses: Use) -> Grade:
 
 
 def _judged(module: str, name: str, uses: Use) -> Grade:
+    objects = uses.value & _OBJECTS
+    if objects:
+        found = _judged(module, name, Use(uses.value - objects))
+        stores = not objects & ~_listed().uses.get(f"{module} {name}", 0)
+        return found if stores else max(found, Grade.UNKNOWN)
     first, dot, inner = name.partition(".")
     if dot:
         return _judged_inside(module, first, inner)

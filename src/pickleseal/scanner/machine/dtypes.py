@@ -18,6 +18,7 @@ from pickleseal.scanner.machine.values import (
     FORGOTTEN,
     LIST,
     LONG_TEXT,
+    LOST,
     MAX_SIZE,
     TUPLE,
     Args,
@@ -27,6 +28,7 @@ from pickleseal.scanner.machine.values import (
     List,
     Result,
     is_data,
+    keep,
 )
 
 _CODE = re.compile(
@@ -106,7 +108,7 @@ def _is_written(target: Dtype, state: object) -> bool:
         return names is None and fields is None and _is_sub_array(target, base)
     if names is None and fields is None:
         return flags in (0, 8)
-    return target.code == "V" and _is_record(target, fields)
+    return target.code == "V" and keep((names, fields)) and _is_record(target, fields)
 
 
 def _is_sub_array(target: Dtype, base: object) -> bool:
@@ -155,13 +157,24 @@ def set_array_state(record: Record, target: Result, state: object) -> None:
             _check_list(record, shape, data)
 
 
+def is_array_state(record: Record, target: Result, state: object) -> bool:
+    """Return whether a state is that of an array, which stores a list of objects as it is."""
+    return (
+        target.of.path in _MAKE_ARRAYS
+        and type(state) is tuple
+        and len(state) == 5  # a masked array converts what its state of seven has
+        and type(state[-1]) is List
+        and record.are_data(state[:-1])
+    )
+
+
 def scalar(record: Record, function: Global, args: Args) -> object:
     """Return a NumPy scalar; note one of objects that NumPy would read from no array, or a void."""
     of, data = args if args is not None and len(args) == 2 else (None, None)
     plain = type(of) is Dtype and of.has_object is False
     if not plain and not (_is_bytes(data) or (type(data) is Result and data.length == 1)):
         record.note("it makes a NumPy scalar of objects that it does not give")
-    return Result(function)
+    return Result(function, plain=function.plain)
 
 
 def _is_bytes(value: object) -> bool:
@@ -175,7 +188,7 @@ def _check_objects(record: Record, array: Global, of: Dtype, shape: object, data
     if of.code == "T":
         return
     length = size_of(shape, 1)
-    if data in (LIST, FORGOTTEN) or length is None:
+    if data in (LIST, FORGOTTEN, LOST) or length is None:
         raise Fault("the length of an object array is not known", limited=True)
     if type(data) is List and of.has_object:
         _check_list(record, shape, data)

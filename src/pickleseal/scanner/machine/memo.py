@@ -3,13 +3,16 @@
 from pickleseal.scanner.machine.faults import Fault, Skipped
 from pickleseal.scanner.machine.values import (
     FORGOTTEN,
+    LOST,
     NOTHING,
     Dict,
     Dtype,
     List,
     Result,
+    Set,
     Wrapper,
     faded,
+    keep,
 )
 
 MAX_TEXT = 48 << 20
@@ -79,14 +82,7 @@ class Memo:
         chunk = dense[start:end]
         aging = _AGING if self._text <= MAX_TEXT else _AGING_ALL
         self._text += sum(_size(value) for value in chunk if type(value) in _SIZED)
-        dense[start:end] = [
-            FORGOTTEN
-            if (kind := type(value)) is tuple
-            else _older(value)
-            if kind in aging
-            else value
-            for value in chunk
-        ]
+        dense[start:end] = [_older(value) if type(value) in aging else value for value in chunk]
 
     def _late(self, value: object) -> object:
         """Return the value that represents another among the older entries."""
@@ -103,10 +99,13 @@ def _size(value: object) -> int:
 def _older(value: object) -> object:
     """Return the older value's representative, which takes no memory of its own."""
     if type(value) is Result:
-        return value.of.old
+        return value.of.old[value.plain]
+    if type(value) in _HOLDING and not keep((value,)):
+        return LOST
     return FORGOTTEN if type(value) is Dict else faded(value)
 
 
 _SIZED = frozenset({str, Dtype})
-_AGING = frozenset({tuple, int, List, Dict, Wrapper, Result})
+_HOLDING = frozenset({tuple, Dict, List, Set})
+_AGING = frozenset({tuple, int, List, Set, Dict, Wrapper, Result})
 _AGING_ALL = _AGING | _SIZED

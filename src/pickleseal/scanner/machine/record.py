@@ -1,20 +1,28 @@
 """The record of a trace: the names that are looked up, and constructions that no data needs."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeAlias
 
 from pickleseal.errors import shown
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.values import (
     FILLED,
+    HASHED,
+    HOLDER,
+    LOST,
     SETTLED,
     Args,
+    Dict,
     Global,
+    List,
     Result,
+    Set,
     are_plain,
+    keep,
+    may_hold,
 )
-from pickleseal.scanner.names import is_class, is_listed
+from pickleseal.scanner.names import is_class, is_listed, is_plain, is_value
 
 MAX_NAMES = 20_000
 MAX_BEYOND = 200
@@ -40,12 +48,13 @@ class Record:
     `special` returns the handler for calls of a global whose arguments matter. `bare`: the reader
     has no options, so no persistent ids, no buffers, and no encoding but ASCII. `most` is a
     stricter bound on opcodes, if any. `wrappers` are joblib's array wrappers among the names.
+    `late`: an object was added to what another value holds already, so any value may hold it.
     `coded` is as in `Trace`. `given` counts values that only the reader's caller could supply:
     persistent objects and out-of-band buffers.
     """
 
     __slots__ = (
-        "_plain", "_special", "arrays", "bare", "beyond", "coded", "given", "most", "names",
+        "_plain", "_special", "arrays", "bare", "beyond", "coded", "given", "late", "most", "names",
         "opcodes", "protocol", "wrappers",
     )  # fmt: skip
 
@@ -68,6 +77,7 @@ class Record:
         self.protocol = 0
         self.arrays = 0
         self.given = 0
+        self.late = False
 
     def note(self, clause: str) -> None:
         """Record a construction that no data needs."""
@@ -92,6 +102,34 @@ class Record:
             raise Fault("it needs options that a plain load does not have")
         self.given += 1
 
+    def hand_out(self, identity: object) -> None:
+        """Note a persistent id that holds an object: the reader's caller looks into it."""
+        parts = identity if type(identity) is tuple else (identity,)
+        if not self.are_data([part for part in parts if type(part) is not Global]):
+            self.note("it passes an object to the reader's caller as a persistent id")
+
+    def are_data(self, items: Sequence[object]) -> bool:
+        """Return whether values are plain data, and mark them as kept."""
+        return keep(items) and not (self.late and any(map(may_hold, items)))
+
+    def hold(self, holder: "Result | List | Set | Dict", items: Sequence[object]) -> bool:
+        """Return whether values are plain data, and note in their new holder if they are not."""
+        if self.are_data(items):
+            return True
+        self.late = self.late or (holder.kept and holder.plain)
+        holder.plain = False
+        return False
+
+    def hash(self, keys: Sequence[object]) -> None:
+        """Record objects among keys and members, which are hashed and compared."""
+        for key in keys:
+            if type(key) is tuple:
+                self.hash(key)
+            elif type(key) is Result and (self.late or not key.plain):
+                key.of.uses |= HASHED
+            elif key is HOLDER or key is LOST:
+                raise Fault("it hashes a value that is no longer tracked", limited=True)
+
     def note_done(self, target: Result, what: int, clause: str) -> None:
         """Record what is done to an object, and note it if no pickler would do it at this point.
 
@@ -111,12 +149,17 @@ class Record:
         if found is None:
             if len(self.names) >= MAX_NAMES:
                 raise Fault(f"it looks up more than {MAX_NAMES} names", limited=True)
+            known = len(module) + len(name) < _REMEMBERED
+            makes_objects, plain, value = (_traits if known else _read_traits)(module, name)
+            # What an unlisted name makes is no data anyway, or a ghost of a joblib file.
+            plain = plain or (self.bare and not is_listed(module, name))
             found = self.names[module, name] = Global(
-                module, name, makes_objects=_makes_objects(module, name)
+                module, name, makes_objects=makes_objects, plain=plain, value=value
             )
             special = self._special(module, name)
             if special is not None:
                 found.special = partial(special, self, found)
+                found.names = _names_of(module, name)
             if found.path in _WRAPPERS:
                 self.wrappers.add(found)
         return found
@@ -124,6 +167,23 @@ class Record:
 
 Special: TypeAlias = Callable[[Record, Global, Args], object]
 """A handler for calls of a global; it returns the result of the call."""
+
+
+def _names_of(module: str, name: str) -> int:
+    """Return how many leading arguments a special function takes as names."""
+    if module.startswith("sympy."):
+        return 0
+    return 2 if name in ("_reconstructor", "getattr") else 1
+
+
+def _read_traits(module: str, name: str) -> tuple[bool, bool, bool]:
+    """Return whether results are objects, whether they are plain data, and whether the name is."""
+    return _makes_objects(module, name), is_plain(module, name), is_value(module, name)
+
+
+_traits = lru_cache(maxsize=4096)(_read_traits)
+_REMEMBERED = 200
+"""The names of libraries are shorter. Files repeat them."""
 
 
 def _makes_objects(module: str, name: str) -> bool:

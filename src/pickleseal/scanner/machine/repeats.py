@@ -23,6 +23,8 @@ from pickleseal.scanner.machine.values import (
     Dtype,
     List,
     Result,
+    Set,
+    keep,
 )
 
 _NUMBERS = {b"K": 1, b"M": 2, b"J": 4, b"G": 8}
@@ -44,7 +46,11 @@ _KEPT = 256
 """The most beginnings of objects that are kept."""
 
 
-_MUTABLE: dict[type, Sequence[str]] = {kind: kind.__slots__ for kind in (Result, List, Dict, Dtype)}
+_MUTABLE: dict[type, Sequence[str]] = {
+    kind: [name for name in kind.__slots__ if name != "kept"]
+    for kind in (Result, List, Set, Dict, Dtype)
+}
+"""Values that may change, and their fields; those that are read are kept anyway."""
 
 
 class Template(NamedTuple):
@@ -125,7 +131,7 @@ class Repeats:
         while (at := template.match(data, cursor.at, end)) >= 0:
             cursor.at = at
             memo.dense.extend([NOTHING] * template.stored)
-            walk.stack.append(Result(made.of, made.done))
+            walk.stack.append(Result(made.of, made.done, plain=made.plain))
             walk.record.opcodes += len(template.steps)
             self._tries += 1
 
@@ -153,8 +159,9 @@ class Repeats:
         """Walk an object with unknown numbers; raise Skipped if anything is noted or changed."""
         stack, memo, noted = walk.stack, walk.memo, len(walk.record.beyond)
         stored = len(memo.dense)
-        values = map(memo.get, template.reads)
-        read = [(value, _contents(value)) for value in values if type(value) in _MUTABLE]
+        values = [value for value in map(memo.get, template.reads) if type(value) in _MUTABLE]
+        keep(values)
+        read = [(value, _contents(value)) for value in values]
         try:
             for step in template.steps:
                 if callable(step):

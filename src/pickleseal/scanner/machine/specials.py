@@ -3,11 +3,13 @@
 from pickleseal.errors import shown
 from pickleseal.scanner.machine import dtypes
 from pickleseal.scanner.machine.record import Record, Special
-from pickleseal.scanner.machine.uses import call, look_at_attributes
+from pickleseal.scanner.machine.uses import call, look_at_attributes, set_state
 from pickleseal.scanner.machine.values import (
     CALLED,
     CODED_TEXT,
     COMPUTED,
+    HANDED,
+    HOLDING,
     LONG_TEXT,
     MADE,
     MADE_THINGS,
@@ -17,10 +19,10 @@ from pickleseal.scanner.machine.values import (
     Args,
     Dict,
     Global,
+    List,
     Result,
     is_dunder,
 )
-from pickleseal.scanner.names import is_listed
 
 
 def special(module: str, name: str) -> Special | None:
@@ -30,8 +32,6 @@ def special(module: str, name: str) -> Special | None:
     root = module.partition(".")[0]
     if root == "sympy":
         return _symbolic
-    if root == "sortedcontainers":
-        return _sorted
     return _SPECIAL.get((module, name)) or _HELPERS.get(name)
 
 
@@ -44,7 +44,7 @@ def _getattr(record: Record, function: Global, args: Args) -> object:
         record.note("it reads an attribute with a computed name")
     elif is_dunder(name):
         record.note(f"it reads the attribute {shown(name)}")
-    return Result(function)
+    return Result(function, plain=function.plain)
 
 
 def _is_zone(value: object) -> bool:
@@ -67,30 +67,36 @@ def _class_of(record: Record, args: Args) -> Global | None:
 def _maker(record: Record, function: Global, args: Args) -> object:
     """Create an instance of the first argument, as copyreg's functions do."""
     made_of = _class_of(record, args)
-    return Result(function) if made_of is None else call(record, made_of, (), MADE)
+    return (
+        Result(function, plain=function.plain)
+        if made_of is None
+        else call(record, made_of, (), MADE)
+    )
 
 
 def _reconstructor(record: Record, function: Global, args: Args) -> object:
     """Create an instance, filled by the class in the second argument from the third."""
     made = _maker(record, function, args)
-    for base in (args or ())[1:2]:
-        if type(base) is not Global:
-            record.note("it creates an instance of another call's result")
-        elif base.module != "builtins":
-            base.uses |= CALLED
-    for state in (args or ())[2:]:
-        look_at_attributes(record, state)
+    base, state = args[1:3] if args is not None and len(args) == 3 else (None, None)
+    if type(base) is not Global:
+        record.note("it creates an instance of another call's result")
+    elif base.module != "builtins":
+        base.uses |= CALLED
+    look_at_attributes(record, state)
+    if type(made) is Result and not record.hold(made, (state,)):
+        copied = type(base) is Global and base.module == "builtins" and type(state) in (List, Dict)
+        made.of.uses |= HOLDING if copied else HANDED
     return made
 
 
 def _helper(record: Record, function: Global, args: Args) -> object:
     """Create an instance of the first argument, recorded as made by the helper."""
     made_of = _class_of(record, args)
-    if made_of in record.wrappers:
-        return call(record, made_of, (), MADE)
-    if made_of is not None and not is_listed(made_of.module, made_of.name):
-        made_of.uses |= MADE
-    return Result(function)
+    if made_of is None:
+        return Result(function)
+    if function.plain and made_of.value:
+        return Result(function, plain=True)
+    return call(record, made_of, (), MADE)
 
 
 def _filling_helper(record: Record, function: Global, args: Args) -> object:
@@ -115,43 +121,21 @@ def _cython(record: Record, function: Global, args: Args) -> object:
     return made
 
 
-def _bit_generator(record: Record, function: Global, args: Args) -> object:
-    """Call the class of one of NumPy's generators, or the one that a text names."""
-    _expect(record, function, (args or ())[:1], _BIT_GENERATORS, literals=True)
-    return Result(function)
-
-
-def _generator(record: Record, function: Global, args: Args) -> object:
-    """Call the second argument with the first, unless that is a generator already."""
-    first, second = (args or ())[:1], (args or ())[1:2]
-    made = type(first[0]) is Result and first[0].of.path in _GIVE_BITS if first else False
-    if args is None or not made:
-        _expect(record, function, first, _BIT_GENERATORS, literals=True)
-    _expect(record, function, second, _BITS, literals=False)
-    return Result(function)
-
-
 def _array_by_dill(record: Record, function: Global, args: Args) -> object:
-    """Call the first argument with the second, and set the state of the result."""
-    _expect(record, function, (args or (None,))[:1], _ARRAY_MAKERS, literals=False)
-    return Result(function, SETTLED)
-
-
-def _expect(
-    record: Record, function: Global, args: tuple[object, ...], paths: frozenset[str],
-    *, literals: bool,
-) -> None:  # fmt: skip
-    """Note a helper that calls its argument, if that is not one of NumPy's own."""
-    for arg in args:
-        known = arg.path in paths if type(arg) is Global else literals and type(arg) is str
-        if not known:
-            record.note(f"it has {shown(function.path)} call a function that NumPy does not")
+    """Call the first argument with the second, and set the state of the result to the third."""
+    maker, given, state = args[:3] if args is not None and len(args) == 4 else (None, None, None)
+    if type(maker) is not Global or maker.path not in _ARRAY_MAKERS:
+        record.note(f"it has {shown(function.path)} call a function that NumPy does not")
+        return Result(function)
+    made = call(record, maker, given)
+    set_state(record, made, state)
+    return made
 
 
 def _symbolic(record: Record, function: Global, args: Args) -> object:
     """Create a symbolic object: sympy evaluates each text that it is passed."""
     if function.name in _NAMED_SYMBOLS:
-        return Result(function)
+        return Result(function, plain=function.plain)
     spared = 1 if function.name == "Wild" else 0  # its name
     given = [
         part for arg in (args or ())[spared:] for part in (arg if type(arg) is tuple else (arg,))
@@ -160,7 +144,7 @@ def _symbolic(record: Record, function: Global, args: Args) -> object:
         record.note(f"it passes a text to {shown(function.path)}, which evaluates it")
     elif args is None or not all(map(_is_symbolic, given)):
         function.uses |= STATE  # it may hold a text
-    return Result(function)
+    return Result(function, plain=function.plain)
 
 
 def _is_symbolic(value: object) -> bool:
@@ -168,14 +152,6 @@ def _is_symbolic(value: object) -> bool:
         # One with a state or items may be no symbol, but hold texts that sympy evaluates.
         return value.of.module.startswith("sympy.") and not value.done
     return value is None or value is NUMBER or type(value) in (int, bool)
-
-
-def _sorted(_: Record, function: Global, args: Args) -> object:
-    """Create a sorted collection, which calls the function that it is passed as its key."""
-    made = function.uses & MADE  # without a key, which a state may then set
-    if made or args is None or any(type(arg) is Global or arg is COMPUTED for arg in args):
-        function.uses |= STATE  # which no list has
-    return Result(function)
 
 
 # -- what imports
@@ -193,9 +169,9 @@ def _importer(record: Record, function: Global, args: Args) -> object:
         if len(texts) > 1 and type(texts[0]) is str:
             record.look_up(texts[0], "")
         record.note("it imports a computed name")
-        return Result(function)
+        return Result(function, plain=function.plain)
     record.look_up(texts[0], str(texts[1]) if len(texts) > 1 else "")
-    return Result(function)
+    return Result(function, plain=function.plain)
 
 
 def _module_importer(record: Record, function: Global, args: Args) -> object:
@@ -219,13 +195,6 @@ def _type_importer(record: Record, function: Global, args: Args) -> object:
 
 _NAMED_SYMBOLS = frozenset({"Dummy", "Float", "Str", "Symbol"})
 """Symbols and numbers that sympy builds from text without evaluating it."""
-_BIT_GENERATORS = frozenset(
-    f"numpy.random.{module}.{name}"
-    for name in ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
-    for module in ("_" + name.lower().removesuffix("dxsm"), name.lower())
-)
-_BITS = frozenset({"numpy.random._pickle.__bit_generator_ctor"})
-_GIVE_BITS = _BITS | _BIT_GENERATORS
 _ARRAY_MAKERS = frozenset({
     "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
 })  # fmt: skip
@@ -266,8 +235,4 @@ _HELPERS: dict[str, Special] = {  # wherever a package keeps its copy, or has mo
     "_new_IntervalIndex": _filling_helper,
     "_new_PeriodIndex": _filling_helper,
     "_new_TimedeltaIndex": _filling_helper,
-    "__bit_generator_ctor": _bit_generator,
-    "__generator_ctor": _generator,
-    "__randomstate_ctor": _generator,
-    "__RandomState_ctor": _generator,
 }

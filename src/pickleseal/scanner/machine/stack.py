@@ -7,7 +7,7 @@ from pickleseal.scanner.machine.cursor import Cursor
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.memo import Memo
 from pickleseal.scanner.machine.record import Record
-from pickleseal.scanner.machine.values import Dict, Result, faded
+from pickleseal.scanner.machine.values import Dict, List, Result, Set, faded
 
 MAX_OPCODES = 30_000_000
 MAX_HELD = 8_000_000
@@ -21,7 +21,7 @@ RECENT = 20_000
 NO_FRAME = 1 << 64
 """The end of the frame when there is none."""
 
-_STAYS = frozenset({Dict, Result})
+_STAYS = frozenset({Dict, List, Result, Set})
 _SPARSE_COST = 40  # a large memo index, text included, costs as much as this many small ones
 
 

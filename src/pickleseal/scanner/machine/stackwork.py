@@ -18,13 +18,13 @@ from pickleseal.scanner.machine.values import (
     CODED_TEXT,
     FROZEN_SET,
     GIVEN,
+    HOLDER,
     LONG_TEXT,
     MADE,
-    SET,
     Dict,
     Dtype,
-    Global,
     List,
+    Set,
     Wrapper,
     is_data,
     is_unhashable,
@@ -78,8 +78,15 @@ def _empty_list(walk: Walk) -> None:
     walk.stack.append(List())
 
 
+def _empty_set(walk: Walk) -> None:
+    walk.stack.append(Set())
+
+
 def _list(walk: Walk) -> None:
-    walk.stack.append(List(len(walk.pop_mark())))
+    items = walk.pop_mark()
+    made = List(len(items))
+    walk.record.hold(made, items)
+    walk.stack.append(made)
 
 
 def _dict(walk: Walk) -> None:
@@ -90,9 +97,11 @@ def _dict(walk: Walk) -> None:
 
 
 def _frozen_set(walk: Walk) -> None:
-    if any(map(is_unhashable, walk.pop_mark())):
+    items = walk.pop_mark()
+    if any(map(is_unhashable, items)):
         raise Fault("it makes a set of unhashable values")
-    walk.stack.append(FROZEN_SET)
+    walk.record.hash(items)
+    walk.stack.append(FROZEN_SET if walk.record.are_data(items) else HOLDER)
 
 
 # -- adding items
@@ -112,12 +121,13 @@ def _setitems(walk: Walk) -> None:
 
 def _append(walk: Walk) -> None:
     walk.need(2)
-    walk.stack.pop()
+    items = (walk.stack.pop(),)
     target = walk.stack[-1]
     if type(target) is List:
         target.size += 1
+        walk.record.hold(target, items)
     else:
-        add_items(walk.record, target)
+        add_items(walk.record, target, items)
 
 
 def _appends(walk: Walk) -> None:
@@ -126,8 +136,9 @@ def _appends(walk: Walk) -> None:
     target = walk.stack[-1]
     if type(target) is List:
         target.size += len(items)
+        walk.record.hold(target, items)
     elif items:
-        add_items(walk.record, target)
+        add_items(walk.record, target, items)
 
 
 def _add_members(walk: Walk) -> None:
@@ -199,7 +210,7 @@ def _newobj_ex(walk: Walk) -> None:
     walk.need(3)
     named, args, function = walk.stack.pop(), walk.stack.pop(), walk.stack.pop()
     _check_class(function)
-    if type(args) is tuple and type(function) is Global and function.module.startswith("sympy."):
+    if type(args) is tuple:
         args = (*args, named)
     walk.stack.append(call(walk.record, function, args, MADE))
 
@@ -217,7 +228,7 @@ def _next_buffer(walk: Walk) -> None:
 
 
 def _binpersid(walk: Walk) -> None:
-    walk.pop()
+    walk.record.hand_out(walk.pop())
     walk.record.give()
     walk.stack.append(GIVEN)
 
@@ -236,7 +247,7 @@ _BUFFERS = (BYTES, BUFFER, CODED_TEXT, LONG_TEXT)
 
 WORKERS: dict[str, Step] = {
     "N": _push(None), "\x88": _push(True), "\x89": _push(False), ")": _push(()),
-    "]": _empty_list, "\x8f": _push(SET), "}": _empty_dict, "\x97": _next_buffer,
+    "]": _empty_list, "\x8f": _empty_set, "}": _empty_dict, "\x97": _next_buffer,
     "\x98": _readonly_buffer, "l": _list, "\x91": _frozen_set, "t": _tuple,
     "\x85": _tuple_1, "\x86": _tuple_2, "\x87": _tuple_3, "d": _dict,
     "s": _setitem, "u": _setitems, "a": _append, "e": _appends, "\x90": _add_members,

@@ -4,7 +4,7 @@ from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Sequence
 
 from pickleseal.errors import shown
-from pickleseal.scanner.machine.dtypes import set_array_state, set_dtype_state
+from pickleseal.scanner.machine.dtypes import is_array_state, set_array_state, set_dtype_state
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.record import Record
 from pickleseal.scanner.machine.values import (
@@ -16,22 +16,26 @@ from pickleseal.scanner.machine.values import (
     COMPUTED,
     FORGOTTEN,
     GIVEN,
+    HANDED,
+    HOLDING,
     ITEMS,
     KEYS,
     LIST,
     LONG_TEXT,
+    LOST,
     MADE,
     PARSER,
     SET,
     SETTLED,
+    SIMPLE,
     STATE,
     TEXT_KEPT,
-    TUPLE_TYPE,
     Dict,
     Dtype,
     Global,
     List,
     Result,
+    Set,
     Wrapper,
     is_computed,
     is_data,
@@ -57,7 +61,7 @@ def look_up(record: Record, module: object, name: object, protocol: int) -> obje
         if data or is_object(part) or is_function_or_class(part):
             raise Fault("it looks up a name that is not text")
     for part in (module, name):
-        if part is FORGOTTEN:
+        if part is FORGOTTEN or part is LOST:
             raise Fault("it looks up a name that is no longer tracked", limited=True)
         if part is LONG_TEXT:
             record.note(f"it looks up a name of more than {TEXT_KEPT} bytes")
@@ -86,14 +90,25 @@ def call(record: Record, function: object, args: object, use: int = CALLED) -> o
     """Return the result of calling `function` or creating an instance of it."""
     if type(function) is Global:
         function.uses |= use
+        handed = args if type(args) is tuple else (args,)
+        for _ in range(function.names):
+            if handed and type(handed[0]) is Global:
+                handed = handed[1:]
+        simple = not record.late and SIMPLE.issuperset(map(type, handed))
+        plain = simple or record.are_data(handed)
+        if not plain:
+            function.uses |= HANDED
         if record.wrappers:
             if type(args) is tuple:
                 _look_for_wrapper(record, function, args)
             if function in record.wrappers:
                 return Wrapper(function, bare=use == MADE and args == ())
         if function.special is not None:
-            return function.special(args if type(args) is tuple else None)
-        return Result(function)
+            made = function.special(args if type(args) is tuple else None)
+            if type(made) is Result:
+                made.plain = made.plain and plain
+            return made
+        return Result(function, plain=plain and function.plain)
     if type(function) is Result:
         record.note("it calls the result of another call")
         return COMPUTED
@@ -103,7 +118,7 @@ def call(record: Record, function: object, args: object, use: int = CALLED) -> o
     if function is COMPUTED:
         record.note("it calls a computed name or an extension code")
         return COMPUTED
-    if function is FORGOTTEN:
+    if function is FORGOTTEN or function is LOST:
         raise Fault("it calls a value that is no longer tracked", limited=True)
     raise Fault("it calls data")
 
@@ -126,7 +141,12 @@ def set_state(record: Record, target: object, state: object) -> None:
     if type(target) is Result and type(state) is Dict and not (state.dunders or state.computed):
         # As nearly always.
         state.given = True
-        target.of.uses |= BUILT
+        if state.plain and not record.late:
+            state.kept = True
+            target.of.uses |= BUILT
+        else:
+            record.hold(target, (state,))
+            target.of.uses |= BUILT | HOLDING
         record.note_done(target, SETTLED, "it sets the state of an object twice")
         target.length = None
         return
@@ -148,6 +168,10 @@ def set_state(record: Record, target: object, state: object) -> None:
     if type(target) is Result:
         # A distribution executes a text of its state, whose keys must be known.
         target.of.uses |= BUILT | (STATE if target.of.module.startswith("scipy.stats.") else 0)
+        if not record.hold(target, (state,)) and not is_array_state(record, target, state):
+            target.of.uses |= HOLDING
+            if slots is not None and not record.are_data((slots,)):
+                target.of.uses |= HANDED  # they are set one by one, by any code of the class
         record.note_done(target, SETTLED, "it sets the state of an object twice")
         set_array_state(record, target, state)
     elif target is ARRAY:
@@ -174,7 +198,7 @@ def _is_filled(state: object) -> bool:
 
 def look_at_attributes(record: Record, part: object) -> None:
     """Examine a state, or one half of it: its keys become attributes."""
-    if part is FORGOTTEN:
+    if part is FORGOTTEN or part is LOST:
         raise Fault("it sets a state that is no longer tracked", limited=True)
     if type(part) is Dict:
         part.given = True
@@ -192,27 +216,43 @@ def _tell_names(record: Record, dunders: Sequence[str]) -> None:
         record.note(f"it sets the attribute {shown(key)}")
 
 
-def add_items(record: Record, target: object) -> None:
+def _tell_compared(record: Record, keys: Sequence[object], values: Sequence[object]) -> None:
+    """Note a state's value that scikit-learn compares and formats, if it is not plain data."""
+    for key, value in zip(keys, values, strict=True):
+        if key == "_sklearn_version" and not record.are_data((value,)):
+            _tell_names(record, ("_sklearn_version",))
+
+
+def add_items(record: Record, target: object, items: Sequence[object]) -> None:
     """Append items; raise Fault if every unpickler fails."""
     if type(target) is Result:
         record.note_done(target, ITEMS, "it adds items to an object that already has content")
+        if not record.hold(target, items):
+            target.of.uses |= HOLDING
     elif type(target) is Global or target is COMPUTED:
         record.note("it adds items to a class, module or function")
-    elif target is FORGOTTEN:
+    elif target is FORGOTTEN or target is LOST:
         raise Fault("it adds items to a value that is no longer tracked", limited=True)
+    elif target is LIST:
+        record.late = record.late or not record.are_data(items)
     elif target not in _EXTENDED and (is_data(target) or is_object(target)):
         raise Fault("it adds items to a value that takes none")
 
 
 def add_members(record: Record, target: object, items: Sequence[object]) -> None:
     """Add members to a set; raise Fault if every unpickler fails."""
-    if target is SET:
+    record.hash(items)
+    if type(target) is Set or target is SET:
         if any(map(is_unhashable, items)):
             raise Fault("it adds an unhashable value to a set")
+        if type(target) is Set:
+            record.hold(target, items)
+        else:
+            record.late = record.late or not record.are_data(items)
     elif is_data(target):
         raise Fault("it adds members to a value that is not a set")
     else:
-        add_items(record, target)
+        add_items(record, target, items)
 
 
 def set_items(record: Record, target: object, items: Sequence[object]) -> None:
@@ -225,11 +265,16 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
         raise Fault("it sets a key without a value")
     keys = items[::2]
     plain = record.are_plain(keys)
+    if not plain:
+        record.hash(keys)
     if type(target) is Dict:
+        kinds = set(map(type, items))
+        if not kinds <= SIMPLE and not record.hold(target, items):
+            _tell_compared(record, keys, items[1::2])
         if target.given:
             record.note("it changes a state that is already in use")
         # Nearly all dicts have plain keys, which need no loop.
-        if plain and TUPLE_TYPE.isdisjoint(map(type, items[1::2])):
+        if plain and tuple not in kinds:
             target.others = target.others or bool(keys)
             return
         if any(map(is_unhashable, keys)):
@@ -238,20 +283,26 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
             target.set(key, value)
     elif type(target) is Result:
         record.note_done(target, KEYS, "it sets keys of an object that already has content")
+        if not record.hold(target, items):
+            target.of.uses |= HOLDING
         if not plain:
             _tell_names(record, [k for k in keys if type(k) is str and is_looked_for(k)])
             if target.of.name in _OPEN_DICTS and any(map(is_computed, keys)):
                 record.note("it sets an attribute with a computed name")
     elif items and (type(target) is List or target in _INDEXED):
+        if type(target) is List:
+            record.hold(target, items[1::2])
+        elif target is LIST:
+            record.late = record.late or not record.are_data(items[1::2])
         if any(type(key) in _NO_INDEX or is_unhashable(key) for key in keys):
             raise Fault("it sets a key of a sequence")
     elif items and target is not ARRAY:
         if is_data(target):
             raise Fault("it sets keys of a value that has none")
-        add_items(record, target)
+        add_items(record, target, items)
 
 
 _TEXTS = (LONG_TEXT, CODED_TEXT, PARSER)
 _EXTENDED = (LIST, BUFFER)
 _INDEXED = (LIST, BUFFER)
-_NO_INDEX = frozenset({str, type(None), tuple, List, Dict})
+_NO_INDEX = frozenset({str, type(None), tuple, List, Dict, Set})

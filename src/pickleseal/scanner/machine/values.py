@@ -41,13 +41,19 @@ class Use(Flag):
     """Its result or instance is the state of another object."""
     FILLED = 32
     """Its result or instance is given items or keys."""
+    HANDED = 64
+    """Its arguments are or hold objects that may act."""
+    HOLDING = 128
+    """The state, items or keys of its result or instance are or hold objects that may act."""
+    HASHED = 256
+    """An object of it is a key or a member of a set, and may act when it is hashed."""
 
 
 class Kind(Enum):
     """The kind of a value that is not followed."""
 
     LIST = "a list of unknown length"
-    SET = "a set"
+    SET = "an older set"
     FROZEN_SET = "a frozenset"
     NUMBER = "a number"
     BYTES = "bytes"
@@ -57,7 +63,14 @@ class Kind(Enum):
     LONG_TEXT = "a long text"
     PARSER = "the source of a method that scipy.stats writes and executes, in its exact form"
     CODED_TEXT = "a text that depends on the reader's encoding"
-    FORGOTTEN = "a literal no longer tracked"
+    FORGOTTEN = "a literal no longer tracked, of plain data"
+
+
+class Opaque(Enum):
+    """The kind of a value that is not followed and may hold objects."""
+
+    HOLDER = "a tuple or frozenset that holds objects"
+    LOST = "a literal no longer tracked that holds objects"
     GIVEN = "a persistent object"
     COMPUTED = "the target of a computed name or extension code"
     NOTHING = "an unset memo entry"
@@ -67,10 +80,11 @@ class Kind(Enum):
 LIST, SET, FROZEN_SET, NUMBER = Kind.LIST, Kind.SET, Kind.FROZEN_SET, Kind.NUMBER
 BYTES, BUFFER, TUPLE, ARRAY = Kind.BYTES, Kind.BUFFER, Kind.TUPLE, Kind.ARRAY
 LONG_TEXT, CODED_TEXT, FORGOTTEN = Kind.LONG_TEXT, Kind.CODED_TEXT, Kind.FORGOTTEN
-GIVEN, COMPUTED, NOTHING = Kind.GIVEN, Kind.COMPUTED, Kind.NOTHING
+GIVEN, COMPUTED, NOTHING = Opaque.GIVEN, Opaque.COMPUTED, Opaque.NOTHING
+HOLDER, LOST = Opaque.HOLDER, Opaque.LOST
 PARSER = Kind.PARSER
 
-LOOKED_UP, CALLED, MADE, BUILT, STATE, FILLED = (use.value for use in Use)
+LOOKED_UP, CALLED, MADE, BUILT, STATE, FILLED, HANDED, HOLDING, HASHED = (use.value for use in Use)
 
 Args: TypeAlias = tuple[object, ...] | None
 """The arguments of a call; None if they are not a tuple of known items."""
@@ -80,19 +94,44 @@ class Global:
     """The target of a name; one for each name of a trace.
 
     `uses` are the bits of Use. A call returns a Result, or the result of the handler `special`.
-    `old` represents all its older results. `makes_objects`: its results are neither texts nor
-    classes.
+    `old` represents all its older results, by whether they are plain. `makes_objects`: its results
+    are neither texts nor classes. `plain`: they are plain data where what they are made of is, and
+    `value`: so is the name itself.
+    `names`: how many leading arguments are names that `special` judges.
     """
 
-    __slots__ = ("makes_objects", "module", "name", "old", "path", "special", "uses")
+    __slots__ = (
+        "makes_objects",
+        "module",
+        "name",
+        "names",
+        "old",
+        "path",
+        "plain",
+        "special",
+        "uses",
+        "value",
+    )
 
-    def __init__(self, module: str, name: str, *, makes_objects: bool = False) -> None:
+    def __init__(
+        self,
+        module: str,
+        name: str,
+        *,
+        makes_objects: bool = False,
+        plain: bool = False,
+        value: bool = False,
+    ) -> None:
         self.makes_objects = makes_objects
+        self.value = value
+        self.plain = plain
+        self.names = 0
         self.module = module
         self.name = name
         self.path = f"{module}.{name}"
         self.uses: int = LOOKED_UP
-        self.old = Result(self, SETTLED)
+        old = Result(self, SETTLED)
+        self.old = (old, Result(self, SETTLED, plain=True) if plain else old)
         self.special: Callable[[Args], object] | None = None
 
 
@@ -103,24 +142,39 @@ ITEMS, KEYS, SETTLED = 1, 2, 4
 class Result:
     """The result of a call or an instance of a global; `done` is what was done to it since.
 
-    `length`: of an array whose state was set, in items; None: unknown, or no array.
+    `length`: of an array whose state was set, in items; None: unknown, or no array. `plain`: it is
+    plain data. `kept`: another value holds it.
     """
 
-    __slots__ = ("done", "length", "of")
+    __slots__ = ("done", "kept", "length", "of", "plain")
 
-    def __init__(self, of: Global, done: int = 0) -> None:
+    def __init__(self, of: Global, done: int = 0, *, plain: bool = False) -> None:
         self.of = of
         self.done = done
         self.length: int | None = None
+        self.plain = plain
+        self.kept = False
 
 
 class List:
-    """A list; only its length is kept."""
+    """A list; only its length is kept, and whether it holds plain data alone."""
 
-    __slots__ = ("size",)
+    __slots__ = ("kept", "plain", "size")
 
     def __init__(self, size: int = 0) -> None:
         self.size = size
+        self.plain = True
+        self.kept = False
+
+
+class Set:
+    """A set; only whether it holds plain data alone is kept."""
+
+    __slots__ = ("kept", "plain")
+
+    def __init__(self) -> None:
+        self.plain = True
+        self.kept = False
 
 
 class Dict:
@@ -131,7 +185,7 @@ class Dict:
     `computed`: a key does not appear in the stream. `given`: it was used as a state.
     """
 
-    __slots__ = ("computed", "dunders", "fields", "given", "others", "whole")
+    __slots__ = ("computed", "dunders", "fields", "given", "kept", "others", "plain", "whole")
 
     def __init__(self) -> None:
         self.fields: dict[str, object] | None = None
@@ -140,6 +194,8 @@ class Dict:
         self.computed = False
         self.given = False
         self.dunders: tuple[str, ...] = ()
+        self.plain = True
+        self.kept = False
 
     def set(self, key: object, value: object) -> None:
         """Set one item."""
@@ -200,13 +256,15 @@ FIXED = frozenset({str, int, bool, type(None), tuple})
 _DATA = frozenset(
     {LIST, SET, FROZEN_SET, NUMBER, BYTES, BUFFER, TUPLE, LONG_TEXT, CODED_TEXT, PARSER}
 )
-_UNHASHABLE = frozenset({List, Dict})
+_UNHASHABLE = frozenset({List, Dict, Set})
+SIMPLE = frozenset({str, int, bool, type(None), Kind, Dtype})
+_CHANGING = frozenset({Result, List, Dict, Set})
 _UNHASHABLE_KINDS = frozenset({LIST, SET, BUFFER, ARRAY})
+_HOLD = frozenset({LIST, SET, FROZEN_SET, TUPLE, FORGOTTEN})
 _DEEP = frozenset({tuple, Dict, Wrapper})
 _LARGE = frozenset({str, tuple})
 _NUMBERS = frozenset({int})
 _TEXT_TYPE = frozenset({str})
-TUPLE_TYPE = frozenset({tuple})
 
 _SPELLED = """
     __abs__ __add__ __aenter__ __aexit__ __aiter__ __and__ __anext__ __await__ __base__ __bases__
@@ -265,7 +323,40 @@ def _is_parser(value: object) -> bool:
 def is_data(value: object) -> bool:
     """Return whether a value is certainly one of Python's own types for data."""
     kind = type(value)
-    return kind in FIXED or kind is List or kind is Dict or (kind is Kind and value in _DATA)
+    return (
+        kind in FIXED or kind in _UNHASHABLE or (kind is Kind and value in _DATA) or value is HOLDER
+    )
+
+
+def keep(items: Sequence[object]) -> bool:
+    """Return whether values that another value is to hold are plain data, and mark them as kept.
+
+    Plain data are literals, containers of plain data, names that are values, and results of names
+    that the list calls plain, made of plain data. What a reader's caller gives is the caller's.
+    """
+    if SIMPLE.issuperset(map(type, items)):
+        return True
+    plain = True
+    for item in items:
+        kind = type(item)
+        if kind in SIMPLE:
+            continue
+        if kind in _CHANGING:
+            item.kept = True  # type: ignore[attr-defined]
+            plain = plain and item.plain  # type: ignore[attr-defined]
+        elif kind is tuple:
+            plain = keep(item) and plain  # type: ignore[arg-type]
+        elif kind is Global:
+            plain = plain and item.value  # type: ignore[attr-defined]
+        elif kind is not Wrapper and item is not GIVEN:
+            plain = False
+    return plain
+
+
+def may_hold(value: object) -> bool:
+    """Return whether a value may hold another."""
+    kind = type(value)
+    return kind is Result or kind is tuple or kind in _UNHASHABLE or value in _HOLD
 
 
 def is_object(value: object) -> bool:
@@ -315,11 +406,15 @@ def is_dunder(name: str) -> bool:
 def tuple_of(items: list[object]) -> object:
     """Return the value that represents a tuple of these items; change the list."""
     if len(items) > _TUPLE_KEPT:
-        return TUPLE
+        return TUPLE if keep(items) else HOLDER
     for at, item in enumerate(items):
         if type(item) is tuple:
-            items[at] = _flat(item) if at < _HEAD else TUPLE
+            items[at] = _flat(item) if at < _HEAD else _whole(item)
     return tuple(items)
+
+
+def _whole(items: tuple[object, ...]) -> object:
+    return TUPLE if keep(items) else HOLDER
 
 
 def _flat(items: tuple[object, ...]) -> tuple[object, ...]:
@@ -333,7 +428,7 @@ def _little(item: object) -> object:
     if type(item) is str:
         return LONG_TEXT
     if type(item) is tuple:
-        return item if _NUMBERS.issuperset(map(type, item)) else TUPLE
+        return item if _NUMBERS.issuperset(map(type, item)) else _whole(item)
     return item
 
 
@@ -360,8 +455,12 @@ def faded(value: object) -> object:
         return faded_text(str(value))
     if kind is int:
         return NUMBER
-    if kind is List:
-        return LIST
+    if kind is List or kind is Set:
+        if not value.plain:  # type: ignore[attr-defined]
+            return value
+        return LIST if kind is List else SET
+    if kind is tuple:
+        return FORGOTTEN if keep(value) else LOST  # type: ignore[arg-type]
     return FORGOTTEN if kind in _FADING else value
 
 
@@ -373,5 +472,5 @@ def faded_text(text: str) -> object:
     return _SHARED.get(text, FORGOTTEN)
 
 
-_FADING = frozenset({tuple, Dtype, Wrapper})
+_FADING = frozenset({Dtype, Wrapper})
 _SHARED = {name: name for name in (*_LOOKED_FOR, *WRAPPER_FIELDS)}

@@ -1,0 +1,183 @@
+"""Chains of listed classes: an object whose state the file chose is passed to code of another.
+
+Each chain really runs a method of that object while it is unpickled; none is data only.
+"""
+
+import base64
+import io
+import json
+import pickle
+import subprocess
+import sys
+from collections import OrderedDict, defaultdict, deque
+
+import numpy as np
+import pandas as pd
+import pytest
+from armed import build, call, fields, listed, look, make, number, pack, raw, text, whole
+from sklearn.ensemble import BaggingClassifier
+from sklearn.neighbors import KDTree
+from sklearn.svm import SVC
+
+from pickleseal.scanner.grade import Grade
+from pickleseal.scanner.grades import grade
+from pickleseal.scanner.machine import stack
+from pickleseal.scanner.machine.cursor import Cursor
+from pickleseal.scanner.machine.trace import trace
+
+SVM = make(look("sklearn.svm._classes", "SVC"))
+SPLINE = make(look("scipy.interpolate._cubic", "CubicSpline"))
+FRAME = make(look("pandas", "DataFrame"))
+# Its __len__, __iter__, __getitem__ and __repr__ use the attributes that a state sets.
+OBJECT = build(
+    make(look("sklearn.ensemble._bagging", "BaggingClassifier")),
+    fields(estimators_=listed(number(1))),
+)
+VERTEX = build(make(look("scipy.optimize._shgo_lib._vertex", "VertexCube")), fields(hash=number(1)))
+DOUBLE = call(look("numpy", "dtype"), text("f8"), b"\x89", b"\x88")
+EMPTY = call(look("collections", "OrderedDict"))
+ACTING = {
+    "an attribute that a property converts": build(SPLINE, pack(b"N", fields(c=OBJECT))),
+    "a state that is iterated": build(FRAME, fields(_typ=text("dataframe"), _metadata=OBJECT)),
+    "a version that is compared and formatted": build(SVM, fields(_sklearn_version=OBJECT)),
+    "the arguments of an error": build(
+        call(look("builtins", "ValueError")), fields(args=OBJECT)
+    ),
+    "a queue of an object": call(look("collections", "deque"), OBJECT),
+    "a dict of an object": call(look("collections", "OrderedDict"), OBJECT),
+    "a counter of an object": call(look("collections", "Counter"), OBJECT),
+    "a set of an object": call(look("builtins", "set"), OBJECT),
+    "arguments that are an object": look("builtins", "complex") + OBJECT + b"R",
+    "a key": b"}" + VERTEX + number(1) + b"s",
+    "a key in a tuple": b"}" + pack(VERTEX) + number(1) + b"s",
+    "a key of an ordered dict": EMPTY + VERTEX + number(1) + b"s",
+    "a member of a set": b"\x8f(" + VERTEX + b"\x90",
+    "a member of a frozen set": b"(" + VERTEX + b"\x91",
+    "an object in a list": call(look("collections", "Counter"), listed(VERTEX)),
+    "a list that another list holds": listed(b"]\x94") + b"\x94h\x00" + VERTEX
+    + b"a0" + look("collections", "Counter") + b"h\x00\x85R",
+}  # fmt: skip
+# These ran no method of the object in the versions that are installed here.
+REFUSED = {
+    "an argument of pandas": call(
+        look("pandas.core.indexes.base", "_new_Index"), look("pandas", "Index"), fields(data=OBJECT)
+    ),
+    "a block of pandas": call(look("pandas._libs.internals", "_unpickle_block"), OBJECT),
+    "a view of networkx": build(
+        make(look("networkx.classes.reportviews", "EdgeView")), fields(_graph=OBJECT)
+    ),
+    "a distance of scikit-learn": build(
+        call(
+            look("sklearn.metrics._dist_metrics", "newObj"),
+            look("sklearn.metrics._dist_metrics", "EuclideanDistance64"),
+        ),
+        pack(number(2), OBJECT, OBJECT),
+    ),
+    "the shape of an array": build(
+        call(
+            look("numpy.core.multiarray", "_reconstruct"), look("numpy", "ndarray"),
+            pack(number(0)), raw(b"b"),
+        ),
+        pack(number(1), pack(OBJECT), DOUBLE, b"\x89", b"]"),
+    ),
+    "a list whose list is given an object later": listed(b"]\x94") + b"\x94h\x00" + OBJECT
+    + b"a0" + look("collections", "deque") + b"h\x01\x85R",
+    "a generator by another function": call(
+        look("numpy.random._pickle", "__generator_ctor"),
+        text("x"),
+        look("sklearn.metrics._classification", "accuracy_score"),
+    ),
+    "the title of a field": build(
+        call(look("numpy", "dtype"), text("V8"), b"\x89", b"\x88"),
+        pack(
+            number(3), text("|"), b"N", pack(text("a")),
+            fields(a=pack(DOUBLE, number(0), OBJECT)),
+            number(8), number(1), number(16),
+        ),
+    ),
+    "a class that sympy makes of text": call(
+        look("collections", "deque"), look("sympy.polys.polytools", "Poly")
+    ),
+}  # fmt: skip
+
+PROOF = """
+import base64, json, pickle, sys, warnings
+import numpy, pandas, scipy.interpolate, scipy.optimize._shgo_lib._vertex as vertex
+import sklearn.ensemble, sklearn.svm
+
+warnings.simplefilter("ignore")
+HOSTILE = {"sklearn.ensemble._base", "sklearn.base", vertex.__name__}
+METHODS = {"__len__", "__iter__", "__getitem__", "__repr__", "__hash__"}
+
+def ran(data, load):
+    seen = []
+    def note(frame, event, _):
+        named = frame.f_globals.get("__name__") in HOSTILE and frame.f_code.co_name in METHODS
+        if event == "call" and named:
+            seen.append(frame.f_code.co_name)
+    sys.setprofile(note)
+    try:
+        load(data)
+    except Exception:
+        pass
+    finally:
+        sys.setprofile(None)
+    return bool(seen)
+
+streams = map(base64.b64decode, json.load(sys.stdin))
+print(json.dumps([ran(data, pickle.loads) or ran(data, pickle._loads) for data in streams]))
+"""
+
+
+def graded(data: bytes) -> Grade:
+    return grade([trace(Cursor(io.BytesIO(data).read))])[0]
+
+
+def test_every_chain_runs_a_method_of_its_object() -> None:
+    streams = [base64.b64encode(whole(body)).decode() for body in ACTING.values()]
+    done = subprocess.run(
+        [sys.executable, "-c", PROOF], input=json.dumps(streams), check=True, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    ran = dict(zip(ACTING, json.loads(done.stdout), strict=True))
+    assert [kind for kind, acts in ran.items() if not acts] == []
+
+
+@pytest.mark.parametrize("chain", [*ACTING, *REFUSED])
+def test_no_chain_is_data_only(chain: str) -> None:
+    body = {**ACTING, **REFUSED}[chain]
+    assert graded(whole(body)) > Grade.DATA
+
+
+@pytest.mark.parametrize("recent", [0, 1, 5])
+@pytest.mark.parametrize("chain", ["a queue of an object", "a key", "an object in a list"])
+def test_a_chain_is_found_however_far_back_its_object_lies(
+    chain: str, recent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "RECENT", recent)
+    many = b"(" + b"N" * 100_000 + b"t0"
+    kept = b"(" + OBJECT + b"\x94" + listed(VERTEX) + b"\x94" + VERTEX + b"\x94" + b"1"
+    use = {
+        "a queue of an object": look("collections", "deque") + b"h\x00\x85R",
+        "a key": b"}h\x02Ns",
+        "an object in a list": look("collections", "Counter") + b"h\x01\x85R",
+    }[chain]
+    assert graded(whole(kept + many + use)) > Grade.DATA
+
+
+def test_what_libraries_store_may_hold_objects() -> None:
+    model = SVC()
+    recursive: list[object] = [model]
+    recursive.append(recursive)
+    for value in [
+        BaggingClassifier(SVC(), n_estimators=2),
+        {"model": model, "groups": defaultdict(list, a=[1]), "last": deque([model], 3)},
+        OrderedDict(model=model),
+        [model, np.array([model, None]), {model: 1}, {model}],
+        recursive,
+        KDTree(np.eye(3)),
+        {pd.Timestamp("2024"): 1, (pd.Timedelta(1), "a"): 2},
+        pd.DataFrame({"a": [{"b": 1}, [2]], "c": pd.array(["x", None], dtype="string")}),
+    ]:
+        for protocol in (4, 5):
+            assert graded(pickle.dumps(value, protocol)) is Grade.DATA, (value, protocol)
