@@ -159,7 +159,7 @@ PLAIN_NAMES = {
     r"builtins (bool|bytearray|bytes|complex|dict|float|frozenset|int|list|object|range|set|slice)",
     r"builtins (str|tuple|Ellipsis|NotImplemented)",
     r"collections (OrderedDict|defaultdict|deque|Counter)",
-    r"(_codecs encode|re _compile|zoneinfo ZoneInfo)",
+    r"(_codecs encode|re _compile|re RegexFlag|zoneinfo ZoneInfo)",
     r"(array|datetime|decimal|fractions|ipaddress|random|uuid|_io) .*",
     # numpy: arrays, dtypes, scalars and generators
     r"numpy (dtype|ndarray|matrix|recarray|record)",
@@ -185,7 +185,7 @@ PLAIN_NAMES = {
         r"|DateOffset|NaT)"
     ),
     # others: what is immutable or compiled, and views and indexes of that
-    r"(sympy|mpmath|dateutil|pytz|pyarrow|multidict|packaging|networkx\.classes)(\..*)? .*",
+    r"(sympy|mpmath|dateutil|pytz|pyarrow|multidict|packaging|bitarray|shapely|networkx\.classes)(\..*)? .*",
     r"statsmodels\.tsa\.statespace\._.* .*",
     r"xarray\.core\.(indexes|variable|indexing) .*",
     r"torch(\..*)? (_rebuild_tensor|_rebuild_tensor_v2|_rebuild_parameter|Size|device|\w+Storage)",

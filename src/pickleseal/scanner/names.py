@@ -152,7 +152,9 @@ _ORDINARY = {
     "zoneinfo": "ZoneInfo",
     "dill._dill": "_load_type",
 }
-_VALUES = frozenset({"array", "builtins", "collections", "datetime", "decimal", "numpy", "scipy"})
+_VALUES = frozenset(
+    {"array", "bitarray", "builtins", "collections", "datetime", "decimal", "numpy", "scipy"}
+)
 _CONSTANTS = frozenset({("pandas", "NA"), ("pandas", "Index")})
 _STATES = frozenset({"_codecs", "array", "builtins", "datetime", "decimal", "numpy", "uuid"})
 _ANYWAY = (Use.LOOKED_UP | Use.STATE).value
