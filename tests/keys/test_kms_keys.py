@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from command import run
@@ -316,6 +317,33 @@ def test_an_answer_without_a_tag_is_none(monkeypatch: pytest.MonkeyPatch) -> Non
         answer["MacValid"] = valid
         with pytest.raises(BadSealError):
             holder.check(bytes(96), bytes(32))
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "told"),
+    [
+        ("generate_mac", "AccessDeniedException", True),
+        ("generate_mac", "NotFoundException", False),
+        ("verify_mac", "AccessDeniedException", False),
+    ],
+)
+def test_a_machine_is_told_to_verify_alone_where_it_may_not_seal(
+    operation: str,
+    code: str,
+    told: bool,  # noqa: FBT001 - a column of the table
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exceptions = pytest.importorskip("botocore.exceptions")
+
+    def refuse(**_: object) -> None:
+        raise exceptions.ClientError({"Error": {"Code": code}}, operation)
+
+    client = SimpleNamespace(**{operation: refuse})
+    monkeypatch.setattr(aws_kms.KmsHolder, "_connected", lambda _: client)
+    holder = aws_kms.KmsHolder(SOME_ARN)
+    with pytest.raises(KeyringError, match=code) as refused:
+        holder._call(operation)
+    assert ("may only verify" in str(refused.value)) is told
 
 
 def test_without_its_package_kms_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -276,6 +276,8 @@ def test_a_store_that_returns_another_key_than_it_was_given_is_none(
         priority = 1
 
         def get_password(self, service: str, username: str) -> str | None:
+            if username == "0" * 32:
+                raise RuntimeError("locked")
             return line
 
         def set_password(self, service: str, username: str, password: str) -> None:
@@ -287,6 +289,8 @@ def test_a_store_that_returns_another_key_than_it_was_given_is_none(
     in_process.set_keyring(Stubborn())
     with pytest.raises(KeyringError, match="another key than was stored"):
         os_ring(tmp_path / "ring")
+    with pytest.raises(KeyringError, match="RuntimeError: locked"):
+        os_keyring.plain_line("pickleseal", "0" * 32)
     with pytest.raises(KeyringError, match="RuntimeError: not this one"):
         os_keyring.forget("pickleseal", "0" * 32)
     monkeypatch.setitem(sys.modules, "keyring", None)
