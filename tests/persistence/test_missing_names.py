@@ -111,6 +111,16 @@ def test_the_package_that_a_module_cannot_import_is_the_one_that_is_told(
     assert "gone-too" not in note
 
 
+def test_a_name_that_a_module_does_not_find_is_no_package(
+    ring: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_old_models.py").write_text("import fractions\nfractions.no_such_name\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    stream = asking_for("own_old_models", "Model")
+    (note,) = notes_on(sealed(stream, {"own_old_models": "1.2"}, ring), ring)
+    assert "sealed with own_old_models 1.2, which is not installed here" in note
+
+
 def test_a_file_of_joblibs_has_the_note_too(ring: Keyring) -> None:
     array = np.empty(1, object)
     file = io.BytesIO()

@@ -104,6 +104,23 @@ def test_no_distribution_has_a_module_of_pythons_own_or_one_that_it_did_not_brin
     assert found == {"python": platform.python_version()}
 
 
+def test_a_module_of_ones_own_is_of_no_distribution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though one that is installed has a module of that name."""
+    name = "_hypothesis_ftz_detector"
+    assert packages._listed_owner(name) == "hypothesis"
+    own = types.ModuleType(name)
+    own.__file__ = str(tmp_path / f"{name}.py")
+    monkeypatch.setitem(sys.modules, name, own)
+    clear_caches()
+    try:
+        found = packages.versions_of([name])
+    finally:
+        clear_caches()
+    assert found == {"python": platform.python_version()}
+
+
 def clear_caches() -> None:
     """Forget the distributions that are only there for a test."""
     for cached in (packages._version, packages._owner):
