@@ -159,6 +159,15 @@ def test_headers_that_a_broker_adds_are_no_reason_to_refuse(worker: Running) -> 
     assert result.get(timeout=WAIT) == [8]
 
 
+def test_a_message_with_another_encoding_does_not_stop_the_worker(worker: Running) -> None:
+    """Nobody seals it, and kombu raises what Celery does not expect; the worker then ends."""
+    message = worker.sent(worker.shop.predict, [5])
+    message["content-encoding"] = ["binary"]
+    worker.put(message)
+    result = worker.shop.app.AsyncResult(message["headers"]["id"])
+    assert result.get(timeout=WAIT) == [10]
+
+
 def test_a_message_that_goes_back_to_redis_is_delivered_again(worker: Running) -> None:
     """A worker that stops or rejects a message puts it back, and so does an expired visibility."""
     assert worker.shop.put_back.delay([1]).get(timeout=WAIT) == [1]

@@ -140,6 +140,7 @@ class _Consumer(kombu.Consumer):
             message.accept = self.accept
         try:
             message.body = _checked_body(message)
+            message.content_encoding = "binary"  # what stands there is not sealed
             decoded = None if self.on_message else message.decode()
         except DecodeError as error:
             if self.on_decode_error is None:
