@@ -110,6 +110,7 @@ def test_a_worker_in_a_process_of_its_own_works(running: Running) -> None:
         ("timeout", "99999"),
         ("webhooks", "[]"),
         ("dependency_ids", '["another"]'),
+        ("dependency_id", "another"),
         ("created_at", "no date"),
         ("pickleseal", b""),
     ],
@@ -202,6 +203,24 @@ def test_no_function_of_rq_unpickles_what_was_planted(running: Running) -> None:
     running.queue.finished_job_registry.remove(job.id, delete_job=True)
     assert not job.exists(job.id, running.client)
     assert not running.mark.exists()
+
+
+def test_a_worker_that_cleans_up_unpickles_no_planted_dependent(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    """RQ's own takes dependents of an abandoned job from a queue without a job class."""
+    job = running.done(rq_jobs.predict, [1])
+    plain = rq.Queue(connection=running.client).enqueue(rq_jobs.danger)
+    running.client.lrem(running.queue.key, 0, plain.id)
+    running.client.hset(plain.key, "meta", pickle.dumps(Armed()))
+    running.client.hset(job.key, "status", "started")
+    running.client.sadd(job.dependents_key, plain.id)
+    running.client.zadd(running.queue.started_job_registry.key, {f"{job.id}:execution": 1})
+    running.work()
+    assert running.queue.failed_job_registry.get_job_ids() == [job.id]
+    assert not running.mark.exists()
+    (record,) = (one for one in caplog.records if one.name == "pickleseal.integrations")
+    assert plain.id in record.message
 
 
 def test_functions_without_a_job_class_serve_sealed_and_plain_jobs(running: Running) -> None:

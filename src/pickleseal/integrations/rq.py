@@ -106,8 +106,11 @@ class Job(rq.job.Job):
             raise NoSuchJobError(f"job {self.id} is refused: {error}") from error
 
     def _check_fields(self, fields: Mapping[str, Any]) -> None:
-        sealed = signed_loads(fields.get(_FIELD, b""), context=self.context("fields"))
-        if sealed != _bound(fields):
+        if _FIELD not in fields:
+            raise SealError("it is not sealed: whoever sent it did not name this job class")
+        sealed = signed_loads(fields[_FIELD], context=self.context("fields"))
+        unbound = "dependency_id" in fields and "dependency_ids" not in fields  # older RQ's
+        if sealed != _bound(fields) or unbound:
             raise SealError("its queue, callbacks or time limits are not those it was sent with")
 
     @classmethod
@@ -190,6 +193,12 @@ def _remove(self: Any, job: Any, pipeline: Any = None, delete_job: bool = False)
     return removed
 
 
+def _get_queue(self: Any) -> rq.Queue:
+    return rq.Queue(
+        self.name, connection=self.connection, job_class=self.job_class, serializer=self.serializer
+    )
+
+
 _run = rq.scheduler.run
 
 
@@ -204,6 +213,8 @@ rq.scheduler.run = _run_scheduler
 rq.requeue_job = rq.job.requeue_job = _requeue_job
 rq.cancel_job = rq.job.cancel_job = _cancel_job
 rq.registry.BaseRegistry.remove = _remove
+# RQ's own leaves the job class out, so a worker that cleans up would unpickle dependents.
+rq.registry.BaseRegistry.get_queue = _get_queue
 
 
 def _text(value: object) -> str:
