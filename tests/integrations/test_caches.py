@@ -1,5 +1,6 @@
 """Real caches: entries come back, and one that was planted, moved or forged is a miss."""
 
+import asyncio
 import base64
 import logging
 import os
@@ -210,6 +211,28 @@ def test_what_was_planted_is_a_miss_and_one_line_in_the_log(
     assert not mark.exists()
     kind.cache.set("key", "again")
     assert kind.cache.get("key") == "again"
+
+
+def test_what_was_planted_is_replaced_where_django_gets_or_sets(kind: Kind) -> None:
+    """Such as entries without an end from before the cache was sealed; `add` would leave them."""
+    if not hasattr(kind.cache, "get_or_set"):
+        return
+    values = iter([[1], [2]])
+    kind.plant("key", b"planted")
+    assert [kind.cache.get_or_set("key", lambda: next(values)) for _ in range(2)] == [[1], [1]]
+
+
+def test_what_was_planted_is_replaced_in_a_coroutine_too(
+    server: str, tmp_path: Path, ring: Path
+) -> None:
+    kind = made("Django Redis", server, tmp_path)
+    kind.plant("key", b"planted")
+    values = iter([[1], [2]])
+
+    async def run() -> list[Any]:
+        return [await kind.cache.aget_or_set("key", lambda: next(values)) for _ in range(2)]
+
+    assert asyncio.run(run()) == [[1], [1]]
 
 
 def test_what_was_planted_is_not_there(kind: Kind) -> None:

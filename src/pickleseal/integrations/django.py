@@ -5,6 +5,7 @@ import pickletools
 import time
 from typing import IO, Any, NamedTuple
 
+from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.core.cache.backends.db import DatabaseCache as _DatabaseCache
 from django.core.cache.backends.filebased import FileBasedCache as _FileBasedCache
@@ -18,7 +19,27 @@ from pickleseal.integrations.entries import Counters, is_counter, open_entry, re
 _MISSING = object()
 
 
-class Sealed(BaseCache):
+class _Renewing(BaseCache):
+    """Replaces a refused entry where one is got or set; Django's `add` leaves it there for ever."""
+
+    def get_or_set(
+        self,
+        key: str,
+        default: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: int | None = None,
+    ) -> Any:
+        found = self.get(key, _MISSING, version)
+        if found is not _MISSING:
+            return found
+        self.delete(key, version)
+        return super().get_or_set(key, default, timeout, version)
+
+    async def aget_or_set(self, *arguments: Any, **options: Any) -> Any:
+        return await sync_to_async(self.get_or_set)(*arguments, **options)
+
+
+class Sealed(_Renewing):
     """Binds each entry to its full key; goes before the backend's own class."""
 
     _name = ""
@@ -128,7 +149,7 @@ class LocMemCache(Sealed, _LocMemCache):
         self._name = params.get("OPTIONS", {}).get("name") or name
 
 
-class _Timed(BaseCache):
+class _Timed(_Renewing):
     """Seals an entry's time with it, for backends that do not count in place."""
 
     _name = ""
