@@ -74,6 +74,19 @@ def test_a_planted_or_moved_result_is_computed_again(
     assert not mark.exists()
 
 
+def test_a_shelved_result_that_is_refused_is_a_key_error(
+    double: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelved = double.call_and_shelve(1)
+    (file,) = results(tmp_path)
+    mark = tmp_path / "mark"
+    joblib.dump(Mark(mark), file)
+    with pytest.raises(KeyError):
+        shelved.get()
+    assert [record.name for record in caplog.records] == ["pickleseal.integrations"]
+    assert not mark.exists()
+
+
 def test_a_result_whose_time_is_junk_is_computed_again(tmp_path: Path, double: Any) -> None:
     memory = joblib.Memory(tmp_path / "timed", backend=BACKEND, verbose=0)
     calls: list[int] = []

@@ -26,6 +26,8 @@ class SealedStore(FileSystemStoreBackend):
 
     Raises
     ------
+    KeyError
+        Where the result of `call_and_shelve` is read, and refused or gone.
     ValueError
         If a `mmap_mode` is asked for: a mapped file can change after it was checked.
 
@@ -70,6 +72,9 @@ class SealedStore(FileSystemStoreBackend):
             return signed_load(self._path(call_id), context=self.context(call_id))
         except FileNotFoundError as error:
             raise KeyError(f"there is no result {error.filename}") from error
+        except SealError as error:  # of a result that was shelved, or changed since it was found
+            LOG.warning("refused the cached result of %s: %s", shown(call_id[0]), error)
+            raise KeyError(f"the result of {call_id[0]} was refused") from error
 
     def dump_item(self, call_id: Sequence[str], item: object, *_: Any, **__: Any) -> None:
         path = self._path(call_id)
