@@ -1,5 +1,7 @@
 """Functions whose arguments determine what is looked up, created or computed."""
 
+import re
+
 from pickleseal.errors import shown
 from pickleseal.scanner.machine import dtypes
 from pickleseal.scanner.machine.record import Record, Special
@@ -133,12 +135,17 @@ def _array_by_dill(record: Record, function: Global, args: Args) -> object:
 
 
 def _symbolic(record: Record, function: Global, args: Args) -> object:
-    """Create a symbolic object: sympy evaluates each text that it is passed."""
-    if function.name in _NAMED_SYMBOLS:
+    """Create a symbolic object: sympy evaluates each text that it is passed.
+
+    It also executes code that has the names of symbols in it, for a sum that it compares.
+    """
+    named = function.name in _NAMED_SYMBOLS
+    if named and not (args and _is_name(args[0])):
+        function.uses |= STATE
+    if function.name == "Float" or (named and function.name != "Wild"):
         return Result(function, plain=function.plain)
-    spared = 1 if function.name == "Wild" else 0  # its name
     given = [
-        part for arg in (args or ())[spared:] for part in (arg if type(arg) is tuple else (arg,))
+        part for arg in (args or ())[named:] for part in (arg if type(arg) is tuple else (arg,))
     ]
     if any(type(part) is str or part in (LONG_TEXT, CODED_TEXT) for part in given):
         record.note(f"it passes a text to {shown(function.path)}, which evaluates it")
@@ -147,10 +154,14 @@ def _symbolic(record: Record, function: Global, args: Args) -> object:
     return Result(function, plain=function.plain)
 
 
+def _is_name(value: object) -> bool:
+    """Return whether a symbol may have this name: one that calls nothing as a part of code."""
+    return type(value) is str and _NAME.match(value) is not None
+
+
 def _is_symbolic(value: object) -> bool:
     if type(value) is Result:
-        # One with a state or items may be no symbol, but hold texts that sympy evaluates.
-        return value.of.module.startswith("sympy.") and not value.done
+        return value.of.module.startswith("sympy.")
     return value is None or value is NUMBER or type(value) in (int, bool)
 
 
@@ -193,8 +204,9 @@ def _type_importer(record: Record, function: Global, args: Args) -> object:
     return _importer(record, function, ("types", *args[:1]) if args else None)
 
 
-_NAMED_SYMBOLS = frozenset({"Dummy", "Float", "Str", "Symbol"})
-"""Symbols and numbers that sympy builds from text without evaluating it."""
+_NAMED_SYMBOLS = frozenset({"Dummy", "Str", "Symbol", "Wild"})
+"""Symbols that sympy builds from a name without evaluating it."""
+_NAME = re.compile(r"[\w\\{}^,*+ -]*\Z")
 _ARRAY_MAKERS = frozenset({
     "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
 })  # fmt: skip
