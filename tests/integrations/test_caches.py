@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 import sqlite3
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -211,6 +212,29 @@ def test_what_was_planted_is_a_miss_and_one_line_in_the_log(
     assert not mark.exists()
     kind.cache.set("key", "again")
     assert kind.cache.get("key") == "again"
+
+
+class Price:
+    """What a program of an older version kept."""
+
+    cents = 0
+
+    def __setstate__(self, state: dict[str, int]) -> None:
+        raise ValueError(state)
+
+
+def test_an_entry_that_this_version_of_a_program_cannot_restore_is_a_miss(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    price = Price()
+    price.cents = 599
+    kind.cache.set("key", price)
+    assert kind.cache.get("key") is None
+    monkeypatch.delattr(sys.modules[__name__], "Price")
+    assert kind.cache.get("key") is None
+    told = [record.getMessage() for record in caplog.records]
+    assert [one.rpartition(": ")[2] for one in told[:1]] == ["ValueError"]
+    assert ["'Price'" in one for one in told] == [False, True]
 
 
 def test_what_was_planted_is_replaced_where_django_gets_or_sets(kind: Kind) -> None:

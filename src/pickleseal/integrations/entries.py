@@ -1,10 +1,10 @@
-"""Entries of caches: each is sealed for its place, and a refused one is a miss."""
+"""Entries of caches: each is sealed for its place. One that does not load is a miss."""
 
 import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pickleseal.errors import SealError, shown
+from pickleseal.errors import PicklesealError, SealError, shown
 from pickleseal.persistence.dump import signed_dumps
 from pickleseal.persistence.load import signed_load, signed_loads
 
@@ -45,7 +45,13 @@ def _opened(load: Callable[..., Any], source: object, context: str, missing: T) 
         return load(source, context=context)
     except SealError as error:
         LOG.warning("refused the cache entry %s: %s", shown(context), error)
-        return missing
+    except (PicklesealError, OSError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever an object raises that another version made
+        # Its text may have a part of the value, but of an import that failed it has the name.
+        told = error if isinstance(error, ImportError | AttributeError) else type(error).__name__
+        LOG.warning("cannot restore the cache entry %s: %s", shown(context), shown(str(told)))
+    return missing
 
 
 class Counters:
