@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import socket
+import sys
 import threading
 import traceback
 import types
@@ -679,3 +680,16 @@ def test_a_store_that_cannot_be_listed_is_told_with_its_reason(memory: MemoryFil
     fs.before = fail
     (found,) = files_below([place])
     assert (found.skip, found.detail) == (Skip.UNREADABLE, "not for you")
+
+
+def test_what_a_url_needs_and_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise ImportError("Install gcsfs to access Google Storage")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fsspec.core, "url_to_fs", missing)
+        with pytest.raises(PicklesealError, match="gs:// needs one more package: Install gcsfs"):
+            list(places_of(["gs://models/a.pkl"]))
+        patched.setitem(sys.modules, "fsspec.core", None)
+        with pytest.raises(PicklesealError, match="gs:// needs fsspec"):
+            list(places_of(["gs://models/a.pkl"]))

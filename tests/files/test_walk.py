@@ -322,3 +322,34 @@ def test_a_folder_that_is_gone_when_it_is_looked_into_is_told_with_the_reason(
     (tmp_path / "a").rmdir()
     (found,) = walk
     assert (found.skip, found.detail) == (Skip.UNREADABLE, os.strerror(errno.ENOENT))
+
+
+def test_a_folder_that_is_exchanged_while_it_is_opened_again_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "a.pkl").touch()
+    listed = list(files_below([str(folder)]))
+    resolve = os.path.realpath
+
+    def exchange(path: str) -> str:
+        folder.rename(tmp_path / "another")
+        folder.mkdir()
+        return resolve(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os.path, "realpath", exchange)
+        (again,) = opened_again(listed)
+    assert again.skip is Skip.MOVED
+
+
+def test_a_file_that_vanishes_behind_a_walk_is_told_with_the_systems_reason(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).touch()
+    walk = files_below([str(tmp_path)])
+    next(walk)
+    (tmp_path / "b").unlink()
+    assert [(one.skip, one.detail) for one in walk] == [
+        (Skip.UNREADABLE, os.strerror(errno.ENOENT))
+    ]
