@@ -176,12 +176,13 @@ PLAIN_NAMES = {
     r"scipy\.spatial\..* (cKDTree|KDTree)",
     # sklearn: distances, compiled
     r"sklearn\..* \w*(Distance|DistanceMetric|Distance64|Distance32)",
-    # pandas: scalars, types, arrays, indexes, blocks and frames
+    # pandas: scalars, types, arrays, indexes and blocks, and no series and frames: their attributes
+    # are their data, and NumPy reads memory where an attribute says that it is an array
     r"pandas\._libs\.(tslibs\..*|internals|arrays|interval|sparse|missing) .*",
-    r"pandas\.core\.(indexes\..*|frame|series|internals\..*) .*",
+    r"pandas\.core\.(indexes|internals)\..* .*",
     (
         r"pandas(\.core\.arrays\..*|\.core\.dtypes\.dtypes|\.arrays|\.tseries\.offsets)?"
-        r" (\w*Array|NA|\w*Dtype|\w*Index|Categorical|Timestamp|Timedelta|Period|Interval|DataFrame|Series"
+        r" (\w*Array|NA|\w*Dtype|\w*Index|Categorical|Timestamp|Timedelta|Period|Interval"
         r"|DateOffset|NaT)"
     ),
     # others: what is immutable or compiled, and views and indexes of that

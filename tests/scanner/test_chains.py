@@ -57,6 +57,19 @@ ACTING = {
     "a list that another list holds": listed(b"]\x94") + b"\x94h\x00" + VERTEX
     + b"a0" + look("collections", "Counter") + b"h\x00\x85R",
 }  # fmt: skip
+INTERFACE = {"shape": (2,), "typestr": "<i8", "data": (16, False), "version": 3}
+LABELLED = pickle.dumps(pd.Series({"__array_interface__": INTERFACE}, dtype=object), 3)[2:-1]
+ATTRIBUTES = fields(__array_interface__=b"}")
+# Here NumPy read memory at an address of the file's choice.
+READING = {
+    "a series whose label is an attribute": make(look("numpy", "matrix"), LABELLED),
+    "attributes of a file in memory": build(
+        make(look("_io", "BytesIO")), pack(raw(b""), number(0), ATTRIBUTES)
+    ),
+    "attributes of a text in memory": build(
+        make(look("_io", "StringIO")), pack(text(""), text(""), number(0), ATTRIBUTES)
+    ),
+}
 # These ran no method of the object in the versions that are installed here.
 REFUSED = {
     "an argument of pandas": call(
@@ -144,9 +157,9 @@ def test_every_chain_runs_a_method_of_its_object() -> None:
     assert {kind for kind, acts in ran.items() if not acts} <= converted
 
 
-@pytest.mark.parametrize("chain", [*ACTING, *REFUSED])
+@pytest.mark.parametrize("chain", [*ACTING, *READING, *REFUSED])
 def test_no_chain_is_data_only(chain: str) -> None:
-    body = {**ACTING, **REFUSED}[chain]
+    body = {**ACTING, **READING, **REFUSED}[chain]
     assert graded(whole(body)) > Grade.DATA
 
 

@@ -158,13 +158,14 @@ def set_state(record: Record, target: object, state: object) -> None:
         raise Fault("it sets the state of a value that has none")
     if type(target) is Global or target is COMPUTED:
         record.note("it sets the state of a class, module or function")
-    attributes, slots = state, None
-    if type(state) is tuple and len(state) == 2:
-        attributes, slots = state
-    for part in (attributes, slots):
+    parts = state if type(state) is tuple else (state,)
+    slots = parts[1] if len(parts) == 2 else None
+    own_form = parts is state and len(parts) != 2
+    for part in parts:
         # A dict whose items are its attributes is its own state: its keys have been looked at.
         is_own = part is target and type(part) is Result and part.of.name in _OPEN_DICTS
-        if part is None or is_own:
+        # A file in memory and others have a form of their own, in which dicts are attributes too.
+        if part is None or is_own or (own_form and not _is_dict(part)):
             continue
         look_at_attributes(record, part)
         if type(part) is Result and type(target) is Result and _acts_on_keys(target.of):
@@ -198,6 +199,10 @@ def _is_filled(state: object) -> bool:
     if type(state) is tuple and len(state) == 2:
         return any(map(_is_filled, state))
     return type(state) is Dict and (state.others or bool(state.fields))
+
+
+def _is_dict(part: object) -> bool:
+    return type(part) is Dict or (type(part) is Result and part.of.name in _DICT_MAKERS)
 
 
 def look_at_attributes(record: Record, part: object) -> None:
