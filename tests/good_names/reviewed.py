@@ -62,6 +62,12 @@ REFUSED = {
     ("networkx.classes.coreviews", "FilterAtlas"),
     ("networkx.classes.coreviews", "FilterMultiAdjacency"),
     ("networkx.classes.coreviews", "FilterMultiInner"),
+    ("networkx.classes.reportviews", "EdgeDataView"),
+    ("networkx.classes.reportviews", "InEdgeDataView"),
+    ("networkx.classes.reportviews", "InMultiEdgeDataView"),
+    ("networkx.classes.reportviews", "MultiEdgeDataView"),
+    ("networkx.classes.reportviews", "OutEdgeDataView"),
+    ("networkx.classes.reportviews", "OutMultiEdgeDataView"),
     ("scipy.optimize._differentialevolution", "DifferentialEvolutionSolver"),
     ("scipy.optimize._shgo_lib._vertex", "VertexCacheField"),
     ("scipy.optimize._shgo_lib._vertex", "VertexCacheIndex"),
@@ -185,8 +191,13 @@ PLAIN_NAMES = {
         r" (\w*Array|NA|\w*Dtype|\w*Index|Categorical|Timestamp|Timedelta|Period|Interval"
         r"|DateOffset|NaT)"
     ),
-    # others: what is immutable or compiled, and views and indexes of that
-    r"(sympy|mpmath|dateutil|pytz|pyarrow|multidict|packaging|bitarray|shapely|networkx\.classes)(\..*)? .*",
+    # others: what is immutable or compiled, and views and indexes
+    # of that, and no rules of dateutil, which call what their state holds where they are iterated
+    (
+        r"(?!dateutil\.rrule rrule)"
+        r"(sympy|mpmath|dateutil|pytz|pyarrow|multidict|packaging|bitarray|shapely|networkx\.classes)"
+        r"(\..*)? .*"
+    ),
     r"statsmodels\.tsa\.statespace\._.* .*",
     r"xarray\.core\.(indexes|variable|indexing) .*",
     r"torch(\..*)? (_rebuild_tensor|_rebuild_tensor_v2|_rebuild_parameter|Size|device|\w+Storage)",

@@ -79,6 +79,14 @@ REFUSED = {
     "a view of networkx": build(
         make(look("networkx.classes.reportviews", "EdgeView")), fields(_graph=OBJECT)
     ),
+    "data of the edges of a graph, which ask it by a name in its state": build(
+        make(look("networkx.classes.reportviews", "EdgeDataView")),
+        fields(viewer=b"N", nbunch=b"N", data=b"\x88", default=b"N"),
+    ),
+    "a rule that iterates by what its state holds": call(
+        look("collections", "deque"),
+        build(make(look("dateutil.rrule", "rrule")), fields(_iter=look("numpy", "ndarray"))),
+    ),
     "a distance of scikit-learn": build(
         call(
             look("sklearn.metrics._dist_metrics", "newObj"),
