@@ -60,8 +60,11 @@ if __name__ == "__main__":
     import subprocess
     import tempfile  # noqa: F401 - the standard library itself keeps what it took at import
 
+    import joblib  # psutil, which it takes where it is, asks what system this is
+
     assert shutil
     assert subprocess
+    assert joblib
     take_away(sys.argv[1])
     sys.argv = sys.argv[2:]
     sys.path[0] = os.path.dirname(sys.argv[0])
