@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.measure import Turn, take_turns, timings
 from benchmarks.results import MemoryRow, StartRow
-from benchmarks.ways import BASELINE, BY_NAME, Unavailable
+from benchmarks.ways import BASELINE, BY_NAME, RING, Unavailable
 
 ROOT = Path(__file__).parent.parent
 MIB = 1 << 20
@@ -79,7 +79,10 @@ def memory_size(*, quick: bool) -> int:
 
 def _peak_of(act: str, name: str, path: str, size: int) -> int:
     command = [sys.executable, "-m", "benchmarks.children", act, name, path, str(size)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+    env = {**os.environ, RING: os.path.join(os.path.dirname(path), "ring")}
+    done = subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, encoding="utf-8", check=False
+    )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it failed"])[-1]
         raise Unavailable(last.replace(os.path.dirname(path), ""))
