@@ -110,6 +110,9 @@ class Remote(NamedTuple):
         with _asking(self.url):
             paths = [self.path] * len(ranges)
             found = self.fs.cat_ranges(paths, list(starts), list(ends), on_error="raise")
+            for data in found:
+                if isinstance(data, Exception):  # fsspec before 2026.6 returns it all the same
+                    raise data
         return [bytes(data) for data in found]
 
     def write(self, data: bytes, *, exclusive: bool = False, seen: Version | None = None) -> None:
