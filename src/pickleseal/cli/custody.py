@@ -361,7 +361,7 @@ def _words_in(file: str) -> list[KeyLine]:
     if file == "-":
         return [KeyLine(text) for text in sys.stdin.read(_MAX_INPUT).split()]
     if os.path.isfile(file):
-        data = read_guarded(Path(file), limit=_MAX_INPUT, sticky=True)
+        data = read_guarded(Path(file), secret=False, limit=_MAX_INPUT, sticky=True)
         return [KeyLine(text) for text in data.decode("latin-1").split()]
     with open(file, encoding="latin-1") as stream:  # a pipe, such as /dev/stdin
         return [KeyLine(text) for text in stream.read(_MAX_INPUT).split()]

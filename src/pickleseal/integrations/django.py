@@ -32,8 +32,13 @@ class _Renewing(BaseCache):
         found = self.get(key, _MISSING, version)
         if found is not _MISSING:
             return found
-        self.delete(key, version)
-        return super().get_or_set(key, default, timeout, version)
+        made = default() if callable(default) else default
+        if not self.add(key, made, timeout, version):  # one that is refused is there, or another's
+            found = self.get(key, _MISSING, version)
+            if found is not _MISSING:
+                return found
+            self.set(key, made, timeout, version)
+        return made
 
     async def aget_or_set(self, *arguments: Any, **options: Any) -> Any:
         return await sync_to_async(self.get_or_set)(*arguments, **options)

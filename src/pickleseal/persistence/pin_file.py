@@ -34,7 +34,7 @@ class PinFile(NamedTuple):
             # First, since read_guarded words this for a keyring's folder.
             if not stat.S_ISREG(os.stat(self.path).st_mode):
                 raise self._unusable("it is not a regular file")
-            text = permissions.read_guarded(self.path, limit=_MAX_SIZE)
+            text = permissions.read_guarded(self.path, secret=False, limit=_MAX_SIZE)
         except (FileNotFoundError, NotADirectoryError):
             if not self.path.parent.is_dir():
                 raise self._unusable("its folder does not exist") from None

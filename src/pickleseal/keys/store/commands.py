@@ -128,7 +128,8 @@ def _run(
         answer = _Output(process.stdout, MAX_OUTPUT + 1, drain=False)
         complaint = _Output(process.stderr, _MAX_MESSAGE, drain=True)
         answer.join(TIME_LIMIT)
-        if not answer.is_alive():
+        # A program that printed too much is not waited for: it may go on printing.
+        if not answer.is_alive() and len(answer.kept) <= MAX_OUTPUT:
             process.wait(TIME_LIMIT)
     except subprocess.TimeoutExpired:
         pass  # it closed its output and is still running

@@ -297,7 +297,7 @@ def read_roster(folder: Path, *, to_open: str | None = None) -> Roster:
     """Return the roster in a keyring.json as it is now; raise KeyringError if it is damaged."""
     path = folder / INDEX
     try:
-        data = permissions.read_guarded(path, limit=_MAX_INDEX)
+        data = permissions.read_guarded(path, secret=False, limit=_MAX_INDEX)
     except FileNotFoundError:
         if has_key_files(folder):
             raise _lost_index(folder) from None

@@ -264,7 +264,7 @@ def _may_be_plain(path: Path, files: RingFiles | Fault) -> bool:
         with suppress(KeyringError):
             return outline(files.line(listed[1])).form is Form.PLAIN
     with suppress(KeyringError, OSError):
-        data = permissions.read_guarded(path, limit=MAX_LINE + 2)
+        data = permissions.read_guarded(path, secret=False, limit=MAX_LINE + 2)
         return outline(KeyLine(data.decode("latin-1"))).form is Form.PLAIN
     return True
 
@@ -295,7 +295,7 @@ def _left_over(folder: Path, names: Sequence[str]) -> Iterator[Fault]:
 def _right_name(path: Path) -> str:
     """Return the command that renames a file to its key's id, if that name is free."""
     with suppress(KeyringError, OSError):
-        data = permissions.read_guarded(path, limit=MAX_LINE + 2, secret=True)
+        data = permissions.read_guarded(path, secret=True, group_read=True, limit=MAX_LINE + 2)
         proper = key_path(path.parent, outline(KeyLine(data.decode("latin-1"))).id)
         if not os.path.lexists(proper):
             return f"mv -n {quoted(path)} {quoted(proper)}"

@@ -60,7 +60,7 @@ class Fault(NamedTuple):
 
 
 def read_guarded(
-    path: Path, *, limit: int, secret: bool = False, group_read: bool = True, sticky: bool = False
+    path: Path, *, limit: int, secret: bool, group_read: bool = False, sticky: bool = False
 ) -> bytes:
     """Return up to `limit` bytes of a file that nobody else can change or, if secret, read.
 
@@ -78,7 +78,7 @@ def read_guarded(
 def guarded_lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a file that nobody else can change; raise as `read_guarded` does."""
     with (
-        _opened(path) as descriptor,
+        _opened(path, secret=False) as descriptor,
         open(descriptor, "rb", closefd=False) as file,
     ):
         yield from file
@@ -86,7 +86,7 @@ def guarded_lines(path: Path) -> Iterator[bytes]:
 
 @contextmanager
 def _opened(
-    path: Path, *, secret: bool = False, group_read: bool = True, sticky: bool = False
+    path: Path, *, secret: bool, group_read: bool = False, sticky: bool = False
 ) -> Iterator[int]:
     """Yield the descriptor of a file that is checked as `read_guarded` says."""
     real = checked_way(path, sticky=sticky)
@@ -149,7 +149,7 @@ def program_faults(argv: Sequence[str]) -> Iterator[Fault]:
         yield from _way_faults(way, None)
         with suppress(FileNotFoundError):
             status = os.lstat(way.real)
-            yield from file_faults(status, way.real, way.real, ours=False)
+            yield from file_faults(status, way.real, way.real, secret=False, ours=False)
 
 
 def checked_program(argv: Sequence[str]) -> Path:
@@ -278,8 +278,8 @@ def file_faults(
     path: Path,
     place: Path | int,
     *,
-    secret: bool = False,
-    group_read: bool = True,
+    secret: bool,
+    group_read: bool = False,
     ours: bool = True,
 ) -> Iterator[Fault]:
     """Yield what lets others change a file with this status or, if it is secret, read it.
