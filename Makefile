@@ -1,5 +1,5 @@
-# Every target makes its own virtual environment, .venv, where there is none.
-# PYTHON=python3.12 make test   takes another Python (3.11 or newer).
+# Every target creates the virtual environment .venv if there is none.
+# PYTHON=python3.12 make test   uses another Python (3.11 or newer).
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,25 +7,25 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
-# Many tests start interpreters: what was compiled once is kept. pip would compile all that it
-# installs, of which one module in ten is imported.
+# Many tests start interpreters, so compiled modules are kept. pip compiles nothing, because only one
+# installed module in ten is imported.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint test-fast test-coverage test-optimized test-all test-pipelines sweep lab mutants bench docs pictures dist format clean
 
-help:  ## Say what can be made
+help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: $(VENV)/.run keys/keyring.json  ## Make a key in keys/ and see it all at work
+demo: $(VENV)/.run keys/keyring.json  ## Make a key in keys/, then seal, load, refuse and audit real files
 	@$(BIN)/pickleseal demo --keyring keys
 
 keys/keyring.json: | $(VENV)/.run
 	@echo "Making a key in keys/"
 	@$(BIN)/pickleseal keygen --keyring keys --note "made by make demo"
 
-# The checks leave a core idle, which compiles the tests meanwhile: else each of their workers does.
-test: $(VENV)/.all  ## Lint, check types, run the tests
+# The linters leave a core idle, which compiles the tests meanwhile; otherwise each test worker would.
+test: $(VENV)/.all  ## Lint, check types and run the tests
 	@$(MAKE) --no-print-directory -j2 lint compiled
 	@$(MAKE) --no-print-directory test-fast
 
@@ -37,10 +37,10 @@ lint: $(VENV)/.check  ## Check style, types and docstrings
 	@$(BIN)/mypy --no-error-summary && echo "types: fine"
 	@$(BIN)/python tests/test_docstrings.py && echo "docstrings: fine"
 
-test-fast: $(VENV)/.test  ## Run the tests alone; ARGS="-k name" picks some
+test-fast: $(VENV)/.test  ## Run only the tests; ARGS="-k name" selects some
 	@$(PYTEST) -n auto --dist worksteal $(ARGS)
 
-# Measuring takes half as long again, most of it in the processes that tests start.
+# Coverage makes the tests take half as long again, mostly in the processes that they start.
 test-coverage: $(VENV)/.test  ## Run the tests and measure their coverage
 	@rm -f .coverage .coverage.*
 	@$(BIN)/python -m coverage run --rcfile=pyproject.toml -m pytest -n auto --dist worksteal $(ARGS)
@@ -49,13 +49,13 @@ test-coverage: $(VENV)/.test  ## Run the tests and measure their coverage
 	  && echo "coverage: $$(cat $(VENV)/coverage-total) % of lines and branches" \
 	  || { $(BIN)/python -m coverage report; exit 1; }
 
-# The variable and not -O, which the workers of pytest-xdist would not hear of.
-test-optimized: $(VENV)/.test  ## Run the tests in Pythons that drop every assert: no guard is one
+# -O would not reach the workers of pytest-xdist; the variable does.
+test-optimized: $(VENV)/.test  ## Run the tests without assert statements: no guard may be one
 	@PYTHONOPTIMIZE=1 $(PYTEST) -n auto --dist worksteal -p no:cacheprovider \
 	  -W "ignore:assertions not in test modules" $(ARGS)
 
-# The tests of a file one after the other: some take a good part of the memory, or build the site.
-sweep: $(VENV)/.test $(VENV)/.frameworks $(VENV)/.clusters $(VENV)/.torch $(VENV)/.docs $(VENV)/.dist  ## Run the long tests, and those of queues and caches
+# --dist loadfile: the tests of one file run in sequence, since some need much memory or build the site.
+sweep: $(VENV)/.test $(VENV)/.frameworks $(VENV)/.clusters $(VENV)/.torch $(VENV)/.docs $(VENV)/.dist  ## Run the long tests, and the tests of queues, caches and clusters
 	@READERS_TORCH=$$(ls $(abspath $(VENV))/torch/bin/python 2>/dev/null) $(PYTEST) -m sweep -n auto --dist loadfile --timeout 1800 $(ARGS)
 
 test-pipelines: $(VENV)/.pipelines  ## Run the tests of MLflow, Kedro, Prefect, Dagster and Airflow
@@ -65,25 +65,25 @@ test-pipelines: $(VENV)/.pipelines  ## Run the tests of MLflow, Kedro, Prefect, 
 	    "tests/test_docs.py::test_every_block_of_a_document_runs[docs/how-to/use-in-pipelines.md]" $(ARGS) || exit 1; \
 	done
 
-lab: $(VENV)/.lab  ## Break it on purpose for 18 minutes: kills, failed calls, full disks, fuzzing
+lab: $(VENV)/.lab  ## Inject faults for 18 minutes: kills, failed calls, full disks, fuzzing
 	@PYTHONPATH=tests $(BIN)/python -m lab $(ARGS)
 
-mutants: $(VENV)/.test  ## Switch off each guard in turn: a test must miss it; ARGS="--share 0.1" tries some
+mutants: $(VENV)/.test  ## Switch off each guard in turn: a test must fail; ARGS="--share 0.1" tries some
 	@PYTHONPATH=tests $(BIN)/python -m mutants $(ARGS)
 
-bench: $(VENV)/.bench $(VENV)/.scanners  ## Measure how fast it is, beside its peers; ARGS=--quick in seconds
+bench: $(VENV)/.bench $(VENV)/.scanners  ## Compare its speed with other tools; ARGS=--quick takes seconds
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(VENV)/.docs  ## Build the documentation's site into dist/site; a broken link fails
+docs: $(VENV)/.docs  ## Build the documentation site in dist/site; fail on broken links
 	@$(BIN)/python -m sphinx -W --keep-going -q -d $(VENV)/doctrees docs dist/site
 	@echo "the site: dist/site/index.html"
 
-pictures: $(VENV)/.docs $(VENV)/.test  ## Draw the pictures of the documentation anew
+pictures: $(VENV)/.docs $(VENV)/.test  ## Redraw the pictures of the documentation
 	@$(BIN)/python docs/pictures/draw.py
 
-# Each other CPython from 3.11 up that this machine has gets a virtual environment of its own. The
-# newest drops every assert, the next one measures coverage; where there are none, the default does.
-test-all:  ## Run the tests on every other Python here: without asserts, with coverage
+# Each other installed CPython from 3.11 on gets its own virtual environment. The newest one runs
+# without asserts, the next one measures coverage; if there are none, the default Python does both.
+test-all:  ## Run the tests on every other installed Python, without asserts and with coverage
 	@set -e; targets="test-optimized test-coverage"; \
 	default=$$($(PYTHON) -c 'import sys; print(sys.version_info.minor)'); \
 	for minor in 15 14 13 12 11; do \
@@ -105,9 +105,9 @@ test-lowest:  ## Run the tests with the lowest versions that pyproject.toml allo
 	@$(MAKE) --no-print-directory test-fast VENV=.venv-lowest \
 	  ARGS='-m "not sweep and not once" -W "ignore:scipy.optimize:DeprecationWarning" $(ARGS)'
 
-# The time of the commit is that of every file in the archives: a second build gives the same bytes.
+# Every file in the archives gets the time of the commit, so that builds are reproducible.
 dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
-dist: $(VENV)/.dist  ## Build what a release has into dist/: wheel, source archive and SBOM
+dist: $(VENV)/.dist  ## Build a release in dist/: wheel, source archive and SBOM
 	@rm -f dist/pickleseal-*.whl dist/pickleseal-*.tar.gz dist/pickleseal-*.cdx.json
 	@$(BIN)/python -m build --no-isolation
 	@$(BIN)/python -m twine check --strict dist/pickleseal-*.whl dist/pickleseal-*.tar.gz
@@ -121,13 +121,13 @@ dist: $(VENV)/.dist  ## Build what a release has into dist/: wheel, source archi
 	@rm -rf $(VENV)/shipped
 
 .PHONY: compiled vectors test-lowest
-vectors: $(VENV)/.run  ## Pack the vectors of the format into dist/, always the same bytes
+vectors: $(VENV)/.run  ## Pack the test vectors of the format in dist/, reproducibly
 	@$(BIN)/python tests/make_vectors.py --archive dist/pickleseal-vectors-1.tar
 
 format: $(VENV)/.check  ## Format the code
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 
-clean:  ## Remove what was made, but no key
+clean:  ## Remove everything that was built, but no key
 	@rm -rf .venv .venv-* .mutants dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -141,71 +141,71 @@ $(VENV)/.venv:
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.venv pyproject.toml
-	@echo "Installing pickleseal and what it needs"
+	@echo "Installing pickleseal and its dependencies"
 	@$(PIP) install --no-compile --editable .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.venv pyproject.toml
-	@echo "Installing pickleseal and what its tests need"
+	@echo "Installing pickleseal and the dependencies of its tests"
 	@$(PIP) install --no-compile --editable . --group test
 	@touch $(VENV)/.run $@
 
-# All in one go: pip takes a good while to begin.
+# One call, because pip is slow to start.
 $(VENV)/.all: $(VENV)/.venv pyproject.toml
-	@echo "Installing pickleseal and what its tests and checks need"
+	@echo "Installing pickleseal and the dependencies of its tests and linters"
 	@$(PIP) install --no-compile --editable . --group test --group check
 	@touch $(VENV)/.run $(VENV)/.test $(VENV)/.check $@
 
 $(VENV)/.lowest: $(VENV)/.venv pyproject.toml
-	@echo "Installing the lowest versions of what pickleseal needs"
+	@echo "Installing the lowest supported versions of the dependencies"
 	@$(PIP) install packaging
 	@$(BIN)/python tests/floors.py > $(VENV)/floors.txt
 	@$(PIP) install --no-compile --constraint $(VENV)/floors.txt --editable . --group test
 	@touch $(VENV)/.run $(VENV)/.test $@
 
 $(VENV)/.check: $(VENV)/.test
-	@echo "Installing what checks style and types"
+	@echo "Installing the linters and the type checker"
 	@$(PIP) install --no-compile --group check
 	@touch $@
 
 $(VENV)/.dist: $(VENV)/.test
-	@echo "Installing what builds and checks a release"
+	@echo "Installing the tools that build and check a release"
 	@$(PIP) install --no-compile --group dist
 	@touch $@
 
 $(VENV)/.lab: $(VENV)/.test
-	@echo "Installing what the lab needs"
-	@$(PIP) install --group lab || echo "No atheris for this Python: the lab mutates without it"
+	@echo "Installing the dependencies of the fault lab"
+	@$(PIP) install --group lab || echo "There is no atheris for this Python: the lab fuzzes without it"
 	@touch $@
 
 $(VENV)/.frameworks: $(VENV)/.test
-	@echo "Installing the frameworks that have adapters"
+	@echo "Installing the frameworks that pickleseal has adapters for"
 	@$(PIP) install --no-compile --group frameworks
 	@touch $@
 
 $(VENV)/.clusters: $(VENV)/.test
 	@echo "Installing Dask and Ray"
-	@$(PIP) install --no-compile --group clusters || echo "No clusters for this Python: they are not tested"
+	@$(PIP) install --no-compile --group clusters || echo "Dask and Ray could not be installed: clusters are not tested"
 	@touch $@
 
-# They want other versions of what pickleseal needs, so they have an environment of their own.
+# The scanners need other versions of the dependencies, so they get their own environment.
 $(VENV)/.scanners: $(VENV)/.venv pyproject.toml
 	@$(PYTHON) -m venv $(VENV)/scanners && $(VENV)/scanners/bin/python -m pip -qq install --upgrade 'pip>=25.1' \
 	  && $(VENV)/scanners/bin/python -m pip -qq install --group scanners \
-	  || echo "Not all scanners could be installed: the report says what is missing"
+	  || echo "Not all scanners could be installed: the report lists the missing ones"
 	@touch $@
 
-# torch is large, and only one sweep reads with it.
+# torch is large, and only one long test uses it.
 $(VENV)/.torch: $(VENV)/.run pyproject.toml
 	@$(PYTHON) -m venv $(VENV)/torch && $(VENV)/torch/bin/python -m pip -qq install --upgrade 'pip>=25.1' \
 	  && $(VENV)/torch/bin/python -m pip -qq install --editable . --group torch \
-	  || { echo "torch could not be installed: what it reads is not tested"; rm -rf $(VENV)/torch; }
+	  || { echo "torch could not be installed: its readers are not tested"; rm -rf $(VENV)/torch; }
 	@touch $@
 
-# Pipelines bring hundreds of packages, and Airflow wants other versions of them than the rest.
+# The pipeline frameworks install hundreds of packages, and Airflow needs other versions than the rest.
 $(VENV)/.pipelines: $(VENV)/.run pyproject.toml
 	@for group in pipelines airflow; do \
-	  echo "Installing what the tests of $$group need"; \
+	  echo "Installing the dependencies of the $$group tests"; \
 	  $(PYTHON) -m venv $(VENV)/$$group && $(VENV)/$$group/bin/python -m pip -qq install --upgrade 'pip>=25.1' \
 	    && $(VENV)/$$group/bin/python -m pip -qq install --no-compile --editable . --group $$group \
 	    || { echo "$$group could not be installed: it is not tested"; rm -rf $(VENV)/$$group; }; \
@@ -213,11 +213,11 @@ $(VENV)/.pipelines: $(VENV)/.run pyproject.toml
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.run
-	@echo "Installing what builds the documentation"
+	@echo "Installing the tools that build the documentation"
 	@$(PIP) install --no-compile --group docs
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.run
-	@echo "Installing what the benchmark measures beside pickleseal"
-	@$(PIP) install --group bench || echo "Not all could be installed: the report says what is missing"
+	@echo "Installing the tools that the benchmark compares"
+	@$(PIP) install --group bench || echo "Not all could be installed: the report lists the missing ones"
 	@touch $@
