@@ -355,6 +355,66 @@ def test_an_audit_of_a_bucket_takes_one_request_an_object(s3: LocalS3, ring: Key
     assert len(gets(s3)) == 7
 
 
+def test_an_audit_reads_the_first_objects_while_a_bucket_is_listed(
+    s3: LocalS3, ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"m/{number}.pkl" for number in range(5)]
+    for name in names:
+        put(s3, name, sealed(0, ring))
+    s3.requests.clear()
+    with monkeypatch.context() as patch:
+        patch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "2")
+        found = [finding.path for finding in audit("s3://models/m", keyring=ring)]
+    assert found == [f"s3://models/{name}" for name in names]
+    asked = ["list" if "prefix=m%2F&" in one.query else one.path for one in s3.requests]
+    first = asked.index("/models/m/0.pkl")
+    a, b, c, d, e = (f"/models/{name}" for name in names)
+    assert asked[first - 1 :] == ["list", a, b, "list", c, d, "list", e]
+
+
+def test_an_object_is_audited_whose_name_others_begin_with(
+    s3: LocalS3, ring_directory: Path
+) -> None:
+    put(s3, "m/it.pkl", pickle.dumps([1]))
+    put(s3, "m/it.pkl/inside.pkl", sealed([1], open_keyring(ring_directory)))
+    for root in ("s3://models", "s3://models/m/it.pkl"):
+        kinds = {one.path[-9:]: one.kind for one in audit(root, keyring=ring_directory)}
+        assert kinds == {"/m/it.pkl": "unsealed, data only", "nside.pkl": "sealed"}
+    done = call("verify", "s3://models/m/it.pkl", "--keyring", ring_directory)
+    assert done.returncode == 1
+
+
+def test_an_object_whose_name_fsspec_takes_for_another_is_no_verdict(
+    s3: LocalS3, ring: Keyring
+) -> None:
+    put(s3, "it.pkl", sealed([1], ring))
+    for name in ("it.pkl/", "it.pkl?versionId=1"):
+        put(s3, name, pickle.dumps([2]))
+    put(s3, "folder/", b"")
+    verdicts = {one.path[len("s3://models/") :]: one for one in audit("s3://models", keyring=ring)}
+    assert {name: one.verdict.value for name, one in verdicts.items()} == {
+        "it.pkl": "sealed",
+        "it.pkl/": "unreadable",
+        "it.pkl?versionId=1": "unreadable",
+    }
+    assert "takes the name" in verdicts["it.pkl/"].reason
+
+
+ODD = ("a#b", "a?b", "a b", "a%2Fb", "é/ü", "/lead", "x/../up", "d//e", "a*[b]", "-", "a+&=b")
+
+
+def test_objects_with_odd_names_are_found_and_read(s3: LocalS3, ring: Keyring) -> None:
+    for name in ODD:
+        signed_dump(name, f"s3://models/{name}", keyring=ring, context="odd")
+    assert names_in(s3) == set(ODD)
+    verify_all = audit("s3://models", keyring=ring, context="odd")
+    assert {one.path: one.verdict.value for one in verify_all} == {
+        f"s3://models/{name}": "sealed" for name in ODD
+    }
+    for name in ODD:
+        assert signed_load(f"s3://models/{name}", keyring=ring, context="odd") == name
+
+
 @pytest.mark.usefixtures("_short_waits")
 @pytest.mark.parametrize(
     "who",

@@ -21,7 +21,7 @@ import pytest
 from command import call
 from fsspec.implementations.memory import MemoryFileSystem
 
-from pickleseal import audit, signed_dump, signed_load
+from pickleseal import audit, inspect, signed_dump, signed_load, verify
 from pickleseal.errors import PicklesealError, TargetError
 from pickleseal.files import objects, places
 from pickleseal.files.atomic import held
@@ -395,6 +395,35 @@ def test_a_presigned_url_is_read_and_named_without_its_signature(
         assert "5ecret" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [(403, "the server refused it, with the HTTP status 403"), (500, "500"), (404, "No such file")],
+)
+def test_what_a_server_answers_is_told_as_it_is(
+    status: int, told: str, served: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(handler: _Quiet) -> None:
+        handler.send_error(status)
+
+    for method in ("do_GET", "do_HEAD"):
+        monkeypatch.setattr(_Quiet, method, refuse, raising=False)
+    url = f"{served}/it.pkl?X-Amz-Expires=1"
+    for act in (signed_load, inspect, verify, audit):
+        with pytest.raises(OSError, match=told) as caught:
+            act(url)
+        assert isinstance(caught.value, FileNotFoundError) is (status == 404)
+
+
+def test_a_server_that_is_not_there_is_no_missing_file() -> None:
+    pytest.importorskip("aiohttp")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/it.pkl"
+    for act in (inspect, audit):
+        with pytest.raises(OSError, match="Connect") as caught:
+            act(url)
+        assert not isinstance(caught.value, FileNotFoundError)
+
+
 def test_urls_that_differ_by_their_query_are_all_read(
     tmp_path: Path, served: str, ring_directory: Path
 ) -> None:
@@ -497,6 +526,13 @@ def test_an_exclusive_write_replaces_nothing(memory: MemoryFileSystem) -> None:
     assert place.read(0, 9) == b"1"
 
 
+def test_an_exclusive_write_through_a_cache_replaces_nothing(memory: MemoryFileSystem) -> None:
+    memory.pipe_file("/it", b"1")
+    with pytest.raises(TargetError, match="exists"):
+        remote("simplecache::memory://it").write(b"2", exclusive=True)
+    assert memory.cat("/it") == b"1"
+
+
 def test_a_write_replaces_only_the_version_that_was_seen(memory: MemoryFileSystem) -> None:
     place = remote("memory://it")
     place.write(b"1")
@@ -542,9 +578,12 @@ def test_only_a_condition_that_does_not_hold_is_a_change_by_another(
             raise error
 
     fs.before = fail
-    for options, told in (({"exclusive": True}, "exists"), ({"seen": seen}, "another program")):
+    for suffix, options, told in (
+        ("new", {"exclusive": True}, "exists"),
+        ("", {"seen": seen}, "another program"),
+    ):
         with pytest.raises(OSError, match=told if changed else None) as caught:
-            place.write(b"2", **options)
+            place.beside(suffix).write(b"2", **options)
         assert isinstance(caught.value, TargetError) is changed
 
 
@@ -565,6 +604,7 @@ class _Conditional(MemoryFileSystem):  # type: ignore[misc]  # as above
     """Takes the conditions of a store, and keeps the last."""
 
     protocol: Any = ("s3", "s3a")
+    call_s3 = service_client = None  # the marks of s3fs and adlfs
     condition: object = None
 
     def pipe_file(self, path: str, value: bytes, *_: object, **options: Any) -> None:

@@ -90,15 +90,52 @@ class Remote(NamedTuple):
         """Yield the objects at and below this place, by name; None for what has no size listed."""
         with _asking(self.url):
             self.fs.invalidate_cache(self.path)
-            found = self.fs.find(self.path, detail=True)
+            itself = self._facts()
+        if itself is not None:
+            yield self, _version_of(itself)
         start = self.path.rstrip("/")
-        for path in sorted(found):
-            facts = found[path]
-            # Of one file that is named, HTTP lists nothing but its name.
-            if facts.get("type", "file") == "file" and not path.endswith("/"):
-                inside = path[len(start) + 1 :]
+        for path, facts in self._listed():
+            inside = path[len(start) + 1 :]
+            version = _version_of(facts)
+            # Consoles of stores write an empty object with a slash behind its name for a folder.
+            is_mark = path.endswith("/") and version is not None and not version.size
+            if inside and not is_mark and facts.get("type", "file") == "file":
                 url = without_credentials(f"{self.url.rstrip('/')}/{inside}")
-                yield Remote(self.fs, path, url) if inside else self, _version_of(facts)
+                yield Remote(self.fs, path, url), version
+
+    def _facts(self) -> Mapping[str, Any] | None:
+        """Return what the store says of the object here, or None if only others are below."""
+        # A store may have an object of the name that others have as a prefix; lists omit it.
+        if "/" in self.path.strip("/"):
+            with suppress(FileNotFoundError):
+                facts: Mapping[str, Any] = self.fs.info(self.path)
+                return facts if facts["type"] == "file" else None
+        return None
+
+    def _listed(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield the names below, and what the store lists of each."""
+        with _asking(self.url):
+            if not _is_s3fs(self.fs):
+                found = self.fs.find(self.path, detail=True)
+                yield from ((path, found[path]) for path in sorted(found))
+                return
+            # Page by page: all names that `find` returns take 1 kB each.
+            bucket, key, _ = self.fs.split_path(self.path)
+            asked = {"Bucket": bucket, "Prefix": f"{key.rstrip('/')}/" if key else ""}
+            while True:
+                page = self.fs.call_s3("list_objects_v2", **asked)
+                for facts in page.get("Contents", ()):
+                    yield f"{bucket}/{facts['Key']}", {**facts, "size": facts["Size"]}
+                if not page.get("IsTruncated"):
+                    return
+                asked["ContinuationToken"] = page["NextContinuationToken"]
+
+    @property
+    def is_misread(self) -> bool:
+        """Whether fsspec takes the name for another one: it cuts a slash or version behind it."""
+        split = getattr(self.fs, "split_path", None)
+        cut = split is not None and "/".join(split(self.path)[:2]) != self.path
+        return cut or self.path.endswith("/")
 
     def read(self, start: int, end: int) -> bytes:
         """Return the bytes from one offset to another, fewer only where the object ends."""
@@ -124,6 +161,9 @@ class Remote(NamedTuple):
         try:
             with _asking(self.url):
                 if exclusive:
+                    # Not every file system heeds the mode: fsspec's caches pass it over.
+                    if not _is_s3fs(self.fs) and self.exists():
+                        raise FileExistsError
                     self.fs.pipe_file(self.path, data, mode="create")
                     return
                 condition = {} if seen is None else self._condition(seen, len(data))
@@ -141,12 +181,10 @@ class Remote(NamedTuple):
 
     def _condition(self, seen: Version, size: int) -> dict[str, Any]:
         """Return what makes the store itself refuse to replace another version, if it can."""
-        protocols = self.fs.protocol
-        names = {protocols} if isinstance(protocols, str) else set(protocols)
-        if "s3" in names and seen.tag and size < _MOST_AT_ONCE:
+        if _is_s3fs(self.fs) and seen.tag and size < _MOST_AT_ONCE:
             # In one request: s3fs knows no condition for one of several parts.
             return {"IfMatch": seen.tag, "chunksize": max(size, 50 << 20)}
-        if names & {"abfs", "az"} and seen.tag:
+        if _is_from(self.fs, "abfs", "service_client") and seen.tag:
             from azure.core import MatchConditions  # noqa: PLC0415 - adlfs brings it
 
             return {"etag": seen.tag, "match_condition": MatchConditions.IfNotModified}
@@ -341,18 +379,33 @@ def _asking(url: str) -> Iterator[None]:
         yield
     except (PicklesealError, MemoryError, FileExistsError):
         raise
-    except OSError as error:
-        if error.filename == url:
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename == url:
             raise
-        kinds = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES}
-        code = kinds.get(type(error), error.errno or errno.EIO)
-        plain = isinstance(error, FileNotFoundError) or not str(error)
-        said = os.strerror(code) if plain else _message(error)
+        code, said = _told(_behind(error))
         raise OSError(code, said, url) from _cause(error)
-    except Exception as error:  # noqa: BLE001 - raised anew
+
+
+def _behind(error: Exception) -> Exception:
+    """Return the error itself, or the one that fsspec's HTTP calls a missing file."""
+    cause = error.__cause__
+    answered = isinstance(cause, OSError) or hasattr(cause, "status")
+    is_other = isinstance(error, FileNotFoundError) and isinstance(cause, Exception) and answered
+    return cause if is_other else error  # type: ignore[return-value]
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    """Return the code and the text for an error of a store's package."""
+    status = getattr(error, "status", None)
+    if status in (404, 410) or isinstance(error, FileNotFoundError):
+        return errno.ENOENT, os.strerror(errno.ENOENT)
+    if status in (401, 403):
+        return errno.EACCES, f"the server refused it, with the HTTP status {status}"
+    if not isinstance(error, OSError):
         # The packages of stores have errors of their own, such as botocore's and aiohttp's.
-        said = f"{type(error).__name__}: {_message(error)}"
-        raise OSError(errno.EIO, said, url) from _cause(error)
+        return errno.EIO, f"{type(error).__name__}: {_message(error)}"
+    code = errno.EACCES if type(error) is PermissionError else error.errno or errno.EIO
+    return code, _message(error) if str(error) else os.strerror(code)
 
 
 def _message(error: Exception) -> str:
@@ -367,6 +420,17 @@ def _plain(text: str) -> str:
 def _cause(error: Exception) -> Exception | None:
     """Return the error to chain; None if a traceback would show credentials with it."""
     return error if _plain(str(error)) == str(error) else None
+
+
+def _is_s3fs(fs: Any) -> bool:  # noqa: ANN401 - a file system of fsspec
+    return _is_from(fs, "s3", "call_s3")
+
+
+def _is_from(fs: Any, protocol: str, member: str) -> bool:  # noqa: ANN401 - as above
+    """Return whether a file system is that of s3fs or adlfs: others can stand for them, or wrap."""
+    protocols = fs.protocol
+    names = (protocols,) if isinstance(protocols, str) else protocols
+    return protocol in names and hasattr(fs, member)
 
 
 def _version_of(facts: Mapping[str, Any]) -> Version | None:

@@ -252,8 +252,10 @@ def _objects_below(root: Remote, excluded: _Exclusion, left_out: LeftOut | None)
                         yield Found(folder, folder, Skip.EXCLUDED)
                     break
             else:
-                skip = Skip.EXCLUDED if excluded(place.url) else None
-                yield Found(place.url, place.url, skip, remote=place, seen=seen)
+                skip, detail = (Skip.EXCLUDED, "") if excluded(place.url) else (None, "")
+                if skip is None and place.is_misread:
+                    skip, detail = Skip.UNREADABLE, "fsspec takes the name for that of another"
+                yield Found(place.url, place.url, skip, detail, remote=place, seen=seen)
         if empty and not root.exists():
             yield Found(root.url, None, Skip.UNREADABLE, os.strerror(errno.ENOENT))
     except OSError as error:
