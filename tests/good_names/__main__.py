@@ -24,15 +24,17 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from good_names import objects, probing, reading
-from good_names.recording import BUILT, HANDED, HASHED, HOLDING, MADE, PLAIN, record
+from good_names.recording import BUILT, HANDED, HASHED, HOLDING, MADE, PLAIN, VALUE, record
 from good_names.reviewed import (
     BEYOND,
     BY_HAND,
+    LEFT_OUT,
     ONLY_LOOKED_UP,
     PLAIN_NAMES,
     REFUSED,
     REVIEWED,
     STORES,
+    VALUE_NAMES,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 TESTS = pathlib.Path(__file__).parent.parent
 NOT_PROBED = ("numpy", "scipy", "sklearn", "pandas")  # names.py tells what acts there
 # The walk looks at what these are made of, or at their states.
-WATCHED = ("sympy.", "scipy.stats._continuous_distns", "scipy.stats._distn_infrastructure")
+WATCHED = ("scipy.stats._continuous_distns", "scipy.stats._distn_infrastructure")
 TARGET = TESTS.parent / "src" / "pickleseal" / "scanner" / "good_names.txt"
 
 
@@ -118,7 +120,7 @@ def asked(interpreter: str) -> Iterator[dict[str, Any]]:
 
 def merged(answers: Iterable[dict[str, Any]], before: Names) -> Names:
     """Return the names by all that was said, each with its uses; what acts, acts."""
-    names = {key: set(uses) for key, uses in before.items()}
+    names = {key: uses - {PLAIN, VALUE} for key, uses in before.items()}
     answers = list(answers)
     for module, name, good in BY_HAND:
         names.setdefault((module, name), set()).update(good)
@@ -144,8 +146,9 @@ def merged(answers: Iterable[dict[str, Any]], before: Names) -> Names:
             names[module, name[15:]] |= {MADE, BUILT}
         reviewed = [letters for pattern, letters in STORES if matches(pattern, module, name)]
         uses.update("".join(reviewed))
-        if any(matches(pattern, module, name) for pattern in PLAIN_NAMES):
-            uses.add(PLAIN)
+        for letter, patterns in ((PLAIN, PLAIN_NAMES), (VALUE, VALUE_NAMES)):
+            if any(matches(pattern, module, name) for pattern in patterns):
+                uses.add(letter)
     for (module, name), uses in list(names.items()):
         # numpy 2 calls its core _core, and each spelling is read by both.
         for one, other in (("numpy.core", "numpy._core"), ("numpy._core", "numpy.core")):
@@ -157,7 +160,12 @@ def merged(answers: Iterable[dict[str, Any]], before: Names) -> Names:
         names[key] = set()
     for uses in names.values():
         uses -= {use.lower() for use in uses if use.isupper()}
-    return {key: uses for key, uses in names.items() if key not in REFUSED}
+    return {key: uses for key, uses in names.items() if not is_refused(*key)}
+
+
+def is_refused(module: str, name: str) -> bool:
+    """Return whether a name is not to be on the list."""
+    return (module, name) in REFUSED or module.partition(".")[0] in LEFT_OUT
 
 
 def matches(pattern: str, module: str, name: str) -> bool:
@@ -189,7 +197,7 @@ def written(names: Names, made_with: Iterable[str], date: str) -> str:
         "# c called, m made by __new__, b given a state, i given items or keys. A capital letter says that",
         "# it then runs, imports, opens or evaluates what it is given: C called, M made, B given a state.",
         "# It stores objects that may act: a as arguments, o in its state or items; k: as a key, it runs",
-        "# nothing. p: made of plain data, it is plain data.",
+        "# nothing. p: made of plain data, it is plain data; v: it is plain data itself.",
     ]
     last = ""
     for (module, name), uses in sorted(names.items()):

@@ -25,7 +25,6 @@ from good_names.recording import (
     HASHED,
     HOLDING,
     MADE,
-    PLAIN,
     Recorder,
 )
 
@@ -38,7 +37,7 @@ LIBRARIES = (
     "category_encoders", "feature_engine", "umap", "hdbscan", "mlxtend", "hmmlearn", "pygam",
     "kmodes", "lifelines", "tslearn", "pmdarima", "skorch", "statsmodels", "patsy", "formulaic",
     "polars", "xarray", "shapely", "networkx", "torch.nn.modules",
-    "torch.optim", "torch.distributions", "gensim", "sympy", "mpmath", "pint", "dateutil", "pytz",
+    "torch.optim", "torch.distributions", "gensim", "pint", "dateutil", "pytz",
     "attr", "sortedcontainers", "multidict", "yarl", "frozendict", "bitarray", "arrow", "pendulum",
     "packaging", "optuna", "hyperopt", "skops", "h5py", "py7zr", "psutil",
 )  # fmt: skip
@@ -109,9 +108,7 @@ _NO_DATA = (
     "patsy", "formulaic", "polars", "xarray.backends", "xarray.core.datatree_render",
     "xarray.tutorial", "xarray.plot", "networkx.drawing", "networkx.readwrite", "networkx.utils",
     "torch.utils.data.datapipes", "gensim.scripts", "gensim.downloader", "gensim.interfaces",
-    "gensim.corpora", "gensim.models.wrappers", "nltk", "sympy.parsing", "sympy.plotting",
-    "sympy.utilities", "sympy.testing", "sympy.interactive", "sympy.printing", "sympy.codegen",
-    "mpmath", "pint", "optuna.storages", "optuna.integration", "optuna.cli", "optuna.artifacts",
+    "gensim.corpora", "gensim.models.wrappers", "nltk", "pint", "optuna.storages", "optuna.integration", "optuna.cli", "optuna.artifacts",
     "optuna.visualization", "hyperopt", "skops", "h5py", "py7zr", "psutil", "PIL", "smart_open",
     "sqlalchemy", "pydantic", "tqdm", "arrow", "pendulum", "yarl", "packaging",
 )  # fmt: skip
@@ -403,7 +400,7 @@ def holds(cls: type, uses: set[str]) -> set[str]:
     """Return by which uses a class only stores objects: HANDED, HOLDING, and HASHED by identity."""
     found: set[str] = set()
     if issubclass(cls, enum.Enum):
-        return {PLAIN} if uses == {CALLED} else found  # its members are made before
+        return found  # its members are made before
     if not uses or _overridden(cls, "__del__"):
         return found
     if _stores_its_state(cls) and _stores_items(cls, uses):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Names = dict[tuple[str, str], set[str]]
 
 CALLED, MADE, BUILT, FILLED = "c", "m", "b", "i"
-HANDED, HOLDING, HASHED, PLAIN = "a", "o", "k", "p"
+HANDED, HOLDING, HASHED, PLAIN, VALUE = "a", "o", "k", "p", "v"
 
 
 class Recorder:

@@ -73,7 +73,6 @@ REFUSED = {
     ("scipy.optimize._shgo_lib._vertex", "VertexCacheIndex"),
     ("scipy.sparse._index", "IndexMixin"),
     ("scipy.sparse.sputils", "IndexMixin"),
-    ("sympy.core.rules", "Transform"),
     ("xarray.core.indexing", "IndexCallable"),
 }
 
@@ -89,7 +88,7 @@ BY_HAND = [
     ("pathlib._local", "PureWindowsPath", "c"),
     ("pathlib", "WindowsPath", "c"),
     ("re", "_compile", "c"),
-    ("dill._dill", "_create_array", "c"),  # calls one looked-up function, for a numpy array
+    ("dill._dill", "_create_array", "ac"),  # calls one of NumPy's; the walk looks at its arguments
     ("pytz", "_UTC", "c"),
     ("pytz", "_p", "c"),
     ("dateutil.tz.tz", "tzutc", "cmb"),
@@ -157,52 +156,87 @@ BEYOND = [
     ("skops.io._persist", "loads", "C", "the same"),
 ]
 
-# Module and name of what makes plain data of plain data, as regular expressions. An object of these
-# may be an argument, a state or a key anywhere: made of plain data, none of its methods that another
-# listed name calls runs code, opens or writes. A class that is looked up counts as a value of itself.
+# Names whose results are plain data if they are made of plain data, as regular expressions of one
+# module's names that are alike. Such an object may be an argument, a state or a key anywhere: with
+# any plain state, none of its methods runs code, opens, imports or writes. A class that only models
+# and containers hold needs no line here, since these store what is no plain data as well.
 PLAIN_NAMES = {
-    # Python: immutable values and containers, in C or as simple
-    r"builtins (bool|bytearray|bytes|complex|dict|float|frozenset|int|list|object|range|set|slice)",
-    r"builtins (str|tuple|Ellipsis|NotImplemented)",
-    r"collections (OrderedDict|defaultdict|deque|Counter)",
-    r"(_codecs encode|re _compile|re RegexFlag|zoneinfo ZoneInfo)",
-    r"(array|datetime|decimal|fractions|ipaddress|random|uuid|_io) .*",
-    # numpy: arrays, dtypes, scalars and generators
-    r"numpy (dtype|ndarray|matrix|recarray|record)",
-    r"numpy (bool|bool_|bytes_|str_|void|object_|datetime64|timedelta64|longdouble|longlong)",
-    r"numpy u?(int|float|complex)(\d+|c|p)?",
+    # Python, all in C: containers and numbers; none has attributes, but an OrderedDict, whose
+    # attributes C looks up on its class.
+    r"builtins (bytearray|bytes|complex|frozenset|range|set|slice)",
+    r"collections (Counter|OrderedDict|defaultdict|deque)",
+    r"_codecs encode",  # bytes, or a text for a codec of Python's own
+    r"array (array|_array_reconstructor)",
+    r"datetime (date|datetime|time|timedelta|timezone)",  # they call a time zone, see below
+    r"decimal Decimal",
+    r"fractions Fraction",  # Python: computes with two numbers in slots
+    r"uuid UUID",  # Python: compares, hashes and formats one number in a slot
+    # Time zones: they compute with the differences in their state, and the one by name reads the
+    # file of a zone by its key, which cannot lead out of the folders of zones.
+    r"zoneinfo ZoneInfo",
+    r"dateutil\.tz\.tz (tzutc|tzlocal|tzoffset)",
+    r"pytz (_UTC|_p|FixedOffset)",  # zones of pytz itself, without a state
+    r"dateutil\.relativedelta relativedelta",  # adds and compares the numbers in its state
+    # numpy, in C: arrays, scalars, and generators, which take their state as numbers
     (
-        r"numpy\._?core\.(multiarray|numeric|records|_internal|defchararray)"
-        r" (_reconstruct|scalar|_frombuffer|recarray|record|chararray|_convert_to_stringdtype_kwargs)"
+        r"numpy\._?core\.(multiarray|numeric|_internal)"
+        r" (_reconstruct|scalar|_frombuffer|_convert_to_stringdtype_kwargs)"
     ),
-    r"numpy\.(matrixlib\.defmatrix|rec|char|strings) .*",
-    r"numpy\.ma(\.core)? (_mareconstruct|MaskedArray)",
-    r"numpy\.random\.(_pickle|bit_generator|_mt19937|_pcg64|_philox|_sfc64|mtrand|_generator) .*",
-    r"scipy\._lib\.array_api_compat\.numpy\._aliases asarray",
-    r"scipy\.spatial\..* (cKDTree|KDTree)",
-    # sklearn: distances, compiled
-    r"sklearn\..* \w*(Distance|DistanceMetric|Distance64|Distance32)",
-    # pandas: scalars, types, arrays, indexes and blocks, and no series and frames: their attributes
-    # are their data, and NumPy reads memory where an attribute says that it is an array
-    r"pandas\._libs\.(tslibs\..*|internals|arrays|interval|sparse|missing) .*",
-    r"pandas\.core\.(indexes|internals)\..* .*",
+    r"numpy\.random\._pickle __(bit_generator|generator|randomstate)_ctor",
+    r"numpy\.random\.bit_generator (SeedSequence|__pyx_unpickle_SeedSequence)",
+    # pandas, compiled: scalars, offsets, and blocks of arrays
     (
-        r"pandas(\.core\.arrays\..*|\.core\.dtypes\.dtypes|\.arrays|\.tseries\.offsets)?"
-        r" (\w*Array|NA|\w*Dtype|\w*Index|Categorical|Timestamp|Timedelta|Period|Interval"
-        r"|DateOffset|NaT)"
+        r"pandas\._libs\.tslibs\.(timestamps|timedeltas|period|nattype)"
+        r" (Timestamp|Timedelta|Period|_{0,2}\w*_unpickle\w*)"
     ),
-    # others: what is immutable or compiled, and views and indexes
-    # of that, and no rules of dateutil, which call what their state holds where they are iterated
+    r"pandas\._libs\.tslibs\.offsets [A-Z]\w*",
+    r"pandas\._libs\.interval Interval",
+    r"pandas\._libs\.sparse (BlockIndex|IntIndex)",
+    r"pandas\._libs\.internals _unpickle_block",
+    r"pandas\._libs\.arrays __pyx_unpickle_NDArrayBacked",
+    r"pandas (Interval|Period|Timestamp)",
+    r"(pandas|pandas\.tseries\.offsets) DateOffset",
+    # pandas, Python: types, arrays, indexes and their managers, each with arrays in its state. No
+    # series and frames: their attributes are their data, and NumPy reads memory where an attribute
+    # says that it is an array.
     (
-        r"(?!dateutil\.rrule rrule)"
-        r"(sympy|mpmath|dateutil|pytz|pyarrow|multidict|packaging|bitarray|shapely|networkx\.classes)"
-        r"(\..*)? .*"
+        r"pandas(\.core\.arrays\..*|\.core\.dtypes\.dtypes)? (Arrow|Boolean|Categorical|DatetimeTZ"
+        r"|Float32|Float64|U?Int8|U?Int16|U?Int32|U?Int64|Interval|Period|Sparse|String)Dtype"
     ),
-    r"statsmodels\.tsa\.statespace\._.* .*",
-    r"xarray\.core\.(indexes|variable|indexing) .*",
-    r"torch(\..*)? (_rebuild_tensor|_rebuild_tensor_v2|_rebuild_parameter|Size|device|\w+Storage)",
-    r"(sklearn\.externals\.)?joblib\.numpy_pickle NumpyArrayWrapper",
+    r"pandas(\.core\.arrays\.categorical)? Categorical",
+    (
+        r"pandas\.(core\.)?arrays(\..*)? (ArrowExtension|ArrowString|Boolean|Datetime|Floating"
+        r"|Integer|Interval|NumpyExtension|Pandas|Period|Sparse|String|Timedelta)Array"
+    ),
+    (
+        r"pandas(\.core\.indexes\.\w+)?"
+        r" (Categorical|Datetime|Float64|Int64|Interval|Multi|Period|Range|Timedelta|UInt64)?Index"
+    ),
+    r"pandas\.core\.indexes\.\w+ _new_(Datetime|Interval|Period|Timedelta)?Index",
+    r"pandas\.core\.indexes\.frozen FrozenList",
+    r"pandas\.core\.internals\.managers (Single)?BlockManager",
+    # pyarrow, compiled: types, buffers and arrays
+    (
+        r"pyarrow\.lib (_reconstruct_record_batch|_reconstruct_table|_restore_array|binary"
+        r"|chunked_array|decimal128|decimal256|dictionary|field|large_list|list_|map_|py_buffer"
+        r"|schema|struct|timestamp|type_for_alias)"
+    ),
+    # torch, compiled: a tensor on numbers that the caller reads
+    r"torch\._utils (_rebuild_tensor_v2|_rebuild_parameter)",
 }
+
+# Names that are themselves plain data, so that an argument or a state may have them: constants, and
+# what does nothing but to make a generator or an array, should anything call it.
+VALUE_NAMES = {
+    r"builtins (Ellipsis|NotImplemented)",
+    r"(pandas|pandas\._libs\.missing) NA",
+    r"numpy\.random\._(mt19937|pcg64|philox|sfc64) (MT19937|PCG64|PCG64DXSM|Philox|SFC64)",
+    r"scipy\._lib\.array_api_compat\.numpy\._aliases asarray",
+}
+
+# Packages that had names on the list. sympy evaluates every text that it is passed, and executes
+# code with the names of symbols in it.
+LEFT_OUT = ("sympy", "mpmath")
 
 # Uses that the static look does not give: it stores objects in compiled code, or by a base class.
 STORES = [

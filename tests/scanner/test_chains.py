@@ -116,8 +116,17 @@ REFUSED = {
             number(8), number(1), number(16),
         ),
     ),
-    "a class that sympy makes of text": call(
-        look("collections", "deque"), look("sympy.polys.polytools", "Poly")
+    "a class as an argument": call(look("collections", "deque"), look("numpy", "ndarray")),
+    "a class in the state of plain data": call(
+        look("collections", "deque"),
+        build(
+            make(look("dateutil.relativedelta", "relativedelta")),
+            fields(weekday=look("numpy", "ndarray")),
+        ),
+    ),
+    "a factory that is a class of a library": call(
+        look("collections", "deque"),
+        call(look("collections", "defaultdict"), look("numpy", "ndarray")),
     ),
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ import pytest
 import scipy.stats
 import third_party
 from armed import build, call, fields, listed, look, make, number, pack, raw, text, whole
-from good_names.__main__ import merged
+from good_names.__main__ import TARGET, merged, read
 
 from pickleseal.scanner import names
 from pickleseal.scanner.containers.contents import look as look_into
@@ -66,6 +66,12 @@ def check(answer: dict[str, Any]) -> None:
                 assert grade_name(module, name, use) == Grade.DATA, (module, name, use)
 
 
+def test_the_list_agrees_with_what_was_reviewed() -> None:
+    """What is plain data, added or refused by hand comes from reviewed.py, and from it alone."""
+    _, listed_names = read(TARGET.read_text(encoding="utf-8"))
+    assert merged([], listed_names) == listed_names
+
+
 def test_the_list_is_what_the_script_gives_for_a_library() -> None:
     check(said("dateutil"))
 
@@ -114,18 +120,6 @@ def test_a_probe_tells_what_acts_upon_what_it_is_given(tmp_path: Path, kind: str
 CODE = text("open('mark', 'w')")
 PATH = text("mark")
 ARMED = {
-    "sympy, text that is evaluated": call(look("sympy.polys.polytools", "Poly"), CODE),
-    "sympy, made of a text": make(look("sympy.polys.polytools", "Poly"), CODE),
-    "sympy, by another module": make(look("sympy", "Poly"), CODE),
-    "sympy, items that are evaluated": make(look("sympy.matrices.dense", "MutableDenseMatrix"))
-    + number(0)
-    + CODE
-    + b"s",
-    "sympy, made by a helper": call(
-        look("pandas.core.indexes.base", "_new_Index"),
-        look("sympy.sets.sets", "FiniteSet"),
-        fields(args=CODE),
-    ),
     "psutil, program that is started": call(look("psutil", "Popen"), pack(text("touch"), PATH)),
     "patsy, formula that is evaluated": call(look("patsy.highlevel", "dmatrix"), CODE),
     "patsy, by another module": call(look("patsy", "dmatrix"), CODE),
@@ -178,7 +172,7 @@ def test_most_files_of_other_libraries_are_data() -> None:
     found = artifacts()
     data = {name for name, contents in found.items() if contents.grade == Grade.DATA}
     assert len(found) >= 36
-    assert len(data) >= 0.65 * len(found)
+    assert len(data) >= 0.7 * len(found)
     assert not data & third_party.NOT_DATA.keys()
 
 
@@ -203,20 +197,6 @@ def test_a_dict_that_is_its_own_state_is_data() -> None:
     assert contents_of(whole(bunch + b"0" + other)).grade == Grade.BEYOND
 
 
-def test_symbols_are_data_unless_they_are_made_of_what_may_be_a_text() -> None:
-    add = look("sympy.core.add", "Add")
-    symbol = look("sympy.core.symbol", "Symbol") + pack(text("x")) + b"}\x92"
-    assert contents_of(whole(symbol)).grade == Grade.DATA
-    assert contents_of(whole(make(add, symbol, number(1)))).grade == Grade.DATA
-    assert contents_of(whole(make(add, b"]", number(1)))).grade == Grade.UNKNOWN
-    for given in ((text("code"),), (symbol, pack(text("code"))), (text("x" * 999),)):
-        assert contents_of(whole(make(add, *given))).grade == Grade.BEYOND
-    holder = build(make(look("sympy.core.containers", "OrderedSet")), fields(map=text("code")))
-    assert contents_of(whole(make(add, holder, number(1)))).grade == Grade.UNKNOWN
-    named = add + b")" + fields(evaluate=text("code")) + b"\x92"
-    assert contents_of(whole(named)).grade == Grade.UNKNOWN
-
-
 def test_items_are_data_only_where_picklers_give_them() -> None:
     for module, name, grade in (
         ("collections", "OrderedDict", Grade.DATA),
@@ -232,10 +212,10 @@ def test_items_are_data_only_where_picklers_give_them() -> None:
 def test_a_sorted_collection_is_data_unless_it_calls_a_key() -> None:
     collection = look("sortedcontainers.sortedlist", "SortedKeyList")
     assert contents_of(whole(call(collection, b"]", b"N"))).grade == Grade.DATA
-    key = look("sympy.sets.sets", "FiniteSet")
+    key = look("numpy", "ndarray")
     assert contents_of(whole(call(collection, b"]", key))).grade == Grade.UNKNOWN
     stated = build(make(collection), fields(_key=key))
-    assert contents_of(whole(stated)).grade == Grade.UNKNOWN
+    assert contents_of(whole(call(look("builtins", "set"), stated))).grade == Grade.UNKNOWN
 
 
 def test_views_that_call_a_filter_are_unknown() -> None:
@@ -246,13 +226,6 @@ def test_views_that_call_a_filter_are_unknown() -> None:
             fields(_atlas=b"}", NODE_OK=look("builtins", "bool")),
         )
         assert contents_of(whole(call(look("builtins", "set"), view))).grade == Grade.UNKNOWN
-
-
-def test_symbols_are_data_only_among_themselves() -> None:
-    symbol = look("sympy.core.symbol", "Symbol") + pack(text("x")) + b"}\x92"
-    assert contents_of(whole(symbol)).grade == Grade.DATA
-    beside = fields(symbol=symbol, range=call(look("builtins", "range"), number(3)))
-    assert contents_of(whole(beside)).grade == Grade.UNKNOWN
 
 
 DISTRIBUTION = look("scipy.stats._continuous_distns", "norm_gen") + b")\x81"

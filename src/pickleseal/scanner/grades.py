@@ -38,31 +38,10 @@ def grade(traces: Iterable[Trace]) -> tuple[Grade, tuple[GradedName, ...], tuple
         if trace.fault is not None:
             faults[trace.fault] = None
     others = [f"{module}.{name}" for module, name in ghosts if (module, name) not in names]
-    if not _among_themselves(names):
-        for key, found in names.items():
-            if key[0].startswith(_EVALUATES):
-                names[key] = max(found, Grade.UNKNOWN)
-        worst = max(worst, Grade.UNKNOWN)
     graded = [GradedName(*key, found) for key, found in names.items()]
     # Stable: names of the same grade keep the order in which they are reached.
     graded.sort(key=lambda name: name.grade, reverse=True)
     return worst, tuple(graded), (*beyond, *faults, *_told(others))
-
-
-def _among_themselves(names: Iterable[tuple[str, str]]) -> bool:
-    """Return whether names of sympy are alone, but for what their own pickles use.
-
-    Called with a text, a class of sympy evaluates it, and other libraries' objects may call a class
-    that they hold.
-    """
-    modules = {module for module, name in names if (module, name) != ("builtins", "object")}
-    evaluating = {module for module in modules if module.startswith(_EVALUATES)}
-    return not evaluating or all(module.startswith(_BESIDE) for module in modules - evaluating)
-
-
-_EVALUATES = "sympy."
-_BESIDE = ("mpmath.", "copyreg", "_codecs")
-"""Beginnings of the modules that pickles of sympy's own objects use."""
 
 
 def recognized(contents: Contents, known: Sequence[str]) -> Contents:

@@ -11,17 +11,18 @@ from typing import NamedTuple
 from pickleseal.scanner.grade import Grade
 from pickleseal.scanner.machine.values import Use
 
-LIST_VERSION = "2026-11-30"
+LIST_VERSION = "2026-12-01"
 """Which list of good names this is; the head of good_names.txt has what it was made from."""
 
 _LIST = Path(__file__).with_name("good_names.txt")
 _LETTERS = {
     "c": Use.CALLED.value, "m": Use.MADE.value, "b": Use.BUILT.value, "i": Use.FILLED.value,
-    "a": Use.HANDED.value, "o": Use.HOLDING.value, "k": Use.HASHED.value, "p": 1 << 15,
+    "a": Use.HANDED.value, "o": Use.HOLDING.value, "k": Use.HASHED.value,
+    "p": 1 << 15, "v": 1 << 14,
 }  # fmt: skip
 _ACTS = 16
 """Shift in bits from the good uses of a name to those in which it acts on its arguments."""
-_PLAIN = _LETTERS["p"]
+_PLAIN, _VALUE = _LETTERS["p"], _LETTERS["v"]
 _OBJECTS = (Use.HANDED | Use.HOLDING | Use.HASHED).value
 
 # What the list is made from. Of these, a function that is called and not listed is beyond.
@@ -55,7 +56,7 @@ _RUNNERS = frozenset({
     "gevent", "gunicorn", "httpx", "hydra", "invoke", "jedi", "jinja2", "jupyter",
     "jupyter_client", "jupyter_core", "keyring", "llvmlite", "loky", "mako", "nox", "numba",
     "numexpr", "paramiko", "parso", "pdbpp", "pexpect", "plumbum", "poetry", "psutil",
-    "ptyprocess", "pudb", "requests", "rpyc", "ruamel", "sh", "smart_open", "supervisor", "sympy",
+    "ptyprocess", "pudb", "requests", "rpyc", "ruamel", "sh", "smart_open", "supervisor",
     "testpath", "tox", "twisted", "urllib3", "uvicorn", "virtualenv", "wheel", "win32api",
     "win32com", "wmi", "yaml",
 })  # fmt: skip
@@ -152,10 +153,6 @@ _ORDINARY = {
     "zoneinfo": "ZoneInfo",
     "dill._dill": "_load_type",
 }
-_VALUES = frozenset(
-    {"array", "bitarray", "builtins", "collections", "datetime", "decimal", "numpy", "scipy"}
-)
-_CONSTANTS = frozenset({("pandas", "NA"), ("pandas", "Index")})
 _STATES = frozenset({"_codecs", "array", "builtins", "datetime", "decimal", "numpy", "uuid"})
 _ANYWAY = (Use.LOOKED_UP | Use.STATE).value
 _TWINS = {"_operator": "operator", "_collections_abc": "collections.abc", "_functools": "functools"}
@@ -219,9 +216,8 @@ def is_plain(module: str, name: str) -> bool:
 
 
 def is_value(module: str, name: str) -> bool:
-    """Return whether a listed name is itself plain data: a type or a constant."""
-    root = module.partition(".")[0]
-    return is_plain(module, name) and (root in _VALUES or (root, name) in _CONSTANTS)
+    """Return whether a listed name is itself plain data, as a constant is."""
+    return bool(_listed().uses.get(f"{module} {name}", 0) & _VALUE)
 
 
 def grade_name(module: str, name: str, uses: Use) -> Grade:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import TypeAlias
 
-from pickleseal.errors import shown
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.values import (
     FILLED,
@@ -140,8 +139,6 @@ class Record:
         target.done |= what
         if what != SETTLED:
             target.of.uses |= FILLED
-            if target.of.module.startswith("sympy."):
-                self.note(f"it adds items to {shown(target.of.path)}, which may evaluate them")
 
     def look_up(self, module: str, name: str) -> Global:
         """Return the global of a name, and record it."""
@@ -159,7 +156,7 @@ class Record:
             special = self._special(module, name)
             if special is not None:
                 found.special = partial(special, self, found)
-                found.names = _names_of(module, name)
+                found.names = 2 if name in _TWO_NAMES else 1
             if found.path in _WRAPPERS:
                 self.wrappers.add(found)
         return found
@@ -169,11 +166,8 @@ Special: TypeAlias = Callable[[Record, Global, Args], object]
 """A handler for calls of a global; it returns the result of the call."""
 
 
-def _names_of(module: str, name: str) -> int:
-    """Return how many leading arguments a special function takes as names."""
-    if module.startswith("sympy."):
-        return 0
-    return 2 if name in ("_reconstructor", "getattr") else 1
+_TWO_NAMES = ("_mareconstruct", "_reconstructor", "getattr")
+"""Special functions whose first two arguments are names; others take one."""
 
 
 def _read_traits(module: str, name: str) -> tuple[bool, bool, bool]:

@@ -1,7 +1,5 @@
 """Functions whose arguments determine what is looked up, created or computed."""
 
-import re
-
 from pickleseal.errors import shown
 from pickleseal.scanner.machine import dtypes
 from pickleseal.scanner.machine.record import Record, Special
@@ -15,7 +13,6 @@ from pickleseal.scanner.machine.values import (
     LONG_TEXT,
     MADE,
     MADE_THINGS,
-    NUMBER,
     SETTLED,
     STATE,
     Args,
@@ -67,13 +64,23 @@ def _class_of(record: Record, args: Args) -> Global | None:
 
 
 def _maker(record: Record, function: Global, args: Args) -> object:
-    """Create an instance of the first argument, as copyreg's functions do."""
+    """Create an instance of the first argument, recorded as made by the function."""
     made_of = _class_of(record, args)
-    return (
-        Result(function, plain=function.plain)
-        if made_of is None
-        else call(record, made_of, (), MADE)
-    )
+    return Result(function) if made_of is None else call(record, made_of, (), MADE)
+
+
+def _array_maker(record: Record, function: Global, args: Args) -> object:
+    """Create an array of the class in the first argument."""
+    if args and type(args[0]) is Global and args[0].path in _ARRAYS:
+        return Result(function, plain=function.plain)
+    return _maker(record, function, args)
+
+
+def _with_factory(_: Record, function: Global, args: Args) -> object:
+    """Create a defaultdict: an object if its factory is more than one of Python's containers."""
+    factory = args[0] if args else None
+    harmless = type(factory) is not Global or factory.module in _CONTAINERS
+    return Result(function, plain=function.plain and harmless)
 
 
 def _reconstructor(record: Record, function: Global, args: Args) -> object:
@@ -91,29 +98,9 @@ def _reconstructor(record: Record, function: Global, args: Args) -> object:
     return made
 
 
-def _helper(record: Record, function: Global, args: Args) -> object:
-    """Create an instance of the first argument, recorded as made by the helper."""
-    made_of = _class_of(record, args)
-    if made_of is None:
-        return Result(function)
-    if function.plain and made_of.value:
-        return Result(function, plain=True)
-    return call(record, made_of, (), MADE)
-
-
-def _filling_helper(record: Record, function: Global, args: Args) -> object:
-    """Create an instance of the first argument with the other arguments."""
-    made_of = _class_of(record, args)
-    if made_of is not None:
-        made_of.uses |= MADE
-        if made_of.module.startswith("sympy."):
-            record.note(f"it creates {shown(made_of.path)} by the helper of another package")
-    return _helper(record, function, args)
-
-
 def _cython(record: Record, function: Global, args: Args) -> object:
     """Create an instance of a compiled class, and set its state if one is passed."""
-    made = _helper(record, function, args)
+    made = _maker(record, function, args)
     state = args[2] if args and len(args) > 2 else None
     for part in state if type(state) is tuple else (state,):
         if type(part) is Dict:
@@ -125,8 +112,8 @@ def _cython(record: Record, function: Global, args: Args) -> object:
 
 def _array_by_dill(record: Record, function: Global, args: Args) -> object:
     """Call the first argument with the second, and set the state of the result to the third."""
-    maker, given, state = args[:3] if args is not None and len(args) == 4 else (None, None, None)
-    if type(maker) is not Global or maker.path not in _ARRAY_MAKERS:
+    maker, given, state, more = args if args is not None and len(args) == 4 else 4 * (None,)
+    if type(maker) is not Global or maker.path not in _ARRAY_MAKERS or more is not None:
         record.note(f"it has {shown(function.path)} call a function that NumPy does not")
         return Result(function)
     made = call(record, maker, given)
@@ -135,34 +122,12 @@ def _array_by_dill(record: Record, function: Global, args: Args) -> object:
 
 
 def _symbolic(record: Record, function: Global, args: Args) -> object:
-    """Create a symbolic object: sympy evaluates each text that it is passed.
-
-    It also executes code that has the names of symbols in it, for a sum that it compares.
-    """
-    named = function.name in _NAMED_SYMBOLS
-    if named and not (args and _is_name(args[0])):
-        function.uses |= STATE
-    if function.name == "Float" or (named and function.name != "Wild"):
-        return Result(function, plain=function.plain)
-    given = [
-        part for arg in (args or ())[named:] for part in (arg if type(arg) is tuple else (arg,))
-    ]
-    if any(type(part) is str or part in (LONG_TEXT, CODED_TEXT) for part in given):
+    """Create a symbolic object: sympy evaluates each text that it is passed, save for names."""
+    given = [part for arg in args or () for part in (arg if type(arg) is tuple else (arg,))]
+    texts = any(type(part) is str or part in (LONG_TEXT, CODED_TEXT) for part in given)
+    if texts and function.name not in _NAMED:
         record.note(f"it passes a text to {shown(function.path)}, which evaluates it")
-    elif args is None or not all(map(_is_symbolic, given)):
-        function.uses |= STATE  # it may hold a text
-    return Result(function, plain=function.plain)
-
-
-def _is_name(value: object) -> bool:
-    """Return whether a symbol may have this name: one that calls nothing as a part of code."""
-    return type(value) is str and _NAME.match(value) is not None
-
-
-def _is_symbolic(value: object) -> bool:
-    if type(value) is Result:
-        return value.of.module.startswith("sympy.")
-    return value is None or value is NUMBER or type(value) in (int, bool)
+    return Result(function)
 
 
 # -- what imports
@@ -204,9 +169,12 @@ def _type_importer(record: Record, function: Global, args: Args) -> object:
     return _importer(record, function, ("types", *args[:1]) if args else None)
 
 
-_NAMED_SYMBOLS = frozenset({"Dummy", "Str", "Symbol", "Wild"})
-"""Symbols that sympy builds from a name without evaluating it."""
-_NAME = re.compile(r"[\w\\{}^,*+ -]*\Z")
+_NAMED = frozenset({
+    "CoordinateSym", "Dummy", "Float", "Str", "Symbol", "Wild", "_rebuild_undef",
+})  # fmt: skip
+"""Names of sympy that take a name, or the digits of a number, and evaluate neither."""
+_CONTAINERS = ("builtins", "collections")
+_ARRAYS = ("array.array", "numpy.ndarray")
 _ARRAY_MAKERS = frozenset({
     "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
 })  # fmt: skip
@@ -216,10 +184,11 @@ _SPECIAL: dict[tuple[str, str], Special] = {
     ("copyreg", "__newobj__"): _maker,
     ("copyreg", "__newobj_ex__"): _maker,
     ("copyreg", "_reconstructor"): _reconstructor,
-    ("array", "_array_reconstructor"): _helper,
-    ("numpy.core.multiarray", "_reconstruct"): _helper,
-    ("numpy._core.multiarray", "_reconstruct"): _helper,
-    ("numpy.ma.core", "_mareconstruct"): _filling_helper,
+    ("array", "_array_reconstructor"): _array_maker,
+    ("collections", "defaultdict"): _with_factory,
+    ("numpy.core.multiarray", "_reconstruct"): _array_maker,
+    ("numpy._core.multiarray", "_reconstruct"): _array_maker,
+    ("numpy.ma.core", "_mareconstruct"): _maker,
     ("dill._dill", "_create_array"): _array_by_dill,
     ("copyreg", "add_extension"): _add_extension,
     ("numpy", "dtype"): dtypes.dtype,
@@ -240,11 +209,11 @@ _HELPERS: dict[str, Special] = {  # wherever a package keeps its copy, or has mo
     "_builtin_type": _type_importer,
     "_import_module": _path_importer,
     "unpickle_function": _importer,
-    "newObj": _helper,
-    "new_object": _helper,
-    "_new_Index": _filling_helper,
-    "_new_DatetimeIndex": _filling_helper,
-    "_new_IntervalIndex": _filling_helper,
-    "_new_PeriodIndex": _filling_helper,
-    "_new_TimedeltaIndex": _filling_helper,
+    "newObj": _maker,
+    "new_object": _maker,
+    "_new_Index": _maker,
+    "_new_DatetimeIndex": _maker,
+    "_new_IntervalIndex": _maker,
+    "_new_PeriodIndex": _maker,
+    "_new_TimedeltaIndex": _maker,
 }

@@ -138,10 +138,6 @@ def set_state(record: Record, target: object, state: object) -> None:
         target.of.uses |= BUILT
         set_dtype_state(record, target, state)
         return
-    if type(target) is Result and target.of.module.startswith("sympy."):
-        # Its parts may now be any, such as the name of a symbol that others hold.
-        record.late = record.late or target.kept
-        target.plain = False
     if type(target) is Result and type(state) is Dict and not (state.dunders or state.computed):
         # As nearly always.
         state.given = True
