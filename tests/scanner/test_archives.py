@@ -5,6 +5,7 @@ import pickle
 import struct
 import tarfile
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -125,6 +126,25 @@ def test_a_member_that_is_falsely_marked_as_encrypted_reaches_beyond() -> None:
     contents = seen(bytes(data))
     assert contents.grade is Grade.BEYOND
     assert "numpy.ndarray" in names(contents)
+
+
+def test_a_member_that_is_encrypted_is_said_though_it_has_two_names() -> None:
+    data = bytearray(zipped({"data.pkl": b"\xff\xfe" * 40}))
+    data[6] = data[data.rfind(b"PK\x01\x02") + 8] = 1
+    data[30:31] = b"D"
+    assert "data.pkl: encrypted" in seen(bytes(data)).reasons
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_zip_that_is_cut_off_by_the_size_of_its_member_cannot_be_told(method: int) -> None:
+    inner = zipped({"x": ARMED})
+    data = bytearray(zipped({"inner.npz": inner + b"\xff" * 70_000}, method))
+    at = data.rfind(b"PK\x01\x02")
+    data[at + 16 : at + 20] = struct.pack("<I", zlib.crc32(inner))
+    data[at + 24 : at + 28] = struct.pack("<I", len(inner))
+    with zipfile.ZipFile(io.BytesIO(bytes(data))) as archive:
+        assert archive.read("inner.npz") == inner
+    assert seen(bytes(data)).grade is Grade.CANNOT_TELL
 
 
 @pytest.mark.parametrize("data", [ARMED, PLAIN])
@@ -379,3 +399,72 @@ def test_a_tar_member_that_may_be_a_folder_cannot_be_told(slash: str) -> None:
     own, long = (b"m/", b"m\0") if slash == "its own name" else (b"m", b"m/\0")
     data = headed_tar(b"L", long, b"L") + headed_tar(own, pickled, b"\0") + bytes(1024)
     assert seen(data).grade >= Grade.CANNOT_TELL
+
+
+def record(key: bytes, value: bytes) -> bytes:
+    """Return a record of an extended tar header, with its own size in front."""
+    rest = b" " + key + b"=" + value + b"\n"
+    size = len(rest) + len(b"%d" % (len(rest) + 8))
+    return b"%d" % size + rest
+
+
+SHORT, LONG, OTHER = record(b"size", b"512"), record(b"comment", b"x" * 1_100_000), b"8 a=bcd\n"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"x", LONG + SHORT)],
+        [(b"x", SHORT), (b"x", OTHER)],
+        [(b"x", SHORT), (b"g", OTHER)],
+        [(b"x", b"8 size=512\n" + SHORT)],
+        [(b"x", b"13 size= 512\n")],
+    ],
+    ids=["long", "twice", "and for all", "ill-formed", "odd number"],
+)
+def test_a_size_that_tar_readers_find_in_different_headers_cannot_be_told(
+    headers: list[tuple[bytes, bytes]],
+) -> None:
+    member = b"text".ljust(512) + headed_tar(b"model", ARMED)
+    data = b"".join(headed_tar(b"head", text, kind) for kind, text in headers)
+    data += headed_tar(b"text", member) + bytes(1024)
+    assert seen(data).grade is Grade.CANNOT_TELL
+    plain = headed_tar(b"g", OTHER, b"g") + headed_tar(b"x", SHORT + OTHER, b"x")
+    assert look(Memory(plain + headed_tar(b"text", bytes(512)) + bytes(1024))) is None
+
+
+def test_a_tar_member_of_less_than_nothing_cannot_be_told() -> None:
+    first = headed_tar(b"text", b"text".ljust(512) + headed_tar(b"model", ARMED))
+    back = bytearray(headed_tar(b"back", b""))
+    back[124:136] = (-1536).to_bytes(12, "big", signed=True)
+    back[148:156] = b" " * 8
+    back[148:156] = b"%06o\0 " % sum(back)
+    assert seen(first + bytes(back) + bytes(1024)).grade is Grade.CANNOT_TELL
+
+
+def test_a_tar_whose_checksum_is_of_signed_bytes_is_looked_at() -> None:
+    head = bytearray(headed_tar(b"", ARMED)[:512])
+    head[148:156] = b" " * 8
+    head[:26], head[400:403] = b"\x80" * 26, b"\x7f" * 3
+    signed = sum(head) - 256 * 26
+    assert 0 < signed < 256
+    head[148:156] = b"%06o\0 " % signed
+    data = bytes(head) + ARMED.ljust(512, b"\0") + bytes(1024)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        assert len(tar.getnames()) == 1
+    assert "os.mkdir" in names(seen(data))
+    noise = np.random.default_rng(0).bytes(512 * 4000)
+    for at in range(0, len(noise), 512):
+        assert not archives.is_tar(noise[at : at + 148] + bytes(2) + noise[at + 150 : at + 512])
+
+
+@pytest.mark.parametrize("member", [PLAIN, b"text"])
+def test_bytes_behind_the_end_of_a_tar_cannot_be_told(member: bytes) -> None:
+    data = tarred({"a": member}) + tarred({"b": ARMED})
+    assert seen(data).grade is Grade.CANNOT_TELL
+    assert "behind" not in repr(look(Memory(tarred({"a": member}) + bytes(10_240))))
+
+
+def test_a_tar_header_of_very_many_records_is_read_in_one_pass() -> None:
+    data = headed_tar(b"x", b"5 a=\n" * 200_000, b"x") + headed_tar(b"m", ARMED) + bytes(1024)
+    assert "os.mkdir" in names(seen(data))

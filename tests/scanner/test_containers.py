@@ -226,6 +226,20 @@ def test_the_old_format_of_torch_explains_what_follows_its_pickles() -> None:
     assert (contents.pickles, contents.grade) == (6, Grade.BEYOND)
 
 
+@pytest.mark.parametrize("array", [saved(ODD), saved(np.arange(9)) + saved(ODD)])
+def test_an_array_where_torch_would_have_tensors_is_looked_at(array: bytes) -> None:
+    values = (0x1950A86A20F9469CFC6C, 1001, {}, {"w": 1}, ["0"])
+    five = b"".join(pickle.dumps(value, 2) for value in values)
+    at = array.rindex(b"\n", 0, array.rindex(b"\x80")) + 1
+    assert seen(five + array[:at] + ARMED, "x.pt").grade is Grade.BEYOND
+
+
+def test_a_name_that_is_only_imported_where_torch_would_have_tensors_is_seen() -> None:
+    values = (0x1950A86A20F9469CFC6C, 1001, {}, {"w": 1}, ["0"])
+    five = b"".join(pickle.dumps(value, 2) for value in values)
+    assert seen(five + b"cantigravity\na.b\n\xff", "x.pt").grade is Grade.BEYOND
+
+
 # --- joblib ----------------------------------------------------------------------------------
 
 
@@ -258,6 +272,21 @@ def test_opcodes_behind_an_array_count_for_joblib() -> None:
     contents = seen(armed)
     assert "os.mkdir" in names(contents)
     assert contents.grade is Grade.BEYOND
+
+
+def test_where_pickle_load_ends_behind_what_joblib_load_reads_cannot_be_told() -> None:
+    rest = b"\x80\x03B" + struct.pack("<I", len(ARMED) + 1) + b"." + ARMED + b"."
+    array = np.frombuffer(b"B" + struct.pack("<I", 8), dtype=np.uint8)
+    wrapper = joblib.numpy_pickle.NumpyArrayWrapper(np.ndarray, array.shape, "C", array.dtype)
+    del wrapper.numpy_array_alignment_bytes
+    file = io.BytesIO(pickle.dumps(wrapper, 2)[:-1] + array.tobytes() + b"." + rest)
+    start = len(file.getvalue()) - len(rest)
+    joblib.load(file)
+    assert file.tell() == start
+    file.seek(0)
+    pickle.load(file)
+    assert file.getvalue()[file.tell() :].startswith(ARMED)
+    assert seen(file.getvalue()).grade is Grade.CANNOT_TELL
 
 
 @pytest.mark.parametrize("space", [b"", b" "])

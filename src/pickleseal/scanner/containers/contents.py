@@ -25,6 +25,7 @@ from pickleseal.scanner.containers.views import (
     Pool,
     View,
     Whole,
+    behind_padding,
 )
 from pickleseal.scanner.grade import UNKNOWN_KIND, Contents, Grade
 from pickleseal.scanner.grades import grade
@@ -216,7 +217,7 @@ class _Looking:
         if found:
             self._cover(view, 0, FAR if inner.behind is None else inner.behind)
         if found and inner.behind is not None:
-            rest = streams.behind_padding(view, inner.behind)
+            rest = behind_padding(view, inner.behind)
             if view.read(rest, 1):
                 self._miss(place, f"bytes follow the {layer.name} data")
         return True, found
@@ -264,7 +265,7 @@ class _Looking:
             if array is not None:
                 if array.data is not None:
                     end = array.start + array.data
-                    start = streams.behind_padding(view, end)
+                    start = behind_padding(view, end)
                     continue
                 inside, at = place.inside("numpy object array"), array.start
                 sure = sure or array.of_objects
@@ -277,9 +278,9 @@ class _Looking:
                 break
             known = found = True
             end = last.end
-            if last.explains_rest:
+            start = behind_padding(view, end)
+            if last.explains_rest and arrays.parse(view, start) is None:
                 return known, found
-            start = streams.behind_padding(view, end)
         if found and not self._bounds.hit and view.read(start, 1):
             self._behind(view, start, place)
         elif known and not found:

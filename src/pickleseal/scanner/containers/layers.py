@@ -14,7 +14,7 @@ from pickleseal.scanner.containers.views import (
     CHUNK,
     Bounds,
     View,
-    size_behind,
+    behind_padding,
 )
 from pickleseal.scanner.grade import TRUNCATED
 
@@ -23,7 +23,6 @@ _KEPT = 8 << 20  # how much data behind the current offset is kept: a zip is rea
 _FIRST = 4096  # most layers are examined only at their start
 _CALL = 1024  # minimum cost of a decoder call, in bytes
 _STEPS = (CHUNK, 256, 1)
-_ZEROS = 1 << 30  # zeros between streams; Python's own readers take minutes to skip as many
 
 DAMAGED = "it is damaged"
 CUT_OFF = TRUNCATED
@@ -139,7 +138,7 @@ class Expanded:
     def _decode(self, done: int, step: int) -> Iterator[bytes]:
         """Yield the decompressed data from `done` on, in steps of a size, or raise _Broken."""
         position = 0
-        stream = self._layer.begin(self._view, self._start)
+        stream = self._begin(self._start)
         if stream is None:
             self.fault = DAMAGED
         while stream is not None:
@@ -163,9 +162,11 @@ class Expanded:
                 except MemoryError:
                     raise
                 except Exception as error:  # noqa: BLE001 - each decoder has its own
+                    told = str(error).lower()
                     beyond_dictionary = self._layer.begin is _lzma and position > _MEMORY
-                    too_large = beyond_dictionary or "memory" in str(error).lower()
-                    raise _Broken(TOO_LARGE if too_large else DAMAGED) from None
+                    if beyond_dictionary or "memory" in told:
+                        raise _Broken(TOO_LARGE) from None
+                    raise _Broken(NOT_FOLLOWED if "dictionary" in told else DAMAGED) from None
                 self._bounds.give_back(cost - max(len(piece), _CALL))
                 position += len(piece)
                 if piece:
@@ -175,7 +176,20 @@ class Expanded:
             if not self._bounds.member():
                 return
             self.behind = at - len(decoder.unused_data or b"") + trailer
-            stream = self._layer.begin(self._view, self.behind) if self._layer.many else None
+            stream = self._begin(self.behind) if self._layer.many else None
+
+    def _begin(self, offset: int) -> Stream | None:
+        """Begin a stream, or raise _Broken if readers may find one where none is followed."""
+        stream = self._layer.begin(self._view, offset)
+        if stream is not None:
+            return stream
+        behind = behind_padding(self._view, offset, b"\0")
+        # Readers pass over zeros in front of a stream, and those of lzma may begin with up to four.
+        if self._view.read(behind, 5).startswith(_OTHERS) or (
+            behind > offset and any(self._layer.begin(self._view, behind - n) for n in range(5))
+        ):
+            raise _Broken(NOT_FOLLOWED)
+        return None
 
 
 class _Broken(Exception):  # noqa: N818 - a signal inside this room
@@ -189,13 +203,12 @@ class _Broken(Exception):  # noqa: N818 - a signal inside this room
 def layers_of(start: bytes) -> Iterator[Layer]:
     """Return the layers that may begin with these bytes."""
     layer = _BEGINNINGS.get(start[:4]) or _BEGINNINGS.get(start[:3])
+    if layer is None and (_is_skippable(start) or start.startswith(_OTHERS)):
+        layer = ZSTD
     if layer is not None:
         yield layer
     if start.startswith(b"ZF"):
         yield OLD_JOBLIB
-    if _is_skippable(start):
-        yield ZSTD
-        yield LZ4
     if len(start) >= 2 and start[0] & 0x8F == 8 and int.from_bytes(start[:2], "big") % 31 == 0:
         yield ZLIB
     if _is_alone(start) or start.startswith(_NO_STREAM):
@@ -249,10 +262,6 @@ class _Inflate:
         return piece
 
 
-_NOTHING = _Inflate()
-_NOTHING.decompress(b"\3\0", 1)  # an empty stream, so that it has ended
-
-
 def _deflate(_: View, offset: int) -> Stream:
     return Stream(_Inflate(), offset)
 
@@ -272,7 +281,6 @@ def _old_joblib(view: View, offset: int) -> Stream | None:
 
 
 def _gzip(view: View, offset: int) -> Stream | None:
-    offset = _behind_zeros(view, offset)
     start = view.read(offset, 10)
     if len(start) < 10 or start[:3] != b"\x1f\x8b\x08":
         return None
@@ -288,14 +296,6 @@ def _gzip(view: View, offset: int) -> Stream | None:
     return Stream(_Inflate(), offset, trailer=8)
 
 
-def _behind_zeros(view: View, offset: int) -> int:
-    """Skip the zeros that may lie between streams."""
-    limit = offset + _ZEROS
-    while offset < limit and (chunk := view.read(offset, CHUNK)) and not chunk[0]:
-        offset += len(chunk) - size_behind(b"\0", chunk)
-    return offset
-
-
 def _behind_zero(view: View, offset: int) -> int:
     while (text := view.read(offset, CHUNK)) and b"\0" not in text:
         offset += len(text)
@@ -304,16 +304,7 @@ def _behind_zero(view: View, offset: int) -> int:
 
 def _lzma(view: View, offset: int) -> Stream | None:
     """Begin a stream of xz or lzma: Python's reader accepts them in any sequence."""
-    end = _behind_zeros(view, offset)
-    # Python reads zeros as empty streams, and a remainder may begin the next stream. xz
-    # ignores them.
-    offset = end - (end - offset) % len(_NO_STREAM)
     start = view.read(offset, _HEAD)
-    if not _is_alone(start):
-        offset = end
-        start = view.read(offset, _HEAD)
-    if start.startswith((b"LZIP\0", b"LZIP\1")):
-        raise _Broken(NOT_FOLLOWED)
     lzma = import_module("lzma")
     if start.startswith(b"\xfd7zXZ\0"):
         return Stream(lzma.LZMADecompressor(lzma.FORMAT_XZ, _MEMORY), offset)
@@ -329,18 +320,13 @@ def _lzma(view: View, offset: int) -> Stream | None:
     return Stream(decoder, offset + _HEAD - 1)
 
 
-def _framed(
-    magic: bytes, make: Callable[[], _Decoder], *, skippable: bool = True
-) -> Callable[[View, int], Stream | None]:
-    """Return how a stream of a format begins: with magic bytes, or as a frame that is skipped."""
+def _framed(magic: bytes, make: Callable[[], _Decoder]) -> Callable[[View, int], Stream | None]:
+    """Return how a stream of a format begins. Its decoder passes over skippable frames."""
 
     def begin(view: View, offset: int) -> Stream | None:
-        start = view.read(offset, 8)
-        if start.startswith(magic):
-            return Stream(make(), offset)
-        if skippable and _is_skippable(start):
-            return Stream(_NOTHING, offset + 8 + int.from_bytes(start[4:], "little"))
-        return None
+        start = view.read(offset, 4)
+        known = start.startswith(magic) or _is_skippable(start)
+        return Stream(make(), offset) if known else None
 
     return begin
 
@@ -354,24 +340,24 @@ def _zstd() -> _Decoder:
 DEFLATE = Layer("deflate", _deflate, many=False)
 ZLIB = Layer("zlib", _zlib, many=False)
 LZMA = Layer("lzma", _lzma)
-BZIP2 = Layer(
-    "bz2", _framed(b"BZh", lambda: import_module("bz2").BZ2Decompressor(), skippable=False)
-)
+BZIP2 = Layer("bz2", _framed(b"BZh", lambda: import_module("bz2").BZ2Decompressor()))
 XZ = Layer("xz", _lzma)
-ZSTD = Layer("zstd", _framed(b"\x28\xb5\x2f\xfd", _zstd))
-LZ4 = Layer(
-    "lz4", _framed(b"\x04\x22\x4d\x18", lambda: import_module("lz4.frame").LZ4FrameDecompressor())
-)
+_ZSTD = b"\x28\xb5\x2f\xfd"
+ZSTD = Layer("zstd", _framed(_ZSTD, _zstd))
+_LZ4 = b"\x04\x22\x4d\x18"
+LZ4 = Layer("lz4", _framed(_LZ4, lambda: import_module("lz4.frame").LZ4FrameDecompressor()))
 
 _BEGINNINGS = {
     b"\x1f\x8b\x08": Layer("gzip", _gzip),
     b"BZh": BZIP2,
     b"\xfd7zX": XZ,
-    b"LZIP": Layer("lzip", _lzma),
-    b"\x28\xb5\x2f\xfd": ZSTD,
-    b"\x04\x22\x4d\x18": LZ4,
+    b"LZIP": XZ,
+    _ZSTD: ZSTD,
+    _LZ4: LZ4,
 }
 """Layers by their unique first bytes."""
+_OTHERS = (b"LZIP\0", b"LZIP\1", _LZ4, *(bytes([first]) + _ZSTD[1:] for first in range(0x1E, 0x28)))
+"""First bytes that readers open too: lzip, lz4 behind a skippable frame, zstd before 0.8."""
 OLD_JOBLIB = Layer("joblib before 0.10", _old_joblib, many=False)
 ZIPPED = {8: DEFLATE, 12: BZIP2, 93: ZSTD, 95: XZ}
 """Layers by their zip compression method."""

@@ -11,11 +11,10 @@ from itertools import count
 from typing import NamedTuple
 
 from pickleseal.scanner.containers.views import (
-    CHUNK,
     LONGEST,
     Bounds,
     View,
-    size_behind,
+    behind_padding,
 )
 from pickleseal.scanner.machine.cursor import Cursor
 from pickleseal.scanner.machine.faults import Skipped
@@ -29,9 +28,6 @@ from pickleseal.scanner.machine.trace import (
 _OPCODES = frozenset(b"()0123.BCFGIJKLMNPQRSTUVX]abcdeghijlopqrstu}") | frozenset(range(0x80, 0x99))
 _TORCH_MAGIC = (b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"L119547037146038801333356L\n.")
 _TORCH_PICKLES = 5
-_PADDING = b"\0\r\n"
-"""Padding that may follow a pickle: shelve fills blocks, editors end lines."""
-_MAX_PADDING = 64 << 20
 _PLAIN_READINGS = 20
 _START = 2048
 _LONG_PATH = re.compile(rb"c[\w.-]+\n\w+(?:\.\w+){20}")
@@ -59,17 +55,6 @@ def could_begin(start: bytes) -> bool:
     return bool(start) and start[0] in _OPCODES
 
 
-def behind_padding(view: View, offset: int) -> int:
-    """Return the offset of the first byte that is not padding: 64 MiB of it are passed over."""
-    limit = offset + _MAX_PADDING
-    while offset < limit and (chunk := view.read(offset, CHUNK)):
-        spare = size_behind(_PADDING, chunk)
-        offset += len(chunk) - spare
-        if spare:
-            break
-    return offset
-
-
 def pickles(view: View, start: int, bounds: Bounds, *, likely: bool) -> Iterator[Pickle]:
     """Follow consecutive pickles from `start` on.
 
@@ -90,6 +75,7 @@ def pickles(view: View, start: int, bounds: Bounds, *, likely: bool) -> Iterator
         if number == 1:
             of_torch = _is_of_torch(view.read(start, min(end - start, 64)))
         # Behind its five pickles, torch's old format holds the bytes of tensors.
+        convinces = convinces or (of_torch and number > _TORCH_PICKLES and bool(first.names))
         of_tensors = of_torch and number >= _TORCH_PICKLES
         held.append(Pickle(readings, begin, end, of_tensors or not first.ended))
         if convinces:
@@ -133,8 +119,8 @@ def _readings(view: View, offset: int, bounds: Bounds) -> tuple[tuple[Trace, ...
         if not found.ended:
             break
     else:
-        if at < end:
-            clause = "pickle.load would find too many pickles in its arrays"
+        if at != end:
+            clause = "pickle.load would find other pickles in and behind its arrays"
             readings[-1] = readings[-1]._replace(fault=clause, limited=True, ended=False)
     return tuple(readings), end if first.ended else max(end, at)
 

@@ -28,6 +28,7 @@ RUN = 16 * BASE
 SEARCH_OPCODES = 1_000_000
 """How many opcodes of a pickle at any offset are followed."""
 _ZEROS = bytes(CHUNK)
+_MAX_PADDING = 64 << 20
 _OPCODE = 32
 _MEMBER = 30_000
 """The cost of an opcode and of a member in steps; a step is one unpacked byte."""
@@ -204,7 +205,16 @@ class Part:
         return max(self.whole.reach(self.start + min(offset, self.size)) - self.start, 0)
 
 
-def size_behind(padding: bytes, chunk: bytes) -> int:
-    """Return the size of a chunk without the padding, zeros among others, at its start."""
-    # Zeros are compared many times faster than stripped.
-    return 0 if chunk == _ZEROS else len(chunk.lstrip(padding))
+def behind_padding(view: View, offset: int, padding: bytes = b"\0\r\n") -> int:
+    """Return the offset of the first byte that is not padding: 64 MiB of it are passed over.
+
+    By default that is what may follow a pickle: shelve fills blocks, editors end lines.
+    """
+    limit = offset + _MAX_PADDING
+    while offset < limit and (chunk := view.read(offset, CHUNK)):
+        # Zeros are compared many times faster than stripped.
+        spare = 0 if chunk == _ZEROS else len(chunk.lstrip(padding))
+        offset += len(chunk) - spare
+        if spare:
+            break
+    return offset
