@@ -1,7 +1,9 @@
 """Whoever examines the files, the report is the same."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -171,3 +173,68 @@ def test_an_audit_of_few_files_loads_nothing_for_many(tree: tuple[Path, Path]) -
         check=True,
     )
     assert done.stdout == "set()\n"
+
+
+# --- an interrupt ----------------------------------------------------------------------------
+
+
+def statuses(session: int) -> Iterator[dict[str, str]]:
+    """Yield what Linux says of each process of a session that has not ended."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getsid(int(folder.name)) != session:
+                continue
+            lines = (folder / "status").read_text().splitlines()
+        except OSError:  # it has ended
+            continue
+        fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+        if fields["State"][0] not in "ZX":
+            yield {**fields, "words": (folder / "cmdline").read_text()}
+
+
+def has_a_worker(session: int) -> bool:
+    """Return whether a process of loky's is there that Ctrl-C interrupts, or would."""
+    return any(
+        "popen_loky" in one["words"] and int(one["SigCgt"], 16) & 1 << signal.SIGINT - 1
+        for one in statuses(session)
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+@pytest.mark.parametrize(
+    ("command", "moment"), [("audit", "start"), ("audit", "work"), ("verify", "start")]
+)
+def test_an_interrupt_ends_workers_and_they_say_nothing(
+    command: str, moment: str, ring_directory: Path, tmp_path: Path
+) -> None:
+    models, reports = tmp_path / "models", tmp_path / "reports"
+    models.mkdir()
+    reports.mkdir()
+    for number in range(12):  # each is a task of its own
+        with (models / f"{number}.bin").open("wb") as file:
+            file.truncate(17 << 20)
+    words = [command, str(models), "--keyring", str(ring_directory)]
+    words += ["--backend", "loky", "--jobs", "2"]
+    if command == "audit":
+        words += ["--format", "jsonl", "--html", str(reports / "page")]
+    with subprocess.Popen(
+        [sys.executable, "-m", "pickleseal", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a group that a terminal's Ctrl-C would reach as a whole
+    ) as worker:
+        while not has_a_worker(worker.pid):
+            assert worker.poll() is None
+        if moment == "work":
+            assert worker.stdout is not None
+            worker.stdout.readline()
+        os.killpg(worker.pid, signal.SIGINT)
+        output, complaint = worker.communicate()
+    assert worker.returncode == 130, complaint
+    assert [line for line in complaint.splitlines() if line][-1].startswith("stopped")
+    said = output + complaint
+    assert not [word for word in ("Traceback", "Error", "Warning") if word in said], said
+    assert not list(reports.iterdir())
+    while any(statuses(worker.pid)):
+        pass  # the test's time is limited

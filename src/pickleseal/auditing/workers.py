@@ -4,8 +4,11 @@ joblib and its backends bring the queue, the scheduler and what happens when a w
 """
 
 import random
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -32,6 +35,7 @@ _REGISTERED_BY = {
     "spark": ("joblibspark", "register_spark"),
 }
 """The backends that joblib does not know by itself."""
+_CLUSTERS = {"dask", *_REGISTERED_BY}
 
 
 def configured() -> bool:
@@ -77,7 +81,9 @@ def by_workers(
     def engine(files: Iterable[Found], options: AuditOptions) -> Iterator[Finding]:
         pool = options.pool or Pool()
         client = _Client(options, recheck, count)
-        with parallel:
+        with ExitStack() as stack:
+            with _deaf_to_interrupts():
+                stack.enter_context(parallel)
             for window in windows(files):
                 order = Order(
                     options.known, options.imports, options.digests, options.deep, pool.left
@@ -100,7 +106,9 @@ def _parallel(n_jobs: int | None, backend: str | None) -> tuple[Any, Any]:
     """Return joblib's Parallel, and `read` as it takes it. Raise PicklesealError without."""
     if n_jobs is None and backend is not None:
         n_jobs = -1
-    options = {"n_jobs": n_jobs, "batch_size": 1, "pre_dispatch": "all"}
+    # Loky fails to end where more tasks wait than its queue takes: twice as many as it has workers.
+    waiting = "all" if backend in _CLUSTERS else "2*n_jobs"
+    options = {"n_jobs": n_jobs, "batch_size": 1, "pre_dispatch": waiting}
     try:
         import joblib  # noqa: PLC0415 - it takes as long to import as a thousand files to audit
 
@@ -119,8 +127,12 @@ def _parallel(n_jobs: int | None, backend: str | None) -> tuple[Any, Any]:
 
 
 def _answers(parallel: Any, tasks: list[Any], backend: str) -> Iterator[Answer]:  # noqa: ANN401 - joblib's
+    answers: Iterable[Answer] = ()
     try:
-        for answer in parallel(tasks):
+        # A generator has begun the tasks when it is returned, and a list waited for them.
+        with _deaf_to_interrupts() if parallel.return_generator else nullcontext():
+            answers = parallel(tasks)
+        for answer in answers:
             _check_version(answer, backend)
             yield answer
     except (MemoryError, PicklesealError):
@@ -128,6 +140,30 @@ def _answers(parallel: Any, tasks: list[Any], backend: str) -> Iterator[Answer]:
     except Exception as error:
         what = str(error) or type(error).__name__
         raise PicklesealError(f"the workers ({backend}) did not answer: {what}") from error
+    finally:
+        if isinstance(answers, Generator):
+            with warnings.catch_warnings(action="ignore"):  # of the tasks that it ends
+                answers.close()
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C from the processes that start in the block; this one hears it after the block.
+
+    It reaches all processes of a terminal, and workers would print where it found them. This one
+    ends them.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    from multiprocessing import resource_tracker  # noqa: PLC0415 - joblib has imported it
+
+    resource_tracker.ensure_running()  # or joblib would start it in the block, and it changes masks
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _check_version(answer: Answer, backend: str) -> None:
