@@ -41,7 +41,8 @@ def console(*, stderr: bool = False) -> "Console":
     """Return a rich console; it colours only on a terminal without NO_COLOR."""
     from rich.console import Console  # noqa: PLC0415 - only needed on a terminal
 
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    no_color = bool(os.environ.get("NO_COLOR"))  # rich before 14 takes an empty one for a wish
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, no_color=no_color)
 
 
 def write_out(text: str) -> None:
@@ -168,7 +169,7 @@ def _fold(terminal: "Console", before: "Text", text: "Text") -> None:
 
 def _is_terminal(stream: Any) -> bool:  # noqa: ANN401 - sys.stdout may be None
     """Return whether rich is needed: importing it takes as long as verifying a thousand files."""
-    return stream is not None and (stream.isatty() or "FORCE_COLOR" in os.environ)
+    return stream is not None and (stream.isatty() or bool(os.environ.get("FORCE_COLOR")))
 
 
 def left_out_lines(left_out: "LeftOut") -> list[Line]:
