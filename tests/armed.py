@@ -471,7 +471,8 @@ def _combined(folder: str) -> list[Armed]:
         path = call(look("pathlib", "PosixPath"), text(f"{folder}/{kind}"))
         stacked = build(make(look("sklearn.ensemble._stacking", "StackingRegressor")), fields(
             estimators=b"]", estimators_=listed(path), stack_method_=listed(text("write_text")),
-            final_estimator_=number(1), passthrough=b"\x89"))  # fmt: skip
+            final_estimator_=number(1), passthrough=b"\x89",
+            _estimator_type=text("outlier_detector")))  # fmt: skip  # scikit-learn 1.5 looks there
         scorer = build(make(look("sklearn.metrics._scorer", "_Scorer")), fields(
             _score_func=look("builtins", "abs"), _sign=number(1),
             _kwargs=fields(pos_label=number(0)), _response_method=text("_transform")))  # fmt: skip

@@ -127,6 +127,24 @@ BY_HAND = [
             "_ThresholdScorer",
         )
     ),
+    ("sklearn.model_selection._classification_threshold", "_CurveScorer", "abkmo"),  # in 1.5
+    # Losses of scikit-learn 1.5, which Cython makes and gives a state of numbers.
+    *(
+        one
+        for loss in (
+            "AbsoluteError",
+            "ExponentialLoss",
+            "HalfBinomialLoss",
+            "HalfGammaLoss",
+            "HalfPoissonLoss",
+            "HalfSquaredError",
+            "HalfTweedieLoss",
+            "HalfTweedieLossIdentity",
+            "HuberLoss",
+            "PinballLoss",
+        )
+        for one in (("_loss", "Cy" + loss, "bm"), ("_loss", "__pyx_unpickle_Cy" + loss, "c"))
+    ),
     # Its objects call one of their methods, which their state holds: only looked up.
     ("scipy.interpolate._interpolate", "interp1d", ""),
     ("scipy.interpolate.interpolate", "interp1d", ""),
