@@ -257,6 +257,13 @@ def test_files_refused_for_one_reason_are_listed_below_it(
     assert done.stdout.count(".pkl") == 50
 
 
+def test_what_is_wrong_with_a_file_is_said_once(ring_directory: Path, tmp_path: Path) -> None:
+    path = tmp_path / "plain.pkl"
+    path.write_bytes(pickle.dumps(1))
+    done = run("verify", path, "--keyring", ring_directory)
+    assert (done.returncode, done.stdout.count("not sealed")) == (1, 1)
+
+
 @pytest.mark.parametrize("command", ["adopt", "extract", "reseal"])
 def test_a_key_that_the_ring_gets_meanwhile_is_known(
     command: str, ring_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

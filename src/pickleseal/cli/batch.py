@@ -132,7 +132,7 @@ def trouble_lines(
         mark, style = _TROUBLE[outcome]
         what = shown(ones[0].path) if len(ones) == 1 else counted(len(ones), "file")
         yield [(f"{mark} {text}", style), (f"  {what}", "bold")]
-        yield [(f"  {shown(reason)}", "")]
+        yield [(f"  {shown(reason.removeprefix(text + ': '))}", "")]  # the first line says it
         listed = ones[: _SKIPPED_SHOWN if outcome is Outcome.SKIPPED else most]
         for one in listed:
             if len(ones) > 1:
