@@ -233,9 +233,11 @@ def test_every_fitted_estimator_is_data() -> None:
     [
         "c_loss\n__pyx_unpickle_CyHalfBinomialLoss\n(c_loss\nCyHalfBinomialLoss\nI238750788\n(ttR.",
         "c_loss\n__pyx_unpickle_CyHuberLoss\n(c_loss\nCyHuberLoss\nI83142977\n(F1\nttR.",
-        "ccopyreg\n_reconstructor\n(csklearn.model_selection._classification_threshold\n_CurveScorer\n"
-        "cbuiltins\nobject\nNtR}S'_score_func'\ncsklearn.metrics._classification\n"
-        "balanced_accuracy_score\nsb.",
+        (
+            "ccopyreg\n_reconstructor\n(csklearn.model_selection._classification_threshold\n"
+            "_CurveScorer\ncbuiltins\nobject\nNtR}S'_score_func'\ncsklearn.metrics._classification\n"
+            "balanced_accuracy_score\nsb."
+        ),
     ],
 )
 def test_what_scikit_learn_1_5_makes_is_data(text: str) -> None:
