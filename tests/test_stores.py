@@ -1,6 +1,7 @@
 """Artifacts in object stores: every way in, against a real S3 server on loopback."""
 
 import asyncio
+import hashlib
 import io
 import itertools
 import json
@@ -14,13 +15,14 @@ import pytest
 from command import as_json, call, run
 from joblib.externals.loky import get_reusable_executor
 from local_s3 import BUCKET, Answer, LocalS3, cut_off, refusal
-from rings import rotate, secrets_of
+from rings import primary_of, revoke, rotate, secrets_of
 
 import pickleseal
 from pickleseal import Keyring, audit, inspect, reseal, signed_dump, signed_load, verify
 from pickleseal.errors import BadSealError, ContextError, NotSealedError, TargetError
 from pickleseal.files import objects
 from pickleseal.keys.store.directory import open_keyring
+from pickleseal.persistence.inventory_file import read_inventory
 
 pytest.importorskip("s3fs")
 
@@ -498,6 +500,22 @@ def test_a_baseline_in_the_bucket_tells_what_changed(s3: LocalS3, ring_directory
         "moved.pkl": "moved",
         "2.pkl": "missing",
     }
+
+
+def test_a_list_of_a_revoked_key_takes_as_many_requests(s3: LocalS3, ring_directory: Path) -> None:
+    put(s3, "m/0.pkl", sealed(0, open_keyring(ring_directory)))
+    listed = "s3://models/lists/it.inventory"
+    call("audit", "s3://models/m", "--inventory", listed, "--keyring", ring_directory)
+    sha256 = hashlib.sha256(get(s3, "lists/it.inventory")).hexdigest()
+    counts = []
+    for _ in range(2):
+        s3.requests.clear()
+        read_inventory(listed, keyring=open_keyring(ring_directory), sha256=sha256)
+        counts.append(len(s3.requests))
+        first = primary_of(ring_directory)
+        rotate(ring_directory)
+        revoke(ring_directory, first)
+    assert counts[0] == counts[1]
 
 
 def test_a_bucket_is_resealed_as_a_folder_is(s3: LocalS3, ring_directory: Path) -> None:

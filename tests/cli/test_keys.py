@@ -341,6 +341,23 @@ def test_a_passphrase_is_asked_for_on_a_terminal_and_not_shown(ring: Path, model
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")
+def test_a_passphrase_opens_the_revoked_keys_of_the_ring_too(
+    ring: Path, models: Path, tmp_path: Path
+) -> None:
+    first = done_json("keys", "show", "--keyring", ring)["id"]
+    listed = tmp_path / "list"
+    assert run("audit", models, "--inventory", listed, "--keyring", ring).returncode == 0
+    passphrase = {"PICKLESEAL_NEW_PASSPHRASE": PASS, "PICKLESEAL_PASSPHRASE": PASS}
+    for words in (["rotate"], ["protect"], ["revoke", first, "--reason", "lost"]):
+        assert run("keys", *words, "--keyring", ring, env=passphrase).returncode == 0
+    sha256 = hashlib.sha256(listed.read_bytes()).hexdigest()
+    only = ("--only-digests", listed, "--sha256", sha256)
+    done = talk([PASS, PASS, PASS], "reseal", models, *only, "--keyring", ring)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("Passphrase of key") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")
 @pytest.mark.parametrize(("no_colour", "is_red"), [("1", False), ("", True)])
 def test_an_error_is_red_on_terminals_that_want_colour(
     no_colour: str, ring: Path, monkeypatch: pytest.MonkeyPatch, *, is_red: bool

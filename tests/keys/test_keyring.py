@@ -22,7 +22,7 @@ from pickleseal import (
     signed_loads,
 )
 from pickleseal.keys.roster import Entry, Roster, State
-from pickleseal.keys.store.directory import revoked_keys
+from pickleseal.keys.store.lookup import revoked_keys
 
 
 def ring_of(states: list[State], primary: int | None) -> tuple[Keyring, list[Key]]:

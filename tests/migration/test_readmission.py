@@ -36,7 +36,7 @@ from pickleseal.envelope.source import open_source
 from pickleseal.envelope.target import join_envelope
 from pickleseal.keys.store import changes
 from pickleseal.keys.store.changes import change_roster, create_key
-from pickleseal.keys.store.directory import revoked_keys
+from pickleseal.keys.store.lookup import revoked_keys
 from pickleseal.migration.batch import Batch, Outcome, Result
 from pickleseal.migration.reseal import Resealed, readmission, reseal_all
 from pickleseal.persistence.inventory import Inventory, Item, metadata_digest

@@ -33,8 +33,7 @@ from pickleseal.files.walk import Found
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.keyring import EVERY_KEY, Keyring
 from pickleseal.keys.roster import Entry
-from pickleseal.keys.store.directory import revoked_keys
-from pickleseal.keys.store.lookup import Ring, find_keyring
+from pickleseal.keys.store.lookup import Ring, find_keyring, revoked_keys
 from pickleseal.migration.batch import Batch, Candidate, Outcome, Result, found_envelope, found_file
 from pickleseal.persistence import policy
 from pickleseal.persistence.inventory import CONTENT, metadata_digest
@@ -103,7 +102,8 @@ def readmission(
     again = ring.reopening(revoked_keys(ring))
     with reader.naming(without_credentials(os.fspath(inventory))):
         try:
-            listed = read_inventory(inventory, keyring=ring, sha256=sha256)
+            by = ring if sha256 is None else again  # its digest vouches for it, whoever sealed it
+            listed = read_inventory(inventory, keyring=by, sha256=sha256)
         except RevokedKeyError:
             if sha256 is not None:
                 raise

@@ -8,13 +8,14 @@ from pickleseal.envelope import layout, reader, seal
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.envelope.source import MemorySource, Source, open_source
 from pickleseal.envelope.target import join_envelope
-from pickleseal.errors import BadSealError, PolicyError, RevokedKeyError
+from pickleseal.errors import BadSealError, PolicyError
 from pickleseal.files.atomic import write_whole
 from pickleseal.files.handles import Path
 from pickleseal.files.places import Options, Place
 from pickleseal.keys.context import context_to_seal
 from pickleseal.keys.keyring import Keyring
-from pickleseal.keys.store.directory import revoked_keys
+from pickleseal.keys.roster import State
+from pickleseal.keys.store.lookup import revoked_keys
 from pickleseal.persistence import policy
 from pickleseal.persistence.dump import now
 from pickleseal.persistence.inventory import CONTENT, Inventory
@@ -57,19 +58,17 @@ def read_inventory(
     keys cannot change it: a key that is revoked may then have sealed it. Raise a SealError if the
     file is another one, is not sealed, or is no inventory. `options`: as for `open_source`.
     """
-    try:
-        return _read(path, keyring, sha256, options)
-    except RevokedKeyError:
-        if sha256 is None:
-            raise
-    return _read(path, keyring.reopening(revoked_keys(keyring)), sha256, options)
 
+    def ring(key_id: str) -> Keyring:
+        entry = keyring.entries.get(key_id)
+        if sha256 is None or entry is None or entry.state is not State.REVOKED:
+            return keyring
+        return keyring.reopening(revoked_keys(keyring))
 
-def _read(path: Path, keyring: Keyring, sha256: str | None, options: Options) -> Read:
     with open_source(path, options) as opened, reader.naming(opened.name):
         payload = reader.read(
             opened if sha256 is None else _with_sha256(opened, sha256),
-            lambda _: keyring,
+            ring,
             check=lambda head: policy.check_head(
                 head.metadata, now=time.time(), context=head.metadata.context
             ),

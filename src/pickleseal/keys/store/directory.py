@@ -212,22 +212,6 @@ def read_keyring(files: RingFiles, opener: Opener) -> Keyring:
     )
 
 
-def revoked_keys(ring: Keyring) -> list[Key]:
-    """Return the revoked keys of a ring whose files still exist, to compare with known digests.
-
-    Raise KeyringError for a ring without a directory.
-    """
-    if ring.directory is None:
-        raise KeyringError("revoked keys are only in a keyring's directory: name it with --keyring")
-    files = RingFiles(Path(ring.directory), min_epoch=0)  # the ring was checked when it was opened
-    opener = Opener()
-    return [
-        files.key(entry.id, opener)
-        for entry in ring.entries.values()
-        if entry.state is State.REVOKED and os.path.lexists(key_path(files.folder, entry.id))
-    ]
-
-
 def check_epoch(roster: Roster, name: str, min_epoch: int | str | None) -> None:
     """Raise KeyringError if a ring did not make the change that is required."""
     pin = variables.min_epoch() if min_epoch is None else Pin.parse(str(min_epoch))

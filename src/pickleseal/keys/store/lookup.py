@@ -24,6 +24,7 @@ from pickleseal.keys.store.directory import (
     RingFiles,
     checked_path,
     has_key_files,
+    key_path,
     read_keyring,
 )
 from pickleseal.keys.store.lines import Opener, check_foreign
@@ -89,6 +90,25 @@ def find_keyring(given: Ring = None, *, to_open: str | None = None) -> Keyring:
         "there is no key yet. Make one with `pickleseal keygen`, or name a keyring's directory"
         f" with keyring= or {variables.KEYRING}"
     )
+
+
+def revoked_keys(ring: Keyring) -> list[Key]:
+    """Return the revoked keys of a ring whose files still exist, to compare with known digests.
+
+    Raise KeyringError for a ring without a directory.
+    """
+    if ring.directory is None:
+        raise KeyringError("revoked keys are only in a keyring's directory: name it with --keyring")
+    files = RingFiles(Path(ring.directory), min_epoch=0)  # the ring was checked when it was opened
+    kept = next((one for one in _open_rings.values() if one.ring is ring), None)
+    opener = (
+        Opener() if kept is None else kept.opener
+    )  # which a passphrase was given to, or will be
+    return [
+        files.key(entry.id, opener)
+        for entry in ring.entries.values()
+        if entry.state is State.REVOKED and os.path.lexists(key_path(files.folder, entry.id))
+    ]
 
 
 def keyring_directory(given: str | os.PathLike[str] | None = None) -> Path:
