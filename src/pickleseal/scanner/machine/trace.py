@@ -34,9 +34,10 @@ from pickleseal.scanner.machine.wrapped import build_object, build_with_array
 
 __all__ = ["MAX_BEYOND", "MAX_HELD", "MAX_NAMES", "MAX_OPCODES", "Name", "Trace", "Use", "trace"]
 
-_MARGIN = 320
-_NEAR = frozenset(b"Cr\x6a\x8cGJ")
-"""Opcodes that the loop handles itself if it has _MARGIN bytes, enough for any of them."""
+_SHORT = frozenset(b"C\x8c")
+"""Opcodes of bytes and texts with one byte for their size."""
+_WIDTHS = [{"M": 2, "J": 4, "j": 4, "r": 4, "G": 8}.get(chr(code), 0) for code in range(256)]
+"""Sizes of the arguments of opcodes that the loop handles itself, in bytes."""
 _INT4 = struct.Struct("<i")
 _UINT4 = struct.Struct("<I")
 
@@ -153,32 +154,34 @@ def _run(walk: Walk, working: Sequence[Step | None]) -> object:  # noqa: PLR0915
                         dense.append(stack[-1])
                     else:
                         walk.put(index)
-                elif code in _NEAR and (at := size - left()) + _MARGIN <= size:
+                elif (
+                    code in _SHORT
+                    and (at := size - left()) < size
+                    and (end := at + 1 + data[at]) <= size
+                ):
+                    go_to(end)
                     if code == 0x8C:  # SHORT_BINUNICODE
-                        end = at + 1 + data[at]
-                        stack.append(str(data[at + 1 : end], "utf-8", "surrogatepass"))
-                        go_to(end)
-                    elif code == 0x72:  # LONG_BINPUT
+                        stack.append(data[at + 1 : end].decode("utf-8", "surrogatepass"))
+                    else:  # SHORT_BINBYTES
+                        stack.append(BYTES)
+                elif (width := _WIDTHS[code]) and (end := (at := size - left()) + width) <= size:
+                    go_to(end)
+                    if code == 0x4D:  # BININT2
+                        stack.append(data[at] | data[at + 1] << 8)
+                    elif code == 0x47:  # BINFLOAT
+                        stack.append(NUMBER)
+                    elif code == 0x4A:  # BININT
+                        stack.append(int4(data, at)[0])
+                    elif code == 0x6A:  # LONG_BINGET
+                        (index,) = uint4(data, at)
+                        value = dense[index] if index < len(dense) else NOTHING
+                        stack.append(memo.get(index) if value is NOTHING else value)
+                    else:  # LONG_BINPUT
                         (index,) = uint4(data, at)
                         if index == len(dense) and memo.regular and len(stack) > marks[-1]:
                             dense.append(stack[-1])
                         else:
                             walk.put(index)
-                        go_to(at + 4)
-                    elif code == 0x6A:  # LONG_BINGET
-                        (index,) = uint4(data, at)
-                        value = dense[index] if index < len(dense) else NOTHING
-                        stack.append(memo.get(index) if value is NOTHING else value)
-                        go_to(at + 4)
-                    elif code == 0x43:  # SHORT_BINBYTES
-                        stack.append(BYTES)
-                        go_to(at + 1 + data[at])
-                    elif code == 0x47:  # BINFLOAT
-                        stack.append(NUMBER)
-                        go_to(at + 8)
-                    else:  # BININT
-                        stack.append(int4(data, at)[0])
-                        go_to(at + 4)
                 elif code == 0x2E:  # STOP
                     value = walk.pop()
                     cursor.at = start + size - left()
@@ -227,7 +230,7 @@ def _window(walk: Walk) -> bytes:
         walk.note_misfit()
     if cursor.position == walk.frame_end:
         walk.frame_end = NO_FRAME
-    if not cursor.fill(_MARGIN):
+    if not cursor.fill(1):
         raise EndOfInput
     walk.moved = False
     walk.held = cursor.data
