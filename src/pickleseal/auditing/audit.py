@@ -295,7 +295,7 @@ def audit(
     if earlier is not None:
         options = options._replace(since=read_since(earlier, options.rules))
     files = partial(_files, places, Globs.of(include) if include else None, Globs.of(exclude))
-    engine, workers = engines.chosen(n_jobs, backend, recheck, files)
+    engine, workers = engines.chosen(n_jobs, backend, recheck)
     left_out = LeftOut()
     findings = engine(files(left_out), options)
     if listed is not None:

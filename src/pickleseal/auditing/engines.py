@@ -6,6 +6,7 @@ All yield the same findings in the same order, those of the walk.
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from itertools import chain
 
 from pickleseal.auditing.findings import Finding
 from pickleseal.auditing.judge import AuditOptions, examine
@@ -24,18 +25,14 @@ _MANY_BYTES = 64 << 20
 """Above either of these, copies of this process save more than they cost."""
 
 Engine = Callable[[Iterable[Found], AuditOptions], Iterator[Finding]]
-Walk = Callable[[], Iterable[Found]]
 
 
 def chosen(
-    n_jobs: int | None, backend: str | None, recheck: float, walk: Walk
+    n_jobs: int | None, backend: str | None, recheck: float
 ) -> tuple[Engine, Workers | None]:
-    """Return the engine for these arguments of `audit`, and the count of what its workers read.
-
-    `walk` yields the files, to count them.
-    """
+    """Return the engine for these arguments of `audit`, and the count of what its workers read."""
     if backend == FORK:
-        return copying(walk, None if n_jobs is None or n_jobs < 0 else n_jobs), None
+        return copying(None if n_jobs is None or n_jobs < 0 else n_jobs), None
     # joblib can have been configured only where it was imported.
     if n_jobs is None and backend is None and "joblib" not in sys.modules:
         return here, None
@@ -59,52 +56,52 @@ def here(files: Iterable[Found], options: AuditOptions) -> Iterator[Finding]:
     return (examine(found, options) for found in files)
 
 
-def copying(walk: Walk, wanted: int | None) -> Engine:
+def copying(wanted: int | None) -> Engine:
     """Return an engine that uses copies of this process where there is much to do."""
 
     def engine(files: Iterable[Found], options: AuditOptions) -> Iterator[Finding]:
-        if forks.copies(wanted) > 1 and _are_many(walk()):
-            yield from in_copies(files, options, wanted)
-        else:
-            yield from here(files, options)
+        pool = options.pool or Pool()
+        options = options._replace(pool=pool)
+        for window in windows(files):
+            copies = forks.copies(wanted) if _is_shared(window) else 1
+            if copies > 1:
+                yield from _in_copies(window, options, pool, copies)
+            else:
+                yield from here(opened_again(chain.from_iterable(window)), options)
 
     return engine
 
 
-def _are_many(files: Iterable[Found]) -> bool:
-    size = 0
-    for number, found in enumerate(files, 1):
-        size += found.size
-        if number >= _MANY_FILES or (number > 1 and size >= _MANY_BYTES):
-            return True
-    return False
+def _is_shared(window: list[Batch]) -> bool:
+    """Return whether copies save more than they cost."""
+    files = [found for batch in window for found in batch]
+    # Copies would share the connections to a store, and the position in an archive.
+    if any(found.remote is not None for found in files):
+        return False
+    many = len(files) > 1 and sum(found.size for found in files) >= _MANY_BYTES
+    return many or len(files) >= _MANY_FILES
 
 
-def in_copies(
-    files: Iterable[Found], options: AuditOptions, wanted: int | None
+def _in_copies(
+    window: list[Batch], options: AuditOptions, pool: Pool, copies: int
 ) -> Iterator[Finding]:
     """Examine files in copies of this process, which have the keyring as it has."""
-    pool = options.pool or Pool()
     # Each copy would look for a new key, and ask for its passphrase.
-    by_copies = options._replace(find_ring=lambda: None, pool=pool)
+    by_copies = options._replace(find_ring=lambda: None)
+    before, spent = pool.left, 0
 
     def work(batch: Batch) -> tuple[list[Finding], int]:
-        before = pool.left
+        left = pool.left
         findings = [examine(found, by_copies) for found in opened_again(batch)]
-        return findings, before - pool.left
+        return findings, left - pool.left
 
-    for window in windows(files):
-        # Copies would share the connections to a store, and the position in an archive.
-        local = all(found.remote is None for batch in window for found in batch)
-        copies = forks.copies(wanted) if local else 1  # by now it may have threads
-        before, spent = pool.left, 0
-        done = forks.each(window, work, copies=copies)
-        for batch, (findings, steps) in zip(window, done, strict=True):
-            spent += steps
-            for found, finding in zip(batch, findings, strict=True):
-                unproved = any(one.status is Status.UNVERIFIED for one in finding.envelopes)
-                # The ring may have a new key that verifies more of the file.
-                if unproved and options.ring is not None:
-                    finding = next(examine(again, options) for again in opened_again([found]))  # noqa: PLW2901
-                yield finding
-        pool.left = before - spent
+    done = forks.each(window, work, copies=copies)
+    for batch, (findings, steps) in zip(window, done, strict=True):
+        spent += steps
+        for found, finding in zip(batch, findings, strict=True):
+            unproved = any(one.status is Status.UNVERIFIED for one in finding.envelopes)
+            # The ring may have a new key that verifies more of the file.
+            if unproved and options.ring is not None:
+                finding = next(examine(again, options) for again in opened_again([found]))  # noqa: PLW2901
+            yield finding
+    pool.left = before - spent

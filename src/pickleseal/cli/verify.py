@@ -58,7 +58,7 @@ def verify(
     """
     run = Run(Batch(paths), "verify")
     with readers(jobs, backend, scheduler, recheck) as who:
-        engine, workers = chosen(*who, run.batch.found)
+        engine, workers = chosen(*who)
         work = verify_all(run.batch, keyring=keyring, context=context, engine=engine)
         done = run.collect(work, "Verifying")
     read = [] if workers is None else [[(shown(workers.sentence), "dim")]]
