@@ -116,7 +116,8 @@ def _examined(found: Found, options: AuditOptions) -> Finding:
     def sealed(file: Opened) -> Finding:
         envelopes = Envelopes(file.path, file.size, partial(envelope_at, file))
         finding = judge_sealed(envelopes, options)
-        return finding._replace(mark=_mark(finding, file, options.rules))
+        mark = _mark(finding, file, options.rules)
+        return finding if mark is None else finding._replace(mark=mark)
 
     return opened(found, sealed, options)
 

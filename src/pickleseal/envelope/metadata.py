@@ -257,8 +257,11 @@ def _name_fault(name: object) -> str | None:
 def _versions_fault(value: object) -> str | None:
     if not isinstance(value, Mapping):
         return "it must be an object"
-    faults = (_name_fault(name) or _text_fault(text) for name, text in value.items())
-    return next((fault for fault in faults if fault), None)
+    for name, text in value.items():
+        fault = _name_fault(name) or _text_fault(text)
+        if fault:
+            return fault
+    return None
 
 
 def _imports_fault(value: object) -> str | None:

@@ -33,6 +33,8 @@ class Globs(NamedTuple):
 
     def fit(self, path: str) -> bool:
         """Return whether one of the globs matches a path."""
+        if not (self.names or self.paths):
+            return False
         last = os.path.basename(path)
         if any(fnmatch.fnmatchcase(last, glob) for glob in self.names):
             return True

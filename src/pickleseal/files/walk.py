@@ -319,7 +319,7 @@ def _within(
     """Yield the files in a folder; return the folders in it."""
     inner: list[_Inner] = []
     for entry in entries:
-        path, real = (os.path.join(above, entry.name) for above in (folder.path, folder.real))
+        path, real = os.path.join(folder.path, entry.name), os.path.join(folder.real, entry.name)
         if excluded(path):
             yield Found(path, real, Skip.EXCLUDED)
         elif entry.is_dir(follow_symlinks=False):

@@ -401,6 +401,7 @@ def _facts(
     fixed: layout.Fixed,
     segments: tuple[int, ...],
     metadata: Metadata | None,
+    digest: str | None = None,
 ) -> Inspection:
     return Inspection(
         status=status,
@@ -412,13 +413,13 @@ def _facts(
         codec=_CODECS[fixed.codec],
         segments=segments,
         metadata=metadata,
-        digest=None,
+        digest=digest,
     )
 
 
 def of_whole(head: seal.AuthenticHead, name: str | None, digest: str) -> Inspection:
     """Return the facts of an envelope whose envelope tag holds."""
-    return of_head(head, name, None)._replace(status=Status.WHOLE, digest=digest)
+    return _facts(Status.WHOLE, None, name, head.fixed, head.raw, head.metadata.copy(), digest)
 
 
 _CODECS = {layout.STORED: "stored", layout.ZSTD: "zstd"}
