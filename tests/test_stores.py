@@ -19,6 +19,7 @@ from rings import primary_of, revoke, rotate, secrets_of
 
 import pickleseal
 from pickleseal import Keyring, audit, inspect, reseal, signed_dump, signed_load, verify
+from pickleseal.auditing import readings
 from pickleseal.errors import BadSealError, ContextError, NotSealedError, TargetError
 from pickleseal.files import objects
 from pickleseal.keys.store.directory import open_keyring
@@ -452,6 +453,64 @@ def test_a_store_that_throttles_makes_no_file_a_damaged_one(
     assert done.returncode == 2
     verdicts = [one["verdict"] for one in as_json(done)["files"]]
     assert (verdicts.count("whole"), verdicts.count("unreadable")) == (5, 2)
+
+
+def shared(s3: LocalS3, ring: Keyring) -> tuple[Any, Any]:
+    """Return the audit of a bucket by this process, and by workers in shares of 3 MiB."""
+    here = audit("s3://models", keyring=ring).report()
+    s3.requests.clear()
+    there = audit("s3://models", keyring=ring, n_jobs=2, backend="threading").report()
+    return here, there
+
+
+@pytest.fixture
+def _small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readings, "_SHARE_BYTES", 3 * MIB)
+
+
+@pytest.mark.usefixtures("_small_shares")
+def test_several_workers_share_a_large_object(s3: LocalS3, ring: Keyring) -> None:
+    arrays = [np.ones(500_001, np.uint8), np.arange(1_300_000), np.zeros(7, np.uint8)]
+    whole = sealed(arrays, ring)
+    put(s3, "whole.pkl", whole)
+    for name, at in (("early.pkl", 2 * MIB), ("late.pkl", len(whole) - 40)):
+        changed = bytearray(whole)
+        changed[at] ^= 1
+        put(s3, name, bytes(changed))
+    put(s3, "small.pkl", sealed([1], ring))
+    put(s3, "bare.pkl", pickle.dumps(arrays))
+    here, there = shared(s3, ring)
+    assert there.findings == here.findings
+    assert there.workers.read == 5
+    ranges = [one.range for one in s3.requests if "whole.pkl" in one.path and one.range]
+    starts = {int(one.removeprefix("bytes=").partition("-")[0]) // MIB for one in ranges}
+    assert starts == {0, 2, 5, 8}
+    assert sum(gets(s3)) < 3.5 * len(whole)
+
+
+@pytest.mark.usefixtures("_small_shares")
+def test_shares_of_what_is_not_one_envelope_are_no_verdict(s3: LocalS3, ring: Keyring) -> None:
+    whole = sealed(np.arange(1_300_000), ring)
+    for name, data in (("two", whole * 2), ("more", whole + b"."), ("cut", whole[:-1])):
+        put(s3, f"{name}.pkl", data)
+    here, there = shared(s3, ring)
+    assert there.findings == here.findings
+    assert there.workers.read == 0
+
+
+@pytest.mark.usefixtures("_small_shares")
+def test_shares_of_two_versions_are_not_put_together(s3: LocalS3, ring: Keyring) -> None:
+    whole = sealed(np.arange(1_300_000), ring)
+    changed = whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:]
+    put(s3, "it.pkl", whole)
+    s3.fault = once(
+        lambda environ: environ.get("HTTP_RANGE", "bytes=0").startswith("bytes=7"),
+        lambda: put(s3, "it.pkl", changed),
+    )
+    report = audit("s3://models", keyring=ring, n_jobs=1, backend="sequential").report()
+    assert [one.verdict.value for one in report.findings] == ["bad seal, body"]
+    assert report.workers is not None
+    assert report.workers.read == 0
 
 
 @pytest.mark.sweep

@@ -35,8 +35,8 @@ if not hasattr(readings, "honest"):  # Dask loads what it preloads twice
     readings.honest = readings.read
 honest = readings.honest
 
-def read(files, order):
-    answer = honest(files, order)
+def read(files, order, share):
+    answer = honest(files, order, share)
     for number, found in enumerate(files):
         kept = Path({kept!r}, Path(found.path).name)
         if kept.exists():

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import fsspec
+import numpy as np
 import pytest
 
 from pickleseal import (
@@ -25,8 +26,8 @@ from pickleseal import (
     signed_load,
     signed_loads,
 )
-from pickleseal.envelope import reader
-from pickleseal.envelope.record import RecordedSource, record
+from pickleseal.envelope import layout, reader
+from pickleseal.envelope.record import Record, RecordedSource, Share, joined, record
 from pickleseal.envelope.source import (
     MemorySource,
     Source,
@@ -87,6 +88,25 @@ def test_a_record_of_an_envelope_is_judged_as_the_envelope(data: bytes, ring: Ke
             except SealError as error:
                 outcomes.append(type(error).__name__)
         assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("total", [2, 3, 7, 50])
+def test_shares_of_an_envelope_make_up_its_record(total: int, ring: Keyring) -> None:
+    sizes = (300_001, 3 << 20, 70_001, (2 << 20) + 17, 100_001)
+    sealed = bytearray(signed_dumps([np.ones(size, np.uint8) for size in sizes], keyring=ring))
+
+    def made(share: Share) -> Record:
+        return record(MemorySource(bytes(sealed), exact=False), len(sealed), share)
+
+    for _ in range(2):
+        whole = made(Share())
+        shares = [made(Share(number, total)) for number in range(total)]
+        assert joined(shares) == whole
+        sealed[-layout.TAG_SIZE - 1] ^= 1  # in the padding of the last segment
+    assert not whole.padded
+    other = shares[0]._replace(head=shares[0].head + b"1")
+    failed = shares[1]._replace(fault=OSError())
+    assert joined([other, *shares[1:]]) is joined([shares[0], failed, *shares[2:]]) is None
 
 
 LENGTHS = (3, (31 << 20) - 70, 5, (1 << 20) + 1, 7)

@@ -132,9 +132,15 @@ def _mark(finding: Finding, file: Opened, rules: str) -> Mark | None:
 
 
 def opened(
-    found: Found, sealed: Callable[[Opened], _Result], options: AuditOptions
+    found: Found,
+    sealed: Callable[[Opened], _Result],
+    options: AuditOptions,
+    other: Callable[[Opened], _Result] | None = None,
 ) -> Finding | _Result:
-    """Return what `sealed` does for a file that begins as an envelope, else its finding."""
+    """Return what `sealed` does for a file that begins as an envelope, else its finding.
+
+    `other` takes the place of an examination of any other file.
+    """
     folder = None if found.folder is None else found.folder.descriptor
 
     def look(attempt: int) -> Finding | _Result:
@@ -145,7 +151,7 @@ def opened(
         ) as file:
             if _begins_as_envelope(file.read(0, len(layout.MAGIC))):
                 return sealed(file)
-            return examine_unsealed(file, options)
+            return examine_unsealed(file, options) if other is None else other(file)
 
     return or_unreadable(found.path, lambda: steady(look))
 

@@ -19,9 +19,10 @@ from pickleseal.auditing.judge import (
     opened,
     or_unreadable,
 )
-from pickleseal.envelope.record import Record, RecordedSource, record
+from pickleseal.envelope.record import Record, RecordedSource, Share, joined, record
 from pickleseal.envelope.source import Source, envelope_at
-from pickleseal.files.objects import Opened
+from pickleseal.files.objects import Opened, StoredObject
+from pickleseal.files.places import Version
 from pickleseal.files.walk import BACKUP_SUFFIX, Found, opened_again
 from pickleseal.scanner.containers.views import Pool
 from pickleseal.version import __version__
@@ -30,6 +31,8 @@ Batch = list[Found]
 
 _BATCH_FILES = 64
 _BATCH_BYTES = 16 << 20
+_SHARE_BYTES = 256 << 20
+"""How much of an object one worker hashes at most, in bytes."""
 _WINDOW = 256
 """How many batches are walked ahead."""
 _MOST_RECORDS = 1000
@@ -56,12 +59,13 @@ class Reading(NamedTuple):
     """What a worker read of a file.
 
     `finding` is that of a file that is no envelope, whatever the keyring. Else there are its size
-    and its envelopes, one behind the other.
+    and its envelopes, one behind the other. `version`: of which a share of an object was read.
     """
 
     finding: Finding | None = None
     size: int = 0
     records: tuple[Record, ...] = ()
+    version: Version | None = None
 
 
 class Answer(NamedTuple):
@@ -86,6 +90,9 @@ def _batches(files: Iterable[Found]) -> Iterator[Batch]:
     batch: Batch = []
     size = 0
     for found in files:
+        if batch and found.size > _SHARE_BYTES:
+            yield batch
+            batch, size = [], 0
         batch.append(found)
         size += found.size
         if len(batch) == _BATCH_FILES or size >= _BATCH_BYTES:
@@ -109,26 +116,63 @@ def abroad(found: Found) -> Found:
     return found._replace(path=path, status=None)
 
 
-def read(files: Iterable[Found], order: Order) -> Answer:
+def shares(batch: Batch) -> list[Share]:
+    """Return the shares in which workers read a batch: several of one large object."""
+    # A file on disk may look different from another machine, so that its shares could not be told
+    # from those of another version.
+    size = batch[0].size if len(batch) == 1 and batch[0].remote is not None else 0
+    count = max(-(-size // _SHARE_BYTES), 1)
+    return [Share(number, count) for number in range(count)]
+
+
+def read(files: Iterable[Found], order: Order, share: Share = Share()) -> Answer:  # noqa: B008 - immutable
     """Read files and hash them, or grade what is not sealed. This is what a worker does."""
     pool = Pool(order.steps)
     options = AuditOptions(
         None, digests=order.digests, known=order.known, deep=order.deep, pool=pool
     )
-    readings = [_read(found, order, options) for found in opened_again(files)]
+    readings = [_read(found, order, options, share) for found in opened_again(files)]
     return Answer(__version__, readings, order.steps - pool.left)
 
 
-def _read(found: Found, order: Order, options: AuditOptions) -> Reading:
+def together(answers: list[Answer]) -> Answer:
+    """Return the answer for a batch from those for its shares."""
+    if len(answers) == 1:
+        return answers[0]
+    readings = [reading for answer in answers for reading in answer.readings]
+    reading = next(iter(readings), Reading())
+    if reading.finding is None:
+        records = [record for one in readings for record in one.records]
+        same = len({(one.size, one.version) for one in readings}) == 1
+        made = joined(records) if same and len(records) == len(answers) else None
+        reading = Reading() if made is None else Reading(None, reading.size, (made,))
+    return Answer(answers[0].version, [reading], sum(one.steps for one in answers))
+
+
+def _read(found: Found, order: Order, options: AuditOptions, share: Share) -> Reading:
     if found.skip is not None:
         return Reading(examine(found, options))
 
     def sealed(file: Opened) -> Reading:
         # Imports are reported only if the seal holds, which a worker cannot know.
-        return Reading() if order.imports else Reading(None, file.size, tuple(_records(file)))
+        if order.imports:
+            return Reading()
+        if share.total == 1:
+            return Reading(None, file.size, tuple(_records(file)))
+        return _shared(file, share)
 
-    read = opened(found, sealed, options)
+    # What is not sealed is graded with the first share.
+    read = opened(found, sealed, options, (lambda _: Reading()) if share.number else None)
     return Reading(read) if isinstance(read, Finding) else read
+
+
+def _shared(file: Opened, share: Share) -> Reading:
+    """Return a share of an object that is one envelope; the client reads any other one itself."""
+    version = file.stamp if isinstance(file, StoredObject) else None
+    made = record(envelope_at(file, 0), file.size, share)
+    if version is None or made.size != file.size:
+        return Reading()
+    return Reading(None, file.size, (made,), version)
 
 
 def _records(file: Opened) -> Iterator[Record]:

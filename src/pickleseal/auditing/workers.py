@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from importlib import import_module
+from itertools import islice
 from typing import Any
 
 from pickleseal.auditing.findings import Finding, Level
@@ -22,6 +23,8 @@ from pickleseal.auditing.readings import (
     is_for_workers,
     judge,
     read,
+    shares,
+    together,
     windows,
 )
 from pickleseal.auditing.report import Workers
@@ -92,12 +95,18 @@ def by_workers(
                     [abroad(one) for one in batch if is_for_workers(one, options)]
                     for batch in window
                 ]
-                tasks = [read_by_worker(batch, order) for batch in asked]
-                for batch, answer in zip(
-                    window, _answers(parallel, tasks, count.backend), strict=True
-                ):
+                parts = [shares(batch) for batch in asked]
+                tasks = [
+                    read_by_worker(batch, order, share)
+                    for batch, part in zip(asked, parts, strict=True)
+                    for share in part
+                ]
+                answers = _answers(parallel, tasks, count.backend)
+                for batch, part in zip(window, parts, strict=True):
+                    answer = together(list(islice(answers, len(part))))
                     pool.left -= answer.steps
                     yield from client.judged(batch, answer)
+                next(answers, None)  # so that joblib ends the call
 
     return engine
 

@@ -1,14 +1,28 @@
 """An envelope that was read and hashed where no key is: all that its tags are checked over."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
-from pickleseal.envelope import layout
+from pickleseal.envelope import hashing, layout
 from pickleseal.envelope.source import Body, Digests, Source
 from pickleseal.errors import MalformedError, SealError
 from pickleseal.files.handles import Stamp
 from pickleseal.files.places import Version
 from pickleseal.keys.suite import Suite
+
+
+class Share(NamedTuple):
+    """Which of so many equal shares of a body's leaves is hashed, from 0."""
+
+    number: int = 0
+    total: int = 1
+
+    def of(self, size: int) -> tuple[int, int]:
+        """Return where the share of a body of `size` bytes begins and ends."""
+        leaves = -(-size // hashing.LEAF_SIZE)
+        first, last = (leaves * one // self.total for one in (self.number, self.number + 1))
+        return first * hashing.LEAF_SIZE, min(last * hashing.LEAF_SIZE, size)
 
 
 class Record(NamedTuple):
@@ -28,8 +42,8 @@ class Record(NamedTuple):
     fault: Exception | None = None
 
 
-def record(source: Source, room: int) -> Record:
-    """Read and hash an envelope. Raise OSError if its head cannot be read."""
+def record(source: Source, room: int, share: Share = Share()) -> Record:  # noqa: B008 - immutable
+    """Read and hash an envelope, or a share of it. Raise OSError if its head cannot be read."""
     head = source.pull(layout.FIXED_SIZE)
     try:
         fixed = layout.parse_fixed(head)
@@ -41,12 +55,37 @@ def record(source: Source, room: int) -> Record:
         return made
     try:
         lengths = layout.parse_head(fixed, head[: fixed.head_size]).lengths
-        leaves, padded = source.digests(fixed.suite, lengths)
-        tag = source.pull(layout.TAG_SIZE)
+        size = sum(length + layout.padding(length) for length in lengths)
+        start, end = share.of(size)
+        source.skip(start)
+        leaves, padded = source.digests(fixed.suite, list(_within(lengths, start, end)))
+        tag = source.pull(layout.TAG_SIZE) if end == size else b""
         return made._replace(leaves=tuple(leaves), padded=padded, tag=tag)
     except (MalformedError, OSError, MemoryError) as error:
         error.__traceback__ = error.__context__ = None
         return made._replace(fault=error)
+
+
+def _within(lengths: Sequence[int], start: int, end: int) -> Iterator[int]:
+    """Yield what each segment has between two offsets of the body.
+
+    No padding is cut: leaves and segments begin at multiples of 64.
+    """
+    offset = 0
+    for length in lengths:
+        inside = min(offset + length, end) - max(offset, start)
+        if inside > 0:
+            yield inside
+        offset += length + layout.padding(length)
+
+
+def joined(shares: Sequence[Record]) -> Record | None:
+    """Return the record of an envelope from those of all its shares, or None if they differ."""
+    heads = {one[:3] for one in shares}
+    if len(heads) > 1 or any(one.fault for one in shares):
+        return None
+    leaves = tuple(chain.from_iterable(one.leaves for one in shares))
+    return shares[-1]._replace(leaves=leaves, padded=all(one.padded for one in shares))
 
 
 class RecordedSource:
