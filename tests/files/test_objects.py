@@ -3,7 +3,9 @@
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import fsspec
@@ -122,6 +124,58 @@ def test_an_object_that_was_replaced_is_told_at_the_end_of_its_ranges(store: Sto
     store.tag = "another"
     with pytest.raises(OSError, match="replaced"):
         list(opened.ranges(0, LARGE))
+
+
+class Slow(Store):
+    """Starts no range behind the first before `go` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.started: list[int] = []
+        self.running = 0
+
+    def cat_file(self, path: str, start: Any = None, end: Any = None, **_: object) -> Any:
+        self.started.append(start)
+        self.running += 1
+        assert self.running == 1, "this file system takes no calls of several threads"
+        try:
+            assert not start or self.go.wait(30)
+            return super().cat_file(path, start, end)
+        finally:
+            self.running -= 1
+
+
+def test_the_next_ranges_are_fetched_while_one_is_used(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "RANGE", MIB)
+    data = os.urandom(LARGE)
+    place, seen = put(store, data)
+    slow = Slow()
+    opened = StoredObject(place._replace(fs=slow), seen)
+    ranges = opened.ranges(0, LARGE)
+    found = [next(ranges)]
+    slow.go.set()
+    while len(slow.started) < 4:  # the timeout of a test ends this
+        time.sleep(0.001)
+    found.append(next(ranges))
+    assert len(slow.started) <= 6, "what waits is bounded"
+    assert b"".join([*found, *ranges]) == data
+
+
+def test_ranges_that_nobody_wants_any_more_are_not_fetched(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "RANGE", MIB)
+    place, seen = put(store, bytes(LARGE))
+    slow = Slow()
+    ranges = StoredObject(place._replace(fs=slow), seen).ranges(0, LARGE)
+    assert isinstance(ranges, Generator)
+    next(ranges)
+    ranges.close()
+    slow.go.set()
+    assert len(slow.started) <= 2
 
 
 def test_a_seal_that_fails_since_an_object_was_replaced_is_no_verdict(store: Store) -> None:

@@ -3,19 +3,23 @@
 import errno
 import hashlib
 import re
+from collections import deque
 from collections.abc import Iterator
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pickleseal.errors import SealError
 from pickleseal.files.places import Place, Remote, Version, replaced_meanwhile
 from pickleseal.files.regular import RegularFile
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 SMALL = 8 << 20
 """An object up to this size is read in one request, in bytes."""
-RANGE = 48 << 20
+RANGE = 32 << 20
 """How much one request for a part of a large object asks for at most."""
 _AT_ONCE = 4
-"""How many such requests are made at once."""
+"""How many such requests are made at once, and before what they bring is used."""
 _LEAST = 1 << 18
 _MOST = 8 << 20
 _KEPT = 4
@@ -112,22 +116,33 @@ class StoredObject:
             if start <= offset and end <= start + len(data):
                 yield memoryview(data)[offset - start : end - start]
                 return
+        behind = min(_BEHIND, self.size - end)
         limits = [(at, min(at + RANGE, end)) for at in range(offset, end, RANGE)]
-        for first in range(0, len(limits), _AT_ONCE):
-            wave = limits[first : first + _AT_ONCE]
-            behind = min(_BEHIND, self.size - end) if wave[-1][1] == end else 0
-            asked = [*wave[:-1], (wave[-1][0], wave[-1][1] + behind)]
-            self._doubtful = True
-            found = self.place.read_ranges(asked)
-            for (at, until), data in zip(asked, found, strict=True):
-                self._checked(data, until - at)
-                self._identify(at, data)
-            if behind:
-                self._keep(end, found[-1][-behind:])
-            if wave[-1][1] == end:
+        limits[-1:] = [(at, end + behind) for at, _ in limits[-1:]]
+        self._doubtful = True
+        for (at, until), data in zip(limits, self._fetched(limits), strict=True):
+            self._identify(at, self._checked(data, until - at))
+            if until == end + behind:
+                if behind:
+                    self._keep(end, data[-behind:])
                 self.check_unchanged()
-            for (at, until), data in zip(wave, found, strict=True):
-                yield memoryview(data)[: until - at]
+            yield memoryview(data)[: end - at]
+
+    def _fetched(self, limits: list[tuple[int, int]]) -> Iterator[bytes]:
+        """Yield what is between some limits, and fetch what follows while each is used."""
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only for large objects
+
+        waiting: deque[Future[bytes]] = deque()
+        # Only file systems with a loop of their own take calls of several threads.
+        threads = _AT_ONCE if self.place.fs.async_impl else 1
+        pool = ThreadPoolExecutor(threads)
+        try:
+            for number in range(len(limits)):
+                for one in limits[number + len(waiting) : number + _AT_ONCE]:
+                    waiting.append(pool.submit(self.place.read, *one))
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def whole(self) -> memoryview:
         """Return its bytes in memory."""

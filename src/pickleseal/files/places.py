@@ -139,18 +139,8 @@ class Remote(NamedTuple):
 
     def read(self, start: int, end: int) -> bytes:
         """Return the bytes from one offset to another, fewer only where the object ends."""
-        return self.read_ranges([(start, end)])[0]
-
-    def read_ranges(self, ranges: list[tuple[int, int]]) -> list[bytes]:
-        """Return the bytes of several ranges, which the file system may fetch at once."""
-        starts, ends = zip(*ranges, strict=True)
         with _asking(self.url):
-            paths = [self.path] * len(ranges)
-            found = self.fs.cat_ranges(paths, list(starts), list(ends), on_error="raise")
-            for data in found:
-                if isinstance(data, Exception):  # fsspec before 2026.6 returns it all the same
-                    raise data
-        return [bytes(data) for data in found]
+            return bytes(self.fs.cat_file(self.path, start=start, end=end))
 
     def write(self, data: bytes, *, exclusive: bool = False, seen: Version | None = None) -> None:
         """Write the object: it appears whole or not at all.
