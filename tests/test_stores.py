@@ -401,6 +401,10 @@ def test_an_object_whose_name_fsspec_takes_for_another_is_no_verdict(
         "it.pkl?versionId=1": "unreadable",
     }
     assert "takes the name" in verdicts["it.pkl/"].reason
+    before = get(s3, "it.pkl")
+    with pytest.raises(OSError, match="takes the name"):
+        signed_dump([3], "s3://models/it.pkl?versionId=1", keyring=ring)
+    assert get(s3, "it.pkl") == before
 
 
 ODD = ("a#b", "a?b", "a b", "a%2Fb", "é/ü", "/lead", "x/../up", "d//e", "a*[b]", "-", "a+&=b")

@@ -30,6 +30,8 @@ _READINGS = 3
 """How often an object is read that is replaced all the time."""
 _MOST_AT_ONCE = 5 << 30  # what S3 takes in one request
 
+MISREAD = "fsspec takes the name for that of another"
+
 Options = Mapping[str, Any] | None
 """The `storage_options` of a call: what fsspec's file system is made with."""
 
@@ -148,6 +150,8 @@ class Remote(NamedTuple):
         `exclusive`: raise TargetError if there is one. `seen`: raise TargetError unless the object
         is still this version. S3 and Azure check that; of other stores it is asked just before.
         """
+        if self.is_misread:
+            raise OSError(errno.EINVAL, MISREAD, self.url)
         try:
             with _asking(self.url):
                 if exclusive:

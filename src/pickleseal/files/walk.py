@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 from pickleseal.errors import check_path
 from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pickleseal.files.handles import close_read
-from pickleseal.files.places import Place, Remote, Version, name_of
+from pickleseal.files.places import MISREAD, Place, Remote, Version, name_of
 
 BACKUP_SUFFIX = ".unsealed"
 """Suffix of the copy of a file from before it was adopted."""
@@ -254,7 +254,7 @@ def _objects_below(root: Remote, excluded: _Exclusion, left_out: LeftOut | None)
             else:
                 skip, detail = (Skip.EXCLUDED, "") if excluded(place.url) else (None, "")
                 if skip is None and place.is_misread:
-                    skip, detail = Skip.UNREADABLE, "fsspec takes the name for that of another"
+                    skip, detail = Skip.UNREADABLE, MISREAD
                 yield Found(place.url, place.url, skip, detail, remote=place, seen=seen)
         if empty and not root.exists():
             yield Found(root.url, None, Skip.UNREADABLE, os.strerror(errno.ENOENT))
