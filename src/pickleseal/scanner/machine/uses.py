@@ -37,8 +37,10 @@ from pickleseal.scanner.machine.values import (
     Result,
     Set,
     Wrapper,
+    are_texts,
     is_computed,
     is_data,
+    is_field,
     is_looked_for,
     is_object,
     is_unhashable,
@@ -270,7 +272,8 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
         raise Fault("it sets a key without a value")
     keys = items[::2]
     plain = record.are_plain(keys)
-    if not plain:
+    texts = plain or are_texts(keys)
+    if not texts:
         record.hash(keys)
     if type(target) is Dict:
         kinds = set(map(type, items))
@@ -278,11 +281,11 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
             _tell_compared(record, keys, items[1::2])
         if target.given:
             record.note("it changes a state that is already in use")
-        # Nearly all dicts have plain keys, which need no loop.
-        if plain and tuple not in kinds:
+        # Nearly all dicts have plain keys and no fields of a dtype, and need no loop.
+        if plain and not (tuple in kinds and any(map(is_field, items[1::2]))):
             target.others = target.others or bool(keys)
             return
-        if any(map(is_unhashable, keys)):
+        if not texts and any(map(is_unhashable, keys)):
             raise Fault("it sets an unhashable key")
         for key, value in zip(keys, items[1::2], strict=True):
             target.set(key, value)

@@ -200,10 +200,11 @@ class Dict:
     def set(self, key: object, value: object) -> None:
         """Set one item."""
         if type(key) is str:
-            expected = key == _EXECUTED and _is_parser(value)
-            if is_looked_for(key) and not expected and len(self.dunders) < _DUNDERS_KEPT:
-                self.dunders += (key,)
-            if key in _FIELDS or _is_field(value):
+            kept = key in _FIELDS
+            if not kept and is_looked_for(key) and len(self.dunders) < _DUNDERS_KEPT:
+                expected = key == _EXECUTED and _is_parser(value)
+                self.dunders += () if expected else (key,)
+            if kept or is_field(value):
                 if self.fields is None:
                     self.fields = {}
                 if len(self.fields) < _DICT_KEPT:
@@ -383,10 +384,15 @@ def is_looked_for(name: str) -> bool:
     return name in _LOOKED_FOR or (name[:2] == "__" and name.startswith(_LOOKED_FOR_STARTS))
 
 
+def are_texts(keys: Sequence[object]) -> bool:
+    """Return whether all keys are texts."""
+    return _TEXT_TYPE.issuperset(map(type, keys))
+
+
 def are_plain(keys: Sequence[object]) -> TypeGuard[Sequence[str]]:
     """Return quickly whether all keys are texts, and nobody looks for any of them."""
     return (
-        _TEXT_TYPE.issuperset(map(type, keys))
+        are_texts(keys)
         and "__" not in "\n".join(keys)  # type: ignore[arg-type]
         and _ACTED_ON.isdisjoint(keys)
         and _FIELDS.isdisjoint(keys)
@@ -432,7 +438,7 @@ def _little(item: object) -> object:
     return item
 
 
-def _is_field(value: object) -> bool:
+def is_field(value: object) -> bool:
     """Return whether a value may describe a field of a dtype: a dtype and its offset."""
     return type(value) is tuple and len(value) in (2, 3) and type(value[0]) is Dtype
 
@@ -441,7 +447,7 @@ def _kept(key: str, value: object) -> object:
     """Return what a dict keeps of the value of an item among its fields."""
     if type(value) is tuple:
         flat = _DEEP.isdisjoint(map(type, value))
-        return value if (key == "shape" and flat) or _is_field(value) else TUPLE
+        return value if (key == "shape" and flat) or is_field(value) else TUPLE
     return FORGOTTEN if type(value) in _DEEP else value
 
 
