@@ -49,6 +49,8 @@ def recognized(contents: Contents, known: Sequence[str]) -> Contents:
 
     What reaches beyond data stays so, and so does what is unknown for any other reason.
     """
+    if not known:
+        return contents
     names = tuple(
         name._replace(known=name.grade is Grade.UNKNOWN and _lies_in(name.module, known))
         for name in contents.names
