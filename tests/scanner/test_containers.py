@@ -226,18 +226,18 @@ def test_the_old_format_of_torch_explains_what_follows_its_pickles() -> None:
     assert (contents.pickles, contents.grade) == (6, Grade.BEYOND)
 
 
+VALUES: list[Any] = [0x1950A86A20F9469CFC6C, 1001, {}, {"w": 1}, ["0"]]
+TORCH = b"".join(pickle.dumps(value, 2) for value in VALUES)
+
+
 @pytest.mark.parametrize("array", [saved(ODD), saved(np.arange(9)) + saved(ODD)])
 def test_an_array_where_torch_would_have_tensors_is_looked_at(array: bytes) -> None:
-    values = (0x1950A86A20F9469CFC6C, 1001, {}, {"w": 1}, ["0"])
-    five = b"".join(pickle.dumps(value, 2) for value in values)
     at = array.rindex(b"\n", 0, array.rindex(b"\x80")) + 1
-    assert seen(five + array[:at] + ARMED, "x.pt").grade is Grade.BEYOND
+    assert seen(TORCH + array[:at] + ARMED, "x.pt").grade is Grade.BEYOND
 
 
 def test_a_name_that_is_only_imported_where_torch_would_have_tensors_is_seen() -> None:
-    values = (0x1950A86A20F9469CFC6C, 1001, {}, {"w": 1}, ["0"])
-    five = b"".join(pickle.dumps(value, 2) for value in values)
-    assert seen(five + b"cantigravity\na.b\n\xff", "x.pt").grade is Grade.BEYOND
+    assert seen(TORCH + b"cantigravity\na.b\n\xff", "x.pt").grade is Grade.BEYOND
 
 
 # --- joblib ----------------------------------------------------------------------------------
