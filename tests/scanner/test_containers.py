@@ -32,6 +32,7 @@ from packing import (
     seen,
     zipped,
 )
+from sklearn.linear_model import LogisticRegression
 
 from pickleseal.files.regular import RegularFile
 from pickleseal.scanner.containers.contents import look
@@ -228,6 +229,29 @@ def test_the_old_format_of_torch_explains_what_follows_its_pickles() -> None:
 
 VALUES: list[Any] = [0x1950A86A20F9469CFC6C, 1001, {}, {"w": 1}, ["0"]]
 TORCH = b"".join(pickle.dumps(value, 2) for value in VALUES)
+
+
+class WithSources(pickle.Pickler):
+    """Stores a class together with its source, as the old format of torch does."""
+
+    stored = False
+
+    def persistent_id(self, thing: object) -> Any:
+        if thing is not LogisticRegression or self.stored:
+            return None
+        self.stored = True
+        return ("module", thing, "base.py", "class Model: ...\n")
+
+
+def test_a_class_that_the_old_format_of_torch_stores_with_its_source_is_that_class() -> None:
+    file = io.BytesIO()
+    WithSources(file, 2).dump(LogisticRegression())
+    data = file.getvalue()
+    assert seen(data).grade is Grade.DATA
+    assert seen(data.replace(b"LogisticRegression", b"LogisticRegressoin")).grade is Grade.UNKNOWN
+    assert seen(data.replace(b"module", b"folder")).grade is Grade.BEYOND
+    armed = data.replace(b"csklearn.linear_model._logistic\nLogisticRegression", b"cos\nsystem")
+    assert seen(armed).grade is Grade.BEYOND
 
 
 @pytest.mark.parametrize("array", [saved(ODD), saved(np.arange(9)) + saved(ODD)])

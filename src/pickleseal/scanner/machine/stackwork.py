@@ -23,6 +23,7 @@ from pickleseal.scanner.machine.values import (
     MADE,
     Dict,
     Dtype,
+    Global,
     List,
     Set,
     Wrapper,
@@ -228,9 +229,15 @@ def _next_buffer(walk: Walk) -> None:
 
 
 def _binpersid(walk: Walk) -> None:
-    walk.record.hand_out(walk.pop())
+    identity = walk.pop()
+    walk.record.hand_out(identity)
     walk.record.give()
-    walk.stack.append(GIVEN)
+    # In its old format torch stores a class together with its source, and loads the class alone.
+    match identity:
+        case ("module", Global() as cls, _, _):
+            walk.stack.append(cls)
+        case _:
+            walk.stack.append(GIVEN)
 
 
 def _readonly_buffer(walk: Walk) -> None:
