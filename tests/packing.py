@@ -58,6 +58,8 @@ ODD_TEXTS = [
     b"".join(b"com.example.Name%d\n" % i for i in range(600)),
     b"column," * 300 + b"\n1,2\n",
     b"cat\n" + b"a long line, " * 300 + b"\n",
+    b"ca50e07b0670123b  usr/lib/a.py\n68b329da9893e340  usr/lib/b.py\n2a009b2f1e6d1b00  usr/c\n",
+    b"ca50e07b0670123b29bfd809\n68b329da9893e34099c7d8ad\n2b009b2f1e6d1b0069797e6d\n",
     b"checksum\n" + b"0123456789abcdef" * 300 + b"\n",
     b"(p" + b"=>a" * 30_000 + b"\n",
     b"(globalThis.a=" + b"(a)" * 30_000 + b"\n",

@@ -102,6 +102,10 @@ def test_pickles_one_behind_the_other_are_all_seen() -> None:
     assert {"os.mkdir", "numpy.ndarray"} <= names(contents)
 
 
+def test_a_name_that_is_only_imported_behind_a_pickle_is_seen() -> None:
+    assert "antigravity.a.b" in names(seen(PLAIN + b"cantigravity\na.b\n\xff"))
+
+
 def test_what_no_text_could_be_taken_for_counts_if_a_pickle_follows_it() -> None:
     contents = seen(b"N.I1\n." * 20 + ARMED)
     assert contents.pickles == 41

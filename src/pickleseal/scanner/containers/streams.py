@@ -62,7 +62,7 @@ def pickles(view: View, start: int, bounds: Bounds, *, likely: bool) -> Iterator
     count as one if any behind them do.
     """
     begin = start
-    of_torch = False
+    of_torch = sure = False
     held: list[Pickle] = []
     for number in count(1):
         if not bounds.member():
@@ -72,16 +72,16 @@ def pickles(view: View, start: int, bounds: Bounds, *, likely: bool) -> Iterator
         behind = behind_padding(view, end) if first.ended else end
         more = first.ended and bool(view.read(behind, 1))
         convinces = _convinces(first, view.read(begin, _START), more=more, likely=likely)
+        convinces = convinces or (sure and bool(first.names))
         if number == 1:
             of_torch = _is_of_torch(view.read(start, min(end - start, 64)))
         # Behind its five pickles, torch's old format holds the bytes of tensors.
-        convinces = convinces or (of_torch and number > _TORCH_PICKLES and bool(first.names))
         of_tensors = of_torch and number >= _TORCH_PICKLES
         held.append(Pickle(readings, begin, end, of_tensors or not first.ended))
         if convinces:
             yield from held
             held.clear()
-            likely = True
+            likely = sure = True
         if not more:
             return
         begin = behind
@@ -162,7 +162,8 @@ def _convinces(found: Trace, start: bytes, *, more: bool, likely: bool) -> bool:
     if announced and others > 6:
         return True
     acts = any(not clause.startswith(_LOOKS_UP) for clause in found.beyond)
-    if acts and others > 2:
+    # In a list of checksums, any two lines behind "c" are a name, and letters behind it use it.
+    if acts and others > (2 if not found.names or names_paths(found) else len(found.names) + 3):
         return True
     if found.limited and (others > 2 or _LONG_PATH.search(start)):
         return True
@@ -192,4 +193,4 @@ def _is_plausible(name: Name, found: Trace) -> bool:
 
 def _is_path(text: str) -> bool:
     """Return whether a text is a dotted name or looks like one, such as "x86_64-linux"."""
-    return all(part and f"_{part.replace('-', '_')}".isidentifier() for part in text.split("."))
+    return all(part.replace("-", "_").isidentifier() for part in text.split("."))
