@@ -26,6 +26,7 @@ from pickleseal.envelope.metadata import Metadata
 from pickleseal.files.globs import Globs
 from pickleseal.files.handles import stamp_of
 from pickleseal.files.places import Remote, name_of, place_of
+from pickleseal.migration import adopt
 from pickleseal.migration.adopt import (
     Preview,
     adopt_all,
@@ -45,6 +46,12 @@ from pickleseal.scanner.grade import Grade
 BEYOND = b"cposix\nsystem\n(S'true'\ntR."
 SIZES = {"small": 0, "large": 2 << 20}
 sizes = pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+
+
+@pytest.fixture(autouse=True)
+def _little_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "size" in request.fixturenames:
+        monkeypatch.setattr(adopt, "_IN_MEMORY", 1 << 20)
 
 
 def surveyed(path: Path, ring: Keyring, **options: object) -> Result[Preview]:
@@ -77,6 +84,24 @@ def test_a_file_that_a_list_lacks_is_told_where_it_is_a_pickle_or_named(
         named = surveyed(path, ring, digests=none)
         assert (named.outcome, named.reason) == (Outcome.REFUSED, "its SHA-256 is not in the list")
         assert surveyed(tmp_path, ring, digests=none).outcome is below
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_file_that_fits_into_memory_is_looked_at_once(
+    ring: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, listed: bool
+) -> None:
+    path = tmp_path / "it.pkl"
+    path.write_bytes(pickle.dumps(bytes(20 << 20)))
+    looks: list[object] = []
+
+    def counted(*arguments: object, **options: object) -> object:
+        looks.append(arguments)
+        return look(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(adopt, "look", counted)
+    digests = frozenset({sha256_of(path)}) if listed else None
+    assert surveyed(path, ring, digests=digests).outcome is Outcome.READY
+    assert len(looks) == 1
 
 
 def test_a_file_that_a_list_has_is_adopted_though_it_may_be_a_text(

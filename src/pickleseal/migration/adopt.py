@@ -53,7 +53,7 @@ from pickleseal.migration.targets import (
 )
 from pickleseal.persistence import dump, policy
 from pickleseal.persistence.inventory import CONTENT
-from pickleseal.scanner.containers.contents import look
+from pickleseal.scanner.containers.contents import SEARCHED, look
 from pickleseal.scanner.containers.views import Bytes, Memory
 from pickleseal.scanner.grade import UNKNOWN_KIND, Contents, Grade, judgement
 from pickleseal.scanner.grades import grade
@@ -61,7 +61,8 @@ from pickleseal.scanner.grades import grade
 _T = TypeVar("_T")
 
 _LINE = re.compile(r"\\?([0-9a-fA-F]{64}) [ *].+")
-_SMALL = 1 << 20
+_IN_MEMORY = SEARCHED
+"""The largest file that is looked at in memory alone: a look reads as much of a larger one."""
 _ACCEPT = "if you made it and know why, name it with --accept"
 _EXCLUDE = "if it is not meant to be a pickle, leave it out with --exclude"
 NO_GLOBS = Globs()
@@ -315,7 +316,7 @@ def _surveyed(candidate: Candidate, rules: _Rules) -> Result[Preview]:
             return candidate.result(outcome, reason, detail=seen)
         if is_backup(file):
             return candidate.result(Outcome.SKIPPED, "a backup that adopt made")
-        if file.size > _SMALL:
+        if file.size > _IN_MEMORY:
             # A film, or a pickle with a hole of a terabyte behind it, is never whole in memory.
             sha256 = None if rules.digests is None else file.sha256()
             early = _looked_at(file, seen._replace(sha256=sha256), rules, follow)
