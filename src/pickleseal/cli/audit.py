@@ -3,8 +3,8 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TypedDict, Unpack
 
 import click
 
@@ -23,7 +23,6 @@ from pickleseal.cli.output import (
     guarded,
     left_out_lines,
     print_lines,
-    with_quiet,
 )
 from pickleseal.cli.progress import tracked
 from pickleseal.cli.readers import readers, reading
@@ -37,6 +36,22 @@ from pickleseal.keys.keyring import Keyring
 from pickleseal.keys.store.lookup import find_keyring
 from pickleseal.persistence.inventory import CONTENT, Inventory
 from pickleseal.persistence.inventory_file import write_inventory
+
+
+class _Asked(TypedDict):
+    """The options that are arguments of the library's `audit`, by their names."""
+
+    context: str | Mapping[str, str] | None
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    imports: bool
+    known: tuple[str, ...]
+    deep: bool
+    baseline: str | None
+    baseline_context: str | None
+    baseline_sha256: str | None
+    pins: str | None
+    since: str | None
 
 
 def _output(text: str) -> tuple[str, str]:
@@ -144,8 +159,25 @@ def _output(text: str) -> tuple[str, str]:
     " files that are data only. Default: warning.",
 )
 @using
-@with_quiet
-def audit(*, as_json: bool, kind: str, **options: Any) -> int:  # noqa: ANN401 - click's own
+@guarded
+def audit(
+    *,
+    paths: tuple[str, ...],
+    kind: str,
+    every: bool,
+    outputs: tuple[tuple[str, str], ...],
+    page: str | None,
+    inventory: str | None,
+    inventory_context: str | None,
+    jobs: int | None,
+    backend: str | None,
+    scheduler: str | None,
+    recheck: float | None,
+    no_settings: bool,
+    fail_on: str | None,
+    keyring: str | None,
+    **asked: Unpack[_Asked],
+) -> int:
     """Check every file under PATH.
 
     Who sealed it, with which of your keys, whether it is intact, and what an unsealed file would
@@ -162,43 +194,24 @@ def audit(*, as_json: bool, kind: str, **options: Any) -> int:  # noqa: ANN401 -
       pickleseal audit models/ --inventory models.inventory
       pickleseal audit models/ --baseline models.inventory --format sarif
     """
-    if as_json:
+    if click.get_current_context().params["as_json"]:
         if kind not in ("text", "json"):
             raise click.UsageError(f"--json and --format {kind} exclude each other")
         kind = "json"
-    return _audit(as_json=kind in ("json", "jsonl"), kind=kind, **options)
-
-
-@guarded
-def _audit(
-    *,
-    paths: tuple[str, ...],
-    kind: str,
-    every: bool,
-    outputs: tuple[tuple[str, str], ...],
-    page: str | None,
-    inventory: str | None,
-    inventory_context: str | None,
-    jobs: int | None,
-    backend: str | None,
-    scheduler: str | None,
-    recheck: float | None,
-    no_settings: bool,
-    fail_on: str | None,
-    keyring: str | None,
-    **asked: Any,  # noqa: ANN401 - the other arguments of the library's `audit`, by their names
-) -> int:
     settings = Settings() if no_settings else read_settings()
     roots = paths or settings.paths
     if not roots:
         raise click.UsageError(
             "name a PATH, or set paths under [tool.pickleseal.audit] in pyproject.toml"
         )
-    for name in ("include", "exclude", "known"):
-        asked[name] += getattr(settings, name)
+    asked["include"] += settings.include
+    asked["exclude"] += settings.exclude
+    asked["known"] += settings.known
     asked["imports"] |= settings.imports
-    for name in ("context", "baseline"):
-        asked[name] = getattr(settings, name) if asked[name] is None else asked[name]
+    if asked["context"] is None:
+        asked["context"] = settings.context
+    if asked["baseline"] is None:
+        asked["baseline"] = settings.baseline
     baseline, since = asked["baseline"], asked["since"]
     if baseline is None and (asked["baseline_context"], asked["baseline_sha256"]) != (None, None):
         raise click.UsageError("--baseline-context and --baseline-sha256 go with --baseline")

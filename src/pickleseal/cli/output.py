@@ -253,7 +253,8 @@ def check_no_folder(path: str) -> None:
 def guarded(command: _Command) -> _Command:
     """Turn a command's errors into a message and an exit code, without a traceback; add --quiet.
 
-    The command returns its exit code, and has an option --json: see `wants_json`.
+    The command returns its exit code, and has an option --json, perhaps --format besides: see
+    `wants_json`.
     """
 
     @functools.wraps(command)
@@ -263,6 +264,7 @@ def guarded(command: _Command) -> _Command:
         quiet: bool = False,
         **options: Any,  # noqa: ANN401 - as above
     ) -> int:
+        as_json = as_json or options.get("kind") in ("json", "jsonl")
         click.get_current_context().meta[_JSON] = as_json
         try:
             if not quiet:
@@ -280,7 +282,8 @@ def guarded(command: _Command) -> _Command:
                 print_lines([[("error:", "bold red"), (f" {said}", "")]], stderr=True)
             return CHECK_FAILED if isinstance(error, SealError) else COULD_NOT_RUN
 
-    return with_quiet(guard)  # type: ignore[return-value]
+    quietly = click.option("-q", "--quiet", is_flag=True, help="Print nothing if all is fine.")
+    return quietly(guard)  # type: ignore[return-value]
 
 
 def wants_json() -> bool:
@@ -291,9 +294,6 @@ def wants_json() -> bool:
 def is_quiet() -> bool:
     """Return whether the command was called with --quiet."""
     return bool(click.get_current_context().params.get("quiet"))
-
-
-with_quiet = click.option("-q", "--quiet", is_flag=True, help="Print nothing if all is fine.")
 
 
 @contextmanager
