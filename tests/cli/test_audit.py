@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from command import as_json, run, unmeasured
+from mixed import mixed
 from watching import Mark
 
 from pickleseal import Key, Keyring, Suite, open_keyring, signed_dump
@@ -106,6 +107,26 @@ def test_without_a_key_unsealed_files_are_found_all_the_same(models: Path) -> No
 
 
 # --- what is printed and written -------------------------------------------------------------
+
+
+def test_what_people_read_adds_up_and_can_be_pasted(tmp_path: Path) -> None:
+    models, ring = mixed(tmp_path)
+    done = run("audit", models, "--keyring", ring)
+    found = re.search(
+        r"(\d+) of \d+ files need attention: (\d+) errors, (\d+) warnings; \d+ notes", done.stderr
+    )
+    assert found is not None, done.stderr
+    assert int(found[1]) == int(found[2]) + int(found[3])
+    for line in (f"keys import key.txt --keyring {ring}", "adopt FILE", "truncated: only 1 byte\n"):
+        assert line in done.stdout
+    done = run("verify", models, "--keyring", ring)
+    found = re.search(r"(\d+) checked: (\d+) whole, (\d+) refused; \d+ skipped, \d+", done.stderr)
+    assert found is not None, done.stderr
+    assert int(found[1]) == int(found[2]) + int(found[3])
+    shown = run("inspect", models / "changed" / "at -40", "--keyring", ring).stdout
+    assert "not checked" not in shown
+    header = run("inspect", "--header-only", models / "sealed" / "large", "--keyring", ring).stdout
+    assert "not checked" in header
 
 
 def test_people_see_findings_by_severity_and_a_summary(models: Path, ring: Path) -> None:

@@ -234,7 +234,7 @@ def judge_sealed(file: Envelopes, options: AuditOptions) -> Finding:
             break
         judged.append(_judge(file, judged[-1].end, options))
     if len(judged) == 1:
-        return _told(file, judged[0])
+        return _told(file, judged[0], options.ring)
     worst = max(judged, key=lambda one: _SEALED[one.verdict][0])
     reason, count = worst.reason, sum(not one.stray for one in judged)
     if not reason:
@@ -245,20 +245,20 @@ def judge_sealed(file: Envelopes, options: AuditOptions) -> Finding:
         reason = f"{reason}; {inspection.REST_NOT_READ}"
     looked_into = (one.contents for one in judged if one.contents)
     contents = max(looked_into, default=None, key=lambda contents: contents.grade)
-    finding = _told(file, worst._replace(reason=reason, contents=contents))
+    finding = _told(file, worst._replace(reason=reason, contents=contents), options.ring)
     envelopes = tuple(one.facts for one in judged if one.facts is not None)
     level = max(finding.level, Level.NOTE)
     return finding._replace(envelopes=envelopes, digest=None, level=level)
 
 
-def _told(file: Envelopes, judged: _Judged) -> Finding:
+def _told(file: Envelopes, judged: _Judged, ring: Keyring | None) -> Finding:
     level, advice = _SEALED[judged.verdict]
     facts, contents = judged.facts, judged.contents
     if contents is not None and contents.grade >= Grade.BEYOND:
         level = max(level, Level.NOTE)
     if advice:
-        key = "" if facts is None else facts.key_id
-        advice = advice.format(path=_as_argument(file.path), key=key)
+        way = "" if facts is None else way_to_bring(facts.key_id, ring.option if ring else "")
+        advice = advice.format(path=_as_argument(file.path), way=way)
     return Finding(
         file.path,
         judged.verdict,
@@ -388,7 +388,7 @@ _SEALED: dict[Verdict, tuple[Level, str]] = {
     ),
     Verdict.UNKNOWN_KEY: (
         Level.ERROR,
-        f"if the file is yours, {way_to_bring('{key}', '')}; if it is not, do not load it",
+        "if the file is yours, {way}; if it is not, do not load it",
     ),
     Verdict.REVOKED: (
         Level.ERROR,
@@ -489,7 +489,8 @@ def _advice_on(contents: Contents, file: Opened) -> str:
         return _UNSEALED[contents.grade]
     if _holds_sealed(contents):
         return _UNPACK_IT
-    seal_it = _DUMP_IT if contents.wrapping or contents.pickles != 1 else _SEAL_IT
+    is_one = not contents.wrapping and contents.pickles == 1
+    seal_it = _SEAL_IT.format(path=_as_argument(path)) if is_one else _DUMP_IT
     return seal_it if contents.grade is Grade.DATA else f"{_WHOSE}; {seal_it}"
 
 
@@ -500,7 +501,7 @@ def _is_beside_sealed(file: Opened) -> bool:
     return os.path.exists(file.path.removesuffix(BACKUP_SUFFIX))
 
 
-_SEAL_IT = "if it is yours, seal it: pickleseal adopt"
+_SEAL_IT = "if it is yours, seal it: pickleseal adopt {path}"
 _DUMP_IT = "if it is yours, load it where you trust it and save it with pickleseal.signed_dump"
 _WHOSE = "check whose code these names are; if they are yours, list their module with --known"
 _UNPACK = "unpack it and audit its contents"

@@ -75,19 +75,19 @@ def summary(report: Report) -> Line:
     """Return the report's headline with its counts, in one line."""
     levels = report.levels
     took = (f" ({report.seconds:.2f} s)", "dim")
+    notes = f"; {counted(levels[Level.NOTE], 'note')}" if levels[Level.NOTE] else ""
     if report.need_attention:
         parts = ", ".join(
             counted(levels[level], level.label)
-            for level in (Level.ERROR, Level.WARNING, Level.NOTE)
+            for level in (Level.ERROR, Level.WARNING)
             if levels[level]
         )
         style = "bold red" if levels[Level.ERROR] else "bold yellow"
-        return [(report.headline, style), (f": {parts}", ""), took]
+        return [(report.headline, style), (f": {parts}{notes}", ""), took]
     total = counted(report.files, "file") + report.apart
     sealed = report.counts.sealed
     if not sealed and not report.not_read:
         return [("nothing found", "bold yellow"), (f" in {total}", ""), took]
-    notes = f", {counted(levels[Level.NOTE], 'note')}" if levels[Level.NOTE] else ""
     return [
         (f"{sealed:,} sealed", "bold green"),
         (f" of {total}: nothing needs attention{notes}", ""),
@@ -125,8 +125,11 @@ def _lines(group: _Group) -> Iterator[Line]:
 
 
 def _general(finding: Finding) -> str:
-    """Return a finding's advice without the path, so that it fits its whole group."""
-    return finding.advice.removesuffix(f" {shlex.quote(finding.path)}").removesuffix(" --")
+    """Return a finding's advice with FILE for the path, so that it fits its whole group."""
+    path = f" {shlex.quote(finding.path)}"
+    if not finding.advice.endswith(path):
+        return finding.advice
+    return f"{finding.advice.removesuffix(path).removesuffix(' --')} FILE"
 
 
 def _detail(finding: Finding, *, told: bool) -> str:

@@ -16,7 +16,6 @@ from pickleseal.migration.batch import Batch, Outcome, Result
 from pickleseal.persistence.inspection import Inspection
 
 _VERDICTS = {Outcome.FAILED: "unreadable"}
-_WORDS = {**_VERDICTS, Outcome.NO_PICKLE: "without a pickle"}
 _CHECKED = (Outcome.WHOLE, Outcome.REFUSED, Outcome.FAILED)
 
 
@@ -75,7 +74,7 @@ def verify(
 def _word(one: Result[Inspection]) -> str:
     if isinstance(one.error, SealError):
         return kind_of(one.error)
-    return _WORDS.get(one.outcome, one.outcome.value)
+    return _VERDICTS.get(one.outcome, one.outcome.value)
 
 
 def _fields(one: Result[Inspection]) -> dict[str, object]:
@@ -97,9 +96,14 @@ def _summary(done: Sequence[Result[Inspection]]) -> Line:
     counts = Counter(one.outcome for one in done)
     checked = sum(counts[kind] for kind in _CHECKED)
     parts = [f"{counts[Outcome.WHOLE]:,} whole", f"{counts[Outcome.REFUSED]:,} refused"]
-    more = (Outcome.FAILED, Outcome.SKIPPED, Outcome.NO_PICKLE)
-    parts += [f"{counts[kind]:,} {_WORDS.get(kind, kind.value)}" for kind in more if counts[kind]]
-    return [(f"{checked:,} checked: {', '.join(parts)}", "")]
+    parts += [f"{counts[Outcome.FAILED]:,} unreadable"] if counts[Outcome.FAILED] else []
+    rest = [
+        f"{counts[kind]:,} {word}"
+        for kind, word in ((Outcome.SKIPPED, "skipped"), (Outcome.NO_PICKLE, "without a pickle"))
+        if counts[kind]
+    ]
+    besides = f"; {', '.join(rest)}" if rest else ""
+    return [(f"{checked:,} checked: {', '.join(parts)}{besides}", "")]
 
 
 def _facts(found: Inspection) -> str:

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from pickleseal.errors import MalformedError, NothingToReadError, NotSealedError
+from pickleseal.errors import MalformedError, NothingToReadError, NotSealedError, counted
 from pickleseal.files.magic import EMPTY, beginning_of
 from pickleseal.keys.suite import Suite
 
@@ -123,7 +123,7 @@ def parse_fixed(start: bytes) -> Fixed:
         if start[: len(MAGIC)] != MAGIC[: len(start)]:  # 2.2
             raise _not_sealed(start)
         # 2.3
-        raise MalformedError(f"truncated: only {len(start)} bytes")
+        raise MalformedError(f"truncated: only {counted(len(start), 'byte')}")
     magic, version, suite, flags, key_id, metadata_size, segments, total, codec, reserved = (
         _FIXED.unpack_from(start)
     )

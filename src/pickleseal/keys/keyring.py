@@ -58,19 +58,19 @@ class Keyring:
     'model'
     """
 
-    __slots__ = ("_keys", "_option", "directory", "name", "outlines", "roster")
+    __slots__ = ("_keys", "directory", "name", "option", "outlines", "roster")
 
     name: str
     """Its name in messages."""
     directory: str | None
     """The absolute path of its directory, if it has one."""
+    option: str | None
+    """The command-line option that names it, "" if none is needed; None without a directory."""
     roster: Roster
     """The ring without its secrets."""
     outlines: Mapping[str, Outline]
     """What the key lines of a ring in a directory say beside their secrets, by id."""
     _keys: Mapping[bytes, Key]
-    _option: str
-    """The command-line option that names it, if one is needed."""
 
     def __new__(cls, primary: Key, *others: Key) -> Self:  # noqa: D102 - told in the class's
         keys = (primary, *others)
@@ -105,7 +105,7 @@ class Keyring:
         put(ring, "_keys", by_id)
         put(ring, "name", name)
         put(ring, "directory", directory)
-        put(ring, "_option", option)
+        put(ring, "option", None if directory is None else option)
         put(ring, "outlines", outlines)
         return ring
 
@@ -182,10 +182,10 @@ class Keyring:
         if old is not None and old.imported is not None:
             return (
                 "bring the new key: run `pickleseal keys export -o new.txt` where it was made, and"
-                f" `pickleseal keys import new.txt{self._option}` here"
+                f" `pickleseal keys import new.txt{self.option or ''}` here"
             )
         way = "keys rotate" if self.entries else "keygen"
-        return f"make one with `pickleseal {way}{self._option}`"
+        return f"make one with `pickleseal {way}{self.option or ''}`"
 
     def opening_key(self, key_id: bytes, suite: Suite) -> Key:
         """Return the key that an envelope's head names by id (16 bytes) and suite.
@@ -195,10 +195,9 @@ class Keyring:
         """
         entry = self.entries.get(key_id.hex())
         if entry is None:
-            option = None if self.directory is None else self._option
             raise UnknownKeyError(
                 f"sealed by key {key_id.hex()}, which {self.name} does not have. If the file is"
-                f" yours, {way_to_bring(key_id.hex(), option)}. If it is not, do not"
+                f" yours, {way_to_bring(key_id.hex(), self.option)}. If it is not, do not"
                 " load it"
             )
         key = self._keys.get(key_id)
@@ -238,7 +237,7 @@ class Keyring:
             [*self._keys.values(), *again.values()],
             name=self.name,
             directory=self.directory,
-            option=self._option,
+            option=self.option or "",
         )
 
     def check_binding(self, key: Key, context: str | None) -> None:

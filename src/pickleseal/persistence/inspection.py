@@ -140,7 +140,8 @@ class Inspection(NamedTuple):
     def rows(self) -> list[tuple[str, str]]:
         """Return the rows of a table for people: names and printable texts."""
         metadata = self.metadata
-        rows = [("status", _STATUS_TEXT[self.status])]
+        unread = self.status is Status.HEADER and not self.problem
+        rows = [("status", _STATUS_TEXT[self.status] + "; the body was not checked" * unread)]
         if self.problem:
             rows.append(("problem", shown(self.problem)))
         if self.file:
@@ -425,7 +426,7 @@ def of_whole(head: seal.AuthenticHead, name: str | None, digest: str) -> Inspect
 _CODECS = {layout.STORED: "stored", layout.ZSTD: "zstd"}
 _STATUS_TEXT = {
     Status.UNVERIFIED: "UNVERIFIED: all of this is only what the file claims",
-    Status.HEADER: "header verified: the facts below were sealed; the body was not checked",
+    Status.HEADER: "header verified: the facts below were sealed",
     Status.WHOLE: "whole: every byte is as it was sealed; it was not unpickled",
 }
 
