@@ -188,6 +188,21 @@ def test_objects_are_found_whose_size_is_not_listed(memory: MemoryFileSystem) ->
     assert caught.value.__cause__ is None  # one error, told once
 
 
+class _Bare(MemoryFileSystem):  # type: ignore[misc]  # as above
+    """Lists a single object without anything, in a list, as adlfs does."""
+
+    def find(self, path: str, **options: Any) -> Any:
+        return [path] if path in self.store else super().find(path, **options)
+
+
+def test_an_object_is_found_that_is_listed_by_name_alone(memory: MemoryFileSystem) -> None:
+    memory.pipe_file("/models/a", b"1")
+    folder = Remote(_Bare(), "/models", "memory://models")
+    for root in (folder, folder.below("a")):
+        (found,) = files_below([root])
+        assert (found.path, found.skip, found.size) == ("memory://models/a", None, 1)
+
+
 class _Marked(MemoryFileSystem):  # type: ignore[misc]  # as above
     """Lists folders, and the empty objects that consoles of stores make in the place of one."""
 

@@ -119,7 +119,8 @@ class Remote(NamedTuple):
         with _asking(self.url):
             if not _is_s3fs(self.fs):
                 found = self.fs.find(self.path, detail=True)
-                yield from ((path, found[path]) for path in sorted(found))
+                if isinstance(found, dict):  # adlfs has no details of a single object
+                    yield from ((path, found[path]) for path in sorted(found))
                 return
             # Page by page: all names that `find` returns take 1 kB each.
             bucket, key, _ = self.fs.split_path(self.path)
