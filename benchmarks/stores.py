@@ -1,7 +1,6 @@
 """What loads and audits ask an S3 server for, and how long they take beside plain reads by s3fs.
 
-The server is moto's, in a process of its own on loopback. It reads the whole object for each range,
-so that a range costs more there than in a bucket.
+The server is moto's, in a process of its own on loopback, with ranges from memory.
 """
 
 import json
@@ -119,7 +118,7 @@ def _trees(
 
 @contextmanager
 def _server() -> Iterator[str]:
-    command = [sys.executable, str(ROOT / "tests/local_s3.py")]
+    command = [sys.executable, str(ROOT / "tests/local_s3.py"), "--unchanging"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None

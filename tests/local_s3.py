@@ -1,12 +1,14 @@
 """S3 on this machine: moto's server in a thread, behind a recorder that can also be a bad network.
 
 Requests are real HTTP on loopback. `python local_s3.py` serves in a process of its own, for an
-example or a benchmark, and prints its URL.
+example or a benchmark, and prints its URL. With `--unchanging`, no object may be written twice.
 """
 
 import io
 import json
 import os
+import re
+import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -92,6 +94,42 @@ class LocalS3:
         start_response("200 OK", [("Content-Length", str(len(told)))])
         return [told]
 
+    def keep(self) -> None:
+        """Answer ranges from memory from now on: moto reads the whole object for each.
+
+        What was read once must not change.
+        """
+        kept: dict[str, tuple[bytes, dict[str, str]]] = {}
+
+        def ranged(environ: dict[str, Any]) -> Answer | None:
+            wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", environ.get("HTTP_RANGE", ""))
+            if environ["REQUEST_METHOD"] != "GET" or wanted is None:
+                return None
+            path = environ["PATH_INFO"]
+            if path not in kept:
+                headers: dict[str, str] = {}
+                whole = {name: value for name, value in environ.items() if name != "HTTP_RANGE"}
+                body = self._moto(whole, lambda _, found, *__: headers.update(found))
+                data = b"".join(body)
+                # Those of a whole object are no checksums of a part.
+                names = [name for name in headers if "checksum" not in name.lower()]
+                kept[path] = data, {name: headers[name] for name in names}
+            data, headers = kept[path]
+            start, end = int(wanted[1]), min(int(wanted[2]) + 1, len(data))
+
+            def answer(_: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+                told = {
+                    **headers,
+                    "Content-Length": str(end - start),
+                    "Content-Range": f"bytes {start}-{end - 1}/{len(data)}",
+                }
+                start_response("206 Partial Content", list(told.items()))
+                return [data[start:end]]
+
+            return answer
+
+        self.fault = ranged
+
     def variables(self) -> dict[str, str]:
         """Return the environment in which boto and s3fs talk to this server."""
         return {
@@ -165,6 +203,8 @@ def cut_off(size: int, sent: int) -> Answer:
 
 if __name__ == "__main__":
     with local_s3() as server:
+        if "--unchanging" in sys.argv:
+            server.keep()
         print(server.url, flush=True)  # noqa: T201 - what the caller reads
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
