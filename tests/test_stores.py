@@ -375,6 +375,31 @@ def test_an_audit_reads_the_first_objects_while_a_bucket_is_listed(
     assert asked[first - 1 :] == ["list", a, b, "list", c, d, "list", e]
 
 
+def test_a_list_that_ends_too_early_is_told_and_makes_nothing_missing(
+    s3: LocalS3, ring_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        put(s3, f"m/{number}.pkl", sealed(number, open_keyring(ring_directory)))
+    keyring = ("--keyring", ring_directory)
+    listed = "s3://models/it.inventory"
+    assert call("audit", "s3://models/m", "--inventory", listed, *keyring).returncode == 0
+
+    def fault(environ: dict[str, Any]) -> Answer | None:
+        later = "continuation-token" in environ.get("QUERY_STRING", "")
+        return refusal("403 Forbidden", "AccessDenied") if later else None
+
+    s3.fault = fault
+    with monkeypatch.context() as patch:
+        patch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "2")
+        alone = call("verify", "s3://models/m", "--json", *keyring)
+        done = call("audit", "s3://models/m", "--baseline", listed, "--json", *keyring)
+    verdicts = [one["verdict"] for one in as_json(alone)["files"]]
+    assert (alone.returncode, verdicts) == (2, ["whole", "whole", "unreadable"])
+    assert done.returncode == 2
+    verdicts = [one["verdict"] for one in as_json(done)["findings"]]
+    assert verdicts == ["sealed", "sealed", *["unreadable"] * 4]
+
+
 def test_an_object_is_audited_whose_name_others_begin_with(
     s3: LocalS3, ring_directory: Path
 ) -> None:

@@ -52,9 +52,12 @@ def compare(
         listed[place] = (*listed.get(place, ()), item)
     seen: set[str] = set()
     strangers: list[tuple[Finding, Items]] = []
+    unread: list[str] = []
     for finding in findings:
         path = absolute(finding.path)
         seen.add(path)
+        if finding.verdict is Verdict.UNREADABLE:
+            unread.append(path)
         items = items_of(finding)
         if items and path not in listed:
             strangers.append((finding, items))
@@ -74,6 +77,14 @@ def compare(
             Level.WARNING,
             "listed in the baseline, but in a folder that was left out",
             "name that folder too",
+        )
+    for place, items in _below(missing, unread):
+        del missing[place]
+        yield Finding(
+            items[0].path,
+            Verdict.UNREADABLE,
+            Level.WARNING,
+            "listed in the baseline, but what it is in cannot be read",
         )
     yield from _settle(strangers, missing)
     for items in missing.values():
