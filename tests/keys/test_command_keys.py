@@ -172,8 +172,12 @@ def test_a_command_may_complain_as_much_as_it_likes_and_succeed(
 
 @pytest.mark.parametrize(
     "text",
-    ["sleep 1000 & echo $! > '{file}'; wait", "exec >&-; echo $$ > '{file}'; exec sleep 1000"],
-    ids=["with a grandchild", "after it has closed its output"],
+    [
+        "sleep 1000 & echo $! > '{file}'; wait",
+        "exec >&-; echo $$ > '{file}'; exec sleep 1000",
+        "sleep 1000 & echo $! > '{file}'",
+    ],
+    ids=["with a grandchild", "after it has closed its output", "in a grandchild alone"],
 )
 def test_a_command_that_hangs_is_ended_with_all_that_it_started(
     text: str, tmp_path: Path, script: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
