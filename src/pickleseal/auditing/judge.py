@@ -36,7 +36,7 @@ from pickleseal.files.objects import Opened, StoredObject, open_file
 from pickleseal.files.places import Version, steady
 from pickleseal.files.regular import HoleError
 from pickleseal.files.walk import BACKUP_SUFFIX, Found, Skip
-from pickleseal.keys.keyring import Keyring, way_to_bring
+from pickleseal.keys.keyring import Keyring, option_of, way_to_bring
 from pickleseal.keys.roster import State, fits
 from pickleseal.persistence import inspection
 from pickleseal.persistence import pins as pin_rules
@@ -257,7 +257,7 @@ def _told(file: Envelopes, judged: _Judged, ring: Keyring | None) -> Finding:
     if contents is not None and contents.grade >= Grade.BEYOND:
         level = max(level, Level.NOTE)
     if advice:
-        way = "" if facts is None else way_to_bring(facts.key_id, ring.option if ring else "")
+        way = "" if facts is None else way_to_bring(facts.key_id, option_of(ring))
         advice = advice.format(path=_as_argument(file.path), way=way)
     return Finding(
         file.path,

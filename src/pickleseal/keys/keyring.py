@@ -64,8 +64,8 @@ class Keyring:
     """Its name in messages."""
     directory: str | None
     """The absolute path of its directory, if it has one."""
-    option: str | None
-    """The command-line option that names it, "" if none is needed; None without a directory."""
+    option: str
+    """The command-line option that names it, if one is needed."""
     roster: Roster
     """The ring without its secrets."""
     outlines: Mapping[str, Outline]
@@ -105,7 +105,7 @@ class Keyring:
         put(ring, "_keys", by_id)
         put(ring, "name", name)
         put(ring, "directory", directory)
-        put(ring, "option", None if directory is None else option)
+        put(ring, "option", option)
         put(ring, "outlines", outlines)
         return ring
 
@@ -182,10 +182,10 @@ class Keyring:
         if old is not None and old.imported is not None:
             return (
                 "bring the new key: run `pickleseal keys export -o new.txt` where it was made, and"
-                f" `pickleseal keys import new.txt{self.option or ''}` here"
+                f" `pickleseal keys import new.txt{self.option}` here"
             )
         way = "keys rotate" if self.entries else "keygen"
-        return f"make one with `pickleseal {way}{self.option or ''}`"
+        return f"make one with `pickleseal {way}{self.option}`"
 
     def opening_key(self, key_id: bytes, suite: Suite) -> Key:
         """Return the key that an envelope's head names by id (16 bytes) and suite.
@@ -197,7 +197,7 @@ class Keyring:
         if entry is None:
             raise UnknownKeyError(
                 f"sealed by key {key_id.hex()}, which {self.name} does not have. If the file is"
-                f" yours, {way_to_bring(key_id.hex(), self.option)}. If it is not, do not"
+                f" yours, {way_to_bring(key_id.hex(), option_of(self))}. If it is not, do not"
                 " load it"
             )
         key = self._keys.get(key_id)
@@ -237,7 +237,7 @@ class Keyring:
             [*self._keys.values(), *again.values()],
             name=self.name,
             directory=self.directory,
-            option=self.option or "",
+            option=self.option,
         )
 
     def check_binding(self, key: Key, context: str | None) -> None:
@@ -293,6 +293,13 @@ class Keyring:
             "a Keyring cannot be pickled or sent to another process, since it holds secrets. Pass"
             f" {instead} instead: the other process then opens it itself"
         )
+
+
+def option_of(ring: Keyring | None) -> str | None:
+    """Return the option that names a ring in commands; None for one that is in memory."""
+    if ring is None:
+        return ""
+    return None if ring.directory is None else ring.option
 
 
 def way_to_open(key_id: str, option: str) -> str:
