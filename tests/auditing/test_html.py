@@ -127,6 +127,12 @@ def test_a_file_tells_all_that_is_known_of_it() -> None:
     assert "sklearn.svm._classes.SVC" in text
 
 
+def test_files_of_a_kind_stand_together_though_their_advice_names_them() -> None:
+    found = [unsealed(name)._replace(advice=f"seal it: pickleseal adopt {name}") for name in "ab"]
+    assert Outline(html(report(*found))).text.count("pickleseal adopt FILE") == 1
+    assert "pickleseal adopt FILE" not in Outline(html(report(found[0]))).text
+
+
 def test_names_that_files_share_are_told_once() -> None:
     page = Outline(html(report(*(sealed(f"{n}.pkl") for n in range(50)))))
     assert page.text.count("sklearn.svm._classes.SVC") == 1

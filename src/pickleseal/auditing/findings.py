@@ -1,5 +1,6 @@
 """The finding of an audit for one path: a verdict, its level, and what to do."""
 
+import shlex
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
@@ -145,6 +146,14 @@ class Finding(NamedTuple):
         if self.change is not None and self.verdict is not Verdict.MISSING:
             parts.append(self.change)
         return ", ".join(parts)
+
+    @property
+    def general_advice(self) -> str:
+        """The advice with FILE for the path, so that it fits all files of a kind."""
+        path = f" {shlex.quote(self.path)}"
+        if not self.advice.endswith(path):
+            return self.advice
+        return f"{self.advice.removesuffix(path).removesuffix(' --')} FILE"
 
     @property
     def is_data(self) -> bool:

@@ -1,6 +1,5 @@
 """The text of an audit for people: findings by severity, what to do next, and the counts."""
 
-import shlex
 from collections.abc import Iterable, Iterator
 
 from pickleseal.auditing.findings import Finding, Level, Verdict
@@ -49,7 +48,7 @@ class Groups:
     def add(self, finding: Finding) -> None:
         """Put a finding into its group."""
         if finding.level:
-            key = (finding.level, finding.kind, _general(finding))
+            key = (finding.level, finding.kind, finding.general_advice)
             self._groups.setdefault(key, _Group(finding)).add(finding, self._most)
 
     def of(self, level: Level) -> list[_Group]:
@@ -119,17 +118,9 @@ def _lines(group: _Group) -> Iterator[Line]:
             yield [(f"      {shown(detail)}", "")]
     if group.count > len(group.listed):
         yield [(f"    and {group.count - len(group.listed):,} more: --all", "dim")]
-    advice = first.advice if group.count == 1 else _general(first)
+    advice = first.advice if group.count == 1 else first.general_advice
     if advice:
         yield [(f"    → {advice}", "dim")]
-
-
-def _general(finding: Finding) -> str:
-    """Return a finding's advice with FILE for the path, so that it fits its whole group."""
-    path = f" {shlex.quote(finding.path)}"
-    if not finding.advice.endswith(path):
-        return finding.advice
-    return f"{finding.advice.removesuffix(path).removesuffix(' --')} FILE"
 
 
 def _detail(finding: Finding, *, told: bool) -> str:

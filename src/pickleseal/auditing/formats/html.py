@@ -141,7 +141,7 @@ def _groups(findings: Iterable[Finding]) -> dict[Level, list[list[int]]]:
     rows: dict[tuple[Level, str, str, str], list[int]] = {}
     for row, finding in enumerate(findings):
         if finding.level:
-            case = (finding.level, finding.kind, finding.reason, finding.advice)
+            case = (finding.level, finding.kind, finding.reason, finding.general_advice)
             rows.setdefault(case, []).append(row)
     groups: dict[Level, list[list[int]]] = {}
     for case in sorted(rows, key=lambda case: -case[0]):
