@@ -149,7 +149,8 @@ def opened(
         with open_file(
             found.place, follow=found.named, folder=folder, seen=seen, identify=bool(options.rules)
         ) as file:
-            if _begins_as_envelope(file.read(0, len(layout.MAGIC))):
+            start = file.read(0, len(layout.MAGIC))
+            if start and layout.MAGIC.startswith(start):
                 return sealed(file)
             return examine_unsealed(file, options) if other is None else other(file)
 
@@ -195,10 +196,6 @@ def _as_argument(path: str) -> str:
     if not path.isprintable():
         return "PATH"
     return f"-- {shlex.quote(path)}" if path.startswith("-") else shlex.quote(path)
-
-
-def _begins_as_envelope(start: bytes) -> bool:
-    return bool(start) and start == layout.MAGIC[: len(start)]
 
 
 # --- sealed ----------------------------------------------------------------------------------
@@ -282,12 +279,14 @@ def _judge(file: Envelopes, offset: int, options: AuditOptions) -> _Judged:
         return _Judged(Verdict.MALFORMED, reason, None, file.size, stray=True)
     except MalformedError as error:
         return _Judged(Verdict.MALFORMED, str(error), None, file.size)
-    fixed = claimed.fixed
-    end = offset + fixed.total_size
+    key_id, end = claimed.fixed.key_id.hex(), offset + claimed.fixed.total_size
+
+    def refused(verdict: Verdict, reason: str) -> _Judged:
+        return _Judged(verdict, reason, inspection.claims(claimed, file.path, reason), end)
+
     if options.ring is None:
-        reason = f"sealed by key {fixed.key_id.hex()}, but there is no keyring to check it with"
-        facts = inspection.claims(claimed, file.path, reason)
-        return _Judged(Verdict.UNKNOWN_KEY, reason, facts, end)
+        reason = f"sealed by key {key_id}, but there is no keyring to check it with"
+        return refused(Verdict.UNKNOWN_KEY, reason)
     ring = options.ring
     try:
         try:
@@ -297,16 +296,12 @@ def _judge(file: Envelopes, offset: int, options: AuditOptions) -> _Judged:
             ring = options.find_ring() or ring
             head = claimed.authenticate(ring)
     except UnknownKeyError:
-        reason = f"sealed by key {fixed.key_id.hex()}, which {ring.name} does not have"
-        facts = inspection.claims(claimed, file.path, reason)
-        return _Judged(Verdict.UNKNOWN_KEY, reason, facts, end)
+        reason = f"sealed by key {key_id}, which {ring.name} does not have"
+        return refused(Verdict.UNKNOWN_KEY, reason)
     except RevokedKeyError:
-        reason = ring.revocation_of(fixed.key_id.hex())
-        facts = inspection.claims(claimed, file.path, reason)
-        return _Judged(Verdict.REVOKED, reason, facts, end)
+        return refused(Verdict.REVOKED, ring.revocation_of(key_id))
     except SealError as error:
-        facts = inspection.claims(claimed, file.path, str(error))
-        return _Judged(_verdict_of(error, Verdict.BAD_HEAD), str(error), facts, end)
+        return refused(_verdict_of(error, Verdict.BAD_HEAD), str(error))
     judged = _judge_opened(file, source, head, options, end)
     if judged.verdict is not Verdict.SEALED:
         return judged
@@ -445,6 +440,7 @@ def examine_unsealed(file: Opened, options: AuditOptions) -> Finding:
     contents = _look(file, options, file.path)
     if contents is None:
         return _without_pickle(file, options)
+    told = contents.reasons[0] if _holds_sealed(contents) else judgement(contents)
     digest, left_out = None, ""
     if options.digests:
         try:
@@ -455,18 +451,12 @@ def examine_unsealed(file: Opened, options: AuditOptions) -> Finding:
         file.path,
         Verdict.UNSEALED,
         grade_of(Level.WARNING, contents),
-        f"{contents.kind}: {_judgement_of(contents)}{left_out}",
+        f"{contents.kind}: {told}{left_out}",
         _advice_on(contents, file),
         size=file.size,
         contents=contents,
         digest=digest,
     )
-
-
-def _judgement_of(contents: Contents) -> str:
-    if _holds_sealed(contents):
-        return contents.reasons[0]
-    return judgement(contents)
 
 
 def _holds_sealed(contents: Contents) -> bool:

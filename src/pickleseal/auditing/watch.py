@@ -211,23 +211,12 @@ def _seen(module: str, name: str) -> Sighting | None:
         if caller is None and not _unpickles(frame):
             caller = frame
         frame = frame.f_back
-    return _sighting(module, name, caller)
-
-
-def _sighting(module: str, name: str, frame: FrameType | None) -> Sighting:
     thread = threading.current_thread().name
-    if frame is None:
+    if caller is None:
         return Sighting(module, name, "", "<unknown>", 0, "<unknown>", thread)
-    code = frame.f_code
-    return Sighting(
-        module,
-        name,
-        caller=_module(frame),
-        file=code.co_filename,
-        line=frame.f_lineno or 0,
-        function=code.co_qualname,
-        thread=thread,
-    )
+    code, line = caller.f_code, caller.f_lineno or 0
+    place = (_module(caller), code.co_filename, line, code.co_qualname)
+    return Sighting(module, name, *place, thread)
 
 
 def _unpickles(frame: FrameType) -> bool:

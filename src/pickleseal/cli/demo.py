@@ -284,10 +284,7 @@ def _attacks(path: Path, model: object, tree: object, ring: Keyring) -> list[Att
             bytes(flipped),
         ),
         Attack(
-            "a malicious pickle",
-            "NotSealedError",
-            Verdict.UNSEALED,
-            _armed(path.with_name("mark")),
+            "a malicious pickle", "NotSealedError", Verdict.UNSEALED, _armed(path.with_name("mark"))
         ),
         Attack(
             "a model sealed by somebody else's key",

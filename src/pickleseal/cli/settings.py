@@ -61,7 +61,8 @@ def _parsed(file: str, section: dict[str, Any]) -> Settings:
             raise _bad(file, f"'{name}' must be a list of strings")
         fields[name] = tuple(value)
     context = fields.get("context")
-    if not isinstance(context, str | None) and not _is_table_of_texts(context):
+    texts = context.values() if isinstance(context, dict) else [context]
+    if not all(isinstance(text, str | None) for text in texts):
         raise _bad(file, "'context' must be a string, or a table from globs for paths to strings")
     if not isinstance(fields.get("imports", False), bool):
         raise _bad(file, "'imports' must be true or false")
@@ -70,10 +71,6 @@ def _parsed(file: str, section: dict[str, Any]) -> Settings:
     if fields.get("fail_on", "warning") not in FAIL_ON:
         raise _bad(file, f"'fail-on' must be one of {', '.join(FAIL_ON)}")
     return Settings(file=file, **fields)
-
-
-def _is_table_of_texts(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
 def _bad(file: str, fault: str) -> CouldNotRun:

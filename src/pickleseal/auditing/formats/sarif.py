@@ -344,11 +344,8 @@ def _artifact(finding: Finding) -> _Json:
         fields["length"] = finding.size
     if finding.digest is not None:
         name, _, value = finding.digest.partition(":")
-        fields["hashes"] = {_HASHES.get(name, name): value}
+        fields["hashes"] = {"sha-256" if name == "sha256" else name: value}
     return fields
-
-
-_HASHES = {"sha256": "sha-256"}
 
 
 def _location(path: str) -> _Json:
