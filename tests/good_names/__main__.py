@@ -139,8 +139,9 @@ def merged(answers: Iterable[dict[str, Any]], before: Names) -> Names:
     for answer in answers:
         for group in ("enumerated", "recorded"):
             for module, name, *uses in answer.get(group, ()):
-                if (module, name) in names:  # in every version, or not at all
-                    names[module, name] -= {HANDED, HOLDING, HASHED} - set(uses)
+                if uses and (module, name) in names:  # in every version, or not at all
+                    stored = set(uses) & before.get((module, name), set(uses))
+                    names[module, name] -= {HANDED, HOLDING, HASHED} - stored
     for (module, name), uses in names.items():
         if name.startswith("__pyx_unpickle_") and (module, name[15:]) in names:
             names[module, name[15:]] |= {MADE, BUILT}

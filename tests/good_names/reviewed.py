@@ -219,7 +219,7 @@ PLAIN_NAMES = {
     # says that it is an array.
     (
         r"pandas(\.core\.arrays\..*|\.core\.dtypes\.dtypes)? (Arrow|Boolean|Categorical|DatetimeTZ"
-        r"|Float32|Float64|U?Int8|U?Int16|U?Int32|U?Int64|Interval|Period|Sparse|String)Dtype"
+        r"|Float32|Float64|NumpyEA|Pandas|U?Int8|U?Int16|U?Int32|U?Int64|Interval|Period|Sparse|String)Dtype"
     ),
     r"pandas(\.core\.arrays\.categorical)? Categorical",
     (
@@ -246,8 +246,10 @@ PLAIN_NAMES = {
 # Names that are themselves plain data, so that an argument or a state may have them: constants, and
 # what does nothing but to make a generator or an array, should anything call it.
 VALUE_NAMES = {
-    r"builtins (Ellipsis|NotImplemented)",
+    r"builtins (Ellipsis|NotImplemented|complex|float)",
+    r"decimal (Clamped|DivisionByZero|InvalidOperation|Overflow|Rounded|Underflow)",
     r"(pandas|pandas\._libs\.missing) NA",
+    r"numpy\.random\._pickle __bit_generator_ctor",
     r"numpy\.random\._(mt19937|pcg64|philox|sfc64) (MT19937|PCG64|PCG64DXSM|Philox|SFC64)",
     r"scipy\._lib\.array_api_compat\.numpy\._aliases asarray",
 }

@@ -4,12 +4,14 @@ Each chain really runs a method of that object while it is unpickled; none is da
 """
 
 import base64
+import codecs
 import io
 import json
 import pickle
 import subprocess
 import sys
 from collections import OrderedDict, defaultdict, deque
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -194,6 +196,64 @@ def test_a_chain_is_found_however_far_back_its_object_lies(
         "an object in a list": look("collections", "Counter") + b"h\x01\x85R",
     }[chain]
     assert graded(whole(kept + many + use)) > Grade.DATA
+
+
+DAYS = pickle.dumps(np.array([1], "M8[ns]"), 3)[2:-1]
+
+
+def index(**named: bytes) -> bytes:
+    made_of = look("pandas", "DatetimeIndex")
+    return call(look("pandas.core.indexes.base", "_new_Index"), made_of, fields(**named))
+
+
+def spelled(path: str) -> dict[str, bytes]:
+    """Return every way to write the text by which pandas opens a path."""
+    zone = f"dateutil/{path}"
+    long = f"dateutil/{'/' * 300}{path}"
+    turned = call(look("_codecs", "encode"), text(codecs.encode(zone, "rot13")), text("rot13"))
+    return {
+        "a text": text(zone),
+        "a long text": text(long),
+        "a very long text": text(f"dateutil/{'/' * 3000}{path}"),
+        "a line": b"V" + zone.encode() + b"\n",
+        "a long line": b"V" + long.encode() + b"\n",
+        "a text of Python 2": b"S" + repr(zone).encode() + b"\n",
+        "a short text of Python 2": b"U" + bytes([len(zone)]) + zone.encode(),
+        "a long text of Python 2": b"T" + len(long).to_bytes(4, "little") + long.encode(),
+        "a text of NumPy": pickle.dumps(np.str_(zone), 3)[2:-1],
+        "a text that a codec makes": turned,
+    }
+
+
+@pytest.mark.parametrize("way", spelled(""))
+def test_a_text_that_pandas_takes_for_a_path_is_no_plain_data(tmp_path: Path, way: str) -> None:
+    path = tmp_path / "zone"
+    path.write_bytes(b"no zone")
+    data = whole(index(data=DAYS, tz=spelled(str(path))[way]))
+    assert graded(data) is Grade.UNKNOWN
+    pytest.importorskip("dateutil")
+    with pytest.raises(ValueError, match="magic not found"):  # so it was read
+        pickle.loads(data)
+
+
+def test_a_path_that_pandas_does_not_open_is_plain_data() -> None:
+    for path in ("Europe/Paris", "lib/dateutil", "dateutil", f"{'x' * 300}dateutil/x"):
+        value = pd.Series([path], name=path)
+        assert graded(pickle.dumps(value, 4)) is Grade.DATA, path
+
+
+def test_what_is_made_with_arguments_is_graded_as_called() -> None:
+    zone = pack(text("ns"), text("UTC"))
+    dtype, wild = look("pandas", "DatetimeTZDtype"), look("numpy", "matrix")
+    assert graded(whole(make(dtype))) is Grade.DATA
+    for made in (
+        dtype + zone + b"\x81",
+        dtype + b")" + fields(unit=text("ns")) + b"\x92",
+        call(look("copyreg", "__newobj__"), dtype, text("ns")),
+        call(look("pandas.core.indexes.base", "_new_Index"), wild, fields(data=text("1"))),
+        call(look("numpy.ma.core", "_mareconstruct"), look("sklearn.svm._classes", "SVC"), wild),
+    ):
+        assert graded(whole(made)) > Grade.DATA
 
 
 def test_what_libraries_store_may_hold_objects() -> None:

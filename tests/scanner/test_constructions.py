@@ -27,7 +27,8 @@ HANDED, HOLDING, HASHED = Use.HANDED, Use.HOLDING, Use.HASHED
         (b"(cm\nf\no.", {"f": LOOKED_UP | CALLED}),
         (b"(im\nf\n.", {"f": LOOKED_UP | CALLED}),
         (b"cm\nf\n)\x81.", {"f": LOOKED_UP | MADE}),
-        (b"cm\nf\n)}\x92.", {"f": LOOKED_UP | MADE}),
+        (b"cm\nf\nN\x85\x81.", {"f": LOOKED_UP | CALLED | MADE}),
+        (b"cm\nf\n)}\x92.", {"f": LOOKED_UP | CALLED | MADE}),
         (b"cm\nf\n)R}b.", {"f": LOOKED_UP | CALLED | BUILT}),
         (b"cm\nf\n)\x81}b.", {"f": LOOKED_UP | MADE | BUILT}),
         (
@@ -99,6 +100,8 @@ BEYOND = {
     "an attribute that pyarrow looks for": b"cm\nf\n)R}V__arrow_array__\nNsb.",
     "a helper that makes what is computed": b"cm\nnewObj\n(cm\nf\n)RtR.",
     "an array that another function makes": b"cdill._dill\n_create_array\n(cm\nf\n)NNtR.",
+    "an array with attributes": b"cdill._dill\n_create_array\n("
+    b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\0tC\1btN}tR.",
     "a wrapper for a helper": b"cm\nnewObj\n(cjoblib.numpy_pickle\nNumpyArrayWrapper\ntR.",
     "a wrapper for a function": b"cm\nf\n(NN(cjoblib.numpy_pickle\nNumpyArrayWrapper\nttR.",
     "an import that is computed": b"cimportlib\nimport_module\ncm\ng\n)R\x85R.",

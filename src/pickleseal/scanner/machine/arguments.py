@@ -4,6 +4,7 @@ from pickleseal.scanner.machine.cursor import EndOfInput
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.literals import (
     PARSER_KEPT,
+    ZONE_KEPT,
     coded,
     float_line,
     index_line,
@@ -21,7 +22,6 @@ from pickleseal.scanner.machine.values import (
     CODED_TEXT,
     COMPUTED,
     GIVEN,
-    LONG_TEXT,
     MAX_SIZE,
     NUMBER,
     TEXT_KEPT,
@@ -59,8 +59,7 @@ def _text(width: int) -> Step:
     def read(walk: Walk) -> None:
         size = _size(walk, width)
         if size > PARSER_KEPT:
-            walk.cursor.skip(size)
-            walk.stack.append(LONG_TEXT)
+            walk.stack.append(_beginning(walk, size))
         elif size > TEXT_KEPT:
             walk.stack.append(long_text(walk.cursor.take(size)))
         else:
@@ -93,12 +92,18 @@ def _coded(width: int) -> Step:
     def read(walk: Walk) -> None:
         size = _size(walk, width)
         if size > TEXT_KEPT:
-            walk.cursor.skip(size)
-            walk.stack.append(LONG_TEXT)
+            walk.stack.append(_beginning(walk, size))
         else:
             walk.stack.append(_checked(walk, coded(walk.cursor.take(size))))
 
     return read
+
+
+def _beginning(walk: Walk, size: int) -> object:
+    """Pass over a long text, and return the value that represents it."""
+    found = long_text(walk.cursor.take(ZONE_KEPT))
+    walk.cursor.skip(size - ZONE_KEPT)
+    return found
 
 
 def _checked(walk: Walk, text: object) -> object:

@@ -174,7 +174,9 @@ def scalar(record: Record, function: Global, args: Args) -> object:
     plain = type(of) is Dtype and of.has_object is False
     if not plain and not (_is_bytes(data) or (type(data) is Result and data.length == 1)):
         record.note("it makes a NumPy scalar of objects that it does not give")
-    return Result(function, plain=function.plain)
+    # A text that bytes spell may be any, such as one that pandas takes for a path.
+    spelled = type(of) is Dtype and of.code in ("T", "U")
+    return Result(function, plain=function.plain and not spelled)
 
 
 def _is_bytes(value: object) -> bool:

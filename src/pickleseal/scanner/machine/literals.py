@@ -10,6 +10,7 @@ from pickleseal.scanner.machine.values import (
     NUMBER,
     PARSER,
     TEXT_KEPT,
+    ZONE,
     is_parser,
 )
 
@@ -26,15 +27,22 @@ _ESCAPES = {
 
 PARSER_KEPT = 2048
 """The longest text that may be the source of a distribution's methods, in bytes."""
+ZONE_KEPT = 64
+"""The longest beginning of a text by which pandas has dateutil read the file of a time zone."""
+_ZONE = b"dateutil/"
 
 
 def long_text(data: bytes) -> object:
-    """Return the value that represents a text which is too long to keep."""
+    """Return the value that represents a text which is too long to keep, by its beginning."""
+    if _ZONE in data[:ZONE_KEPT]:
+        return ZONE
     return PARSER if is_parser(data) else LONG_TEXT
 
 
 def utf8(data: bytes) -> object:
     """Read a text, as all opcodes with a size do."""
+    if _ZONE in data:
+        return ZONE
     try:
         return str(data, "utf-8", "surrogatepass")
     except UnicodeDecodeError:
@@ -43,8 +51,8 @@ def utf8(data: bytes) -> object:
 
 def coded(data: bytes) -> object:
     """Return a text of Python 2, which depends on the reader's encoding."""
-    if len(data) > TEXT_KEPT:
-        return LONG_TEXT
+    if len(data) > TEXT_KEPT or _ZONE in data:
+        return long_text(data)
     return data.decode("ascii") if data.isascii() else CODED_TEXT
 
 
@@ -56,7 +64,9 @@ def unicode_line(line: bytes) -> object:
         text = line.decode("raw-unicode-escape")
     except UnicodeDecodeError:
         raise Fault("a text ends inside an escape") from None
-    return text if len(text) <= TEXT_KEPT else long_text(text.encode("utf-8", "replace"))
+    if len(text) <= TEXT_KEPT and "dateutil/" not in text:
+        return text
+    return long_text(text.encode("utf-8", "replace"))
 
 
 def quoted_line(line: bytes) -> object:

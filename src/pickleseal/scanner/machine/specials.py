@@ -69,6 +69,14 @@ def _maker(record: Record, function: Global, args: Args) -> object:
     return Result(function) if made_of is None else call(record, made_of, (), MADE)
 
 
+def _filling_maker(record: Record, function: Global, args: Args) -> object:
+    """Create an instance of the first argument from the others, which fit its own package alone."""
+    made_of = _class_of(record, args)
+    if made_of is not None and not made_of.path.startswith(_OWN):
+        made_of.uses |= CALLED
+    return _maker(record, function, args)
+
+
 def _array_maker(record: Record, function: Global, args: Args) -> object:
     """Create an array of the class in the first argument."""
     if args and type(args[0]) is Global and args[0].path in _ARRAYS:
@@ -133,6 +141,13 @@ def _symbolic(record: Record, function: Global, args: Args) -> object:
 # -- what imports
 
 
+def _encode(_: Record, function: Global, args: Args) -> object:
+    """Return bytes that an old protocol wrote as a text; other codecs may make any text."""
+    if args is None or args[1:] not in _CODECS:
+        function.uses |= HANDED
+    return Result(function, plain=function.plain)
+
+
 def _add_extension(record: Record, function: Global, args: Args) -> object:
     record.note("it registers an extension code")
     return _importer(record, function, args)
@@ -173,13 +188,16 @@ _NAMED = frozenset({
     "CoordinateSym", "Dummy", "Float", "Str", "Symbol", "Wild", "_rebuild_undef",
 })  # fmt: skip
 """Names of sympy that take a name, or the digits of a number, and evaluate neither."""
+_CODECS = (("latin1",), ("latin-1",))
 _CONTAINERS = ("builtins", "collections")
+_OWN = ("numpy.ma.", "pandas.")
 _ARRAYS = ("array.array", "numpy.ndarray")
 _ARRAY_MAKERS = frozenset({
     "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
 })  # fmt: skip
 
 _SPECIAL: dict[tuple[str, str], Special] = {
+    ("_codecs", "encode"): _encode,
     ("builtins", "getattr"): _getattr,
     ("copyreg", "__newobj__"): _maker,
     ("copyreg", "__newobj_ex__"): _maker,
@@ -188,7 +206,7 @@ _SPECIAL: dict[tuple[str, str], Special] = {
     ("collections", "defaultdict"): _with_factory,
     ("numpy.core.multiarray", "_reconstruct"): _array_maker,
     ("numpy._core.multiarray", "_reconstruct"): _array_maker,
-    ("numpy.ma.core", "_mareconstruct"): _maker,
+    ("numpy.ma.core", "_mareconstruct"): _filling_maker,
     ("dill._dill", "_create_array"): _array_by_dill,
     ("copyreg", "add_extension"): _add_extension,
     ("numpy", "dtype"): dtypes.dtype,
@@ -211,9 +229,9 @@ _HELPERS: dict[str, Special] = {  # wherever a package keeps its copy, or has mo
     "unpickle_function": _importer,
     "newObj": _maker,
     "new_object": _maker,
-    "_new_Index": _maker,
-    "_new_DatetimeIndex": _maker,
-    "_new_IntervalIndex": _maker,
-    "_new_PeriodIndex": _maker,
-    "_new_TimedeltaIndex": _maker,
+    "_new_Index": _filling_maker,
+    "_new_DatetimeIndex": _filling_maker,
+    "_new_IntervalIndex": _filling_maker,
+    "_new_PeriodIndex": _filling_maker,
+    "_new_TimedeltaIndex": _filling_maker,
 }

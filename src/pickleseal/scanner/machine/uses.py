@@ -91,8 +91,9 @@ def _python_3_name(module: str, name: str) -> tuple[str, str]:
 def call(record: Record, function: object, args: object, use: int = CALLED) -> object:
     """Return the result of calling `function` or creating an instance of it."""
     if type(function) is Global:
-        function.uses |= use
         handed = args if type(args) is tuple else (args,)
+        # Made with arguments, a class does with them what it does where it is called.
+        function.uses |= use | CALLED if handed else use
         for _ in range(function.names):
             if handed and type(handed[0]) is Global:
                 handed = handed[1:]

@@ -72,6 +72,7 @@ class Opaque(Enum):
     HOLDER = "a tuple or frozenset that holds objects"
     LOST = "a literal no longer tracked that holds objects"
     GIVEN = "a persistent object"
+    ZONE = "a text that pandas takes for the path of a file with a time zone"
     COMPUTED = "the target of a computed name or extension code"
     NOTHING = "an unset memo entry"
 
@@ -81,7 +82,7 @@ LIST, SET, FROZEN_SET, NUMBER = Kind.LIST, Kind.SET, Kind.FROZEN_SET, Kind.NUMBE
 BYTES, BUFFER, TUPLE, ARRAY = Kind.BYTES, Kind.BUFFER, Kind.TUPLE, Kind.ARRAY
 LONG_TEXT, CODED_TEXT, FORGOTTEN = Kind.LONG_TEXT, Kind.CODED_TEXT, Kind.FORGOTTEN
 GIVEN, COMPUTED, NOTHING = Opaque.GIVEN, Opaque.COMPUTED, Opaque.NOTHING
-HOLDER, LOST = Opaque.HOLDER, Opaque.LOST
+HOLDER, LOST, ZONE = Opaque.HOLDER, Opaque.LOST, Opaque.ZONE
 PARSER = Kind.PARSER
 
 LOOKED_UP, CALLED, MADE, BUILT, STATE, FILLED, HANDED, HOLDING, HASHED = (use.value for use in Use)
