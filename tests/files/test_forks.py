@@ -110,6 +110,17 @@ assert forks.copies() == 1
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_copy_hears_no_interrupt_from_its_first_moment_on() -> None:
+    done = run("""
+import signal
+def is_deaf(item):
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+assert all(forks.each(range(4), is_deaf, copies=2))
+assert not is_deaf(0)
+""")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_no_copy_outlives_the_process(tmp_path: Path, end: signal.Signals) -> None:
     done = run(

@@ -4,8 +4,6 @@ joblib and its backends bring the queue, the scheduler and what happens when a w
 """
 
 import random
-import signal
-import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -29,6 +27,7 @@ from pickleseal.auditing.readings import (
 )
 from pickleseal.auditing.report import Workers
 from pickleseal.errors import PicklesealError
+from pickleseal.files.forks import deaf_to_interrupts
 from pickleseal.files.walk import Found, is_unchanged, opened_again
 from pickleseal.scanner.containers.views import Pool
 from pickleseal.version import __version__
@@ -85,7 +84,10 @@ def by_workers(
         pool = options.pool or Pool()
         client = _Client(options, recheck, count)
         with ExitStack() as stack:
-            with _deaf_to_interrupts():
+            from multiprocessing import resource_tracker  # noqa: PLC0415 - joblib has imported it
+
+            resource_tracker.ensure_running()  # or joblib would start it, which changes masks
+            with deaf_to_interrupts():
                 stack.enter_context(parallel)
             for window in windows(files):
                 order = Order(
@@ -139,7 +141,7 @@ def _answers(parallel: Any, tasks: list[Any], backend: str) -> Iterator[Answer]:
     answers: Iterable[Answer] = ()
     try:
         # A generator has begun the tasks when it is returned, and a list waited for them.
-        with _deaf_to_interrupts() if parallel.return_generator else nullcontext():
+        with deaf_to_interrupts() if parallel.return_generator else nullcontext():
             answers = parallel(tasks)
         for answer in answers:
             _check_version(answer, backend)
@@ -153,26 +155,6 @@ def _answers(parallel: Any, tasks: list[Any], backend: str) -> Iterator[Answer]:
         if isinstance(answers, Generator):
             with warnings.catch_warnings(action="ignore"):  # of the tasks that it ends
                 answers.close()
-
-
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Keep Ctrl-C from the processes that start in the block; this one hears it after the block.
-
-    It reaches all processes of a terminal, and workers would print where it found them. This one
-    ends them.
-    """
-    if sys.platform == "win32":
-        yield
-        return
-    from multiprocessing import resource_tracker  # noqa: PLC0415 - joblib has imported it
-
-    resource_tracker.ensure_running()  # or joblib would start it in the block, and it changes masks
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _check_version(answer: Answer, backend: str) -> None:

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from pickleseal.files.threads import processors
@@ -51,6 +51,25 @@ def each(
             share.end()
 
 
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C from the processes that start in the block; this one hears it after the block.
+
+    It reaches all processes of a terminal, and they would print where it found them. This one ends
+    them.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import signal  # noqa: PLC0415 - as below
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _own_threads() -> int:
     try:
         return len(os.listdir("/proc/self/task"))
@@ -83,7 +102,8 @@ class _Share(Generic[_Item, _Result]):
                     target=_answer, args=(items, work, answer, inherited), daemon=True
                 )
                 self.results = results
-                process.start()
+                with deaf_to_interrupts():
+                    process.start()
             self._process = process
 
     def next(self) -> _Result:
@@ -117,7 +137,6 @@ def _answer(
     """Send the result for each item, until nobody takes them."""
     import signal  # noqa: PLC0415 - as above
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the calling process ends this one
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for connection in inherited:  # or it would be open after the calling process has ended
         connection.close()
