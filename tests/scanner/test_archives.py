@@ -419,8 +419,10 @@ SHORT, LONG, OTHER = record(b"size", b"512"), record(b"comment", b"x" * 1_100_00
         [(b"x", SHORT), (b"g", OTHER)],
         [(b"x", b"8 size=512\n" + SHORT)],
         [(b"x", b"13 size= 512\n")],
+        [(b"L", b"m\0"), (b"x", record(b"path", b"m/"))],
+        [(b"x", OTHER), (b"L", b"m\0")],
     ],
-    ids=["long", "twice", "and for all", "ill-formed", "odd number"],
+    ids=["long", "twice", "and for all", "ill-formed", "odd number", "two names", "old last"],
 )
 def test_a_size_that_tar_readers_find_in_different_headers_cannot_be_told(
     headers: list[tuple[bytes, bytes]],
@@ -429,7 +431,8 @@ def test_a_size_that_tar_readers_find_in_different_headers_cannot_be_told(
     data = b"".join(headed_tar(b"head", text, kind) for kind, text in headers)
     data += headed_tar(b"text", member) + bytes(1024)
     assert seen(data).grade is Grade.CANNOT_TELL
-    plain = headed_tar(b"g", OTHER, b"g") + headed_tar(b"x", SHORT + OTHER, b"x")
+    plain = headed_tar(b"g", OTHER, b"g") + headed_tar(b"L", b"m\0", b"L")
+    plain += headed_tar(b"x", SHORT + OTHER, b"x")
     assert look(Memory(plain + headed_tar(b"text", bytes(512)) + bytes(1024))) is None
 
 

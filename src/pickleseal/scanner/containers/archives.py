@@ -251,8 +251,10 @@ def tar_members(view: View, bounds: Bounds) -> Iterator[Member]:
             # Readers differ in which of several headers they apply to a member, and how.
             before += kind
             records = {} if kind in b"KL" else _records(view, start, told)
-            for_all = kind == b"g" and records and not _FOR_ONE.isdisjoint(records)
-            if before not in _ORDERS or records is None or for_all:
+            odd = records and (
+                (kind == b"g" and not _FOR_ONE.isdisjoint(records)) or (name and b"path" in records)
+            )
+            if before not in _ORDERS or records is None or odd:
                 yield Member("", trouble="a tar header that no program writes")
                 return
             if kind == b"L":
@@ -283,7 +285,7 @@ def tar_members(view: View, bounds: Bounds) -> Iterator[Member]:
 
 
 _EXTENDING = (b"x", b"g", b"X", b"K", b"L")
-_ORDERS = (b"x", b"g", b"X", b"K", b"L", b"KL", b"LK")
+_ORDERS = (b"x", b"g", b"X", b"K", b"L", b"KL", b"LK", b"Kx", b"Lx", b"KLx", b"LKx")
 """Kinds of the headers in front of that of a member."""
 _FOR_ONE = frozenset({b"size", b"path"})
 _WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
