@@ -33,6 +33,9 @@ from packing import (
     PLAIN,
     Memory,
     alone,
+    ended,
+    headed,
+    listed,
     lz4_frame,
     names,
     packers,
@@ -220,7 +223,10 @@ def zstd_of_2016(data: bytes) -> bytes:
 def test_zstd_that_only_some_readers_open_cannot_be_told() -> None:
     trained = zstd.train_dict([ARMED + b"%d" % number for number in range(2000)], 2000)
     old = zstd_of_2016(ARMED)
-    for data in (old, zstd.compress(b"") + old, zstd.compress(ARMED, zstd_dict=trained)):
+    member = bytearray(headed(b"m", old) + ended(listed(b"m", old, 0), 31 + len(old), 1))
+    member[8] = member[31 + len(old) + 10] = 93
+    packed = zstd.compress(ARMED, zstd_dict=trained)
+    for data in (old, zstd.compress(b"") + old, packed, bytes(member)):
         contents = seen(data)
         assert contents.grade is Grade.CANNOT_TELL
         assert any(layers.NOT_FOLLOWED in reason for reason in contents.reasons)

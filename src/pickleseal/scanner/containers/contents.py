@@ -236,8 +236,8 @@ class _Looking:
             holds = self._member(member, inside)
             if holds and member.oddity:
                 _tell(self._beyond, inside.members + member.oddity)
-            unclear = isinstance(member.view, layers.Expanded) and member.view.fault
-            trouble = member.trouble or (layers.TOO_LARGE if unclear == layers.TOO_LARGE else "")
+            fault = member.view.fault if isinstance(member.view, layers.Expanded) else ""
+            trouble = member.trouble or (fault if fault in layers.UNCLEAR else "")
             if trouble and (not holds or trouble == archives.TWO_FORMS):
                 missed.setdefault(trouble, []).append(inside)
             found = found or holds
