@@ -209,20 +209,29 @@ def statuses(session: int) -> Iterator[dict[str, str]]:
             yield {**fields, "words": (folder / "cmdline").read_text()}
 
 
-def has_a_worker(session: int) -> bool:
-    """Return whether a process of loky's is there that Ctrl-C interrupts, or would."""
-    return any(
-        "popen_loky" in one["words"] and int(one["SigCgt"], 16) & 1 << signal.SIGINT - 1
+def has_workers(session: int, backend: str) -> bool:
+    """Return whether a worker is there that Ctrl-C interrupts, or would; all that are forked."""
+    name = "popen_loky" if backend == "loky" else "pickleseal"
+    able = [
+        one
         for one in statuses(session)
-    )
+        if name in one["words"] and int(one["SigCgt"], 16) & 1 << signal.SIGINT - 1
+    ]
+    return len(able) >= (1 if backend == "loky" else 3)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 @pytest.mark.parametrize(
-    ("command", "moment"), [("audit", "start"), ("audit", "work"), ("verify", "start")]
+    ("command", "backend", "moment"),
+    [
+        ("audit", "loky", "start"),
+        ("audit", "loky", "work"),
+        ("verify", "loky", "start"),
+        ("verify", "multiprocessing", "start"),
+    ],
 )
 def test_an_interrupt_ends_workers_and_they_say_nothing(
-    command: str, moment: str, ring_directory: Path, tmp_path: Path
+    command: str, backend: str, moment: str, ring_directory: Path, tmp_path: Path
 ) -> None:
     models, reports = tmp_path / "models", tmp_path / "reports"
     models.mkdir()
@@ -231,7 +240,7 @@ def test_an_interrupt_ends_workers_and_they_say_nothing(
         with (models / f"{number}.bin").open("wb") as file:
             file.truncate(17 << 20)
     words = [command, str(models), "--keyring", str(ring_directory)]
-    words += ["--backend", "loky", "--jobs", "2"]
+    words += ["--backend", backend, "--jobs", "2"]
     if command == "audit":
         words += ["--format", "jsonl", "--html", str(reports / "page")]
     with subprocess.Popen(
@@ -241,7 +250,7 @@ def test_an_interrupt_ends_workers_and_they_say_nothing(
         text=True,
         start_new_session=True,  # a group that a terminal's Ctrl-C would reach as a whole
     ) as worker:
-        while not has_a_worker(worker.pid):
+        while not has_workers(worker.pid, backend):
             assert worker.poll() is None
         if moment == "work":
             assert worker.stdout is not None

@@ -116,7 +116,11 @@ def _clean_up_when_terminated() -> None:
     if os.name != "posix" or threading.current_thread() is not threading.main_thread():
         return
 
+    process = os.getpid()
+
     def end(number: int, _: FrameType | None) -> NoReturn:
+        if os.getpid() != process:  # a worker that joblib forked: it has nothing to clean up
+            os._exit(TERMINATED)
         # `timeout` sends a second one at once, which would interrupt the cleanup.
         signal.signal(number, signal.SIG_IGN)
         sys.exit(TERMINATED)
