@@ -110,6 +110,17 @@ def test_only_an_empty_object_may_have_no_range(
     assert store.asked == asked
 
 
+@pytest.mark.parametrize(("size", "asked"), [(11 * MIB, 1), (4 * MIB, 3), (5 * MIB, 3)])
+def test_a_short_rest_goes_with_the_last_range(
+    size: int, asked: int, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "RANGE", size)
+    data = os.urandom(LARGE)
+    with StoredObject(*put(store, data)) as opened:
+        assert b"".join(opened.ranges(0, LARGE)) == data
+    assert store.asked == ["cat"] * asked + ["info"]
+
+
 def test_too_few_bytes_of_a_range_are_no_end_of_the_object(store: Store) -> None:
     opened = StoredObject(*put(store, bytes(LARGE)))
     store.lost = 1

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 SMALL = 8 << 20
 """An object up to this size is read in one request, in bytes."""
-RANGE = 32 << 20
-"""How much one request for a part of a large object asks for at most."""
+RANGE = 31 << 20
+"""How much one request for a part of a large object asks for; a short rest goes with the last one.
+
+For 32 MiB, malloc would map and clear memory each time.
+"""
 _AT_ONCE = 4
 """How many such requests are made at once, and before what they bring is used."""
 _LEAST = 1 << 18
@@ -118,6 +121,8 @@ class StoredObject:
                 return
         behind = min(_BEHIND, self.size - end)
         limits = [(at, min(at + RANGE, end)) for at in range(offset, end, RANGE)]
+        if len(limits) > 1 and end - limits[-1][0] < RANGE // 4:
+            limits.pop()
         limits[-1:] = [(at, end + behind) for at, _ in limits[-1:]]
         self._doubtful = True
         for (at, until), data in zip(limits, self._fetched(limits), strict=True):
