@@ -494,7 +494,11 @@ def test_no_line_of_the_list_of_pins_commands_is_cut_off() -> None:
 
 @pytest.mark.parametrize("group", [cli, keys], ids=["pickleseal", "pickleseal keys"])
 def test_the_list_of_commands_says_what_each_says_of_itself(group: LazyGroup) -> None:
-    context = click.Context(group, max_content_width=200, terminal_width=200)
+    # A command keeps the first help option that it makes, so its names must be those of the cli.
+    names = cli.context_settings["help_option_names"]
+    context = click.Context(
+        group, max_content_width=200, terminal_width=200, help_option_names=names
+    )
     listed = group.get_help(context).partition("Commands:\n")[2]
     for name in group.list_commands(context):
         command = group.get_command(context, name)
