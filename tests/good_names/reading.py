@@ -412,10 +412,11 @@ def holds(cls: type, uses: set[str]) -> set[str]:
     return found
 
 
-# States that these set are stored as they are; the walk looks at the one key that is compared.
+# States that these set are stored as they are; the walk looks for keys that are compared, and for
+# those at which a formula is evaluated.
 _STORED = frozenset({
     ("sklearn.base", "BaseEstimator"), ("sklearn.utils._bunch", "Bunch"), ("sklearn.utils", "Bunch"),
-    ("statsmodels.base.wrapper", "ResultsWrapper"),
+    ("statsmodels.base.data", "ModelData"), ("statsmodels.base.wrapper", "ResultsWrapper"),
 })  # fmt: skip
 
 
