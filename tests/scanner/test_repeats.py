@@ -21,7 +21,7 @@ from pickleseal.scanner.machine import memo, repeats, stack
 from pickleseal.scanner.machine.cursor import Cursor
 from pickleseal.scanner.machine.faults import Skipped
 from pickleseal.scanner.machine.repeats import Template
-from pickleseal.scanner.machine.trace import Trace, trace
+from pickleseal.scanner.machine.trace import Trace, Use, trace
 
 X, Y = load_iris(return_X_y=True)
 
@@ -161,6 +161,15 @@ def test_a_member_that_changes_an_older_object_is_found() -> None:
     for step in (b"h\2}b", b"h\2(h\1K\1u0h\0)\x81}b"):
         stream = older + b"".join(step for _ in range(9)) + b"e."
         assert passing(stream) == walked(stream)
+
+
+def test_a_member_that_is_made_of_a_list_which_later_holds_an_object_is_found() -> None:
+    member = b"h\0h\2R}(K\1K\2ub"
+    start = b"\x80\4" + look("m", "Model") + b"\x940]\x94\x85\x940("  # entry 2 is a tuple of it
+    changed = b"h\1h\0)Ra0" + b"h\0)R}b"
+    stream = start + b"h\0)R}b" + member * 4 + changed + member + b"1N."
+    assert passing(stream) == walked(stream)
+    assert walked(stream).names[0].uses & Use.HANDED
 
 
 SHARED = (  # by entry of the memo: 2 an object, 3 a dict, 4 a list, 5 a dtype, 6 a text

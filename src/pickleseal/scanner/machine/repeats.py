@@ -114,7 +114,8 @@ class Repeats:
     def pass_over(self, walk: Walk) -> None:
         """Pass over the objects that follow a BUILD, where they repeat one."""
         cursor, memo = walk.cursor, walk.memo
-        if self._tries <= 0 or not memo.regular or memo.changed or walk.record.wrappers:
+        record = walk.record
+        if self._tries <= 0 or not memo.regular or memo.changed or record.wrappers or record.late:
             return
         data, at = cursor.data, cursor.at
         end = len(data)
@@ -173,6 +174,8 @@ class Repeats:
         made = stack[-1]
         if len(walk.record.beyond) != noted or type(made) is not Result or walk.record.wrappers:
             raise Skipped  # an array follows the state of a wrapper
+        if walk.record.late:
+            raise Skipped  # an object that it reads may hold others from here on
         if any(_contents(value) != contents for value, contents in read):
             raise Skipped  # what sets the state of an earlier object does so only once
         memo.dense[stored:] = [NOTHING] * template.stored
