@@ -236,6 +236,57 @@ def test_a_text_that_pandas_takes_for_a_path_is_no_plain_data(tmp_path: Path, wa
         pickle.loads(data)
 
 
+def held(zone: str) -> dict[str, bytes]:
+    """Return the ways to have pandas take bytes for the text by which it opens a path."""
+    pair = pickle.dumps(np.array(["tz", zone]), 3)[2:-1]
+    of_arrow = call(look("pyarrow.lib", "timestamp"), text("ns"), raw(zone.encode()))
+    days = call(
+        look("pyarrow.lib", "_restore_array"),
+        pack(
+            of_arrow,
+            number(1),
+            number(0),
+            number(0),
+            listed(b"N", call(look("pyarrow.lib", "py_buffer"), raw(bytes(8)))),
+            b"]",
+            b"N",
+        ),
+    )
+    array = build(
+        make(look("pandas.arrays", "ArrowExtensionArray")),
+        fields(
+            _pa_array=call(look("pyarrow.lib", "chunked_array"), listed(days), of_arrow),
+            _dtype=build(
+                make(look("pandas", "ArrowDtype")),
+                fields(pyarrow_dtype=of_arrow, _storage=text("pyarrow")),
+            ),
+        ),
+    )
+    new = look("pandas.core.indexes.base", "_new_Index")
+    return {
+        "an array of a key and a text": call(
+            new, look("pandas", "DatetimeIndex"),
+            call(look("collections", "OrderedDict"), listed(pair, listed(text("data"), DAYS))),
+        ),
+        "a type of pyarrow": call(
+            new, look("pandas", "PeriodIndex"), fields(data=array, freq=text("D"))
+        ),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("way", held(""))
+def test_bytes_that_pandas_takes_for_a_path_are_no_plain_data(tmp_path: Path, way: str) -> None:
+    path = tmp_path / "zone"
+    path.write_bytes(b"no zone")
+    data = whole(held(f"dateutil/{path}")[way])
+    assert graded(data) is Grade.UNKNOWN
+    pytest.importorskip("dateutil")
+    if pd.__version__ < "3" and way == "a type of pyarrow":
+        return  # the array has another form there
+    with pytest.raises(ValueError, match="magic not found"):  # so it was read
+        pickle.loads(data)
+
+
 def test_a_path_that_pandas_does_not_open_is_plain_data() -> None:
     for path in ("Europe/Paris", "lib/dateutil", "dateutil", f"{'x' * 300}dateutil/x"):
         value = pd.Series([path], name=path)

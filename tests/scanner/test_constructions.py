@@ -41,6 +41,15 @@ HANDED, HOLDING, HASHED = Use.HANDED, Use.HOLDING, Use.HASHED
         ),
         (b"cm\nmap\ncm\nf\n]\x86R.", {"map": LOOKED_UP | CALLED | HANDED, "f": LOOKED_UP}),
         (b"cm\nf\nq\0)R0h\0)\x81.", {"f": LOOKED_UP | CALLED | MADE}),
+        # The pure-Python unpickler takes any sequence for the arguments.
+        (
+            b"cm\nf\n]}Vx\ncm\ng\ns\x92.",
+            {"f": LOOKED_UP | CALLED | MADE | HANDED, "g": LOOKED_UP},
+        ),
+        (
+            b"cm\nf\nccollections\ndeque\n)RR.",
+            {"f": LOOKED_UP | CALLED | HANDED, "deque": LOOKED_UP | CALLED},
+        ),
     ],
 )
 def test_each_use_of_a_name_is_told(stream: bytes, wanted: dict[str, Use]) -> None:
@@ -53,6 +62,7 @@ def test_names_come_in_order_and_once() -> None:
     assert [(name.module, name.name) for name in found.names] == [("b", "x"), ("a", "y")]
 
 
+ARRAY = b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\0tC\1btR(K\1(K\2t"
 BEYOND = {
     "an extension code": b"\x82\7.",
     "a large extension code": b"\x84\7\0\0\1.",
@@ -96,6 +106,12 @@ BEYOND = {
     "an attribute by copyreg": b"ccopyreg\n_reconstructor\n(cm\nf\nc__builtin__\ndict\n"
     b"}V__class__\nNstR.",
     "an attribute by Cython": b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1(N}V__class__\nNsttR.",
+    "attributes by Cython in a dict of another call": b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1("
+    b"Nccollections\nOrderedDict\n)RttR.",
+    "an array of a class that is longer than its list": ARRAY
+    + b"cnumpy\ndtype\n(cdecimal\nDecimal\n\x89\x88tR\x89]tb.",
+    "an array of texts that is longer than its list": ARRAY
+    + b"cnumpy._core._internal\n_convert_to_stringdtype_kwargs\n\x88\x85R\x89]tb.",
     "a state behind that of Cython": b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1)tR}b.",
     "an attribute that pyarrow looks for": b"cm\nf\n)R}V__arrow_array__\nNsb.",
     "a helper that makes what is computed": b"cm\nnewObj\n(cm\nf\n)RtR.",
@@ -113,6 +129,23 @@ def test_what_no_data_needs_is_told(construction: str) -> None:
     found, _ = walk(BEYOND[construction])
     assert found.beyond
     assert found.ended, found
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        b"cm\nf\n)\x81(NNh\0tb.",
+        b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1(Nh\0ttR.",
+        b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1(" + b"N" * 20 + b"}V__class__\nNsttR.",
+    ],
+)
+def test_attributes_in_a_dict_that_is_no_longer_tracked_are_not_followed(
+    use: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "RECENT", 0)
+    found, _ = walk(b"}V__class__\nNs\x940" + b"(" + b"N" * 100_000 + b"1" + use)
+    assert found.limited
+    assert not found.ended
 
 
 @pytest.mark.parametrize("stream", ordinary())

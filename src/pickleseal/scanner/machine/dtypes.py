@@ -37,6 +37,8 @@ _CODE = re.compile(
 _SPELLED = re.compile(r"[<>=|]?([?biufcmMOSUV])([0-9]{0,9})\Z")
 _RECORDS = frozenset({"numpy.record", "numpy.rec.record", "numpy.core.records.record"})
 _EXTENDED = "SUV"
+_CLASS = "class"
+"""The code of a dtype of a class: of ml_dtypes its numbers, of most others objects."""
 _OBJECTS_OWN = frozenset({"numpy", "builtins", "ctypes"})
 _MAKE_ARRAYS = frozenset({
     "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
@@ -56,7 +58,7 @@ def dtype(_: Record, function: Global, args: Args) -> object:
     if usual and type(first) is Global and first.path in _RECORDS:
         return Dtype(function, "V", None, has_object=None)
     if usual and type(first) is Global and first.module.partition(".")[0] not in _OBJECTS_OWN:
-        return Dtype(function, "?", None, has_object=False)  # of a package such as ml_dtypes
+        return Dtype(function, _CLASS, None, has_object=False)  # of a package such as ml_dtypes
     found = _SPELLED.match(first) if type(first) is str else None
     if found is None:
         return Dtype(function, "?", None, has_object=None)
@@ -152,15 +154,22 @@ def set_array_state(record: Record, target: Result, state: object) -> None:
         if type(item) is Dtype and item.has_object is not False:
             target.length = size_of(shape, 1)
             _check_objects(record, target.of, item, shape, data)
-        elif item is FORGOTTEN and type(order) in (bool, int):
+        elif (type(item) is Dtype and item.code == _CLASS) or (
+            item is FORGOTTEN and type(order) in (bool, int)
+        ):
             target.length = size_of(shape, 1)
             _check_list(record, shape, data)
+
+
+def is_array(target: object) -> bool:
+    """Return whether a value is an array, whose state has no attributes."""
+    return type(target) is Result and target.of.path in _MAKE_ARRAYS
 
 
 def is_array_state(record: Record, target: Result, state: object) -> bool:
     """Return whether a state is that of an array, which stores a list of objects as it is."""
     return (
-        target.of.path in _MAKE_ARRAYS
+        is_array(target)
         and type(state) is tuple
         and len(state) == 5  # a masked array converts what its state of seven has
         and type(state[-1]) is List
@@ -187,8 +196,6 @@ def _is_bytes(value: object) -> bool:
 
 
 def _check_objects(record: Record, array: Global, of: Dtype, shape: object, data: object) -> None:
-    if of.code == "T":
-        return
     length = size_of(shape, 1)
     if data in (LIST, FORGOTTEN, LOST) or length is None:
         raise Fault("the length of an object array is not known", limited=True)
@@ -205,9 +212,9 @@ def _check_objects(record: Record, array: Global, of: Dtype, shape: object, data
 def _check_list(record: Record, shape: object, data: object) -> None:
     """Note an array of a dtype that may be of objects, and is not as long as their list."""
     length = size_of(shape, 1)
-    if length is not None and data is LIST:
+    if data in (LIST, LOST) or (type(data) is List and length is None):
         raise Fault("the length of an object array is not known", limited=True)
-    if length is not None and type(data) is List and data.size != length:
+    if type(data) is List and data.size != length:
         record.note("it makes an array of objects that is not as long as their list")
 
 

@@ -2,19 +2,27 @@
 
 from pickleseal.errors import shown
 from pickleseal.scanner.machine import dtypes
+from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.record import Record, Special
-from pickleseal.scanner.machine.uses import call, look_at_attributes, set_state
+from pickleseal.scanner.machine.uses import (
+    call,
+    look_at_attributes,
+    may_be_attributes,
+    set_state,
+)
 from pickleseal.scanner.machine.values import (
     CALLED,
     CODED_TEXT,
     COMPUTED,
     HANDED,
+    HOLDER,
     HOLDING,
     LONG_TEXT,
     MADE,
     MADE_THINGS,
     SETTLED,
     STATE,
+    TUPLE,
     Args,
     Dict,
     Global,
@@ -74,6 +82,8 @@ def _filling_maker(record: Record, function: Global, args: Args) -> object:
     made_of = _class_of(record, args)
     if made_of is not None and not made_of.path.startswith(_OWN):
         made_of.uses |= CALLED
+    if args and type(args[-1]) is Result and function.name in _HELPERS:
+        function.uses |= HANDED  # a dict of arrays may hold texts that NumPy makes of bytes
     return _maker(record, function, args)
 
 
@@ -110,8 +120,10 @@ def _cython(record: Record, function: Global, args: Args) -> object:
     """Create an instance of a compiled class, and set its state if one is passed."""
     made = _maker(record, function, args)
     state = args[2] if args and len(args) > 2 else None
+    if state in (TUPLE, HOLDER):
+        raise Fault("it creates an object from a state that is no longer tracked", limited=True)
     for part in state if type(state) is tuple else (state,):
-        if type(part) is Dict:
+        if may_be_attributes(made, part):
             look_at_attributes(record, part)
     if state is not None and type(made) is Result:
         made.done = SETTLED
@@ -136,6 +148,13 @@ def _symbolic(record: Record, function: Global, args: Args) -> object:
     if texts and function.name not in _NAMED:
         record.note(f"it passes a text to {shown(function.path)}, which evaluates it")
     return Result(function)
+
+
+def _timestamp(_: Record, function: Global, args: Args) -> object:
+    """Return a type of pyarrow, which takes bytes for the text of a time zone as well."""
+    if args is None or not all(part is None or type(part) is str for part in args[1:]):
+        function.uses |= HANDED
+    return Result(function, plain=function.plain)
 
 
 # -- what imports
@@ -208,6 +227,7 @@ _SPECIAL: dict[tuple[str, str], Special] = {
     ("numpy._core.multiarray", "_reconstruct"): _array_maker,
     ("numpy.ma.core", "_mareconstruct"): _filling_maker,
     ("dill._dill", "_create_array"): _array_by_dill,
+    ("pyarrow.lib", "timestamp"): _timestamp,
     ("copyreg", "add_extension"): _add_extension,
     ("numpy", "dtype"): dtypes.dtype,
     ("numpy.core.multiarray", "scalar"): dtypes.scalar,

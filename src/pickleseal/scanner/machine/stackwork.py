@@ -211,8 +211,8 @@ def _newobj_ex(walk: Walk) -> None:
     walk.need(3)
     named, args, function = walk.stack.pop(), walk.stack.pop(), walk.stack.pop()
     _check_class(function)
-    if type(args) is tuple:
-        args = (*args, named)
+    # The pure-Python unpickler takes any sequence.
+    args = (*args, named) if type(args) is tuple else (args, named)
     walk.stack.append(call(walk.record, function, args, MADE))
 
 

@@ -4,7 +4,12 @@ from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Sequence
 
 from pickleseal.errors import shown
-from pickleseal.scanner.machine.dtypes import is_array_state, set_array_state, set_dtype_state
+from pickleseal.scanner.machine.dtypes import (
+    is_array,
+    is_array_state,
+    set_array_state,
+    set_dtype_state,
+)
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.record import Record
 from pickleseal.scanner.machine.values import (
@@ -99,6 +104,8 @@ def call(record: Record, function: object, args: object, use: int = CALLED) -> o
                 handed = handed[1:]
         simple = not record.late and SIMPLE.issuperset(map(type, handed))
         plain = simple or record.are_data(handed)
+        # The pure-Python unpickler takes any sequence, and NumPy makes texts of an array's bytes.
+        plain = plain and type(args) is not Result and args is not ARRAY
         if not plain:
             function.uses |= HANDED
         if record.wrappers:
@@ -164,7 +171,7 @@ def set_state(record: Record, target: object, state: object) -> None:
         # A dict whose items are its attributes is its own state: its keys have been looked at.
         is_own = part is target and type(part) is Result and part.of.name in _OPEN_DICTS
         # A file in memory and others have a form of their own, in which dicts are attributes too.
-        if part is None or is_own or (own_form and not _is_dict(part)):
+        if part is None or is_own or (own_form and not may_be_attributes(target, part)):
             continue
         look_at_attributes(record, part)
         if type(part) is Result and type(target) is Result and _acts_on_keys(target.of):
@@ -200,8 +207,12 @@ def _is_filled(state: object) -> bool:
     return type(state) is Dict and (state.others or bool(state.fields))
 
 
-def _is_dict(part: object) -> bool:
-    return type(part) is Dict or (type(part) is Result and part.of.name in _DICT_MAKERS)
+def may_be_attributes(target: object, part: object) -> bool:
+    """Return whether a part of a state in a form of its own may be a dict of attributes."""
+    if type(part) is Result:
+        return part.of.name in _DICT_MAKERS
+    untracked = part is FORGOTTEN or part is LOST
+    return type(part) is Dict or (untracked and not is_array(target))
 
 
 def look_at_attributes(record: Record, part: object) -> None:
