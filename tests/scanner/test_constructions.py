@@ -112,6 +112,10 @@ BEYOND = {
     + b"cnumpy\ndtype\n(cdecimal\nDecimal\n\x89\x88tR\x89]tb.",
     "an array of texts that is longer than its list": ARRAY
     + b"cnumpy._core._internal\n_convert_to_stringdtype_kwargs\n\x88\x85R\x89]tb.",
+    "an array in the state of an index that is longer than its list":
+    b"cpandas\nIndex\n)\x81(K\1(K\2tcnumpy\ndtype\n(VO8\n\x89\x88tR\x89]t(Nt\x86b.",
+    "an array of more bytes than there are": ARRAY.replace(b"(K\2t", b"(" + b"J\0\0\0@" * 3 + b"t")
+    + b"cnumpy\ndtype\n(Vf8\n\x89\x88tR\x89C\0tb.",
     "a state behind that of Cython": b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1)tR}b.",
     "an attribute that pyarrow looks for": b"cm\nf\n)R}V__arrow_array__\nNsb.",
     "a helper that makes what is computed": b"cm\nnewObj\n(cm\nf\n)RtR.",
@@ -144,6 +148,15 @@ def test_attributes_in_a_dict_that_is_no_longer_tracked_are_not_followed(
 ) -> None:
     monkeypatch.setattr(stack, "RECENT", 0)
     found, _ = walk(b"}V__class__\nNs\x940" + b"(" + b"N" * 100_000 + b"1" + use)
+    assert found.limited
+    assert not found.ended
+
+
+def test_an_array_is_not_filled_from_a_list_of_unknown_length() -> None:
+    found, _ = walk(
+        ARRAY + b"cnumpy\ndtype\n(cdecimal\nDecimal\n\x89\x88tR\x89"
+        b"cpandas.core.indexes.frozen\nFrozenList\n)\x81tb."
+    )
     assert found.limited
     assert not found.ended
 

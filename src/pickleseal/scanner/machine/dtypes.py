@@ -149,8 +149,13 @@ def set_array_state(record: Record, target: Result, state: object) -> None:
     target.length = None
     if type(state) is not tuple:
         return
+    for part in state:
+        if type(part) is tuple:  # where an old pandas keeps the state of an index
+            set_array_state(record, target, part)
     for at in range(1, len(state) - 2):
         shape, item, order, data = state[at - 1 : at + 3]
+        if type(item) is Dtype and _overflows(shape, item.size or 1):
+            record.note("it makes an array of more bytes than there can be")
         if type(item) is Dtype and item.has_object is not False:
             target.length = size_of(shape, 1)
             _check_objects(record, target.of, item, shape, data)
@@ -212,10 +217,17 @@ def _check_objects(record: Record, array: Global, of: Dtype, shape: object, data
 def _check_list(record: Record, shape: object, data: object) -> None:
     """Note an array of a dtype that may be of objects, and is not as long as their list."""
     length = size_of(shape, 1)
-    if data in (LIST, LOST) or (type(data) is List and length is None):
+    subclass = type(data) is Result and not _is_bytes(data)  # such as pandas' FrozenList
+    if data in (LIST, LOST) or subclass or (type(data) is List and length is None):
         raise Fault("the length of an object array is not known", limited=True)
     if type(data) is List and data.size != length:
         record.note("it makes an array of objects that is not as long as their list")
+
+
+def _overflows(shape: object, item_size: int) -> bool:
+    """Return whether an array of a shape is too large, which an old NumPy counts as a small one."""
+    numbers = type(shape) is tuple and all(type(n) is int and n >= 0 for n in shape)
+    return numbers and size_of(shape, item_size) is None
 
 
 def size_of(shape: object, item_size: int | None) -> int | None:
