@@ -126,6 +126,16 @@ REFUSED = {
             fields(weekday=look("numpy", "ndarray")),
         ),
     ),
+    "attributes in a list of pairs": call(
+        look("collections", "deque"),
+        build(
+            make(look("pandas.arrays", "SparseArray")),
+            listed(listed(text("__array_interface__"), b"}")),
+        ),
+    ),
+    "attributes in an array of pairs": build(
+        make(look("pandas.arrays", "SparseArray")), pickle.dumps(np.empty((1, 2), "U9"), 3)[2:-1]
+    ),
     "a factory that is a class of a library": call(
         look("collections", "deque"),
         call(look("collections", "defaultdict"), look("numpy", "ndarray")),

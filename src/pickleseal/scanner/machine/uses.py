@@ -20,6 +20,7 @@ from pickleseal.scanner.machine.values import (
     CODED_TEXT,
     COMPUTED,
     FORGOTTEN,
+    FROZEN_SET,
     GIVEN,
     HANDED,
     HOLDING,
@@ -179,7 +180,8 @@ def set_state(record: Record, target: object, state: object) -> None:
     if type(target) is Result:
         # A distribution executes a text of its state, whose keys must be known.
         target.of.uses |= BUILT | (STATE if target.of.module.startswith("scipy.stats.") else 0)
-        if not record.hold(target, (state,)) and not is_array_state(record, target, state):
+        held = record.hold(target, (state,)) or is_array_state(record, target, state)
+        if not held or (target.of.plain and _may_be_pairs(state)):
             target.of.uses |= HOLDING
             if slots is not None and not record.are_data((slots,)):
                 target.of.uses |= HANDED  # they are set one by one, by any code of the class
@@ -193,6 +195,11 @@ def set_state(record: Record, target: object, state: object) -> None:
         target.fields = state.fields if exact and type(state) is Dict else None
         if type(state) is Dict and state.others:
             record.note("it sets attributes of joblib's array wrapper that joblib does not")
+
+
+def _may_be_pairs(state: object) -> bool:
+    """Return whether a state may be pairs, by which pandas' SparseArray sets any attributes."""
+    return type(state) in (List, Set, Result) or state in (LIST, SET, FROZEN_SET, ARRAY)
 
 
 def _acts_on_keys(of: Global) -> bool:
