@@ -4,6 +4,7 @@ joblib and its backends bring the queue, the scheduler and what happens when a w
 """
 
 import random
+import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -87,6 +88,7 @@ def by_workers(
             from multiprocessing import resource_tracker  # noqa: PLC0415 - joblib has imported it
 
             resource_tracker.ensure_running()  # or joblib would start it, which changes masks
+            stack.enter_context(_ending_quietly())
             with deaf_to_interrupts():
                 stack.enter_context(parallel)
             for window in windows(files):
@@ -111,6 +113,27 @@ def by_workers(
                 next(answers, None)  # so that joblib ends the call
 
     return engine
+
+
+@contextmanager
+def _ending_quietly() -> Iterator[None]:
+    """Hide the one error of the thread by which loky ends its workers.
+
+    Interrupted, loky forgets its tasks and may then look one up, for which a thread would print a
+    traceback.
+    """
+    before = threading.excepthook
+
+    def hook(error: threading.ExceptHookArgs) -> None:
+        of_loky = error.thread is not None and error.thread.name == "ExecutorManagerThread"
+        if not (of_loky and error.exc_type is KeyError):
+            before(error)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _parallel(n_jobs: int | None, backend: str | None) -> tuple[Any, Any]:
