@@ -193,6 +193,11 @@ WILD = {
     "a scalar of two items": _scalar(_array(b"K\2\x85", b"K\0\x85K\0\x85")),
     "a scalar of an array without a state": _scalar(_RECONSTRUCTED),
     "a scalar of nothing": _scalar(b""),
+    "a scalar of objects that bytes spell": _scalar(b"C\x08AAAAAAAA"),
+    "a scalar of objects that a text spells": _scalar(b"VAAAAAAAA\n"),
+    "a scalar with a shape": b"cnumpy.core.multiarray\nscalar\n("
+    + _dtype(b"V16", _OBJECT + b"K\2\x85\x86NNK\x10K\1K\x3f")
+    + _array(b")", b"K\0\x85") + b"tR",
 }  # fmt: skip
 
 
@@ -207,6 +212,17 @@ def test_the_list_of_an_array_counts_though_its_dtype_stands_too_far_back(
     found, _ = walk(start + array + b"I00\n(Nltb.")
     assert found.ended
     assert (found.beyond == ()) is fits
+
+
+def test_a_scalar_of_a_dtype_of_objects_that_stands_too_far_back_is_not_followed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memo, "MAX_TEXT", 0)
+    far = 10 * stack.RECENT
+    start = b"\x80\4" + b"Vtext\n\x940" * far + _RECORD + b"\x940" + b"K\1\x940" * far
+    dtype = b"j" + far.to_bytes(4, "little")
+    found, _ = walk(start + b"cnumpy.core.multiarray\nscalar\n(" + dtype + b"C\x08AAAAAAAAtR.")
+    assert found.limited
 
 
 def test_a_record_as_the_state_of_what_acts_on_keys_reaches_beyond() -> None:

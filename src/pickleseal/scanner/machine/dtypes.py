@@ -20,6 +20,7 @@ from pickleseal.scanner.machine.values import (
     LONG_TEXT,
     LOST,
     MAX_SIZE,
+    OBJECTS,
     TUPLE,
     Args,
     Dict,
@@ -37,6 +38,8 @@ _CODE = re.compile(
 _SPELLED = re.compile(r"[<>=|]?([?biufcmMOSUV])([0-9]{0,9})\Z")
 _RECORDS = frozenset({"numpy.record", "numpy.rec.record", "numpy.core.records.record"})
 _EXTENDED = "SUV"
+_SUB_ARRAY = "array"
+"""The code of a dtype with a shape, of which NumPy makes no scalars."""
 _CLASS = "class"
 """The code of a dtype of a class: of ml_dtypes its numbers, of most others objects."""
 _OBJECTS_OWN = frozenset({"numpy", "builtins", "ctypes"})
@@ -116,6 +119,7 @@ def _is_written(target: Dtype, state: object) -> bool:
 def _is_sub_array(target: Dtype, base: object) -> bool:
     """Return whether NumPy describes a dtype with a shape of its own so."""
     target.of_joblib = False
+    target.code = _SUB_ARRAY
     if type(base) is not tuple or len(base) != 2 or type(base[0]) is not Dtype:
         return False
     inner, shape = base
@@ -160,7 +164,7 @@ def set_array_state(record: Record, target: Result, state: object) -> None:
             target.length = size_of(shape, 1)
             _check_objects(record, target.of, item, shape, data)
         elif (type(item) is Dtype and item.code == _CLASS) or (
-            item is FORGOTTEN and type(order) in (bool, int)
+            item in (FORGOTTEN, OBJECTS) and type(order) in (bool, int)
         ):
             target.length = size_of(shape, 1)
             _check_list(record, shape, data)
@@ -185,9 +189,16 @@ def is_array_state(record: Record, target: Result, state: object) -> bool:
 def scalar(record: Record, function: Global, args: Args) -> object:
     """Return a NumPy scalar; note one of objects that NumPy would read from no array, or a void."""
     of, data = args if args is not None and len(args) == 2 else (None, None)
-    plain = type(of) is Dtype and of.has_object is False
-    if not plain and not (_is_bytes(data) or (type(data) is Result and data.length == 1)):
-        record.note("it makes a NumPy scalar of objects that it does not give")
+    numbers = type(of) is Dtype and of.has_object is False
+    shaped = type(of) is Dtype and of.code == _SUB_ARRAY
+    if shaped or not (numbers or (type(data) is Result and data.length == 1)):
+        if of is OBJECTS:
+            raise Fault(
+                "it makes a NumPy scalar of a dtype that is no longer tracked", limited=True
+            )
+        # An old NumPy takes bytes for the addresses of objects, unless it is one object.
+        if not _is_bytes(data) or (type(of) is Dtype and of.code != "O"):
+            record.note("it makes a NumPy scalar of objects that it does not give")
     # A text that bytes spell may be any, such as one that pandas takes for a path.
     spelled = type(of) is Dtype and of.code in ("T", "U")
     return Result(function, plain=function.plain and not spelled)

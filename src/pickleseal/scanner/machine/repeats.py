@@ -19,6 +19,7 @@ from pickleseal.scanner.machine.values import (
     FORGOTTEN,
     NOTHING,
     NUMBER,
+    OBJECTS,
     Dict,
     Dtype,
     List,
@@ -264,7 +265,7 @@ def _build(build: Step, walk: Walk) -> None:
     """Set a state; raise Skipped if a number in it matters."""
     target, state = walk.stack[-2:]
     sizes = type(state) is tuple and any(
-        item is FORGOTTEN or (type(item) is Dtype and item.has_object is not False)
+        item in (FORGOTTEN, OBJECTS) or (type(item) is Dtype and item.has_object is not False)
         for item in state
     )
     if sizes or type(target) is Dtype:

@@ -64,6 +64,7 @@ class Kind(Enum):
     PARSER = "the source of a method that scipy.stats writes and executes, in its exact form"
     CODED_TEXT = "a text that depends on the reader's encoding"
     FORGOTTEN = "a literal no longer tracked, of plain data"
+    OBJECTS = "an older dtype that may be of objects"
 
 
 class Opaque(Enum):
@@ -83,7 +84,7 @@ BYTES, BUFFER, TUPLE, ARRAY = Kind.BYTES, Kind.BUFFER, Kind.TUPLE, Kind.ARRAY
 LONG_TEXT, CODED_TEXT, FORGOTTEN = Kind.LONG_TEXT, Kind.CODED_TEXT, Kind.FORGOTTEN
 GIVEN, COMPUTED, NOTHING = Opaque.GIVEN, Opaque.COMPUTED, Opaque.NOTHING
 HOLDER, LOST, ZONE = Opaque.HOLDER, Opaque.LOST, Opaque.ZONE
-PARSER = Kind.PARSER
+PARSER, OBJECTS = Kind.PARSER, Kind.OBJECTS
 
 LOOKED_UP, CALLED, MADE, BUILT, STATE, FILLED, HANDED, HOLDING, HASHED = (use.value for use in Use)
 
@@ -468,6 +469,8 @@ def faded(value: object) -> object:
         return LIST if kind is List else SET
     if kind is tuple:
         return FORGOTTEN if keep(value) else LOST  # type: ignore[arg-type]
+    if kind is Dtype and value.has_object is not False:  # type: ignore[attr-defined]
+        return OBJECTS
     return FORGOTTEN if kind in _FADING else value
 
 

@@ -14,6 +14,7 @@ from pickleseal.scanner.machine.values import (
     ARRAY,
     FORGOTTEN,
     LOST,
+    OBJECTS,
     WRAPPER_FIELDS,
     Dtype,
     Global,
@@ -48,7 +49,7 @@ def build_object(walk: Walk) -> None:
     """Set a state as joblib does, but for that of a wrapper."""
     build(walk)
     target = walk.stack[-1]
-    if target is FORGOTTEN or target is LOST:
+    if target in (FORGOTTEN, LOST, OBJECTS):
         raise Fault("it sets the state of a value that is no longer tracked", limited=True)
     if type(target) is Result and target.of.path in _COMPANIONS:
         walk.record.note("it loads another file, and any pickle in it")
