@@ -108,8 +108,6 @@ BEYOND = {
     "an attribute by Cython": b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1(N}V__class__\nNsttR.",
     "attributes by Cython in a dict of another call": b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1("
     b"Nccollections\nOrderedDict\n)RttR.",
-    "an array of a class that is longer than its list": ARRAY
-    + b"cnumpy\ndtype\n(cdecimal\nDecimal\n\x89\x88tR\x89]tb.",
     "an array of texts that is longer than its list": ARRAY
     + b"cnumpy._core._internal\n_convert_to_stringdtype_kwargs\n\x88\x85R\x89]tb.",
     "an array in the state of an index that is longer than its list":
@@ -152,13 +150,14 @@ def test_attributes_in_a_dict_that_is_no_longer_tracked_are_not_followed(
     assert not found.ended
 
 
-def test_an_array_is_not_filled_from_a_list_of_unknown_length() -> None:
-    found, _ = walk(
-        ARRAY + b"cnumpy\ndtype\n(cdecimal\nDecimal\n\x89\x88tR\x89"
-        b"cpandas.core.indexes.frozen\nFrozenList\n)\x81tb."
-    )
-    assert found.limited
-    assert not found.ended
+def test_a_dtype_of_a_class_is_followed_where_the_class_is_of_numbers() -> None:
+    state = b"(K\3V<\nNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x40tb"
+    for cls, ended in ((b"ml_dtypes\nbfloat16", True), (b"decimal\nDecimal", False)):
+        dtype = b"cnumpy\ndtype\n(c" + cls + b"\n\x89\x88tR" + state
+        found, _ = walk(ARRAY + dtype + b"\x89C\4AAAAtb.")
+        assert found.beyond == ()
+        assert found.ended is ended
+        assert found.limited is not ended
 
 
 @pytest.mark.parametrize("stream", ordinary())

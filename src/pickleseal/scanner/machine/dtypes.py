@@ -10,6 +10,7 @@ import math
 import re
 from itertools import pairwise
 
+from pickleseal.errors import shown
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.record import Record
 from pickleseal.scanner.machine.values import (
@@ -36,12 +37,12 @@ _CODE = re.compile(
     r"(?:b1|[iu][1248]|f(?:2|4|8|12|16)|c(?:8|16|24|32)|[mM]8|O[48]|[SUV][0-9]{1,9})\Z"
 )
 _SPELLED = re.compile(r"[<>=|]?([?biufcmMOSUV])([0-9]{0,9})\Z")
+_OF_NUMBERS = re.compile(r"ml_dtypes\.(?:bfloat16|float[0-9]\w*|u?int[0-9]+)\Z")
+"""Classes of other packages that have a dtype of their own; that of most is one of objects."""
 _RECORDS = frozenset({"numpy.record", "numpy.rec.record", "numpy.core.records.record"})
 _EXTENDED = "SUV"
 _SUB_ARRAY = "array"
 """The code of a dtype with a shape, of which NumPy makes no scalars."""
-_CLASS = "class"
-"""The code of a dtype of a class: of ml_dtypes its numbers, of most others objects."""
 _OBJECTS_OWN = frozenset({"numpy", "builtins", "ctypes"})
 _MAKE_ARRAYS = frozenset({
     "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
@@ -61,7 +62,10 @@ def dtype(_: Record, function: Global, args: Args) -> object:
     if usual and type(first) is Global and first.path in _RECORDS:
         return Dtype(function, "V", None, has_object=None)
     if usual and type(first) is Global and first.module.partition(".")[0] not in _OBJECTS_OWN:
-        return Dtype(function, _CLASS, None, has_object=False)  # of a package such as ml_dtypes
+        if not _OF_NUMBERS.match(first.path):
+            told = f"it makes a dtype of {shown(first.path)}, which may be of objects"
+            raise Fault(told, limited=True)
+        return Dtype(function, "?", None, has_object=False)
     found = _SPELLED.match(first) if type(first) is str else None
     if found is None:
         return Dtype(function, "?", None, has_object=None)
@@ -163,9 +167,7 @@ def set_array_state(record: Record, target: Result, state: object) -> None:
         if type(item) is Dtype and item.has_object is not False:
             target.length = size_of(shape, 1)
             _check_objects(record, target.of, item, shape, data)
-        elif (type(item) is Dtype and item.code == _CLASS) or (
-            item in (FORGOTTEN, OBJECTS) and type(order) in (bool, int)
-        ):
+        elif item in (FORGOTTEN, OBJECTS) and type(order) in (bool, int):
             target.length = size_of(shape, 1)
             _check_list(record, shape, data)
 
