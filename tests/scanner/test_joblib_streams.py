@@ -193,6 +193,9 @@ WILD = {
     "a scalar of two items": _scalar(_array(b"K\2\x85", b"K\0\x85K\0\x85")),
     "a scalar of an array without a state": _scalar(_RECONSTRUCTED),
     "a scalar of nothing": _scalar(b""),
+    "an array whose dtype is given objects later": b"cnumpy\ndtype\n(VV8\nI00\nI01\ntRp9\n0"
+    + _RECONSTRUCTED + b"(K\1K\1\x85g9\nI00\nC\x08AAAAAAAAtb0g9\n(K\3V|\n"
+    + _FIELD % (_OBJECT, b"\0") + b"K\x08K\1K\x1btb",
     "a scalar of objects that bytes spell": _scalar(b"C\x08AAAAAAAA"),
     "a scalar of objects that a text spells": _scalar(b"VAAAAAAAA\n"),
     "a scalar with a shape": b"cnumpy.core.multiarray\nscalar\n("

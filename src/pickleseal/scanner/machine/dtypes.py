@@ -52,6 +52,7 @@ _INHERITED = 27
 _HAS_FIELDS, _ALIGNED = 16, 128
 
 _UNLIKE_NUMPY = "it sets a dtype state that NumPy does not write"
+UNFINISHED = "it uses a dtype that has no state yet"
 
 
 def dtype(_: Record, function: Global, args: Args) -> object:
@@ -73,6 +74,14 @@ def dtype(_: Record, function: Global, args: Args) -> object:
     made = Dtype(function, code, size * 4 if code == "U" else size, has_object=code == "O")
     made.of_joblib = usual and _CODE.match(found[0]) is not None
     return made
+
+
+def is_unfinished(value: object) -> bool:
+    """Return whether a value is a dtype whose state, set later, would change what was made of it.
+
+    Only a record has one that does.
+    """
+    return type(value) is Dtype and value.code == "V" and value.flags is None
 
 
 def string_dtype(_: Record, function: Global, __: Args) -> object:
@@ -162,6 +171,8 @@ def set_array_state(record: Record, target: Result, state: object) -> None:
             set_array_state(record, target, part)
     for at in range(1, len(state) - 2):
         shape, item, order, data = state[at - 1 : at + 3]
+        if is_unfinished(item):
+            record.note(UNFINISHED)
         if type(item) is Dtype and _overflows(shape, item.size or 1):
             record.note("it makes an array of more bytes than there can be")
         if type(item) is Dtype and item.has_object is not False:

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 
 from pickleseal.errors import shown
 from pickleseal.scanner.machine.dtypes import (
+    UNFINISHED,
     is_array,
     is_array_state,
+    is_unfinished,
     set_array_state,
     set_dtype_state,
 )
@@ -104,6 +106,8 @@ def call(record: Record, function: object, args: object, use: int = CALLED) -> o
             if handed and type(handed[0]) is Global:
                 handed = handed[1:]
         simple = not record.late and SIMPLE.issuperset(map(type, handed))
+        if any(map(is_unfinished, handed)):
+            record.note(UNFINISHED)
         plain = simple or record.are_data(handed)
         # The pure-Python unpickler takes any sequence, and NumPy makes texts of an array's bytes.
         plain = plain and type(args) is not Result and args is not ARRAY
@@ -296,6 +300,8 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
         record.hash(keys)
     if type(target) is Dict:
         kinds = set(map(type, items))
+        if Dtype in kinds and any(map(is_unfinished, items)):
+            record.note(UNFINISHED)
         if not kinds <= SIMPLE and not record.hold(target, items):
             _tell_compared(record, keys, items[1::2])
         if target.given:
