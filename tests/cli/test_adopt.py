@@ -41,6 +41,7 @@ from pickleseal import (
     Keyring,
     KeyringError,
     audit,
+    open_keyring,
     signed_dump,
     signed_load,
     verify,
@@ -317,6 +318,37 @@ def test_names_that_are_not_known_are_shown_escaped_and_once(
     assert (done.stdout + done.stderr).count("mine") == 1
 
 
+def test_every_package_of_unknown_names_is_shown_before_the_question(
+    tmp_path: Path, ring_directory: Path
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    figure = b"".join(b"cbulky\nA%d\n0" % number for number in range(60))
+    (folder / "a.pkl").write_bytes(figure + b"N.")
+    for name in "bcdef":
+        (folder / f"{name}.pkl").write_bytes(b"c__main__\nratio\n.")
+    asked = run("adopt", folder, "--keyring", ring_directory).stderr
+    assert "bulky: 60 names  in 1 file: " in asked
+    assert "bulky.A1" in asked
+    assert "and 52 more" in asked
+    assert "__main__.ratio  in 5 files: " in asked
+    for name in "bcd":
+        assert str(folder / f"{name}.pkl") in asked
+    assert "d.pkl and 2 more" in asked
+
+
+def test_the_names_of_a_refused_file_are_told_once(models: Path, ring_directory: Path) -> None:
+    done = run("adopt", models / "lambda.pkl", "--dry-run", "--keyring", ring_directory)
+    told = done.stdout + done.stderr
+    (found,) = survey(Batch([str(models / "lambda.pkl")]), keyring=open_keyring(ring_directory))
+    assert found.detail is not None
+    assert found.detail.contents is not None
+    names = [str(name) for name in found.detail.contents.names if name.grade is not Grade.DATA]
+    assert len(names) > 3
+    listed = re.findall(r"[\w.]+", told)
+    assert [listed.count(name) for name in names] == [1] * len(names)
+
+
 def test_without_a_terminal_nothing_is_sealed_without_yes(
     models: Path, ring_directory: Path
 ) -> None:
@@ -491,6 +523,35 @@ def test_an_interrupt_keeps_what_was_done_and_says_how_far_it_came(
         if str(folder / name) in done:
             assert is_sealed(folder / name)
         assert is_sealed(folder / name) or (folder / name).read_bytes() == data
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+def test_a_stopped_scan_says_that_nothing_was_changed(ring_directory: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    before = many(folder, 10)
+    command = (
+        "import pickleseal.migration.adopt as adopt, os, signal, sys\n"
+        "from pickleseal.cli import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "look = adopt.look\n"
+        "def stopped(data, name=''):\n"
+        "    if name.endswith('005.pkl'):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return look(data, name=name)\n"
+        "adopt.look = stopped\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", command, "adopt", folder, "--yes", "--keyring", ring_directory],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 130, done.stderr
+    assert "stopped: nothing was changed" in done.stderr
+    assert "go on" not in done.stderr
+    assert "adopted" not in done.stdout + done.stderr
+    assert everything_below(folder) == before
 
 
 # --- what is said ----------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 from armed import Armed, build, call, look, make, number, pack, text, whole
 
 from pickleseal.scanner import names
-from pickleseal.scanner.grade import Grade, GradedName
+from pickleseal.scanner.grade import Contents, Grade, GradedName, judgement
 from pickleseal.scanner.grades import grade
 from pickleseal.scanner.machine.cursor import Cursor
 from pickleseal.scanner.machine.trace import Trace, Use, trace
@@ -47,6 +47,13 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> Proof:
 def artifacts() -> list[tuple[ordinary.Ordinary, Grade]]:
     """Return the ordinary artifacts with their grades."""
     return [(one, grade([followed(one.data, joblib=one.joblib)])[0]) for one in ordinary.made()]
+
+
+@pytest.mark.parametrize(("count", "more"), [(3, ""), (4, " and 1 more"), (49, " and 46 more")])
+def test_a_judgement_counts_the_names_that_it_leaves_out(count: int, more: str) -> None:
+    found = tuple(GradedName("mine", f"A{number}", Grade.UNKNOWN) for number in range(count))
+    told = judgement(Contents("pickle", Grade.UNKNOWN, names=found))
+    assert told == f"imports unknown names: mine.A0, mine.A1, mine.A2{more}"
 
 
 # -- armed

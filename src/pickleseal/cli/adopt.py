@@ -27,7 +27,7 @@ from pickleseal.migration.adopt import (
 from pickleseal.migration.batch import Outcome, Result
 from pickleseal.migration.contexts import has_placeholder
 from pickleseal.migration.targets import Targets
-from pickleseal.scanner.grade import Grade
+from pickleseal.scanner.grade import NAMES_TOLD, Grade, judgement
 
 _GRADES = {
     Grade.DATA: ("data only", "green"),
@@ -36,6 +36,7 @@ _GRADES = {
     Grade.BEYOND: ("reaches beyond data", "bold red"),
 }
 _NAMES_SHOWN = 8
+_FILES_SHOWN = 3
 _LINES_SHOWN = 40
 
 
@@ -120,7 +121,8 @@ def adopt(
     looks = survey(run.batch, keyring=keyring, context=context, accepted=accept, digests=listed)
     found = run.collect(looks, "Scanning")
     done: list[Result[Adopted]] = []
-    if not run.interrupted:
+    scanning = run.interrupted
+    if not scanning:
         _check_accepted(accept, found)
         found = with_own_contexts(found, context)
         found = list(with_free_places(found, keyring=ring, targets=targets))
@@ -136,6 +138,8 @@ def adopt(
     pairs = [(one, acts.get(one.path) if one.outcome is Outcome.READY else None) for one in found]
     last = [act or one for one, act in pairs]
     summary = [summary_of(last, {Outcome.READY: "would be adopted" if dry_run else "not adopted"})]
+    if scanning:
+        summary = []
     several = sum(one.outcome is Outcome.READY for one in found) > 1
     if dry_run and several and context is not None and not own_contexts:
         advice = f"all for '{shown(context)}': a context with {{path}} gives each file its own"
@@ -150,6 +154,7 @@ def adopt(
         facts={"primary": ring.primary, "dry_run": dry_run},
         lines=trouble_lines(done, most=_LINES_SHOWN),
         summary=summary,
+        stopped="nothing was changed" if scanning or dry_run else "run it again to go on",
     )
 
 
@@ -220,38 +225,50 @@ def _survey_lines(found: Sequence[Result[Preview]], *, each: bool, own: bool) ->
         if each:
             yield from map(of_file, of_grade)
         if grade is Grade.UNKNOWN:
-            yield from _by_name(of_grade)
+            yield from _by_package(of_grade)
 
 
-def _by_name(found: Sequence[Preview]) -> Iterator[Line]:
-    """Yield each unknown name once, however many files have it, the commonest first."""
-    files: dict[str, list[str]] = {}
+def _by_package(found: Sequence[Preview]) -> Iterator[Line]:
+    """Yield the unknown names of each package and its files, the commonest package first.
+
+    No package is left out: the user is about to be asked for consent to all of them.
+    """
+    packages: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for one in found:
         for name in _names(one):
-            files.setdefault(name, []).append(one.candidate.path)
-    ordered = sorted(files.items(), key=lambda item: -len(item[1]))
-    for name, paths in ordered[:_LINES_SHOWN]:
-        where = f"  in {counted(len(paths), 'file')}: {shown(paths[0])}"
-        yield [(f"  {shown(name)}", ""), (where, "dim")]
-    if len(ordered) > _LINES_SHOWN:
-        yield [(f"  and {len(ordered) - _LINES_SHOWN:,} more names: see --dry-run --json", "")]
+            names, files = packages.setdefault(name.partition(".")[0], ({}, {}))
+            names[name] = files[one.candidate.path] = None
+    for package, (names, files) in sorted(packages.items(), key=lambda item: -len(item[1][1])):
+        what = package if len(names) > 1 else next(iter(names))
+        total = f": {len(names):,} names" if len(names) > 1 else ""
+        where = f"  in {counted(len(files), 'file')}: {_first(files, _FILES_SHOWN)}"
+        yield [(f"  {shown(what)}{total}", ""), (where, "dim")]
+        if len(names) > 1:
+            yield [(f"    {_first(names, _NAMES_SHOWN)}", "dim")]
+
+
+def _first(texts: Iterable[str], most: int) -> str:
+    """Return the first few texts, and how many more there are."""
+    listed = list(texts)
+    more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
+    return ", ".join(map(shown, listed[:most])) + more
 
 
 def _names(one: Preview) -> list[str]:
     names = one.contents.names if one.contents else ()
-    return [f"{n.module}.{n.name}" for n in names if n.grade is not Grade.DATA]
+    return [str(n) for n in names if n.grade is not Grade.DATA]
 
 
 def _details(one: Result[Preview]) -> list[str]:
-    told = _why(one.detail) if one.detail and one.outcome is Outcome.REFUSED else []
-    return [text for text in told if text not in one.reason]
+    if one.detail is None or one.detail.contents is None or one.outcome is not Outcome.REFUSED:
+        return []
+    told = NAMES_TOLD if judgement(one.detail.contents) in one.reason else 0
+    return [text for text in _why(one.detail, told) if text not in one.reason]
 
 
-def _why(one: Preview) -> list[str]:
-    """Return the names and reasons that a grade rests on, the first of them."""
-    names = _names(one)
-    more = [f"and {len(names) - _NAMES_SHOWN} more"] if len(names) > _NAMES_SHOWN else []
-    texts = [", ".join([*names[:_NAMES_SHOWN], *more])] if names else []
+def _why(one: Preview, told: int = 0) -> list[str]:
+    """Return the names and reasons that a grade rests on, without the names told already."""
+    texts = [_first(names, _NAMES_SHOWN)] if (names := _names(one)[told:]) else []
     return [*texts, *(one.contents.reasons[:2] if one.contents else ())]
 
 

@@ -64,11 +64,13 @@ class Run:
         lines: Iterable[Line] = (),
         summary: Iterable[Line],
         lacking: str | None = None,
+        stopped: str = "run it again to go on",
     ) -> int:
         """Report the results, and return the exit code.
 
         `files` and `facts` are for the JSON document, `lines` and `summary` for a person. It is an
         error if there was nothing to act on: no file at all, or none that is as `lacking` says.
+        `stopped` is what an interrupt means.
         """
         idle = lacking is not None or not results
         if wants_json():
@@ -86,8 +88,7 @@ class Run:
             told = ([] if self.interrupted else [self._nothing(lacking)]) if idle else summary
             print_lines([*told, *left_out_lines(self.batch.left_out)], stderr=True)
         if self.interrupted:
-            rest = "not every file was checked" if self.act == "verify" else "run it again to go on"
-            click.echo(f"stopped: {rest}", err=True)
+            click.echo(f"stopped: {stopped}", err=True)
             return INTERRUPTED
         outcomes = {one.outcome for one in results}
         if Outcome.FAILED in outcomes or idle:

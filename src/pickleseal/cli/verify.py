@@ -68,6 +68,7 @@ def verify(
         lines=[*([] if is_quiet() else _whole_lines(done)), *trouble_lines(done, word=_word)],
         summary=[_summary(done), *read],
         lacking=None if any(one.outcome in _CHECKED for one in done) else " has or needs a seal",
+        stopped="not every file was checked",
     )
 
 

@@ -110,7 +110,8 @@ _JUDGED = {
     Grade.CANNOT_TELL: "cannot tell what it does",
     Grade.BEYOND: "reaches beyond data",
 }
-_NAMES_TOLD = 3
+NAMES_TOLD = 3
+"""How many names a judgement lists."""
 
 
 def judgement(contents: Contents) -> str:
@@ -124,5 +125,7 @@ def judgement(contents: Contents) -> str:
 
 
 def _listed(names: Sequence[GradedName], reasons: Sequence[str] = ()) -> str:
-    texts = [*map(str, names[:_NAMES_TOLD]), *reasons]
+    more = len(names) - NAMES_TOLD
+    listed = ", ".join(map(str, names[:NAMES_TOLD])) + (f" and {more:,} more" if more > 0 else "")
+    texts = [*filter(None, [listed]), *reasons]
     return f": {', '.join(texts)}" if texts else ""
