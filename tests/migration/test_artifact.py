@@ -28,6 +28,7 @@ from pickleseal import (
     Key,
     Keyring,
     MalformedError,
+    NotSealedError,
     PolicyError,
     UnknownKeyError,
     adopt_bytes,
@@ -79,6 +80,27 @@ NOT_ONE_PICKLE = {
 }
 
 
+OLD_TORCH = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + b"N." * 3
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_a_load_sends_no_file_to_adopt_that_adopt_refuses(protocol: int, ring: Keyring) -> None:
+    old = pickle.dumps(0x1950A86A20F9469CFC6C, protocol)
+    with pytest.raises(NotSealedError, match=r"old format.*Load it where you trust it") as caught:
+        signed_loads(old + OLD_TORCH, keyring=ring)
+    assert "pickleseal adopt" not in str(caught.value)
+    with pytest.raises(NotSealedError, match="several pickles, load them and save them"):
+        signed_loads(b"\x80\x04N." * 3, keyring=ring)
+
+
+def test_an_array_that_is_not_sealed_is_sent_to_numpy(ring: Keyring) -> None:
+    file = io.BytesIO()
+    np.save(file, np.zeros(9))
+    with pytest.raises(NotSealedError, match=r"numpy\.load.* allow_pickle=True") as caught:
+        signed_loads(file.getvalue(), keyring=ring)
+    assert "Numpy" not in str(caught.value)
+
+
 @pytest.mark.parametrize("raw", NOT_ONE_PICKLE.values(), ids=NOT_ONE_PICKLE)
 def test_what_is_not_exactly_one_pickle_is_not_adopted(raw: bytes, ring: Keyring) -> None:
     with nothing_unpickled(), pytest.raises(AdoptionError):
@@ -93,7 +115,8 @@ def test_what_is_not_exactly_one_pickle_is_not_adopted(raw: bytes, ring: Keyring
         (b"N." * 1001, "over 1000 pickles"),
         (b"N." * 100_000, "over 1000 pickles"),
         (b"N." * 3 + b"\xff", "5 bytes"),
-        (pickle.dumps(1) + bytes(7), "7 bytes"),
+        (pickle.dumps(1) + bytes(7), "7 bytes.*: load it where you trust it"),
+        (OLD_TORCH, "torch's old format: load it where you trust it"),
         (zlib.compress(b"N.") + b"\0", "1 byte"),
         (zlib.compress(zlib.compress(b"N.")), "compressed twice"),
         (signed_dumps(1, keyring=RING), "sealed already"),

@@ -51,6 +51,11 @@ def test_any_other_context_is_refused(sealed: str | None, expected: str | None) 
         check_context(sealed, expected)
 
 
+def test_a_load_without_the_context_is_told_which_function_takes_one() -> None:
+    with pytest.raises(ContextError, match="context= of signed_load"):
+        check_context("fraud", None)
+
+
 @given(st.none() | st.text(max_size=3), st.none() | st.text(max_size=3))
 def test_contexts_are_accepted_where_they_are_equal_and_nowhere_else(
     sealed: str | None, expected: str | None

@@ -28,7 +28,10 @@ class Beginning(NamedTuple):
 
 _ADOPT = (
     "if you wrote it yourself, and did not download it, seal it as it is with: pickleseal adopt"
-    " FILE"
+    " FILE. If it contains several pickles, load them and save them with signed_dump instead"
+)
+LOAD_AND_DUMP = (
+    "load it where you trust it, with the tool that wrote it, and save it with signed_dump"
 )
 _UNPACK = "if it is sealed inside, decompress it first"
 _EITHER = f"{_UNPACK}. If not, and {_ADOPT.removeprefix('if ')}"
@@ -45,6 +48,11 @@ EMPTY = Beginning(
 
 _SPACE = rb"(?:\xef\xbb\xbf)?\s*"
 _KNOWN = (
+    # Its first pickle is this number, and there are four more and the tensors behind it.
+    (
+        rb"\x80[\x02-\x05](?:\x95.{8})?\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\.",
+        Beginning("a file in torch's old format", LOAD_AND_DUMP, sure=True),
+    ),
     (rb"\x80[\x02-\x05]", _PLAIN),
     # Older protocols have no mark: these beginnings are unlikely in a text.
     (rb"[\]}]q\x00|\([ldt]p0\n", _PLAIN),
@@ -62,7 +70,9 @@ _KNOWN = (
     (
         rb"\x93NUMPY",
         Beginning(
-            "a NumPy .npy file", "numpy.load reads it, and runs no code without allow_pickle=True"
+            "a NumPy .npy file",
+            "load it with numpy.load, which runs code only with allow_pickle=True, as an array of"
+            " objects needs",
         ),
     ),
     (
@@ -102,4 +112,4 @@ def beginning_of(start: bytes) -> Beginning | None:
     """Return what a file that begins with `start` looks like, or None if that is not known."""
     if not start:
         return EMPTY
-    return next((known for pattern, known in _KNOWN if re.match(pattern, start)), None)
+    return next((known for pattern, known in _KNOWN if re.match(pattern, start, re.DOTALL)), None)

@@ -157,8 +157,8 @@ class Keyring:
         if not entry.covers(context):
             raise KeyringError(
                 f"key {entry.id}, the primary of {self.name}, is bound to the contexts"
-                f" {_listed(entry)}, and cannot seal for {_named(context)}: pass one of them as"
-                " context=, or use another keyring"
+                f" {_listed(entry)}, and cannot seal for {_named(context)}: name one of them"
+                " with context= of signed_dump or --context of a command, or use another keyring"
             )
         return self._keys[bytes.fromhex(entry.id)]
 

@@ -21,14 +21,14 @@ from pickleseal.envelope.target import join_envelope, write_envelope
 from pickleseal.errors import AdoptionError, NotSealedError, SealError, TargetError, shown
 from pickleseal.files.atomic import held
 from pickleseal.files.globs import Globs
-from pickleseal.files.magic import INCOMPLETE, beginning_of
+from pickleseal.files.magic import INCOMPLETE, LOAD_AND_DUMP, beginning_of
 from pickleseal.files.objects import Opened, open_file
 from pickleseal.files.places import Place, exists, name_of, resolved
 from pickleseal.files.walk import Skip
 from pickleseal.keys.context import context_to_seal
 from pickleseal.keys.keyring import EVERY_KEY, Keyring
 from pickleseal.keys.store.lookup import Ring, find_keyring
-from pickleseal.migration.artifact import NOT_ONE, Artifact, follow, read_artifact
+from pickleseal.migration.artifact import Artifact, follow, read_artifact
 from pickleseal.migration.batch import (
     Batch,
     Candidate,
@@ -358,7 +358,7 @@ def _looked_at(
         return seen, read(data)
     except AdoptionError as error:
         found = seen.contents
-        wrapped = found and found.wrapping and AdoptionError(f"{found.kind}: {NOT_ONE}")
+        wrapped = found and found.wrapping and AdoptionError(f"{found.kind}: {LOAD_AND_DUMP}")
         return failure(candidate.path, Outcome.REFUSED, wrapped or error, detail=seen)
 
 
@@ -380,7 +380,7 @@ def _objection(seen: Preview, rules: _Rules, start: bytes = b"") -> str:
     found = beginning_of(start) if not contents.pickles else None
     advice = INCOMPLETE if contents.truncated else _ACCEPT
     if contents.wrapping is not None:
-        advice = NOT_ONE
+        advice = LOAD_AND_DUMP
     elif contents.kind == UNKNOWN_KIND:
         advice = _EXCLUDE
     if found is not None and found.stands_in:

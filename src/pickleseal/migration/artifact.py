@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 from pickleseal.envelope import layout
 from pickleseal.errors import AdoptionError, MalformedError
-from pickleseal.files.magic import beginning_of
+from pickleseal.files.magic import LOAD_AND_DUMP, beginning_of
 from pickleseal.pickling import inflate, opcodes
 from pickleseal.scanner.containers.views import Bytes, Memory
 from pickleseal.scanner.machine.cursor import Cursor
 from pickleseal.scanner.machine.trace import Trace, trace
 
-NOT_ONE = "load it where you trust it, with the tool that wrote it, and save it with signed_dump"
 _COMPANIONS = frozenset(("NDArrayWrapper", "ZNDArrayWrapper"))
 _LAST_OLD_PROTOCOL = 3
 _MOST_COUNTED = 1000
@@ -55,7 +54,7 @@ def follow(data: Bytes) -> tuple[Trace, int | None]:
         raise AdoptionError("it is sealed already")
     found = beginning_of(start)
     if found is not None and not found.adoptable:
-        raise AdoptionError(f"{found.clause}: {found.advice or NOT_ONE}")
+        raise AdoptionError(f"{found.clause}: {found.advice or LOAD_AND_DUMP}")
     method = inflate.method_of(start)
     try:
         reader = _Pieces(data)
@@ -68,11 +67,11 @@ def follow(data: Bytes) -> tuple[Trace, int | None]:
         raise AdoptionError(f"{error}, or neither pickle nor joblib wrote it") from None
     # A name may be spelled from further up: NDArrayWrapper, and numpy_pickle.NDArrayWrapper.
     if any(name.name.rpartition(".")[2] in _COMPANIONS for name in walk.names):
-        raise AdoptionError(f"its arrays are in files next to it: {NOT_ONE}")
+        raise AdoptionError(f"its arrays are in files next to it: {LOAD_AND_DUMP}")
     if walk.given:
         raise AdoptionError(
             "it needs persistent ids or out-of-band buffers from its reader, so it is not a whole"
-            f" file: {NOT_ONE}"
+            f" file: {LOAD_AND_DUMP}"
         )
     return walk, None if method is None and not walk.wrapped_arrays else reader.given
 
@@ -96,7 +95,7 @@ class _Pieces:
         self._left = self._left[size:]
         self.given += len(piece)
         if self.given > self._most:
-            raise AdoptionError(f"it unpacks to over {self._most:,} bytes: {NOT_ONE}")
+            raise AdoptionError(f"it unpacks to over {self._most:,} bytes: {LOAD_AND_DUMP}")
         return bytes(piece)
 
     def drain(self) -> None:
@@ -120,12 +119,12 @@ def _check_end(
             what = "1 byte follows" if spare == 1 else f"{spare} bytes follow"
             if spare >= _MOST_SPARE:
                 what = f"{_MOST_SPARE >> 20} MiB or more follow"
-            raise AdoptionError(f"{what} its end, so a load would refuse it")
+            raise AdoptionError(f"{what} its end, so a load would refuse it: {LOAD_AND_DUMP}")
         count += 1
         if count > _MOST_COUNTED:
-            raise AdoptionError(f"it contains over {_MOST_COUNTED} pickles: {NOT_ONE}")
+            raise AdoptionError(f"it contains over {_MOST_COUNTED} pickles: {LOAD_AND_DUMP}")
     if count > 1:
-        raise AdoptionError(f"it contains {count} pickles, one after the other: {NOT_ONE}")
+        raise AdoptionError(f"it contains {count} pickles, one after the other: {LOAD_AND_DUMP}")
 
 
 def _names_of_pickle(raw: memoryview, walk: Trace) -> frozenset[tuple[str, str]] | None:

@@ -21,7 +21,7 @@ def check_context(sealed: str | None, expected: str | None) -> None:
     if expected is None:
         raise ContextError(
             f"sealed for the context '{shown(sealed or '')}', but the load names none. If it is"
-            " the right file, name its context: context= in Python, --context on the command line"
+            " the right file, name its context: context= of signed_load, or --context of a command"
         )
     if sealed is None:
         raise ContextError(
