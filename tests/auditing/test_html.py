@@ -158,6 +158,16 @@ def test_only_a_command_of_plain_words_may_be_copied() -> None:
         assert 'class="out plain"' not in page
 
 
+def test_a_command_with_a_placeholder_may_not_be_copied() -> None:
+    files = (
+        unsealed(path)._replace(advice=f"seal it: pickleseal adopt {path}")
+        for path in ("a.pkl", "b.pkl")
+    )
+    page = html(report(*files))
+    assert 'class="out">pickleseal adopt FILE<' in page
+    assert 'class="out plain">pickleseal adopt b.pkl<' in page
+
+
 def test_each_command_within_advice_may_be_copied_alone() -> None:
     advice = "run `pickleseal keys export a` there, and `pickleseal keys import b` here"
     page = html(report(retired("models/e.pkl")._replace(advice=advice)))

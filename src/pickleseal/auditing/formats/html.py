@@ -88,7 +88,10 @@ def _source_hash(source: str) -> str:
 
 
 class _Piece(NamedTuple):
-    """A piece of advice: words or a command. `plain`: the command is safe to paste in a shell."""
+    """A piece of advice: words or a command.
+
+    `plain`: the command can be pasted in a shell as it is, so it has no placeholder such as FILE.
+    """
 
     text: str
     command: bool
@@ -105,7 +108,9 @@ def _pieces(text: str) -> list[_Piece]:
 
 def _piece(text: str, *, command: bool) -> _Piece:
     try:
-        plain = command and shlex.join(shlex.split(text)) == text
+        words = shlex.split(text)
+        filled_in = not any(word.isalpha() and word.isupper() for word in words)
+        plain = command and filled_in and shlex.join(words) == text
     except ValueError:  # a quote that is not closed
         plain = False
     return _Piece(text, command, plain)
