@@ -196,6 +196,8 @@ WILD = {
     "an array whose dtype is given objects later": b"cnumpy\ndtype\n(VV8\nI00\nI01\ntRp9\n0"
     + _RECONSTRUCTED + b"(K\1K\1\x85g9\nI00\nC\x08AAAAAAAAtb0g9\n(K\3V|\n"
     + _FIELD % (_OBJECT, b"\0") + b"K\x08K\1K\x1btb",
+    "a record whose fields change later": b"cnumpy\ndtype\n(VV8\nI00\nI01\ntR(K\3V|\nN(Va\nt}Va\n("
+    + _dtype(b"f8", _NONE + b"K\0") + b"K\0tsp9\nK\x08K\1K\x10tbg9\nVa\n(" + _OBJECT + b"K\0ts0",
     "a scalar of objects that bytes spell": _scalar(b"C\x08AAAAAAAA"),
     "a scalar of objects that a text spells": _scalar(b"VAAAAAAAA\n"),
     "a scalar with a shape": b"cnumpy.core.multiarray\nscalar\n("

@@ -145,6 +145,7 @@ def _is_record(target: Dtype, fields: object) -> bool:
     """Return whether NumPy describes a dtype with fields so."""
     if type(fields) is not Dict or fields.others or not fields.fields or target.size is None:
         return False
+    fields.given = True  # NumPy keeps this very dict
     inherited, places = 0, set()
     for field in fields.fields.values():
         if type(field) is not tuple or type(field[0]) is not Dtype or type(field[1]) is not int:
