@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import joblib
 import pytest
 from command import as_json, run
 from old_files import is_sealed, old_models, sha256, told
@@ -214,7 +215,7 @@ def test_files_that_would_be_sealed_for_the_same_name_are_all_refused(
     }
     loaded = signed_load(folder / "fraud.v2.pkl", keyring=ring_directory, context="m/fraud.v2")
     assert loaded == "fraud.v2.pkl"
-    assert run(*command, "--context", "m/fraud").returncode == 1, "others are for another name"
+    assert run(*command, "--context", "m/fraud").returncode == 0, "others keep their own"
     assert is_sealed(folder / "s" / "fraud.pkl"), "where all are for one, somebody says so"
 
 
@@ -241,19 +242,60 @@ def test_a_name_that_no_context_can_hold_is_told_in_the_survey(
     assert found.outcome is Outcome.FAILED
 
 
-@pytest.mark.parametrize("context", ["other", None])
-def test_what_is_sealed_for_something_else_is_refused(
-    ring_directory: Path, tmp_path: Path, context: str | None
+def test_a_named_file_that_is_sealed_for_another_named_context_is_refused(
+    ring: Keyring, tmp_path: Path
 ) -> None:
     path = tmp_path / "m.pkl"
-    signed_dump(1, path, keyring=ring_directory, context="m")
-    keyring = open_keyring(ring_directory)
-    (found,) = survey(Batch([str(path)]), keyring=keyring, context=context)
+    signed_dump(1, path, keyring=ring, context="m")
+    (found,) = survey(Batch([str(path)]), keyring=ring, context="other")
     assert found.outcome is Outcome.REFUSED
     assert "for 'm'" in found.reason
     assert "extract it to another folder" in found.reason
-    (found,) = survey(Batch([str(path)]), keyring=keyring, context="m")
-    assert found.outcome is Outcome.ALREADY_SEALED
+    for context in (None, "m", "{name}", "other/{name}"):
+        (found,) = survey(Batch([str(path)]), keyring=ring, context=context)
+        assert found.outcome is Outcome.ALREADY_SEALED
+
+
+@pytest.mark.parametrize("context", [(), ("--context", "m/{path}"), ("--context", "m")])
+def test_files_of_a_folder_keep_the_contexts_that_they_are_sealed_for(
+    context: tuple[str, ...], ring_directory: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    own = folder / "own.pkl"
+    signed_dump(1, own, keyring=ring_directory, context="mine")
+    (folder / "new.pkl").write_bytes(pickle.dumps(2))
+    before = own.read_bytes()
+    command = ("adopt", folder, "--yes", "--keyring", ring_directory, *context)
+    done = run(*command)
+    assert done.returncode == 0
+    assert "1 adopted, 1 already sealed" in done.stderr
+    assert f"{own}  it is sealed already, for 'mine'" in done.stderr
+    assert own.read_bytes() == before
+    again = run(*command, "--json")
+    assert again.returncode == 0
+    files = {os.path.basename(one["path"]): one for one in as_json(again)["files"]}
+    assert files["own.pkl"]["outcome"] == "already sealed"
+    assert files["own.pkl"]["context"] == "mine"
+
+
+def test_the_advice_for_files_of_one_name_lets_the_folder_be_adopted(
+    ring_directory: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for ending in ("bz2", "xz"):
+        joblib.dump([ending], folder / f"churn.joblib.{ending}")
+    command = ("adopt", "--yes", "--keyring", ring_directory, "--context")
+    refused = run(*command, "m/{path}", folder)
+    assert refused.returncode == 1
+    assert "adopt each one separately with its own --context" in refused.stderr
+    assert run(*command, "m/churn-bz2", folder / "churn.joblib.bz2").returncode == 0
+    assert run(*command, "m/{path}", folder).returncode == 0
+    assert run(*command, "m/{path}", folder).returncode == 0
+    for context, ending in (("m/churn-bz2", "bz2"), ("m/churn", "xz")):
+        path = folder / f"churn.joblib.{ending}"
+        assert signed_load(path, keyring=ring_directory, context=context) == [ending]
 
 
 def test_of_many_files_refused_for_reasons_of_their_own_a_part_is_listed(
@@ -262,9 +304,8 @@ def test_of_many_files_refused_for_reasons_of_their_own_a_part_is_listed(
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(60):
-        name = f"{number:02}"
-        signed_dump(1, folder / f"{name}.pkl", keyring=ring_directory, context=name)
-    command = ("adopt", folder, "--yes", "--context", "other", "--keyring", ring_directory)
+        (folder / f"{number:02}.pkl").write_bytes(pickle.dumps([1]) * (number + 2))
+    command = ("adopt", folder, "--yes", "--keyring", ring_directory)
     done = run(*command)
     assert done.returncode == 1
     assert "39.pkl" in done.stderr

@@ -212,6 +212,7 @@ def _survey_lines(found: Sequence[Result[Preview]], *, each: bool, own: bool) ->
         return [(f"  {path}", ""), (f"  for '{shown(wanted)}'" if wanted else "", "dim")]
 
     yield from trouble_lines(found, details=_details, most=_LINES_SHOWN)
+    yield from _sealed_lines(found)
     ready = [one.detail for one in found if one.outcome is Outcome.READY and one.detail]
     for grade, (label, style) in _GRADES.items():
         of_grade = [one for one in ready if one.contents and one.contents.grade is grade]
@@ -226,6 +227,17 @@ def _survey_lines(found: Sequence[Result[Preview]], *, each: bool, own: bool) ->
             yield from map(of_file, of_grade)
         if grade is Grade.UNKNOWN:
             yield from _by_package(of_grade)
+
+
+def _sealed_lines(found: Sequence[Result[Preview]]) -> Iterator[Line]:
+    """Yield the files that are sealed for another context, and stay as they are."""
+    others = [one for one in found if one.outcome is Outcome.ALREADY_SEALED and one.reason]
+    if others:
+        yield [("left as they are  ", "green"), (counted(len(others), "file"), "bold")]
+    for one in others[:_LINES_SHOWN]:
+        yield [(f"  {shown(one.path)}", ""), (f"  {shown(one.reason)}", "dim")]
+    if len(others) > _LINES_SHOWN:
+        yield [(f"  and {len(others) - _LINES_SHOWN:,} more: see --json", "dim")]
 
 
 def _by_package(found: Sequence[Preview]) -> Iterator[Line]:
@@ -279,7 +291,7 @@ def _fields(found: Result[Preview], act: Result[Adopted] | None) -> dict[str, ob
     adopted = act.detail if act else None
     fields = fields_of(
         act or found,
-        context=preview.context if found.outcome is Outcome.READY else None,
+        context=preview.context if preview.envelope or found.outcome is Outcome.READY else None,
         sha256=preview.sha256,
         target=adopted and adopted.target,
         backup=adopted and adopted.backup,

@@ -172,7 +172,8 @@ def _sealed_head(
 class Preview(NamedTuple):
     """What a survey saw: a file, what it would import, the SHA-256 of its bytes in hexadecimal.
 
-    `sealed_for`: the context of all files, perhaps with placeholders.
+    `sealed_for`: the context of all files, perhaps with placeholders. `envelope`: the metadata of
+    a file that is sealed already.
     """
 
     candidate: Candidate
@@ -180,10 +181,13 @@ class Preview(NamedTuple):
     contents: Contents | None = None
     sha256: str | None = None
     artifact: Artifact | None = None
+    envelope: md.Metadata | None = None
 
     @property
     def context(self) -> str | None:
-        """What the file is sealed for, with its own name in place of each placeholder."""
+        """What the file is or would be sealed for, with its name in place of each placeholder."""
+        if self.envelope is not None:
+            return self.envelope.context
         wanted = self.sealed_for
         return None if wanted is None else context_of(self.candidate.inside, wanted)
 
@@ -246,7 +250,8 @@ def survey(
     batch
         The files; see `adoption_batch`.
     keyring, context
-        What a file that is sealed already must be sealed by, and for.
+        What must open a file that is sealed already, and what files are to be sealed for. A file
+        that is sealed for another context is refused only if both it and the context were named.
     accepted
         The paths of files that may reach beyond data, or of which that cannot be told.
     digests
@@ -311,9 +316,7 @@ def _surveyed(candidate: Candidate, rules: _Rules) -> Result[Preview]:
     seen = Preview(candidate, rules.context)
     with found_file(candidate.found) as file:
         if is_envelope(file):
-            reason = _fault_of_sealed(file, seen.context, rules)
-            outcome = Outcome.REFUSED if reason else Outcome.ALREADY_SEALED
-            return candidate.result(outcome, reason, detail=seen)
+            return _already_sealed(file, seen, rules)
         if is_backup(file):
             return candidate.result(Outcome.SKIPPED, "a backup that adopt made")
         if file.size > _IN_MEMORY:
@@ -388,8 +391,9 @@ def _objection(seen: Preview, rules: _Rules, start: bytes = b"") -> str:
     return f"{judgement(contents)}; {advice}"
 
 
-def _fault_of_sealed(file: Opened, wanted: str | None, rules: _Rules) -> str:
-    """Return why an envelope is not what adopting would make, or an empty text."""
+def _already_sealed(file: Opened, seen: Preview, rules: _Rules) -> Result[Preview]:
+    """Return the result of an envelope, with a reason if it has another context than is wanted."""
+    candidate, wanted = seen.candidate, seen.context
     source = envelope_at(file, 0)
     source.exact = True  # as for a load: nothing may follow it
     try:
@@ -397,15 +401,19 @@ def _fault_of_sealed(file: Opened, wanted: str | None, rules: _Rules) -> str:
         policy.check_expiry(head.metadata, time.time())
         reader.check_body(source, head)
     except SealError as error:
-        return f"it is sealed already, but a load refuses it: {error.args[0]}"
+        reason = f"it is sealed already, but a load refuses it: {error.args[0]}"
+        return candidate.result(Outcome.REFUSED, reason, detail=seen)
     sealed = head.metadata
+    seen = seen._replace(envelope=sealed)
     if sealed.content == CONTENT or sealed.context == wanted:
-        return ""
+        return candidate.result(Outcome.ALREADY_SEALED, detail=seen)
     told = f"for '{shown(sealed.context)}'" if sealed.context else "without a context"
-    return (
-        f"it is sealed already, {told}: to change that, extract it to another folder, and adopt"
-        " it there"
-    )
+    reason = f"it is sealed already, {told}"
+    # A placeholder is for many files: only one context for this very file is a demand on it.
+    if not candidate.named or rules.context is None or has_placeholder(rules.context):
+        return candidate.result(Outcome.ALREADY_SEALED, reason, detail=seen)
+    reason += ": to change that, extract it to another folder, and adopt it there"
+    return candidate.result(Outcome.REFUSED, reason, detail=seen)
 
 
 def _ambiguous(name: str, context: str) -> str:
