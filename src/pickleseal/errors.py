@@ -5,7 +5,7 @@ everything that is displayed, passes through `masked`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pickle import UnpicklingError
 
@@ -86,6 +86,13 @@ def shown(text: str) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
     )
+
+
+def first_few(texts: Iterable[str], most: int, rest: str = "") -> str:
+    """Return the first texts as `shown`, and how many more there are; `rest` says where."""
+    every = list(texts)
+    more = f" and {len(every) - most:,} more{rest}" if len(every) > most else ""
+    return ", ".join(map(shown, every[:most])) + more
 
 
 def counted(count: int, noun: str) -> str:

@@ -330,7 +330,7 @@ def test_every_package_of_unknown_names_is_shown_before_the_question(
     asked = run("adopt", folder, "--keyring", ring_directory).stderr
     assert "bulky: 60 names  in 1 file: " in asked
     assert "bulky.A1" in asked
-    assert "and 52 more" in asked
+    assert "and 52 more: see --dry-run --json" in asked
     assert "__main__.ratio  in 5 files: " in asked
     for name in "bcd":
         assert str(folder / f"{name}.pkl") in asked

@@ -55,6 +55,13 @@ PLACES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+def test_names_of_a_hidden_pickle_that_are_left_out_are_counted() -> None:
+    looks = [armed.look("os", name) for name in ("mkdir", "remove", "rename", "rmdir", "stat")]
+    contents = seen(PLACES["behind four bytes"](armed.whole(b"0".join(looks))))
+    told = "imports os.mkdir, os.remove, os.rename and 2 more"
+    assert any(told in reason for reason in contents.reasons)
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_pickle_is_found_wherever_it_stands(place: str) -> None:
     contents = seen(PLACES[place](ARMED))

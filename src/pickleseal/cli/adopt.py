@@ -9,7 +9,7 @@ import click
 from pickleseal.cli.batch import Run, fields_of, summary_of, trouble_lines
 from pickleseal.cli.options import ANY_PATH, PathType, common
 from pickleseal.cli.output import CouldNotRun, Line, guarded, print_lines, wants_json
-from pickleseal.errors import counted, shown
+from pickleseal.errors import counted, first_few, shown
 from pickleseal.files.globs import Globs
 from pickleseal.files.places import places_of, resolved, without_credentials
 from pickleseal.keys.context import normalize_context
@@ -253,17 +253,11 @@ def _by_package(found: Sequence[Preview]) -> Iterator[Line]:
     for package, (names, files) in sorted(packages.items(), key=lambda item: -len(item[1][1])):
         what = package if len(names) > 1 else next(iter(names))
         total = f": {len(names):,} names" if len(names) > 1 else ""
-        where = f"  in {counted(len(files), 'file')}: {_first(files, _FILES_SHOWN)}"
+        where = f"  in {counted(len(files), 'file')}: {first_few(files, _FILES_SHOWN)}"
         yield [(f"  {shown(what)}{total}", ""), (where, "dim")]
         if len(names) > 1:
-            yield [(f"    {_first(names, _NAMES_SHOWN)}", "dim")]
-
-
-def _first(texts: Iterable[str], most: int) -> str:
-    """Return the first few texts, and how many more there are."""
-    listed = list(texts)
-    more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
-    return ", ".join(map(shown, listed[:most])) + more
+            rest = ": see --dry-run --json"
+            yield [(f"    {first_few(names, _NAMES_SHOWN, rest)}", "dim")]
 
 
 def _names(one: Preview) -> list[str]:
@@ -280,7 +274,7 @@ def _details(one: Result[Preview]) -> list[str]:
 
 def _why(one: Preview, told: int = 0) -> list[str]:
     """Return the names and reasons that a grade rests on, without the names told already."""
-    texts = [_first(names, _NAMES_SHOWN)] if (names := _names(one)[told:]) else []
+    texts = [first_few(names, _NAMES_SHOWN)] if (names := _names(one)[told:]) else []
     return [*texts, *(one.contents.reasons[:2] if one.contents else ())]
 
 

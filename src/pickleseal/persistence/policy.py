@@ -8,7 +8,14 @@ from typing import NamedTuple
 
 from pickleseal.envelope import digests
 from pickleseal.envelope.metadata import Metadata
-from pickleseal.errors import ContextError, ExpiredError, PolicyError, RollbackError, shown
+from pickleseal.errors import (
+    ContextError,
+    ExpiredError,
+    PolicyError,
+    RollbackError,
+    first_few,
+    shown,
+)
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.roster import fits
 from pickleseal.pickling.names import Allowed, today_of
@@ -135,9 +142,8 @@ def check_imports(metadata: Metadata, allowed: Allowed | None) -> None:
         if not (allowed.has(*pair) or allowed.has(*today_of(*pair)))
     ]
     if others:
-        listed = ", ".join(shown(f"{module}.{name}") for module, name in others[:_MOST_TOLD])
-        more = f" and {len(others) - _MOST_TOLD} more" if len(others) > _MOST_TOLD else ""
-        raise PolicyError(f"it refers to {listed}{more}, which allow does not list")
+        told = first_few((f"{module}.{name}" for module, name in others), _MOST_TOLD)
+        raise PolicyError(f"it refers to {told}, which allow does not list")
 
 
 _MOST_TOLD = 5

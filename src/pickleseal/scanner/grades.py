@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from pickleseal.errors import shown
+from pickleseal.errors import first_few
 from pickleseal.scanner.grade import Contents, Grade, GradedName
 from pickleseal.scanner.machine.trace import Trace, Use
 from pickleseal.scanner.names import grade_name
@@ -88,9 +88,7 @@ def _uses(traces: Iterable[Trace]) -> dict[str, Use]:
 def _told(ghosts: list[str]) -> list[str]:
     if not ghosts:
         return []
-    more = f" and {len(ghosts) - _GHOSTS} more" if len(ghosts) > _GHOSTS else ""
-    names = ", ".join(map(shown, ghosts[:_GHOSTS]))
-    return [f"{_OF_GHOSTS} {names}{more} in it"]
+    return [f"{_OF_GHOSTS} {first_few(ghosts, _GHOSTS)} in it"]
 
 
 _GHOSTS = 3

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pickleseal.envelope import layout
-from pickleseal.errors import PolicyError, shown
+from pickleseal.errors import PolicyError, first_few, shown
 from pickleseal.files.magic import beginning_of
 from pickleseal.scanner.containers import (
     archives,
@@ -162,7 +162,7 @@ class _Looking:
         for hidden in search.search(self._file, size, self._covered, bounds):
             where = f"byte {hidden.offset}" + "".join(f", in {kind}" for kind in hidden.kinds)
             names = {f"{n.module}.{n.name}" for n in hidden.pickles[0].readings[0].names}
-            told = ", ".join(map(shown, sorted(names)[:_NAMES_TOLD]))
+            told = first_few(sorted(names), _NAMES_TOLD)
             self._miss(_Place(set()), f"a pickle at {where} imports {told}")
             self._take(hidden.pickles, (f"at {where}",))
         self._bounds.hit.update(bounds.hit)
