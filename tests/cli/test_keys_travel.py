@@ -1,6 +1,7 @@
 """Keys, revocations and whole rings on their way from one machine to another, as processes."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +156,22 @@ def test_a_ring_is_backed_up_and_restored_by_command(
     assert run("verify", sealed, "--keyring", new).returncode == 0
     again = run("keys", "restore", file, "--keyring", new, env=opens)
     assert "none was missing" in again.stdout
+    key_id = done_json("keys", "show", "--keyring", new)["id"]
+    (new / f"{key_id}.key").unlink()
+    lost = run("verify", sealed, "--keyring", new)
+    assert "if a backup turns up" in lost.stderr
+    assert "final" in run("keys", "doctor", "--keyring", new).stdout
+    revoked = run("keys", "revoke", key_id, "--reason", "lost", "--keyring", new)
+    assert "no backup brings it back" in revoked.stdout
+    left = run("keys", "restore", file, "--keyring", new, env=opens)
+    assert f"{key_id}: not restored, since its revocation here is final" in left.stdout
+    assert "none was missing" not in left.stdout
+    assert done_json("keys", "restore", file, "--keyring", new, env=opens)["revoked"] == [key_id]
+    (line,) = (line for line in left.stdout.splitlines() if "NEW_FOLDER" in line)
+    elsewhere = tmp_path / "elsewhere"
+    command = shlex.split(line.partition("pickleseal ")[2].replace("NEW_FOLDER", str(elsewhere)))
+    assert run(*command, env=opens).returncode == 0
+    assert run("verify", sealed, "--keyring", elsewhere).returncode == 0
     for bad in ("none", "empty"):
         (tmp_path / "empty").touch()
         refused = run("keys", "restore", tmp_path / bad, "--keyring", new)

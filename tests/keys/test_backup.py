@@ -91,13 +91,13 @@ def test_lost_files_come_back_and_nothing_else_is_written(lived_in: Path) -> Non
     key_id = primary_of(lived_in)
     change_roster(lived_in, lambda r: r.annotate(key_id, "newer than the backup"))
     whole = content_of(lived_in)
-    assert restore(lived_in, made) == ([], False)
+    assert restore(lived_in, made) == ([], False, [])
     assert content_of(lived_in) == whole
     (lived_in / f"{key_id}.key").unlink()
-    assert restore(lived_in, made) == ([key_id], False)
+    assert restore(lived_in, made) == ([key_id], False, [])
     assert content_of(lived_in) == whole, "and keyring.json is not the one of the backup"
     (lived_in / f"{key_id}.key").write_text("damaged")
-    assert restore(lived_in, made) == ([], False)
+    assert restore(lived_in, made) == ([], False, [])
     assert (lived_in / f"{key_id}.key").read_text() == "damaged"
 
 
@@ -105,7 +105,7 @@ def test_a_lost_keyring_json_comes_back_beside_its_key_files(lived_in: Path) -> 
     made = backed_up(lived_in)
     whole = content_of(lived_in)
     (lived_in / INDEX).unlink()
-    assert restore(lived_in, made) == ([], True)
+    assert restore(lived_in, made) == ([], True, [])
     assert content_of(lived_in) == whole
 
 
@@ -251,8 +251,10 @@ def test_a_restore_brings_back_no_key_that_was_revoked_meanwhile(lived_in: Path)
     made = backed_up(lived_in)
     key_id = primary_of(lived_in)
     revoke(lived_in, key_id)
+    assert restore(lived_in, made).revoked == [key_id], "also while its file is there"
     (lived_in / f"{key_id}.key").unlink(missing_ok=True)
-    assert restore(lived_in, made).written == []
+    done = restore(lived_in, made)
+    assert (done.written, done.revoked) == ([], [key_id])
     assert not (lived_in / f"{key_id}.key").exists()
 
 

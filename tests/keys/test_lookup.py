@@ -98,7 +98,7 @@ def test_a_file_given_as_a_keyring_is_refused_by_its_own_name(ring_directory: Pa
 def test_a_missing_key_file_is_told_with_the_ring_to_mend(ring_directory: Path) -> None:
     (file,) = ring_directory.glob("*.key")
     file.unlink()
-    mend = f"restore a backup.* If it is lost, run .* --reason lost --keyring {ring_directory}"
+    mend = f"restore a backup.* --reason lost --keyring {ring_directory}`. That is final"
     with pytest.raises(KeyringError, match=mend):
         open_keyring(ring_directory)
 

@@ -3,20 +3,21 @@
 import os
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from pickleseal.cli.keygen import named
 from pickleseal.cli.options import PathType, common
-from pickleseal.cli.output import answer, guarded
+from pickleseal.cli.output import Row, answer, guarded
 from pickleseal.errors import TargetError, counted, shown
 from pickleseal.files.atomic import write_private
 from pickleseal.keys.backup import seal_backup
 from pickleseal.keys.key import Form, outline
 from pickleseal.keys.passphrase import SALT_SIZE
-from pickleseal.keys.roster import Roster
-from pickleseal.keys.store.backup import ask_and_open, backup_of
+from pickleseal.keys.roster import Roster, State
+from pickleseal.keys.store.backup import Restored, ask_and_open, backup_of
 from pickleseal.keys.store.backup import restore as restore_ring
 from pickleseal.keys.store.changes import kept_as
 from pickleseal.keys.store.directory import RingFiles
@@ -79,8 +80,8 @@ def restore(file: str, *, keyring: str | None) -> int:
     """Restore a keyring from a FILE that `keys backup` wrote.
 
     Where there is no keyring, it is as it was. Where there is one that came from the one in the
-    backup, missing key files are restored. Nothing is ever overwritten, and any other keyring is
-    left alone. The passphrase is read as for keys: see "Behind a passphrase" in the reference.
+    backup, missing key files are restored, but not those of keys that are revoked there: a
+    revocation is final. Nothing is ever overwritten, and any other keyring is left alone. The passphrase is read as for keys: see "Behind a passphrase" in the reference.
 
     \b
     Examples:
@@ -91,12 +92,14 @@ def restore(file: str, *, keyring: str | None) -> int:
     with open(file, encoding="latin-1") as stream:
         found = ask_and_open(stream.read(_MAX_SIZE).strip(), file=file)
     done = restore_ring(directory, found)
-    rows = [("ring", str(directory)), ("backup", f"made {time_text(found.created)}")]
+    rows: list[Row] = [("ring", str(directory)), ("backup", f"made {time_text(found.created)}")]
     if done.is_whole:
         rows.append(("", _summary(found.roster)))
         rows.append(("lacks", "revocations made since: bring them with `pickleseal keys import`"))
     else:
-        rows.append(("files", ", ".join(done.written) or "none was missing"))
+        none = "none restored" if done.revoked else "none was missing"
+        rows.append(("files", ", ".join(done.written) or none))
+        rows += _left_revoked(done, found.roster, file)
     rows.append(("next", f"pickleseal keys doctor{named(keyring, directory)}"))
     return answer(
         {
@@ -105,10 +108,20 @@ def restore(file: str, *, keyring: str | None) -> int:
             "epoch": found.roster.epoch,
             "whole": done.is_whole,
             "files": done.written,
+            "revoked": done.revoked,
         },
         rows,
-        styles={"ring": "green"},
+        styles={"ring": "green", "revoked": "red"},
     )
+
+
+def _left_revoked(done: Restored, before: Roster, file: str) -> Iterator[Row]:
+    """Yield rows on keys that stay revoked, and on the way to their files if there is one."""
+    for key_id in done.revoked:
+        yield "revoked", f"{key_id}: not restored, since its revocation here is final"
+    if any(before.entries[key_id].state is not State.REVOKED for key_id in done.revoked):
+        yield "", "if nobody else can have the key, open its files with a keyring restored"
+        yield "", f"elsewhere: pickleseal keys restore {quoted(Path(file))} --keyring NEW_FOLDER"
 
 
 def _summary(roster: Roster) -> str:

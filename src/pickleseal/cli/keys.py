@@ -294,8 +294,9 @@ def revoke(
 
     Do this if somebody may have a copy of it. Files that it sealed are refused from now on: make
     them again from trusted sources, or readmit those that an inventory from before lists, with
-    `pickleseal reseal --only-digests`. KEY_ID may also be the whole key line. A shortened one has
-    to be confirmed.
+    `pickleseal reseal --only-digests`. This can't be undone, also not with a backup: if a key file
+    is only lost, look for one first, and run `keys restore`. KEY_ID may also be the whole key line.
+    A shortened one has to be confirmed.
 
     \b
     Examples:
@@ -428,6 +429,7 @@ def _change(
     rows = [("key", entry.id), ("state", f"{entry.state.value}{', primary' * is_primary}")]
     rows += [("", remark) for remark in _remarks(entry)]
     if travels:
+        rows.append(("final", "no backup brings it back: the files that it sealed are refused"))
         need = "keyrings that have this key need its revocation"
         rows += _way_to_others(need, entry.id, option)
     over = is_primary and entry.sign_until is not None and entry.sign_until <= time.time()

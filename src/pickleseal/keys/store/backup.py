@@ -53,10 +53,14 @@ def ask_and_open(text: str, *, file: str) -> Backup:
 
 
 class Restored(NamedTuple):
-    """What a restore wrote: the ids of the keys, and whether keyring.json is from the backup."""
+    """What a restore wrote: the ids of the keys, and whether keyring.json is from the backup.
+
+    `revoked`: keys in the backup that it left alone, since they are revoked here.
+    """
 
     written: list[str]
     is_whole: bool
+    revoked: list[str]
 
 
 def restore(directory: Path, backup: Backup) -> Restored:
@@ -70,16 +74,19 @@ def restore(directory: Path, backup: Backup) -> Restored:
         is_whole = not change.roster.entries
         if not is_whole and not change.roster.came_from(backup.roster):
             raise _other_ring(directory, older=backup.roster.came_from(change.roster))
-        written = []
+        written, revoked = [], []
         for key_id, line in backup.lines.items():
             listed = change.roster.entries.get(key_id)
-            needed = listed is None or listed.state is not State.REVOKED
-            if needed and not os.path.lexists(key_path(change.folder, key_id)):
+            is_missing = not os.path.lexists(key_path(change.folder, key_id))
+            if listed is not None and listed.state is State.REVOKED:
+                if is_missing or backup.roster.entries[key_id].state is not State.REVOKED:
+                    revoked.append(key_id)
+            elif is_missing:
                 change.replace_key(line)
                 written.append(key_id)
         if is_whole:
             change.save(backup.roster)
-    return Restored(written, is_whole)
+    return Restored(written, is_whole, revoked)
 
 
 def _other_ring(directory: Path, *, older: bool) -> KeyringError:

@@ -180,7 +180,10 @@ def _key_faults(files: RingFiles, entry: Entry) -> Iterator[Fault]:
     if entry.state is State.REVOKED:
         return
     # A revocation is for ever, so it comes after what should be tried first.
-    give_up = f"restore it from a backup; if there is none: {revocation(folder, entry.id, 'lost')}"
+    give_up = (
+        "restore it from a backup; a revocation is final, so only if there is none:"
+        f" {revocation(folder, entry.id, 'lost')}"
+    )
     if _is_missing(path):
         yield Fault(path, f"is missing, but {INDEX} lists it: no load works", give_up)
         return
