@@ -268,6 +268,24 @@ def test_protect_and_unprotect_without_a_terminal(ring: Path, models: Path) -> N
     assert done_json("keys", "unprotect", "--keyring", ring)["keys"] == []
 
 
+def test_a_revoked_key_that_stays_protected_is_reported(ring: Path) -> None:
+    new = {"PICKLESEAL_NEW_PASSPHRASE": PASS}
+    now = {"PICKLESEAL_PASSPHRASE": PASS}
+    key_id = done_json("keys", "show", "--keyring", ring)["id"]
+    run("keys", "revoke", key_id, "--reason", "lost", "--keyring", ring)
+    run("keys", "rotate", "--keyring", ring)
+    assert key_id in done_json("keys", "protect", "--keyring", ring, env=new)["keys"]
+    assert done_json("keys", "protect", "--keyring", ring, env=new | now)["left_revoked"] == [
+        key_id
+    ]
+    told = run("keys", "unprotect", "--keyring", ring, env=now).stdout
+    assert f"{key_id}, left behind a passphrase" in told
+    again = run("keys", "unprotect", "--keyring", ring, env=now).stdout
+    assert "the other keys are stored like this already" in again
+    done = done_json("keys", "unprotect", key_id, "--keyring", ring, env=now)
+    assert done == {"keys": [key_id]}
+
+
 def test_without_a_passphrase_nothing_is_protected(ring: Path) -> None:
     for env, arguments in (({}, ()), ({"PICKLESEAL_NEW_PASSPHRASE": "short"}, ())):
         done = run("keys", "protect", "--keyring", ring, *arguments, env=env)

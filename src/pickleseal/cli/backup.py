@@ -37,8 +37,9 @@ def backup(file: str, *, keyring: str | None) -> int:
     """Write a whole keyring to a new FILE, encrypted with a passphrase.
 
     It has all keys with their states, limits and notes, and all revocations. Keys in the keyring of
-    your system are in it too; of keys in AWS KMS or behind a command it has the reference. The
-    passphrase is read from PICKLESEAL_NEW_PASSPHRASE, or else asked for twice.
+    your system are in it too; of a key in AWS KMS or from a command it has only the reference. The
+    passphrase of the backup is read from PICKLESEAL_NEW_PASSPHRASE, or else asked for twice. Keys
+    that are behind a passphrase stay behind that one, so keep both.
 
     \b
     Examples:
@@ -79,9 +80,11 @@ def backup(file: str, *, keyring: str | None) -> int:
 def restore(file: str, *, keyring: str | None) -> int:
     """Restore a keyring from a FILE that `keys backup` wrote.
 
-    Where there is no keyring, it is as it was. Where there is one that came from the one in the
-    backup, missing key files are restored, but not those of keys that are revoked there: a
-    revocation is final. Nothing is ever overwritten, and any other keyring is left alone. The passphrase is read as for keys: see "Behind a passphrase" in the reference.
+    If there is no keyring, the whole one is written, as it was. If the one that is there came from
+    the one in the backup, its missing key files are written, but not those of keys that are revoked
+    there: a revocation is final. Nothing is ever overwritten, and any other keyring is left alone.
+    The passphrase of the backup is read from PICKLESEAL_PASSPHRASE or from the output of the
+    command in PICKLESEAL_PASSPHRASE_COMMAND, or else asked for.
 
     \b
     Examples:

@@ -33,7 +33,7 @@ _MAX_INPUT = 1 << 22  # what is exported of the largest ring
 @click.command()
 @click.argument("key_ids", nargs=-1, metavar="[KEY_ID...]", shell_complete=key_ids)
 @click.option(
-    "--os-keyring", is_flag=True, help="Store them in the keyring of your system instead."
+    "--os-keyring", is_flag=True, help="Store keys in the keyring of your system instead."
 )
 @common
 @guarded
@@ -41,8 +41,9 @@ def protect(key_ids: tuple[str, ...], *, os_keyring: bool, keyring: str | None) 
     """Encrypt keys with a passphrase: all of them, or the named ones.
 
     The new passphrase is read from PICKLESEAL_NEW_PASSPHRASE, or else asked for twice on the
-    terminal. Keys with another passphrase get the new one. Copies made before, such as backups,
-    stay as they are.
+    terminal. Keys that are behind another passphrase get the new one; the old one is asked for, or
+    read from PICKLESEAL_PASSPHRASE. A revoked key that is protected already stays as it is, unless
+    you name it. Copies made before, such as backups, stay as they are.
 
     \b
     Examples:
@@ -60,7 +61,7 @@ def protect(key_ids: tuple[str, ...], *, os_keyring: bool, keyring: str | None) 
         lambda: storage_of(passphrase=not os_keyring, os_keyring=os_keyring),
     )
     where = "in the keyring of your system" if os_keyring else "behind the new passphrase"
-    return _tell(files, done, where, {} if os_keyring else before)
+    return _tell(files, done, where, {} if os_keyring else before, _left(files, named_ids))
 
 
 @click.command()
@@ -70,7 +71,10 @@ def protect(key_ids: tuple[str, ...], *, os_keyring: bool, keyring: str | None) 
 def unprotect(key_ids: tuple[str, ...], *, keyring: str | None) -> int:
     """Store keys unencrypted in their files again.
 
-    An entry in the keyring of your system stays there, since copies of this keyring may need it.
+    All keys that are not revoked, or the named ones. Anyone who can read the files has the keys
+    then. The passphrase is asked for, or read from PICKLESEAL_PASSPHRASE. A key in the keyring of
+    your system is copied into its file; the entry stays there, since copies of this keyring may
+    need it.
 
     \b
     Examples:
@@ -81,7 +85,7 @@ def unprotect(key_ids: tuple[str, ...], *, keyring: str | None) -> int:
     named_ids = _named(files, key_ids)
     before = changes.os_entries(files, named_ids)
     done = changes.protect(files, named_ids, Opener(), None)
-    return _tell(files, done, "in its file", before)
+    return _tell(files, done, "in its file", before, _left(files, named_ids))
 
 
 @click.command()
@@ -302,27 +306,44 @@ def _granted(entry: Entry) -> str:
 
 
 def _named(files: RingFiles, beginnings: Sequence[str]) -> list[str]:
-    """Return the ids of the named keys, or of all keys; of the revoked ones only plain files."""
+    """Return the ids of the named keys, or of all keys; of the revoked ones only plain files.
+
+    The passphrase of another revoked key may be lost, which must not stop the others.
+    """
     roster = files.roster
     if beginnings:
         return [roster.find(beginning).id for beginning in beginnings]
     return [
         entry.id
         for entry in roster.entries.values()
-        if entry.state is not State.REVOKED or _is_plain(files, entry.id)
+        if entry.state is not State.REVOKED or _form(files, entry.id) is Form.PLAIN
     ]
 
 
-def _is_plain(files: RingFiles, key_id: str) -> bool:
+def _left(files: RingFiles, named_ids: Sequence[str]) -> list[str]:
+    """Return the ids of protected keys that were not named, and left alone as they are revoked."""
+    return [
+        entry.id
+        for entry in files.roster.entries.values()
+        if entry.id not in named_ids
+        and entry.state is State.REVOKED
+        and _form(files, entry.id) not in (None, Form.PLAIN)
+    ]
+
+
+def _form(files: RingFiles, key_id: str) -> Form | None:
     with suppress(KeyringError):
-        return outline(files.line(key_id)).form is Form.PLAIN
-    return False
+        return outline(files.line(key_id)).form
+    return None
 
 
-def _tell(files: RingFiles, done: list[str], where: str, before: dict[str, str]) -> int:
+def _tell(
+    files: RingFiles, done: list[str], where: str, before: dict[str, str], revoked: list[str]
+) -> int:
     """Report the keys that are stored again.
 
     `files` was read before the change. `before`: services where entries of them are left.
+    `revoked`: keys that were left alone.
     """
     left = {key_id: before[key_id] for key_id in done if key_id in before}
     rows: list[Row] = []
@@ -333,9 +354,17 @@ def _tell(files: RingFiles, done: list[str], where: str, before: dict[str, str])
         rows.append(("left", "an entry in the keyring of your system: copies of this keyring may"))
         rows.append(("", "need it. If there are none, remove it with"))
         rows += [("", f"python -m keyring del {shlex.quote(s)} {i}") for i, s in left.items()]
+    for key_id in revoked:
+        rows.append(("revoked", f"{key_id}, left {changes.kept_as(outline(files.line(key_id)))}:"))
+        rows.append(("", "name it to change it, too"))
     if not done and not wants_json():
-        click.echo("nothing to change: the keys are stored like this already")
-    document = {"keys": done, **({"left_in_os_keyring": left} if left else {})}
+        others = "the other keys" if revoked else "the keys"
+        click.echo(f"nothing to change: {others} are stored like this already")
+    document = {
+        "keys": done,
+        **({"left_in_os_keyring": left} if left else {}),
+        **({"left_revoked": revoked} if revoked else {}),
+    }
     return answer(document, rows, styles={"key": "green"})
 
 

@@ -248,8 +248,8 @@ def read_line(folder: Path, key_id: str, *, group_read: bool | None = None) -> K
             f"the key file {_name(folder, key_id)} is missing, and keyring.json lists it: copy it"
             " from the original keyring, or restore a backup with"
             f" `pickleseal keys restore{option_for(folder)} FILE`. If there is no backup either,"
-            f" give the key up with `{revocation(folder, key_id, 'lost')}`. That is final: its files"
-            " are refused then, even if a backup turns up"
+            f" give the key up with `{revocation(folder, key_id, 'lost')}`. That is final: its"
+            " files are refused then, even if a backup turns up"
         ) from None
     except OSError as error:
         raise KeyringError(
