@@ -205,6 +205,7 @@ def test_inspect_takes_no_folder(ring: Path, tmp_path: Path) -> None:
     (tmp_path / "my models").mkdir()
     done = run("inspect", "my models", "--keyring", ring, cwd=tmp_path)
     assert done.returncode == 2
+    assert "inspect takes one file at a time" in run("inspect", "a.pkl", "b.pkl").stderr
     assert "my models is a folder: name its files, or see pickleseal audit 'my models'" in (
         done.stderr
     )

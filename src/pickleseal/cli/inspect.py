@@ -24,11 +24,11 @@ _STYLES = {
 
 
 @click.command()
-@click.argument("path", type=ANY_PATH)
+@click.argument("paths", type=ANY_PATH, nargs=-1, required=True, metavar="PATH")
 @click.option("--header-only", is_flag=True, help="Don't read the body, for huge files.")
 @common
 @guarded
-def inspect(path: str, *, header_only: bool, keyring: str | None) -> int:
+def inspect(paths: tuple[str, ...], *, header_only: bool, keyring: str | None) -> int:
     """Show who sealed a file, when and for what.
 
     Nothing is unpickled. Versions, names and sizes are shown too.
@@ -43,6 +43,9 @@ def inspect(path: str, *, header_only: bool, keyring: str | None) -> int:
       pickleseal inspect model.pkl
       pickleseal inspect --header-only --json huge.pkl
     """
+    if len(paths) > 1:
+        raise click.UsageError("inspect takes one file at a time; pickleseal verify takes many")
+    (path,) = paths
     check_no_folder(path)
     found, error = inspect_with_error(path, keyring=keyring, header_only=header_only)
     if wants_json():
