@@ -111,6 +111,18 @@ def test_a_small_object_takes_one_request(s3: LocalS3, ring: Keyring) -> None:
         assert [one.method for one in s3.requests] == ["GET"]
 
 
+def test_a_folder_of_objects_is_told_from_a_missing_object(s3: LocalS3, ring: Keyring) -> None:
+    put(s3, "fraud/it.pkl", sealed([1, 2], ring))
+    for url in ("s3://models/fraud", "s3://models/fraud/", "s3://models"):
+        for act in (signed_load, verify, inspect):
+            with pytest.raises(NotSealedError, match="is a folder of objects") as caught:
+                act(url, keyring=ring)
+            assert caught.value.source == url
+    for url in ("s3://models/none", "s3://models/frau", "s3://models/none/"):
+        with pytest.raises(FileNotFoundError):
+            signed_load(url, keyring=ring)
+
+
 def test_a_large_object_takes_a_few(
     s3: LocalS3, ring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:

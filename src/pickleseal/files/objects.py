@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
 
-from pickleseal.errors import SealError
+from pickleseal.errors import NotSealedError, SealError
 from pickleseal.files.places import Place, Remote, Version, replaced_meanwhile
 from pickleseal.files.regular import RegularFile
 
@@ -56,7 +56,12 @@ class StoredObject:
         self._doubtful = False
         self._tag: _Tag | None = None
         if seen is None or seen.size <= SMALL:
-            start = self._start(seen)
+            try:
+                start = self._start(seen)
+            except FileNotFoundError:
+                if self.place.is_prefix():
+                    raise _folder(self.path) from None
+                raise
             if start is not None:
                 # One answer is of one version, whichever that is.
                 self.size = len(start)
@@ -240,6 +245,14 @@ class _Tag:
             return self._digests.hex() == self._text
         count = len(self._digests) // _md5().digest_size
         return f"{_md5(self._digests).hexdigest()}-{count}" == self._text
+
+
+def _folder(url: str) -> NotSealedError:
+    error = NotSealedError(
+        "not sealed: this URL is a folder of objects. Name an object in it, or see pickleseal audit"
+    )
+    error.source = url
+    return error
 
 
 def _md5(data: bytes = b"") -> "hashlib._Hash":

@@ -76,6 +76,12 @@ class Remote(NamedTuple):
             return True
         return False
 
+    def is_prefix(self) -> bool:
+        """Return whether the store says that there are objects below, and none here."""
+        with suppress(OSError), _asking(self.url):
+            return bool(self.fs.info(self.path)["type"] == "directory")
+        return False
+
     def version(self) -> Version:
         """Return what the store says of the object now. Raise FileNotFoundError without one."""
         with _asking(self.url):
