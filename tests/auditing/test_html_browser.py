@@ -126,6 +126,23 @@ def test_a_real_audit_of_hostile_files_is_told_and_runs_nothing(
     assert not mark.exists()
 
 
+@pytest.mark.parametrize("width", [801, 1_100, 1_101, 1_200, 1_400, 1_401])
+def test_a_size_is_on_one_line_within_its_column(show: Show, driver: Driver, width: int) -> None:
+    sized(driver, width, 900)
+    show(html(report(*(sealed(f"models/{size}.pkl", size) for size in (999, 101_200, 10**11)))))
+    for cell in driver.find_elements(By.CSS_SELECTOR, "tbody td:nth-child(7)"):
+        lines, room = driver.execute_script(
+            "const cell = arguments[0], look = getComputedStyle(cell);"
+            "const text = document.createRange();"
+            "text.selectNodeContents(cell);"
+            "return [text.getClientRects().length, cell.getBoundingClientRect().right"
+            " - parseFloat(look.paddingRight) - text.getBoundingClientRect().right]",
+            cell,
+        )
+        assert lines == 1
+        assert room > -1
+
+
 def test_the_policy_stops_a_script_that_is_not_the_pages_own(
     driver: Driver, tmp_path: Path
 ) -> None:
