@@ -1,15 +1,19 @@
 """The list of good names: what the script gives, and what it says of many libraries' files."""
 
+import functools
 import io
 import json
+import operator
 import pickle
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import scipy.interpolate
 import scipy.stats
 import third_party
 from armed import build, call, fields, listed, look, make, number, pack, raw, text, whole
@@ -179,6 +183,47 @@ def test_most_files_of_other_libraries_are_data() -> None:
 def test_no_file_of_other_libraries_is_beyond_save_those_that_run_what_they_hold() -> None:
     beyond = {name for name, contents in artifacts().items() if contents.grade >= Grade.BEYOND}
     assert beyond <= third_party.NOT_DATA.keys()
+
+
+def unknown() -> Iterator[tuple[str, bytes]]:
+    """Yield what the table of docs/explanation/grades.md says is unknown on purpose."""
+    networkx, sortedcontainers = map(pytest.importorskip, ("networkx", "sortedcontainers"))
+    graph = networkx.path_graph(3)
+    for value in (
+        getattr, [1].append, functools.partial(len), operator.itemgetter(0),
+        scipy.stats.randint(1, 5), scipy.stats.poisson(1),
+        scipy.interpolate.interp1d([0, 1], [0, 1]),
+        sortedcontainers.SortedKeyList([1], key=abs), sortedcontainers.SortedDict(abs, {1: 2}),
+        sortedcontainers.SortedSet([1], key=abs), graph.subgraph([0, 1]),
+    ):  # fmt: skip
+        yield from ((f"{value}, protocol {n}", pickle.dumps(value, n)) for n in (2, 4, 5))
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        for name in ("skorch, net", "ngboost, regressor", "sympy, expression", "sympy, solution"):
+            yield name, archive.read(f"{name}.pkl")
+    yield (
+        "a ufunc by name",
+        whole(call(look("numpy.core", "_ufunc_reconstruct"), text("numpy"), text("add"))),
+    )
+    for name in ("float64", "int64", "str_", "datetime64"):
+        yield name, whole(call(look("numpy", name), number(1)))
+
+
+def test_what_the_page_calls_unknown_on_purpose_is_so() -> None:
+    """test_chains.py has the row on texts of pandas."""
+    for name, data in unknown():
+        assert contents_of(data).grade == Grade.UNKNOWN, name
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("xgboost.core", "Booster"),
+        ("lightgbm.basic", "Booster"),
+        ("joblib.numpy_pickle", "NDArrayWrapper"),
+    ],
+)
+def test_what_reads_another_file_is_beyond(module: str, name: str) -> None:
+    assert contents_of(whole(call(look(module, name), text("x")))).grade == Grade.BEYOND
 
 
 # -- data of Python itself
