@@ -362,8 +362,8 @@ def _tell(
         click.echo(f"nothing to change: {others} are stored like this already")
     document = {
         "keys": done,
+        "left_revoked": revoked,
         **({"left_in_os_keyring": left} if left else {}),
-        **({"left_revoked": revoked} if revoked else {}),
     }
     return answer(document, rows, styles={"key": "green"})
 
