@@ -123,8 +123,11 @@ def _left_revoked(done: Restored, before: Roster, file: str) -> Iterator[Row]:
     for key_id in done.revoked:
         yield "revoked", f"{key_id}: not restored, since its revocation here is final"
     if any(before.entries[key_id].state is not State.REVOKED for key_id in done.revoked):
-        yield "", "if nobody else can have the key, open its files with a keyring restored"
-        yield "", f"elsewhere: pickleseal keys restore {quoted(Path(file))} --keyring NEW_FOLDER"
+        yield (
+            "",
+            "if nobody else can have the key, open its files with a keyring restored elsewhere",
+        )
+        yield "", f"pickleseal keys restore {quoted(Path(file))} --keyring NEW_FOLDER"
 
 
 def _summary(roster: Roster) -> str:
