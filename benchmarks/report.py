@@ -376,7 +376,10 @@ def _page_audits(results: Results) -> list[str]:
 
 def _page_stores(results: Results) -> list[str]:
     rows = [[row.objects, row.act, *_store_cells(row)] for row in results.stores if row.timing]
-    title = "Objects in moto's S3 server on loopback; each beside one GET for each object:"
+    title = (
+        "Objects in moto's S3 server on loopback, changed to serve ranges from memory; each beside"
+        " one GET for each object:"
+    )
     return [title, _markdown(["", "act", *_STORE_HEAD], rows)] if rows else []
 
 
