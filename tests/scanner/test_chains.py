@@ -223,6 +223,7 @@ def spelled(path: str) -> dict[str, bytes]:
     turned = call(look("_codecs", "encode"), text(codecs.encode(zone, "rot13")), text("rot13"))
     return {
         "a text": text(zone),
+        "a short text": b"\x8c" + bytes([len(zone)]) + zone.encode(),
         "a long text": text(long),
         "a very long text": text(f"dateutil/{'/' * 3000}{path}"),
         "a line": b"V" + zone.encode() + b"\n",

@@ -13,6 +13,7 @@ from pickleseal.scanner.grade import TRUNCATED
 from pickleseal.scanner.machine.arguments import READERS, unknown
 from pickleseal.scanner.machine.cursor import Cursor, EndOfInput
 from pickleseal.scanner.machine.faults import Fault
+from pickleseal.scanner.machine.literals import utf8
 from pickleseal.scanner.machine.record import MAX_BEYOND, MAX_NAMES, Record
 from pickleseal.scanner.machine.repeats import Repeats, Template
 from pickleseal.scanner.machine.specials import special
@@ -161,7 +162,7 @@ def _run(walk: Walk, working: Sequence[Step | None]) -> object:  # noqa: PLR0915
                 ):
                     go_to(end)
                     if code == 0x8C:  # SHORT_BINUNICODE
-                        stack.append(data[at + 1 : end].decode("utf-8", "surrogatepass"))
+                        stack.append(utf8(data[at + 1 : end]))
                     else:  # SHORT_BINBYTES
                         stack.append(BYTES)
                 elif (width := _WIDTHS[code]) and (end := (at := size - left()) + width) <= size:
@@ -205,9 +206,6 @@ def _run(walk: Walk, working: Sequence[Step | None]) -> object:  # noqa: PLR0915
                 walk.note_misfit()
             elif cursor.fill(2) < 2:
                 raise EndOfInput from None
-        except UnicodeDecodeError:
-            cursor.at = start + size - left()
-            raise Fault("a text is not UTF-8") from None
         except EndOfInput:
             if cursor.position + len(cursor.data) - cursor.at > walk.frame_end:
                 walk.note_misfit()
