@@ -69,23 +69,14 @@ def compare(
         else:
             yield finding
     missing = {place: items for place, items in _below(listed, roots) if place not in seen}
-    for place, items in _below(missing, left_out):
-        del missing[place]
-        yield Finding(
-            items[0].path,
-            Verdict.SKIPPED,
-            Level.WARNING,
-            "listed in the baseline, but in a folder that was left out",
-            "name that folder too",
-        )
-    for place, items in _below(missing, unread):
-        del missing[place]
-        yield Finding(
-            items[0].path,
-            Verdict.UNREADABLE,
-            Level.WARNING,
-            "listed in the baseline, but what it is in cannot be read",
-        )
+    for folders, verdict, why, advice in (
+        (left_out, Verdict.SKIPPED, "in a folder that was left out", "name that folder too"),
+        (unread, Verdict.UNREADABLE, "what it is in cannot be read", ""),
+    ):
+        for place, items in _below(missing, folders):
+            del missing[place]
+            reason = f"listed in the baseline, but {why}"
+            yield Finding(items[0].path, verdict, Level.WARNING, reason, advice)
     yield from _settle(strangers, missing)
     for items in missing.values():
         yield Finding(
