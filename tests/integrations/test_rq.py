@@ -2,11 +2,13 @@
 
 import base64
 import datetime as dt
+import gc
 import pickle
 import shutil
 import time
+import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,14 +56,16 @@ class Running(NamedTuple):
 
 
 @pytest.fixture
-def running(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Running:
+def running(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     ring, mark = tmp_path / "keys", tmp_path / "mark"
     create_key(ring, suite=Suite.BLAKE3, note="", now=0)
     monkeypatch.setenv("PICKLESEAL_KEYRING", str(ring))
     monkeypatch.setenv("JOBS_MARK", str(mark))
-    client = redis.Redis.from_url(server)
-    client.flushall()
-    return Running(rq.Queue(connection=client, job_class=Job), client, mark, ring)
+    with redis.Redis.from_url(server) as client:
+        client.flushall()
+        yield Running(rq.Queue(connection=client, job_class=Job), client, mark, ring)
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        gc.collect()  # RQ leaves a pipeline open, which opens a connection when it is collected
 
 
 def test_jobs_results_callbacks_and_retries_work(running: Running) -> None:
