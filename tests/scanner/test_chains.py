@@ -38,6 +38,7 @@ OBJECT = build(
 VERTEX = build(make(look("scipy.optimize._shgo_lib._vertex", "VertexCube")), fields(hash=number(1)))
 DOUBLE = call(look("numpy", "dtype"), text("f8"), b"\x89", b"\x88")
 EMPTY = call(look("collections", "OrderedDict"))
+RESULT = look("scipy.optimize._optimize", "OptimizeResult")  # its attributes are its items
 ACTING = {
     "an attribute that a property converts": build(SPLINE, pack(b"N", fields(c=OBJECT))),
     "a state that is iterated": build(FRAME, fields(_typ=text("dataframe"), _metadata=OBJECT)),
@@ -56,6 +57,22 @@ ACTING = {
     "a member of a set": b"\x8f(" + VERTEX + b"\x90",
     "a member of a frozen set": b"(" + VERTEX + b"\x91",
     "an object in a list": call(look("collections", "Counter"), listed(VERTEX)),
+    "pairs that a dict is filled from": call(
+        look("copyreg", "_reconstructor"), RESULT, look("builtins", "dict"),
+        listed(listed(VERTEX, number(1))),
+    ),
+    "an item that is called to add items": call(
+        look("copyreg", "_reconstructor"), RESULT, look("builtins", "dict"),
+        fields(append=look("collections", "deque")),
+    ) + OBJECT + b"a",
+    "an item that is called to add members": call(
+        look("copyreg", "_reconstructor"), RESULT, look("builtins", "dict"),
+        fields(add=look("collections", "deque")),
+    ) + b"(" + OBJECT + b"\x90",
+    "a slot whose property uses the rest of the state": build(
+        make(look("scipy.sparse._coo", "coo_array")),
+        pack(fields(coords=OBJECT), fields(col=number(1))),
+    ),
     "a list that another list holds": listed(b"]\x94") + b"\x94h\x00" + VERTEX
     + b"a0" + look("collections", "Counter") + b"h\x00\x85R",
 }  # fmt: skip

@@ -17,6 +17,8 @@ from pickleseal.scanner.machine.values import (
     HANDED,
     HOLDER,
     HOLDING,
+    ITEMS,
+    KEYS,
     LONG_TEXT,
     MADE,
     MADE_THINGS,
@@ -110,9 +112,11 @@ def _reconstructor(record: Record, function: Global, args: Args) -> object:
     elif base.module != "builtins":
         base.uses |= CALLED
     look_at_attributes(record, state)
-    if type(made) is Result and not record.hold(made, (state,)):
-        copied = type(base) is Global and base.module == "builtins" and type(state) in (List, Dict)
-        made.of.uses |= HOLDING if copied else HANDED
+    if type(made) is Result:
+        made.done = ITEMS | KEYS  # it has its content, in which a class may look for its methods
+        if not record.hold(made, (state,)):
+            copied = type(base) is Global and type(state) is _COPIED.get(base.path)
+            made.of.uses |= HOLDING if copied else HANDED
     return made
 
 
@@ -209,6 +213,8 @@ _NAMED = frozenset({
 """Names of sympy that take a name, or the digits of a number, and evaluate neither."""
 _CODECS = (("latin1",), ("latin-1",))
 _CONTAINERS = ("builtins", "collections")
+_COPIED = {"builtins.list": List, "builtins.dict": Dict}
+"""What Python's containers copy; of anything else they iterate, hash or format the items."""
 _OWN = ("numpy.ma.", "pandas.")
 _ARRAYS = ("array.array", "numpy.ndarray")
 _ARRAY_MAKERS = frozenset({

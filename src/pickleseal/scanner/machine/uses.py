@@ -187,8 +187,9 @@ def set_state(record: Record, target: object, state: object) -> None:
         held = record.hold(target, (state,)) or is_array_state(record, target, state)
         if not held or (target.of.plain and _may_be_pairs(state)):
             target.of.uses |= HOLDING
-            if slots is not None and not record.are_data((slots,)):
-                target.of.uses |= HANDED  # they are set one by one, by any code of the class
+        if slots is not None and target.of.uses & HOLDING:
+            # Slots are set one by one, by code of the class that may use what it already holds.
+            target.of.uses |= HANDED
         record.note_done(target, SETTLED, "it sets the state of an object twice")
         set_array_state(record, target, state)
     elif target is ARRAY:
