@@ -15,6 +15,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
+from envelopes import hand_sealed
 from watching import Mark, nothing_unpickled
 
 from pickleseal import (
@@ -29,6 +30,7 @@ from pickleseal import (
     Status,
     Suite,
     Verdict,
+    adopt_bytes,
     audit,
     open_keyring,
     signed_dump,
@@ -37,6 +39,7 @@ from pickleseal import (
 )
 from pickleseal.auditing.judge import AuditOptions, examine
 from pickleseal.auditing.report import Gravest
+from pickleseal.envelope.metadata import Metadata
 from pickleseal.files.walk import files_below
 from pickleseal.keys.roster import Roster
 from pickleseal.keys.store import changes
@@ -291,6 +294,45 @@ def test_on_request_sealed_pickles_are_walked_through_too(
     assert armed.grade is not Grade.DATA
     assert data is None or data.grade is Grade.DATA
     assert result["armed"].verdict is Verdict.SEALED
+
+
+@pytest.mark.parametrize("suite", [Suite.SHA256, Suite.BLAKE3])
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 12, 1 << 20, (2 << 20) + 5])
+def test_a_backup_is_a_note_if_it_is_what_was_sealed(size: int, suite: Suite, models: Path) -> None:
+    ring = Keyring(Key.generate(suite))
+    raw = pickle.dumps([bytes(size), Mark(models / "ran")], 3)
+    (models / "it.pkl").write_bytes(adopt_bytes(raw, keyring=ring))
+    (models / "it.pkl.unsealed").write_bytes(raw)
+    finding = found(models, keyring=ring)["it.pkl.unsealed"]
+    assert (finding.verdict, finding.level) == (Verdict.BACKUP, Level.NOTE)
+    assert "delete it" in finding.advice
+
+
+@pytest.mark.parametrize("case", ["changed", "longer", "saved anew", "other key", "gone"])
+def test_what_only_has_the_name_of_a_backup_is_judged_as_it_is(
+    case: str, ring: Keyring, models: Path
+) -> None:
+    raw = pickle.dumps([1, "text"])
+    path, backup = models / "it.pkl", models / "it.pkl.unsealed"
+    path.write_bytes(adopt_bytes(raw, keyring=ring))
+    backup.write_bytes(raw)
+    if case == "changed":
+        flip(backup, raw.index(b"text"))
+    elif case == "longer":
+        backup.write_bytes(raw + pickle.dumps(Mark(models / "ran")))
+    elif case == "saved anew":
+        signed_dump([2, "text"], path, keyring=ring)
+    elif case == "other key":
+        path.write_bytes(adopt_bytes(raw, keyring=Keyring(Key.generate())))
+    elif case == "gone":
+        path.unlink()
+    assert found(models, keyring=ring)["it.pkl.unsealed"].verdict is Verdict.UNSEALED
+
+
+def test_an_empty_body_proves_nothing_of_a_backup(ring: Keyring, models: Path) -> None:
+    (models / "it.pkl").write_bytes(hand_sealed(ring, Metadata("pickle"), b""))
+    (models / "it.pkl.unsealed").write_bytes(pickle.dumps(Mark(models / "ran")))
+    assert found(models, keyring=ring)["it.pkl.unsealed"].level is Level.ERROR
 
 
 def test_leftovers_links_and_special_files_are_told(models: Path, ring: Keyring) -> None:

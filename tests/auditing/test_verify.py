@@ -196,7 +196,7 @@ def test_a_pickle_with_the_name_of_a_backup_that_is_none_is_refused(
     (models / "one.pkl.unsealed").write_bytes(pickle.dumps(1))
     found = outcomes(models, ring)
     assert found["numbers.npy.unsealed"] is Outcome.REFUSED
-    assert found["one.pkl.unsealed"] is Outcome.SKIPPED, "one.pkl is sealed"
+    assert found["one.pkl.unsealed"] is Outcome.REFUSED, "one.pkl was sealed over other bytes"
 
 
 def test_an_archive_that_is_not_opened_is_mentioned_and_not_refused(

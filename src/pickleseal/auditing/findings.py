@@ -50,6 +50,8 @@ class Verdict(StrEnum):
     """Below a pin: a newer file of its context was loaded before."""
     UNSEALED = "unsealed"
     """An unsealed pickle, joblib file or object array, in any container or compression."""
+    BACKUP = "backup"
+    """The original of an adopted file, with the very bytes that were sealed."""
     LEFTOVER = "leftover"
     """A temporary file of an interrupted dump."""
     UNREADABLE = "unreadable"

@@ -33,11 +33,12 @@ from pickleseal.errors import (
 from pickleseal.files.globs import Globs
 from pickleseal.files.magic import EMPTY, INCOMPLETE, beginning_of
 from pickleseal.files.objects import Opened, StoredObject, open_file
-from pickleseal.files.places import Version, steady
+from pickleseal.files.places import Version, exists, steady
 from pickleseal.files.regular import HoleError
 from pickleseal.files.walk import BACKUP_SUFFIX, Found, Skip
 from pickleseal.keys.keyring import Keyring, option_of, way_to_bring
 from pickleseal.keys.roster import State, fits
+from pickleseal.migration.targets import is_sealed_original, sealed_place
 from pickleseal.persistence import inspection
 from pickleseal.persistence import pins as pin_rules
 from pickleseal.persistence.inspection import Inspection
@@ -437,6 +438,8 @@ def _without_pickle(file: Opened, options: AuditOptions) -> Finding:
 
 def examine_unsealed(file: Opened, options: AuditOptions) -> Finding:
     """Return the finding for a file that is not an envelope."""
+    if is_sealed_original(file, options.ring):
+        return Finding(file.path, Verdict.BACKUP, Level.NOTE, *_BACKUP, size=file.size)
     contents = _look(file, options, file.path)
     if contents is None:
         return _without_pickle(file, options)
@@ -467,8 +470,8 @@ def _holds_sealed(contents: Contents) -> bool:
 
 def _advice_on(contents: Contents, file: Opened) -> str:
     path = file.path
-    if path.endswith(BACKUP_SUFFIX) and _is_beside_sealed(file):
-        return "backup of an adopted file: delete it once everything works"
+    if path.endswith(BACKUP_SUFFIX) and exists(sealed_place(file)):
+        return _OTHER_BACKUP
     if not contents.pickles:
         found = beginning_of(file.read(0, layout.FIXED_SIZE))
         if found is not None and found.stands_in:
@@ -484,13 +487,14 @@ def _advice_on(contents: Contents, file: Opened) -> str:
     return seal_it if contents.grade is Grade.DATA else f"{_WHOSE}; {seal_it}"
 
 
-def _is_beside_sealed(file: Opened) -> bool:
-    """Return whether the file that a backup was made of is there."""
-    if isinstance(file, StoredObject):
-        return file.place.without(BACKUP_SUFFIX).exists()
-    return os.path.exists(file.path.removesuffix(BACKUP_SUFFIX))
-
-
+_BACKUP = (
+    "the original of an adopted file, with the bytes that were sealed",
+    "delete it once the sealed file loads where you need it",
+)
+_OTHER_BACKUP = (
+    "it is named like a backup of adopt's, and is not known to be what was sealed: delete it if you"
+    " do not need it"
+)
 _SEAL_IT = "if it is yours, seal it: pickleseal adopt {path}"
 _DUMP_IT = "if it is yours, load it where you trust it and save it with pickleseal.signed_dump"
 _WHOSE = "check whose code these names are; if they are yours, list their module with --known"

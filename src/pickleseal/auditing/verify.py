@@ -16,7 +16,7 @@ from pickleseal.errors import KeyringError, NotSealedError
 from pickleseal.files.globs import Globs
 from pickleseal.files.walk import BACKUP_SUFFIX, Found, opened_again
 from pickleseal.keys.context import normalize_context
-from pickleseal.keys.keyring import EVERY_KEY
+from pickleseal.keys.keyring import EVERY_KEY, Keyring
 from pickleseal.keys.store.lookup import Ring, find_keyring
 from pickleseal.migration.batch import (
     Batch,
@@ -27,7 +27,7 @@ from pickleseal.migration.batch import (
     failure,
     found_file,
 )
-from pickleseal.migration.targets import is_backup
+from pickleseal.migration.targets import is_sealed_original
 from pickleseal.persistence.inspection import Inspection, verify_opened
 from pickleseal.persistence.policy import expected_context
 
@@ -59,7 +59,8 @@ def verify_all(
     wanted = "*" if context is None else normalize_context(context)
     contexts = () if context is None else ((Globs.of(["*"]), wanted),)
     options = AuditOptions(find_keyring(keyring, to_open=EVERY_KEY), contexts)
-    return _results(batch, engine, options, partial(_checked, keyring=keyring, wanted=wanted))
+    check = partial(_checked, keyring=keyring, ring=options.ring, wanted=wanted)
+    return _results(batch, engine, options, check)
 
 
 def _results(
@@ -116,10 +117,12 @@ def _here(candidate: Candidate, check: "partial[Result[Inspection]]") -> Result[
     return candidate.result(Outcome.FAILED, found.reason or "")
 
 
-def _checked(candidate: Candidate, *, keyring: Ring, wanted: str) -> Result[Inspection]:
+def _checked(
+    candidate: Candidate, *, keyring: Ring, ring: Keyring | None, wanted: str
+) -> Result[Inspection]:
     with found_file(candidate.found) as file:
-        if not candidate.named and is_backup(file):
-            return candidate.result(Outcome.SKIPPED, "a backup that adopt made")
+        if not candidate.named and is_sealed_original(file, ring):
+            return candidate.result(Outcome.SKIPPED, "the original of an adopted file")
         try:
             facts = verify_opened(
                 envelopes_in(file), keyring=keyring, expected=partial(expected_context, wanted)

@@ -146,7 +146,7 @@ def adopt(
         summary.append([(advice, "")])
     if any(one.detail and one.detail.backup for one in done):
         summary.append(
-            [("originals kept as NAME.unsealed: audits report them until you delete them", "")]
+            [("originals kept as NAME.unsealed: delete them once the sealed files load", "")]
         )
     return run.finish(
         last,

@@ -5,13 +5,15 @@ through here, so that no two can disagree.
 """
 
 from collections.abc import Callable
+from itertools import chain
 from typing import NamedTuple
 
-from pickleseal.envelope import digests, layout, seal
+from pickleseal.envelope import digests, hashing, layout, seal
 from pickleseal.envelope.expansion import expanded
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.envelope.source import Source
-from pickleseal.errors import MalformedError, PolicyError, SealError
+from pickleseal.errors import BadSealError, MalformedError, PolicyError, SealError
+from pickleseal.files.objects import Opened
 from pickleseal.keys.keyring import Keyring
 
 
@@ -89,6 +91,23 @@ def check_body(source: Source, head: seal.AuthenticHead) -> str:
     body = source.digests(head.key.suite, head.lengths)
     content = seal.check_body(head, body.leaves, _last_tag(source), padded=body.padded)
     return digests.of_content(head.key.suite, content)
+
+
+def check_original(source: Source, head: seal.AuthenticHead, original: Opened) -> None:
+    """Raise BadSealError unless an envelope was sealed over exactly the bytes of another file.
+
+    Its own body is skipped: its tag is checked over those bytes.
+    """
+    if (head.fixed.codec, head.lengths) != (layout.STORED, (original.size,)):
+        raise BadSealError("it was sealed over other bytes")
+    read = (
+        memoryview(original.read(start, hashing.LEAF_SIZE))
+        for start in range(0, original.size, hashing.LEAF_SIZE)
+    )
+    body = chain(read, [memoryview(bytes(layout.padding(original.size)))])
+    leaves = [hashing.leaf_digest(head.key.suite, leaf) for leaf in hashing.split(body)]
+    source.skip(head.fixed.body_size)
+    seal.check_body(head, leaves, _last_tag(source), padded=True)
 
 
 def _last_tag(source: Source) -> bytes:

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from pickleseal.envelope import layout
-from pickleseal.errors import NotSealedError, TargetError
+from pickleseal.envelope import layout, reader
+from pickleseal.envelope.source import envelope_at
+from pickleseal.errors import NotSealedError, PicklesealError, TargetError
 from pickleseal.files.atomic import write_whole
 from pickleseal.files.handles import Stamp, stamp_of
 from pickleseal.files.objects import Opened, StoredObject, open_file
 from pickleseal.files.places import Place, Remote, Version, exists, name_of
 from pickleseal.files.regular import HoleError
 from pickleseal.files.walk import BACKUP_SUFFIX
+from pickleseal.keys.keyring import Keyring
 
 
 class Targets(NamedTuple):
@@ -59,14 +61,35 @@ def is_backup(file: Opened) -> bool:
     """
     if not file.path.endswith(BACKUP_SUFFIX):
         return False
-    place: Place = file.path.removesuffix(BACKUP_SUFFIX)
-    if isinstance(file, StoredObject):
-        place = file.place.without(BACKUP_SUFFIX)
     try:
-        with open_file(place, follow=True) as other:
+        with open_file(sealed_place(file), follow=True) as other:
             return is_envelope(other) or other.sha256() == file.sha256()
     except (NotSealedError, FileNotFoundError, NotADirectoryError, HoleError):
         return False
+
+
+def is_sealed_original(file: Opened, keyring: Keyring | None) -> bool:
+    """Return whether a file is a backup with the very bytes that its sealed form was sealed over.
+
+    The tags of the file beside it prove that; its body is not read.
+    """
+    if keyring is None or not file.path.endswith(BACKUP_SUFFIX):
+        return False
+    try:
+        with open_file(sealed_place(file), follow=True) as other:
+            source = envelope_at(other, 0)
+            head = reader.read_head(source).authenticate(keyring)
+            reader.check_original(source, head, file)
+    except (PicklesealError, OSError):
+        return False
+    return True
+
+
+def sealed_place(backup: Opened) -> Place:
+    """Return the place of the file that a backup was made of."""
+    if isinstance(backup, StoredObject):
+        return backup.place.without(BACKUP_SUFFIX)
+    return backup.path.removesuffix(BACKUP_SUFFIX)
 
 
 def check_backup(real: Place, sha256: str) -> tuple[Place, bool]:

@@ -162,6 +162,13 @@ _VERDICTS = {
         _SIGN_AGAIN,
         5.5,
     ),
+    Verdict.BACKUP: _Rule(
+        "pickleseal/backup",
+        "Backup of an adopted file",
+        "This file has the bytes that were sealed, and no seal itself.",
+        "Delete it once the sealed file loads where you need it.",
+        1.0,
+    ),
     Verdict.LEFTOVER: _Rule(
         "pickleseal/leftover",
         "Temporary file of an interrupted dump",
