@@ -237,13 +237,19 @@ def test_an_entry_that_this_version_of_a_program_cannot_restore_is_a_miss(
     assert ["'Price'" in one for one in told] == [False, True]
 
 
-def test_what_was_planted_is_replaced_where_django_gets_or_sets(kind: Kind) -> None:
+def test_what_was_planted_is_replaced_where_django_gets_or_sets(
+    kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
     """Such as entries without an end from before the cache was sealed; `add` would leave them."""
     if not hasattr(kind.cache, "get_or_set"):
         return
     values = iter([[1], [2]])
     kind.plant("key", b"planted")
     assert [kind.cache.get_or_set("key", lambda: next(values)) for _ in range(2)] == [[1], [1]]
+    assert len(caplog.records) == 1
+    kind.plant("key", b"planted")
+    assert kind.cache.get("key") is None
+    assert len(caplog.records) == 2
 
 
 def test_what_was_planted_is_replaced_in_a_coroutine_too(

@@ -14,7 +14,14 @@ from django.core.cache.backends.redis import RedisCache as _RedisCache
 from django.db import connections, router
 
 from pickleseal.integrations.contexts import derived_context
-from pickleseal.integrations.entries import Counters, is_counter, open_entry, read_entry, seal_entry
+from pickleseal.integrations.entries import (
+    Counters,
+    is_counter,
+    open_entry,
+    read_entry,
+    seal_entry,
+    told_once,
+)
 
 _MISSING = object()
 
@@ -29,16 +36,18 @@ class _Renewing(BaseCache):
         timeout: Any = DEFAULT_TIMEOUT,
         version: int | None = None,
     ) -> Any:
-        found = self.get(key, _MISSING, version)
-        if found is not _MISSING:
-            return found
-        made = default() if callable(default) else default
-        if not self.add(key, made, timeout, version):  # one that is refused is there, or another's
+        with told_once():
             found = self.get(key, _MISSING, version)
             if found is not _MISSING:
                 return found
-            self.set(key, made, timeout, version)
-        return made
+            made = default() if callable(default) else default
+            # One that is refused may be there, or another's.
+            if not self.add(key, made, timeout, version):
+                found = self.get(key, _MISSING, version)
+                if found is not _MISSING:
+                    return found
+                self.set(key, made, timeout, version)
+            return made
 
     async def aget_or_set(self, *arguments: Any, **options: Any) -> Any:
         return await sync_to_async(self.get_or_set)(*arguments, **options)

@@ -1,7 +1,9 @@
 """Entries of caches: each is sealed for its place. One that does not load is a miss."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from pickleseal.errors import PicklesealError, SealError, shown
@@ -21,7 +23,7 @@ def seal_entry(value: object, context: str) -> bytes:
 def open_entry(data: object, context: str, missing: T) -> Any | T:
     """Return the value that was sealed for this place, or `missing` and log why."""
     if not isinstance(data, bytes):  # such as what the store itself would have unpickled
-        LOG.warning("refused the cache entry %s: it is not sealed", shown(context))
+        _tell("refused the cache entry %s: %s", context, "it is not sealed")
         return missing
     return _opened(signed_loads, data, context, missing)
 
@@ -36,21 +38,42 @@ def read_entry(path: str, context: str, missing: T) -> Any | T:
     except FileNotFoundError:
         return missing
     except OSError as error:  # such as a folder, or a link to itself
-        LOG.warning("cannot read the cache entry %s: %s", shown(context), error)
+        _tell("cannot read the cache entry %s: %s", context, error)
         return missing
+
+
+@contextmanager
+def told_once() -> Iterator[None]:
+    """Log no more than one record of each entry meanwhile, however often it is read."""
+    token = _told.set(set())
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
+_told: ContextVar[set[str] | None] = ContextVar("told", default=None)
+
+
+def _tell(message: str, context: str, why: object) -> None:
+    told = _told.get()
+    if told is None or context not in told:
+        LOG.warning(message, shown(context), why)
+    if told is not None:
+        told.add(context)
 
 
 def _opened(load: Callable[..., Any], source: object, context: str, missing: T) -> Any | T:
     try:
         return load(source, context=context)
     except SealError as error:
-        LOG.warning("refused the cache entry %s: %s", shown(context), error)
+        _tell("refused the cache entry %s: %s", context, error)
     except (PicklesealError, OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever an object raises that another version made
         # Its text may have a part of the value, but of an import that failed it has the name.
         told = error if isinstance(error, ImportError | AttributeError) else type(error).__name__
-        LOG.warning("cannot restore the cache entry %s: %s", shown(context), shown(str(told)))
+        _tell("cannot restore the cache entry %s: %s", context, shown(str(told)))
     return missing
 
 
