@@ -58,19 +58,19 @@ class Keyring:
     'model'
     """
 
-    __slots__ = ("_keys", "directory", "name", "option", "outlines", "roster")
+    __slots__ = ("_keys", "_option", "directory", "name", "outlines", "roster")
 
     name: str
     """Its name in messages."""
     directory: str | None
     """The absolute path of its directory, if it has one."""
-    option: str
-    """The command-line option that names it, if one is needed."""
     roster: Roster
     """The ring without its secrets."""
     outlines: Mapping[str, Outline]
     """What the key lines of a ring in a directory say beside their secrets, by id."""
     _keys: Mapping[bytes, Key]
+    _option: str
+    """The command-line option that names it, if one is needed."""
 
     def __new__(cls, primary: Key, *others: Key) -> Self:  # noqa: D102 - told in the class's
         keys = (primary, *others)
@@ -105,7 +105,7 @@ class Keyring:
         put(ring, "_keys", by_id)
         put(ring, "name", name)
         put(ring, "directory", directory)
-        put(ring, "option", option)
+        put(ring, "_option", option)
         put(ring, "outlines", outlines)
         return ring
 
@@ -182,10 +182,10 @@ class Keyring:
         if old is not None and old.imported is not None:
             return (
                 "bring the new key: run `pickleseal keys export -o new.txt` where it was made, and"
-                f" `pickleseal keys import new.txt{self.option}` here"
+                f" `pickleseal keys import new.txt{self._option}` here"
             )
         way = "keys rotate" if self.entries else "keygen"
-        return f"make one with `pickleseal {way}{self.option}`"
+        return f"make one with `pickleseal {way}{self._option}`"
 
     def opening_key(self, key_id: bytes, suite: Suite) -> Key:
         """Return the key that an envelope's head names by id (16 bytes) and suite.
@@ -237,7 +237,7 @@ class Keyring:
             [*self._keys.values(), *again.values()],
             name=self.name,
             directory=self.directory,
-            option=self.option,
+            option=self._option,
         )
 
     def check_binding(self, key: Key, context: str | None) -> None:
@@ -299,7 +299,7 @@ def option_of(ring: Keyring | None) -> str | None:
     """Return the option that names a ring in commands; None for one that is in memory."""
     if ring is None:
         return ""
-    return None if ring.directory is None else ring.option
+    return None if ring.directory is None else ring._option  # noqa: SLF001 - for messages alone
 
 
 def way_to_open(key_id: str, option: str) -> str:
