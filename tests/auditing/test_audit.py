@@ -3,6 +3,7 @@
 import gzip
 import os
 import pickle
+import shelve
 import socket
 import sys
 import tempfile
@@ -294,6 +295,24 @@ def test_on_request_sealed_pickles_are_walked_through_too(
     assert armed.grade is not Grade.DATA
     assert data is None or data.grade is Grade.DATA
     assert result["armed"].verdict is Verdict.SEALED
+
+
+def test_advice_leads_to_what_can_be_done_with_a_file(models: Path, ring: Keyring) -> None:
+    raw = pickle.dumps(np.arange(3))
+    with shelve.open(str(models / "shelf")) as shelf:
+        shelf["a"] = [1]
+    (models / "c" / "e6" / "a9").mkdir(parents=True)
+    (models / "c" / "cache.db").write_bytes(b"SQLite format 3\0" + bytes(100) + raw)
+    (models / "c" / "e6" / "a9" / "1f.val").write_bytes(raw)
+    (models / "text.pkl").write_text("some words")
+    (models / "new\nline.pkl").write_bytes(raw)
+    (models / "plain.pkl").write_bytes(raw)
+    told = {name: one.general_advice for name, one in found(models, keyring=ring).items()}
+    kept = [one for one in told if one.startswith("shelf.") and told[one]] + ["cache.db", "1f.val"]
+    assert len(kept) >= 3
+    assert all("pickleseal.integrations" in told[name] for name in kept)
+    assert "--exclude" in told["text.pkl"]
+    assert told["new\nline.pkl"] == told["plain.pkl"]
 
 
 @pytest.mark.parametrize("suite", [Suite.SHA256, Suite.BLAKE3])

@@ -129,6 +129,19 @@ def test_nobody_is_told_to_adopt_what_is_no_pickle(start: bytes) -> None:
     assert "pickleseal adopt" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("start", "tool"),
+    [
+        (b"PK\x03\x04", "such as torch.load or numpy.load"),
+        (b"ZF0x18f", "joblib.load"),
+        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "torch.load"),
+    ],
+)
+def test_what_another_tool_must_load_is_told_with_the_tool(start: bytes, tool: str) -> None:
+    with pytest.raises(NotSealedError, match=f"{tool}, and save it with signed_dump"):
+        parse_fixed(start.ljust(64, b"\0"))
+
+
 # --- layout ----------------------------------------------------------------------------------
 
 

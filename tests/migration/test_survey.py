@@ -174,6 +174,8 @@ def test_a_sealed_file_that_a_load_refuses_is_refused(ring: Keyring, tmp_path: P
         ("shelf.bin", "shelf.dir", False),
         ("shelf.bin", "shelf.bin.dir", False),
         ("f/1/output.pkl", "f/func_code.py", True),
+        ("c/e6/a9/1f.val", "c/cache.db", True),
+        ("c/e6/a9/1f.val", "c/e6/cache.db", False),
         ("f/1/output.pkl", "f/1/func_code.py", False),
         ("f/1/other.pkl", "f/func_code.py", False),
     ],
@@ -181,7 +183,8 @@ def test_a_sealed_file_that_a_load_refuses_is_refused(ring: Keyring, tmp_path: P
 def test_what_another_program_keeps_is_left_alone(
     written: str, beside: str, *, left: bool, ring: Keyring, tmp_path: Path
 ) -> None:
-    (tmp_path / "f" / "1").mkdir(parents=True)
+    for name in (written, beside):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / beside).write_text("of that program")
     (tmp_path / written).write_bytes(pickle.dumps([1, "text"]))
     found = survey(adoption_batch([str(tmp_path)], Globs.of(["*.dir", "*.py"])), keyring=ring)

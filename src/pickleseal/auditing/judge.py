@@ -31,14 +31,14 @@ from pickleseal.errors import (
     UnknownKeyError,
 )
 from pickleseal.files.globs import Globs
-from pickleseal.files.magic import EMPTY, INCOMPLETE, beginning_of
+from pickleseal.files.magic import EMPTY, EXCLUDE, INCOMPLETE, beginning_of
 from pickleseal.files.objects import Opened, StoredObject, open_file
 from pickleseal.files.places import Version, exists, steady
 from pickleseal.files.regular import HoleError
 from pickleseal.files.walk import BACKUP_SUFFIX, Found, Skip
 from pickleseal.keys.keyring import Keyring, option_of, way_to_bring
 from pickleseal.keys.roster import State, fits
-from pickleseal.migration.targets import is_sealed_original, sealed_place
+from pickleseal.migration.targets import is_of_program, is_sealed_original, sealed_place
 from pickleseal.persistence import inspection
 from pickleseal.persistence import pins as pin_rules
 from pickleseal.persistence.inspection import Inspection
@@ -47,7 +47,7 @@ from pickleseal.persistence.load import LoadPolicy
 from pickleseal.persistence.pin_file import PinFile
 from pickleseal.persistence.policy import time_text
 from pickleseal.scanner.containers.views import Bytes, Memory, Pool
-from pickleseal.scanner.grade import Contents, Grade, judgement
+from pickleseal.scanner.grade import UNKNOWN_KIND, Contents, Grade, judgement
 
 _Result = TypeVar("_Result")
 
@@ -195,7 +195,7 @@ def _unreadable(path: str, reason: str) -> Finding:
 def _as_argument(path: str) -> str:
     """Return a path quoted for a shell, so that no name acts as a command when it is pasted."""
     if not path.isprintable():
-        return "PATH"
+        return "FILE"
     return f"-- {shlex.quote(path)}" if path.startswith("-") else shlex.quote(path)
 
 
@@ -478,13 +478,20 @@ def _advice_on(contents: Contents, file: Opened) -> str:
             return found.advice
     if contents.truncated:
         return INCOMPLETE
+    if contents.grade < Grade.BEYOND:
+        if is_of_program(path):
+            return _OF_PROGRAM
+        if contents.kind == UNKNOWN_KIND:
+            return f"{EXCLUDE}; if it is, {_UNSEALED[Grade.CANNOT_TELL]}"
+        if contents.kind.startswith("at byte "):
+            return _KEPT_INSIDE
     if contents.grade in _UNSEALED:
         return _UNSEALED[contents.grade]
     if _holds_sealed(contents):
         return _UNPACK_IT
     is_one = not contents.wrapping and contents.pickles == 1
     seal_it = _SEAL_IT.format(path=_as_argument(path)) if is_one else _DUMP_IT
-    return seal_it if contents.grade is Grade.DATA else f"{_WHOSE}; {seal_it}"
+    return seal_it if contents.grade is Grade.DATA else f"{_KNOWN}; {seal_it}"
 
 
 _BACKUP = (
@@ -497,7 +504,13 @@ _OTHER_BACKUP = (
 )
 _SEAL_IT = "if it is yours, seal it: pickleseal adopt {path}"
 _DUMP_IT = "if it is yours, load it where you trust it and save it with pickleseal.signed_dump"
-_WHOSE = "check whose code these names are; if they are yours, list their module with --known"
+_KNOWN = "look at the names, and list modules of your own with --known"
+_ADAPTER = "have it seal them with an adapter of pickleseal.integrations"
+_OF_PROGRAM = f"another program, such as a cache, writes and reads such files: {_ADAPTER}"
+_KEPT_INSIDE = (
+    f"if a program of yours keeps pickles in it, such as a cache, {_ADAPTER}; if not, do not load"
+    " them"
+)
 _UNPACK = "unpack it and audit its contents"
 _UNPACK_IT = "unpack it and audit its contents; signed_dump compresses with compress="
 _UNSEALED = {

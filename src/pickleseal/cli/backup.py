@@ -100,7 +100,7 @@ def restore(file: str, *, keyring: str | None) -> int:
         rows.append(("", _summary(found.roster)))
         rows.append(("lacks", "revocations made since: bring them with `pickleseal keys import`"))
     else:
-        none = "none restored" if done.revoked else "none was missing"
+        none = "none restored" if done.revoked else "none was missing: nothing was written"
         rows.append(("files", ", ".join(done.written) or none))
         rows += _left_revoked(done, found.roster, file)
     rows.append(("next", f"pickleseal keys doctor{named(keyring, directory)}"))

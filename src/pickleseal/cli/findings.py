@@ -140,7 +140,8 @@ def _detail(finding: Finding, *, told: bool) -> str:
         names = ", ".join(map(str, worst[:_NAMES_SHOWN]))
         more = f" and {len(worst) - _NAMES_SHOWN:,} more" if len(worst) > _NAMES_SHOWN else ""
         parts.append(f"names {names}{more}")
-    return "; ".join([*parts, *contents.reasons])
+    # What is said of data only is no ground for its grade.
+    return "; ".join([*parts, *(contents.reasons if contents.grade else ())])
 
 
 def _verdicts(counts: Counts) -> Iterator[Line]:

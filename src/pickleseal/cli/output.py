@@ -174,10 +174,11 @@ def _is_terminal(stream: Any) -> bool:  # noqa: ANN401 - sys.stdout may be None
 
 def left_out_lines(left_out: "LeftOut") -> list[Line]:
     """Return a line that says how many files a walk left out, if any."""
-    if not left_out.folders:
+    folders = [path for path, count in left_out.folders.items() if count]
+    if not folders:
         return []
-    named = [shown(path) for path in list(left_out.folders)[:_FOLDERS_NAMED]]
-    more = len(left_out.folders) - len(named)
+    named = [shown(path) for path in folders[:_FOLDERS_NAMED]]
+    more = len(folders) - len(named)
     where = ", ".join(named) + (f" and {counted(more, 'more folder')}" if more else "")
     text = f"left out {counted(left_out.files, 'file')} in {where}: name a folder to look into it"
     return [[(text, "dim")]]

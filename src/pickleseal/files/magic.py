@@ -33,11 +33,13 @@ _ADOPT = (
 LOAD_AND_DUMP = (
     "load it where you trust it, with the tool that wrote it, and save it with signed_dump"
 )
+_IF_YOURS = "if it is yours, load it where you trust it, with {}, and save it with signed_dump"
 _UNPACK = "if it is sealed inside, decompress it first"
 _EITHER = f"{_UNPACK}. If not, and {_ADOPT.removeprefix('if ')}"
 _AGAIN = "an error message may have been saved in its place: download the file again"
 _PLAIN = Beginning("a plain, unsealed pickle", _ADOPT, adoptable=True)
 
+EXCLUDE = "if it is not meant to be a pickle, leave it out with --exclude"
 INCOMPLETE = "it may have been cut off while it was written or copied: get a whole copy"
 EMPTY = Beginning(
     "empty",
@@ -51,7 +53,7 @@ _KNOWN = (
     # Its first pickle is this number, and there are four more and the tensors behind it.
     (
         rb"\x80[\x02-\x05](?:\x95.{8})?\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\.",
-        Beginning("a file in torch's old format", LOAD_AND_DUMP, sure=True),
+        Beginning("a file in torch's old format", _IF_YOURS.format("torch.load"), sure=True),
     ),
     (rb"\x80[\x02-\x05]", _PLAIN),
     # Older protocols have no mark: these beginnings are unlikely in a text.
@@ -66,7 +68,13 @@ _KNOWN = (
     (rb"\xfd7zXZ", Beginning("an xz file", _EITHER, adoptable=True)),
     (rb"\x04\x22\x4d\x18", Beginning("an lz4 file", _EITHER, adoptable=True)),
     (rb"\x28\xb5\x2f\xfd", Beginning("a zstd file", _UNPACK)),
-    (rb"PK\x03\x04", Beginning("a zip archive, such as torch and numpy write")),
+    (
+        rb"PK\x03\x04",
+        Beginning(
+            "a zip archive, such as torch and numpy write",
+            _IF_YOURS.format("the tool that wrote it, such as torch.load or numpy.load"),
+        ),
+    ),
     (
         rb"\x93NUMPY",
         Beginning(
@@ -77,7 +85,10 @@ _KNOWN = (
     ),
     (
         rb"ZF",
-        Beginning("a file of joblib before 0.10, with its arrays in files next to it"),
+        Beginning(
+            "a file of joblib before 0.10, with its arrays in files next to it",
+            _IF_YOURS.format("joblib.load"),
+        ),
     ),
     (
         rb"version https://git-lfs\.github\.com/spec/v1",

@@ -5,7 +5,6 @@ each file would import, and what reaches beyond data must be accepted by its nam
 """
 
 import hashlib
-import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,7 +20,7 @@ from pickleseal.envelope.target import join_envelope, write_envelope
 from pickleseal.errors import AdoptionError, NotSealedError, SealError, TargetError, shown
 from pickleseal.files.atomic import held
 from pickleseal.files.globs import Globs
-from pickleseal.files.magic import INCOMPLETE, LOAD_AND_DUMP, beginning_of
+from pickleseal.files.magic import EXCLUDE, INCOMPLETE, LOAD_AND_DUMP, beginning_of
 from pickleseal.files.objects import Opened, open_file
 from pickleseal.files.places import Place, exists, name_of, resolved
 from pickleseal.files.walk import Skip
@@ -47,6 +46,7 @@ from pickleseal.migration.targets import (
     check_backup,
     is_backup,
     is_envelope,
+    is_of_program,
     make_folder_of,
     permissions_of,
     target_in,
@@ -64,7 +64,6 @@ _LINE = re.compile(r"\\?([0-9a-fA-F]{64}) [ *].+")
 _IN_MEMORY = SEARCHED
 """The largest file that is looked at in memory alone: a look reads as much of a larger one."""
 _ACCEPT = "if you made it and know why, name it with --accept"
-_EXCLUDE = "if it is not meant to be a pickle, leave it out with --exclude"
 NO_GLOBS = Globs()
 
 
@@ -230,7 +229,7 @@ def adoption_batch(paths: Iterable[str], exclude: Globs = NO_GLOBS) -> Batch:
     def exclusion(path: str) -> str | None:
         if exclude.fit(path):
             return Skip.EXCLUDED.value
-        return "another program writes and reads it" if _belongs_to_program(path) else None
+        return "another program writes and reads it" if is_of_program(path) else None
 
     return Batch(paths, exclusion=exclusion)
 
@@ -385,7 +384,7 @@ def _objection(seen: Preview, rules: _Rules, start: bytes = b"") -> str:
     if contents.wrapping is not None:
         advice = LOAD_AND_DUMP
     elif contents.kind == UNKNOWN_KIND:
-        advice = _EXCLUDE
+        advice = EXCLUDE
     if found is not None and found.stands_in:
         advice = found.advice
     return f"{judgement(contents)}; {advice}"
@@ -420,15 +419,6 @@ def _ambiguous(name: str, context: str) -> str:
     way = "" if "{path}" in context else ", or write {path} in it if their folders differ"
     each = "adopt each one separately with its own --context"
     return f"another file would be sealed for '{shown(name)}' as well: {each}{way}"
-
-
-def _belongs_to_program(path: str) -> bool:
-    """Return whether another program wrote the file at a path, and would miss it."""
-    if path.endswith(".dat") and os.path.exists(f"{path.removesuffix('.dat')}.dir"):
-        return True  # a shelf of Python's own
-    folder, name = os.path.split(path)
-    # A result that joblib.Memory keeps.
-    return name == "output.pkl" and os.path.exists(os.path.join(folder, os.pardir, "func_code.py"))
 
 
 # --- the sealing -----------------------------------------------------------------------------

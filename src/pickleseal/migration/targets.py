@@ -92,6 +92,17 @@ def sealed_place(backup: Opened) -> Place:
     return backup.path.removesuffix(BACKUP_SUFFIX)
 
 
+def is_of_program(path: str) -> bool:
+    """Return whether another program wrote the file at a path, and would miss it."""
+    folder, name = os.path.split(path)
+    if name.endswith(".dat"):
+        return os.path.exists(f"{path.removesuffix('.dat')}.dir")  # a shelf of Python's own
+    if name.endswith(".val"):
+        return os.path.exists(os.path.join(folder, "../../cache.db"))  # a large value of diskcache
+    # A result that joblib.Memory keeps.
+    return name == "output.pkl" and os.path.exists(os.path.join(folder, "../func_code.py"))
+
+
 def check_backup(real: Place, sha256: str) -> tuple[Place, bool]:
     """Return the place for the backup of a file with this SHA-256, and whether it is free.
 
