@@ -9,7 +9,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
-from armed import build, call, look, make, pack, text
+from armed import build, call, look, make, number, pack, text
 from old_files import NoPlace
 from packing import seen
 from sklearn.linear_model import LogisticRegression
@@ -86,6 +86,7 @@ WRAPPER = (
     b"Vorder\nVC\nVdtype\n%bVallow_mmap\nI00\nub"
 )
 DOUBLES = b"cnumpy\ndtype\n(Vf8\nI00\nI01\ntR(K\3V<\nNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
+OCTETS = DOUBLES.replace(b"Vf8", b"Vu1").replace(b"V<", b"V|")
 OBJECTS_OF = DOUBLES.replace(b"Vf8", b"VO8").replace(b"K\0tb", b"K\x3ftb")
 
 
@@ -276,6 +277,87 @@ def test_a_companion_file_and_a_changed_wrapper_are_told() -> None:
     assert walk(changed_read + bytes(16) + b".", joblib=True)[0].beyond
 
 
+ACTS = look("os", "mkdir") + text("never") + b"\x85R."
+_HELD = b"0B" + len(ACTS).to_bytes(4, "little")
+
+
+def _array_of(items: bytes) -> bytes:
+    """Return joblib's wrapper of an array of bytes, and those."""
+    return WRAPPER % (b"J" + len(items).to_bytes(4, "little") + b"\x85", OCTETS) + items
+
+
+_MADE, _STATE = _array_of(_HELD).split(b")\x81")
+_ITEM = look("operator", "getitem") + b"](%be" + number(0) + b"\x86R"
+_DEFAULT = b"ccollections\ndefaultdict\n(%btR" % _MADE
+HANDED_ON = {
+    "one that a function is handed": _ITEM % (_MADE + b")\x81") + _STATE + ACTS,
+    "one that was built before": _array_of(b"\xff").replace(b"\x81", b"\x81q\1", 1)
+    + b"0"
+    + _ITEM % b"h\1"
+    + _STATE
+    + ACTS,
+    "one that a list of arguments holds": look("operator", "getitem")
+    + _DEFAULT.replace(b"(", b"](").replace(b"t", b"e")
+    + number(0)
+    + b"\x86R"
+    + _STATE
+    + ACTS,
+}
+
+
+@pytest.mark.parametrize("way", HANDED_ON)
+def test_a_wrapper_in_the_hands_of_anything_else_cannot_be_told(way: str) -> None:
+    assert seen(b"\x80\4" + HANDED_ON[way] + b".").grade >= Grade.CANNOT_TELL
+
+
+def test_a_wrapper_in_the_memo_is_told_however_far_back_it_stands() -> None:
+    far = b"Vtext\n\x940" * 10 * stack.RECENT
+    stream = b"\x80\4" + _MADE + b")\x81\x940" + far + _ITEM % b"h\0" + _STATE
+    stream += ACTS + b"."
+    assert seen(stream).grade >= Grade.CANNOT_TELL
+
+
+def test_a_companion_file_in_the_hands_of_anything_else_reaches_beyond() -> None:
+    companion = _ITEM % b"cjoblib.numpy_pickle\nNDArrayWrapper\n)\x81"
+    assert seen(b"\x80\4" + companion + b"}Vfilename\nVx.npy\nsb.").grade is Grade.BEYOND
+
+
+def test_arrays_of_two_packages_cannot_be_told() -> None:
+    # Each package takes out its own.
+    stream = b"\x80\4" + _array_of(b"\xff")
+    assert seen(stream + b".").grade is Grade.DATA
+    other = _array_of(ACTS).replace(b"cjoblib", b"csklearn.externals.joblib")
+    assert seen(stream + other + b".").grade >= Grade.CANNOT_TELL
+
+
+def _padded(end: bytes) -> bytes:
+    """Return joblib's file of two arrays with padding, the first of which ends so.
+
+    Before 1.2 joblib passes over as many bytes as an array has, but begins in the padding.
+    """
+    aligned = WRAPPER.replace(b"I00\nub", b"I00\nVnumpy_array_alignment_bytes\nK\x10ub")
+    items = bytes(30) + end
+    array = aligned % (number(len(items)) + b"\x85", OCTETS)
+    padding = max(len(end) - 1, 1)
+    array += bytes([padding]) + b"\xff" * padding
+    texts = b"\x80\4" + text("os") + b"q\0000" + text("mkdir") + b"q\0010"
+    stream = texts + array + items + array + bytes(len(items)) + b"\x86."
+    assert [one.size for one in joblib.load(io.BytesIO(stream))] == [len(items)] * 2
+    return stream
+
+
+@pytest.mark.parametrize("padding", [8, 16])
+def test_the_end_of_an_array_is_followed_where_joblib_before_1_2_goes_on(padding: int) -> None:
+    assert seen(_padded(b"h\0h\1\x93".ljust(1 + padding))).grade is Grade.BEYOND
+
+
+@pytest.mark.parametrize(
+    "end", [b"\xff", b"a number", b"\x95\xed\x57", b"Nb", b"\x88b1", b"]b", b"2b", b"N\x95" * 7]
+)
+def test_the_end_of_an_array_that_looks_like_opcodes_does_no_harm(end: bytes) -> None:
+    assert seen(_padded(end)).grade is Grade.DATA
+
+
 def test_plain_reading_stops_at_the_bytes_of_an_array() -> None:
     assert not walk(dumped(np.full(100, 255, dtype="u1"), 4))[0].ended
 
@@ -285,9 +367,7 @@ def test_plain_reading_stops_at_the_bytes_of_an_array() -> None:
 
 def holding(code: bytes) -> Contents:
     """Return what is seen of a file of joblib whose array bytes are opcodes."""
-    shape = b"J" + len(code).to_bytes(4, "little") + b"\x85"
-    octets = DOUBLES.replace(b"Vf8", b"Vu1").replace(b"V<", b"V|")
-    stream = b"\x80\4" + WRAPPER % (shape, octets) + code + b"."
+    stream = b"\x80\4" + _array_of(code) + b"."
     assert joblib.load(io.BytesIO(stream)).tobytes() == code
     return seen(stream)
 
@@ -312,3 +392,11 @@ def test_what_may_not_stop_pickle_load_hides_nothing_in_an_array(way: str) -> No
     assert holding(b"\xff" * 40).grade is Grade.DATA
     assert holding(REACHES).grade is Grade.BEYOND
     assert holding(HIDING[way] + b"0" + REACHES).grade >= Grade.UNKNOWN
+
+
+def test_an_array_in_an_array_that_numpy_load_would_go_on_with_cannot_be_told() -> None:
+    file = io.BytesIO()
+    np.save(file, np.array([None]), allow_pickle=True)
+    header = file.getvalue().partition(b"\n")[0] + b"\n"
+    assert holding(b"." + header + ACTS).grade >= Grade.CANNOT_TELL
+    assert holding(header + ACTS).grade is Grade.DATA

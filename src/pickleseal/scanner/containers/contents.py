@@ -324,7 +324,7 @@ class _Looking:
 
     def _keep(self, reading: Trace) -> None:
         """Keep the trace of a walk, once for many equal pickles."""
-        reading = reading._replace(opcodes=0, wrapped_arrays=0, given=0)
+        reading = reading._replace(opcodes=0, wrapped_arrays=0, given=0, tail=b"")
         if reading not in self._traces:
             self._traces[reading] = None
             self._bounds.named(len(reading.names))

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import NamedTuple
 
+from pickleseal.scanner.containers import arrays
 from pickleseal.scanner.containers.views import (
     LONGEST,
     Bounds,
@@ -95,8 +96,9 @@ def _is_of_torch(first: bytes) -> bool:
 def _readings(view: View, offset: int, bounds: Bounds) -> tuple[tuple[Trace, ...], int]:
     """Follow a pickle as joblib and, if that differs, as pickle reads it; return its end too.
 
-    Array bytes of joblib are opcodes to pickle. It is no fault if pickle stops at them. If they
-    end a pickle, a reader that loads one after another continues inside.
+    Array bytes of joblib are opcodes to pickle, and their last few to joblib before 1.2. It is no
+    fault if a reader stops at them. If they end a pickle, a reader that loads one after another
+    continues inside.
     """
     cursor = _cursor(view, offset)
     try:
@@ -110,19 +112,35 @@ def _readings(view: View, offset: int, bounds: Bounds) -> tuple[tuple[Trace, ...
     end = offset + cursor.position
     readings, at = [first], offset
     while len(readings) <= _PLAIN_READINGS and (at < end or at == offset):
+        if view.read(at, len(arrays.MAGIC)) == arrays.MAGIC:
+            told = first._replace(fault="numpy.load would find an array in its arrays")
+            readings.append(told._replace(limited=True, ended=False))
+            break
         plain = _cursor(view, at)
         found = trace(plain, bare=True, most=bounds.opcodes)
         bounds.walked(found.opcodes)
         at += plain.position
-        forgiven = found if found.limited else found._replace(fault=None, ended=True)
-        readings.append(forgiven._replace(of_arrays=first.ended))
+        readings.append(_forgiven(found, first))
         if not found.ended:
             break
     else:
         if at != end:
             clause = "pickle.load would find other pickles in and behind its arrays"
             readings[-1] = readings[-1]._replace(fault=clause, limited=True, ended=False)
+    if first.tail and could_begin(first.tail):
+        old = trace(
+            _cursor(view, offset), joblib=True, unpadded=True, bare=True, most=bounds.opcodes
+        )
+        bounds.walked(old.opcodes)
+        readings.append(_forgiven(old, first))
     return tuple(readings), end if first.ended else max(end, at)
+
+
+def _forgiven(found: Trace, first: Trace) -> Trace:
+    """Return the trace of another reader, which may stop at the bytes of an array."""
+    if not found.limited:
+        found = found._replace(fault=None, ended=True)
+    return found._replace(of_arrays=first.ended)
 
 
 def _cursor(view: View, offset: int) -> Cursor:

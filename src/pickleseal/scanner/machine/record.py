@@ -17,6 +17,7 @@ from pickleseal.scanner.machine.values import (
     List,
     Result,
     Set,
+    Wrapper,
     are_plain,
     keep,
     may_hold,
@@ -48,24 +49,29 @@ class Record:
     has no options, so no persistent ids, no buffers, and no encoding but ASCII. `most` is a
     stricter bound on opcodes, if any. `wrappers` are joblib's array wrappers among the names.
     `late`: an object was added to what another value holds already, so any value may hold it.
-    `coded` is as in `Trace`. `given` counts values that only the reader's caller could supply:
-    persistent objects and out-of-band buffers.
+    `coded` and `tail` are as in `Trace`. `given` counts values that only the reader's caller could
+    supply: persistent objects and out-of-band buffers. `joblib`: the reader takes arrays out of the
+    stream, and if `unpadded` no padding in front of them.
     """
 
     __slots__ = (
-        "_plain", "_special", "arrays", "bare", "beyond", "coded", "given", "late", "most", "names",
-        "opcodes", "protocol", "wrappers",
+        "_plain", "_special", "arrays", "bare", "beyond", "coded", "given", "joblib", "late",
+        "most", "names", "opcodes", "protocol", "tail", "unpadded", "wrappers",
     )  # fmt: skip
 
     def __init__(
         self,
         special: "Callable[[str, str], Special | None]",
         *,
+        joblib: bool = False,
+        unpadded: bool = False,
         bare: bool = False,
         most: int | None = None,
     ) -> None:
         self._special = special
         self._plain: set[object] = set()
+        self.joblib = joblib
+        self.unpadded = unpadded
         self.bare = bare
         self.most = most
         self.names: dict[tuple[str, str], Global] = {}
@@ -76,6 +82,7 @@ class Record:
         self.protocol = 0
         self.arrays = 0
         self.given = 0
+        self.tail: bytes | None = None
         self.late = False
 
     def note(self, clause: str) -> None:
@@ -159,6 +166,8 @@ class Record:
                 found.names = 2 if name in _TWO_NAMES else 1
             if found.path in _WRAPPERS:
                 self.wrappers.add(found)
+                found.wraps = self.joblib
+                found.old = (Wrapper(found, bare=False),) * 2
         return found
 
 

@@ -164,6 +164,12 @@ def _timestamp(_: Record, function: Global, args: Args) -> object:
 # -- what imports
 
 
+def _companion(record: Record, function: Global, _: Args) -> object:
+    """Make what joblib before 0.10 put in the place of an array that is in another file."""
+    record.note("it loads another file, and any pickle in it")
+    return Result(function)
+
+
 def _encode(_: Record, function: Global, args: Args) -> object:
     """Return bytes that an old protocol wrote as a text; other codecs may make any text."""
     if args is None or args[1:] not in _CODECS:
@@ -246,6 +252,12 @@ _SPECIAL: dict[tuple[str, str], Special] = {
     ("importlib", "import_module"): _module_importer,
     ("pkgutil", "resolve_name"): _path_importer,
     ("pydoc", "locate"): _path_importer,
+    **{
+        (f"{package}joblib.{module}", name): _companion
+        for package in ("", "sklearn.externals.")
+        for module in ("numpy_pickle", "numpy_pickle_compat")
+        for name in ("NDArrayWrapper", "ZNDArrayWrapper")
+    },
 }
 _HELPERS: dict[str, Special] = {  # wherever a package keeps its copy, or has moved it to
     "subimport": _module_importer,

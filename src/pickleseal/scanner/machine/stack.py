@@ -84,8 +84,9 @@ class Walk:
 
     def note_misfit(self) -> None:
         """Note a frame that ends inside an opcode, and continue without it."""
-        # An unpickler that reads from a file may then skip bytes; another one stops.
-        self.record.note("its opcodes cross frame boundaries, and readers disagree on them")
+        # An unpickler that reads from a file may then skip bytes; others stop, as does joblib's.
+        if not self.record.unpadded:
+            self.record.note("its opcodes cross frame boundaries, and readers disagree on them")
         self.frame_end = NO_FRAME
         self.misfits += 1
         if self.misfits > MAX_MISFITS:

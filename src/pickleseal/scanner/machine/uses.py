@@ -102,6 +102,8 @@ def call(record: Record, function: object, args: object, use: int = CALLED) -> o
         handed = args if type(args) is tuple else (args,)
         # Made with arguments, a class does with them what it does where it is called.
         function.uses |= use | CALLED if handed else use
+        if record.wrappers and type(args) is tuple:
+            _look_for_wrapper(record, function, args)
         for _ in range(function.names):
             if handed and type(handed[0]) is Global:
                 handed = handed[1:]
@@ -113,11 +115,8 @@ def call(record: Record, function: object, args: object, use: int = CALLED) -> o
         plain = plain and type(args) is not Result and args is not ARRAY
         if not plain:
             function.uses |= HANDED
-        if record.wrappers:
-            if type(args) is tuple:
-                _look_for_wrapper(record, function, args)
-            if function in record.wrappers:
-                return Wrapper(function, bare=use == MADE and args == ())
+        if function in record.wrappers:
+            return Wrapper(function, bare=use == MADE and args == ())
         if function.special is not None:
             made = function.special(args if type(args) is tuple else None)
             if type(made) is Result:
@@ -193,6 +192,8 @@ def set_state(record: Record, target: object, state: object) -> None:
         record.note_done(target, SETTLED, "it sets the state of an object twice")
         set_array_state(record, target, state)
     elif target is ARRAY:
+        if not _may_be_array_state(state):
+            raise Fault("it sets an invalid state of an array")
         record.note("it sets the state of an array read by joblib.load")
     elif type(target) is Wrapper:
         target.of.uses |= BUILT
@@ -205,6 +206,15 @@ def set_state(record: Record, target: object, state: object) -> None:
 def _may_be_pairs(state: object) -> bool:
     """Return whether a state may be pairs, by which pandas' SparseArray sets any attributes."""
     return type(state) in (List, Set, Result) or state in (LIST, SET, FROZEN_SET, ARRAY)
+
+
+def _may_be_array_state(state: object) -> bool:
+    """Return whether NumPy may take a state for one of an array: a sequence of four or five."""
+    if type(state) is tuple:
+        return len(state) in (4, 5)
+    if type(state) is List:
+        return state.size in (4, 5)
+    return state in (LIST, FORGOTTEN, LOST) or not (is_data(state) or state is ARRAY)
 
 
 def _acts_on_keys(of: Global) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from enum import Enum, Flag
 from typing import TypeAlias, TypeGuard
 
+from pickleseal.scanner.machine.faults import Fault
+
 TEXT_KEPT = 256
 """The longest text that is kept, in bytes."""
 MAX_SIZE = (1 << 63) - 1
@@ -100,6 +102,7 @@ class Global:
     are neither texts nor classes. `plain`: they are plain data where what they are made of is, and
     `value`: so is the name itself.
     `names`: how many leading arguments are names that `special` judges.
+    `wraps`: it is joblib's array wrapper, behind whose state joblib takes an array from the stream.
     """
 
     __slots__ = (
@@ -113,6 +116,7 @@ class Global:
         "special",
         "uses",
         "value",
+        "wraps",
     )
 
     def __init__(
@@ -133,8 +137,10 @@ class Global:
         self.path = f"{module}.{name}"
         self.uses: int = LOOKED_UP
         old = Result(self, SETTLED)
+        self.old: tuple[Result | Wrapper, Result | Wrapper]
         self.old = (old, Result(self, SETTLED, plain=True) if plain else old)
         self.special: Callable[[Args], object] | None = None
+        self.wraps = False
 
 
 ITEMS, KEYS, SETTLED = 1, 2, 4
@@ -242,7 +248,7 @@ class Dtype:
 class Wrapper:
     """A joblib.numpy_pickle.NumpyArrayWrapper, whose array follows when its state is set.
 
-    `fields` are its attributes; None if they are not set as joblib sets them.
+    `fields` are its attributes; None if they are not set as joblib sets them, or no longer tracked.
     """
 
     __slots__ = ("fields", "of")
@@ -336,6 +342,8 @@ def keep(items: Sequence[object]) -> bool:
 
     Plain data are literals, containers of plain data, names that are values, and results of names
     that the list calls plain, made of plain data. What a reader's caller gives is the caller's.
+    Raise Fault if joblib's array wrapper is among them: what is handed it may return it, and joblib
+    takes an array from the stream wherever its state is set.
     """
     if SIMPLE.issuperset(map(type, items)):
         return True
@@ -351,9 +359,17 @@ def keep(items: Sequence[object]) -> bool:
             plain = keep(item) and plain  # type: ignore[arg-type]
         elif kind is Global:
             plain = plain and item.value  # type: ignore[attr-defined]
-        elif kind is not Wrapper and item is not GIVEN:
+            _check_wrapper(item)  # type: ignore[arg-type]
+        elif kind is Wrapper:
+            _check_wrapper(item.of)  # type: ignore[attr-defined]
+        elif item is not GIVEN:
             plain = False
     return plain
+
+
+def _check_wrapper(of: Global) -> None:
+    if of.wraps:
+        raise Fault("joblib's array wrapper is not where joblib has it", limited=True)
 
 
 def may_hold(value: object) -> bool:
@@ -471,6 +487,8 @@ def faded(value: object) -> object:
         return FORGOTTEN if keep(value) else LOST  # type: ignore[arg-type]
     if kind is Dtype and value.has_object is not False:  # type: ignore[attr-defined]
         return OBJECTS
+    if kind is Wrapper:
+        return value.of.old[0]  # type: ignore[attr-defined]
     return FORGOTTEN if kind in _FADING else value
 
 
@@ -482,5 +500,5 @@ def faded_text(text: str) -> object:
     return _SHARED.get(text, FORGOTTEN)
 
 
-_FADING = frozenset({Dtype, Wrapper})
+_FADING = frozenset({Dtype})
 _SHARED = {name: name for name in (*_LOOKED_FOR, *WRAPPER_FIELDS)}

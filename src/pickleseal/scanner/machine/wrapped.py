@@ -18,15 +18,7 @@ from pickleseal.scanner.machine.values import (
     WRAPPER_FIELDS,
     Dtype,
     Global,
-    Result,
     Wrapper,
-)
-
-_COMPANIONS = frozenset(
-    f"{package}joblib.{module}.{name}"
-    for package in ("", "sklearn.externals.")
-    for module in ("numpy_pickle", "numpy_pickle_compat")
-    for name in ("NDArrayWrapper", "ZNDArrayWrapper")
 )
 
 
@@ -51,15 +43,17 @@ def build_object(walk: Walk) -> None:
     target = walk.stack[-1]
     if target in (FORGOTTEN, LOST, OBJECTS):
         raise Fault("it sets the state of a value that is no longer tracked", limited=True)
-    if type(target) is Result and target.of.path in _COMPANIONS:
-        walk.record.note("it loads another file, and any pickle in it")
 
 
 def _pass_array(walk: Walk, wrapper: Wrapper, run: Callable[[Walk], object]) -> object:
     """Skip the array behind the state of joblib's wrapper; return its value."""
     cursor = walk.cursor
     size = _array_size(wrapper.fields or {})
-    if size is None or walk.frame_end not in (NO_FRAME, cursor.position):
+    # Of the wrappers of two packages, joblib and scikit-learn's copy of it each know their own.
+    unsure = len(walk.record.wrappers) > 1
+    if size is None or unsure or walk.frame_end not in (NO_FRAME, cursor.position):
+        if size and walk.frame_end != NO_FRAME:
+            cursor.skip(walk.frame_end - cursor.position)  # joblib finds no array behind the end
         raise Fault("an array in a form that joblib does not write", limited=True)
     walk.frame_end = NO_FRAME
     walk.record.arrays += 1
@@ -70,10 +64,15 @@ def _pass_array(walk: Walk, wrapper: Wrapper, run: Callable[[Walk], object]) -> 
             return run(nested)
         finally:
             walk.record.opcodes += nested.opcodes
-    if fields.get(_ALIGNMENT) is not None:
+    if fields.get(_ALIGNMENT) is not None and not walk.record.unpadded:
         padding = cursor.take(cursor.take(1)[0])
         if not 1 <= len(padding) <= _ALIGNED or padding.strip(b"\xff"):
             raise Fault("an array with padding that joblib does not write", limited=True)
+        if walk.record.tail is None:
+            spare = min(1 + len(padding), size)
+            cursor.skip(size - spare)
+            walk.record.tail = cursor.take(spare)
+            return ARRAY
     cursor.skip(size)
     return ARRAY
 
