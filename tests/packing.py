@@ -30,7 +30,7 @@ else:
 ODD = np.array(["x", 1], dtype=object)
 MODEL = {"weights": np.arange(100.0), "labels": ["a", "b"], "odd": ODD}
 PLAIN = pickle.dumps(MODEL, 4)
-ARMED = b"cos\nmkdir\n(S'pickleseal-was-here'\ntR."
+ARMED = b"\x8c\x02os\x8c\x05mkdir\x93(S'pickleseal-was-here'\ntR."
 ARMED_4 = b"\x80\x04\x8c\x02os\x8c\x05mkdir\x93\x8c\x14pickleseal-was-here!\x85R."
 TEXTS = [
     b"N.",

@@ -316,7 +316,7 @@ def test_a_size_that_the_extended_head_of_a_tar_tells_is_the_one() -> None:
 
 
 def test_a_tar_that_is_a_pickle_too_is_seen_as_both() -> None:
-    contents = seen(tarred({ARMED.decode(): pickle.dumps([1], 4)}))
+    contents = seen(tarred({"cos\nmkdir\n(S'mark'\ntR.": pickle.dumps([1], 4)}))
     assert contents.pickles == 2
     assert "os.mkdir" in names(contents)
 

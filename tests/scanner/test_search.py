@@ -4,6 +4,7 @@ import base64
 import dbm.dumb
 import gzip
 import json
+import os
 import pickle
 import shelve
 import sqlite3
@@ -96,6 +97,30 @@ def test_a_row_of_a_database_and_every_record_of_a_shelf_are_found(tmp_path: Pat
     assert (contents.grade, contents.pickles) == (Grade.DATA, 2)
 
 
+class Maker:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("mark",)
+
+
+@pytest.mark.parametrize("protocol", [0, 1])
+@pytest.mark.parametrize("value", [Maker(), {"a": [1.5, Maker()], "b": Maker()}])
+def test_an_old_pickle_is_found_at_its_first_name(value: object, protocol: int) -> None:
+    """PyTables keeps attributes in protocol 0."""
+    data = pickle.dumps(value, protocol)
+    contents = seen(b"\x89HDF" + bytes(999) + data + bytes(99))
+    assert contents.grade is Grade.BEYOND
+    offset = 1003 + data.index(b"c")
+    (reason,) = contents.reasons
+    assert reason.endswith(f"a pickle at byte {offset} imports posix.mkdir")
+
+
+def test_lists_of_words_and_text_of_base64_are_no_old_pickles() -> None:
+    words = b"abacus\nacorn\ncat\ncow\n(t\ncoral\ntRout\ncub\nRabbit\nRat\n"
+    lines = b"A" * 63 + b"\n" + b"c" + b"x" * 63 + b"\n" + b"y" * 64 + b"\n" + b"tR" * 32
+    for text in (words, lines):
+        assert look(Memory(memoryview(b"\xff" + text)), name="it") is None
+
+
 def test_what_a_pickle_keeps_as_bytes_is_not_searched() -> None:
     contents = seen(pickle.dumps({"payload": ARMED}, 4))
     assert (contents.grade, contents.names) == (Grade.DATA, ())
@@ -118,7 +143,11 @@ def test_no_more_than_the_bound_is_searched_unless_all_of_it_is_wanted(
 
 
 @pytest.mark.parametrize(
-    "hostile", [b"\x80\x04]", b"\x80\x02c", b"\x80\x04\x95", b'"eJxx\n12345678901234']
+    "hostile",
+    [
+        *(b"\x80\x04]", b"\x80\x02c", b"\x80\x04\x95", b'"eJxx\n12345678901234'),
+        *(b"ca\nb\n", b"ca\nb\n)R", b"(ca\nb\nt"),
+    ],
 )
 def test_a_file_of_mere_beginnings_is_left_at_a_bound(
     hostile: bytes, monkeypatch: pytest.MonkeyPatch

@@ -165,6 +165,7 @@ class _Looking:
             told = first_few(sorted(names), _NAMES_TOLD)
             self._miss(_Place(set()), f"a pickle at {where} imports {told}")
             self._take(hidden.pickles, (f"at {where}",))
+            bounds.named(len(names))
         self._bounds.hit.update(bounds.hit)
 
     def contents(self) -> Contents | None:

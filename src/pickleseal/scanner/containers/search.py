@@ -6,8 +6,9 @@ lists the blind spots.
 
 import binascii
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from operator import itemgetter
+from typing import NamedTuple, TypeAlias
 
 from pickleseal.scanner.containers import layers, streams
 from pickleseal.scanner.containers.views import (
@@ -24,12 +25,14 @@ PACKED = frozenset({"zlib", "gzip"})
 _FIRST = rb"()\]}NcCXKMJGILFSUTVBiP\x80\x82-\x84\x88-\x8f\x95-\x97"
 """Opcodes that can run on an empty stack."""
 _PICKLE = re.compile(rb"\x80[\2-\5][" + _FIRST + rb"]")
+_NAME = re.compile(rb"c[A-Za-z_][\w.]{0,59}\n[A-Za-z_][\w.]{0,59}\n")
+"""A name in a pickle of protocol 0 or 1, no longer than a line of base64."""
 _RUN = rb"[A-Za-z0-9+/_\r\n-]{13,}"
 _STARTS = (rb"gA[I-X]", rb"H4sI", rb"e(?:J[w-z]|N[o-r]|A[E-H]|F[4-7])")
 """The first characters of a protocol, gzip and zlib in base64."""
 # One expression for all of them is ten times slower than one for each.
 _BASE64 = tuple(re.compile(start + _RUN) for start in _STARTS)
-_OVERLAP = 64
+_OVERLAP = 128
 _LETTERS = re.compile(_RUN)
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
@@ -41,6 +44,9 @@ class Hidden(NamedTuple):
     end: int
     kinds: tuple[str, ...]
     pickles: tuple[streams.Pickle, ...]
+
+
+_Follow: TypeAlias = Callable[[View, int, int, Bounds], Hidden | None]
 
 
 def search(
@@ -58,10 +64,10 @@ def _search(view: Whole, start: int, end: int, bounds: Bounds) -> Iterator[Hidde
         chunk := view.read(start, min(LONGEST, end - start))
     ):
         behind = 0
-        for at, run in _places(chunk):
+        for at, follow in _places(chunk):
             if at < behind:
                 continue
-            found = _followed(view, start + at, end, bounds, base64=run)
+            found = follow(view, start + at, end, bounds)
             if found is not None:
                 yield found
                 behind = found.end - start
@@ -71,19 +77,27 @@ def _search(view: Whole, start: int, end: int, bounds: Bounds) -> Iterator[Hidde
         start += max(len(chunk) if last else len(chunk) - _OVERLAP, behind)
 
 
-def _places(chunk: bytes) -> list[tuple[int, bool]]:
-    """Return where pickles may begin, and whether they do so in base64."""
-    places = [(match.start(), False) for match in _PICKLE.finditer(chunk)]
-    for packed in _BASE64:
-        places += [(match.start(), True) for match in packed.finditer(chunk)]
-    return sorted(places)
+def _places(chunk: bytes) -> list[tuple[int, _Follow]]:
+    """Return where pickles may begin, and how to follow each."""
+    places: list[tuple[int, _Follow]] = []
+    for pattern, follow in _PATTERNS:
+        places += [(match.start(), follow) for match in pattern.finditer(chunk)]
+    places.sort(key=itemgetter(0))
+    return places
 
 
-def _followed(view: View, offset: int, end: int, bounds: Bounds, *, base64: bool) -> Hidden | None:
-    if base64:
-        return _decoded(view, offset, end, bounds)
+def _whole(view: View, offset: int, end: int, bounds: Bounds) -> Hidden | None:
     found = _pickles(Part(view, offset, end - offset, bounds), bounds)
     return Hidden(offset, offset + found[-1].end, (), found) if found else None
+
+
+def _from_name(view: View, offset: int, end: int, bounds: Bounds) -> Hidden | None:
+    """Return the rest of a pickle from a name on, if it uses names: lists of words do not."""
+    found = _whole(view, offset, end, bounds)
+    if found is None or not any(map(streams.uses_names, found.pickles[0].readings)):
+        return None
+    # A fault says nothing here, since the part before the name is missing.
+    return found._replace(pickles=tuple(map(streams.without_faults, found.pickles)))
 
 
 def _pickles(view: View, bounds: Bounds) -> tuple[streams.Pickle, ...]:
@@ -110,3 +124,6 @@ def _decoded(view: View, offset: int, end: int, bounds: Bounds) -> Hidden | None
             break
     found = _pickles(inner, bounds)
     return Hidden(offset, offset + len(text[0]), kinds, found) if found else None
+
+
+_PATTERNS = ((_PICKLE, _whole), (_NAME, _from_name), *((packed, _decoded) for packed in _BASE64))

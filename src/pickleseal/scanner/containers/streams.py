@@ -120,7 +120,7 @@ def _readings(view: View, offset: int, bounds: Bounds) -> tuple[tuple[Trace, ...
         found = trace(plain, bare=True, most=bounds.opcodes)
         bounds.walked(found.opcodes)
         at += plain.position
-        readings.append(_forgiven(found, first))
+        readings.append(_forgiven(found, of_arrays=first.ended))
         if not found.ended:
             break
     else:
@@ -132,15 +132,20 @@ def _readings(view: View, offset: int, bounds: Bounds) -> tuple[tuple[Trace, ...
             _cursor(view, offset), joblib=True, unpadded=True, bare=True, most=bounds.opcodes
         )
         bounds.walked(old.opcodes)
-        readings.append(_forgiven(old, first))
+        readings.append(_forgiven(old, of_arrays=first.ended))
     return tuple(readings), end if first.ended else max(end, at)
 
 
-def _forgiven(found: Trace, first: Trace) -> Trace:
-    """Return the trace of another reader, which may stop at the bytes of an array."""
-    if not found.limited:
-        found = found._replace(fault=None, ended=True)
-    return found._replace(of_arrays=first.ended)
+def without_faults(found: Pickle) -> Pickle:
+    """Return a pickle as if its walks had ended where they met a fault."""
+    return found._replace(readings=tuple(map(_forgiven, found.readings)))
+
+
+def _forgiven(reading: Trace, *, of_arrays: bool = False) -> Trace:
+    """Return a walk whose fault is none, as where a reader stops at the bytes of an array."""
+    if not reading.limited:
+        reading = reading._replace(fault=None, ended=True)
+    return reading._replace(of_arrays=of_arrays)
 
 
 def _cursor(view: View, offset: int) -> Cursor:
@@ -194,6 +199,12 @@ def _convinces(found: Trace, start: bytes, *, more: bool, likely: bool) -> bool:
 def names_paths(found: Trace) -> bool:
     """Return whether a walk found names, and all of them are possible in Python."""
     return bool(found.names) and all(_is_path(n.module) and _is_path(n.name) for n in found.names)
+
+
+def uses_names(found: Trace) -> bool:
+    """Return whether a walk found a name that is used, not by a mere letter behind it."""
+    others = found.opcodes - len(found.names)
+    return others > 2 and any(name.uses & _AT_WORK for name in found.names)
 
 
 def _is_plausible(name: Name, found: Trace) -> bool:

@@ -118,6 +118,7 @@ class Bounds:
         """Return an additional budget for the search of `size` bytes at any offset."""
         bounds = Bounds(size // 32, self._pool, base=BASE // 4)
         bounds.opcodes = SEARCH_OPCODES
+        bounds._names = self._names
         return bounds
 
     def listed(self) -> bool:
