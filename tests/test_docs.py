@@ -38,7 +38,7 @@ from local_kms import LocalKms
 from local_s3 import local_s3
 
 import pickleseal
-from pickleseal import Suite
+from pickleseal import Key, Keyring, Suite
 from pickleseal.keys.store.changes import create_key
 
 ROOT = Path(__file__).parent.parent
@@ -57,6 +57,8 @@ SWEPT = {
     "docs/how-to/buckets-and-clusters.md",
 }
 """Their commands take seconds: for a KMS, a store of objects, or a passphrase at its full cost."""
+TORCH = os.environ.get("READERS_TORCH", "")
+"""An interpreter that has torch, as for tests/scanner/test_readers.py."""
 every_document = pytest.mark.parametrize("name", NAMES)
 once = pytest.mark.once  # what stands in a document depends on no Python
 API = ROOT / "docs/reference/api.md"
@@ -491,6 +493,20 @@ def test_an_example_runs(script: Path, workplace: Path) -> None:
     expected = re.search(r'Prints:\n\n(.*?)"""', script.read_text(encoding="utf-8"), re.DOTALL)
     assert expected, f"{script.name} does not tell what it prints"
     assert same("\n".join(line.strip() for line in expected[1].splitlines()), done.stdout)
+
+
+@pytest.mark.sweep
+@pytest.mark.skipif(not (TORCH and DOCUMENTS), reason="READERS_TORCH names no interpreter")
+def test_torch_says_of_a_sealed_file_what_the_questions_say(tmp_path: Path) -> None:
+    lines = (ROOT / "docs/how-to/questions.md").read_text(encoding="utf-8").splitlines()
+    (line,) = (line for line in lines if line.startswith("- `torch.load` says"))
+    _, first, advice, then = re.findall("`([^`]+)`", line)
+    (tmp_path / "it.pt").write_bytes(pickleseal.signed_dumps(1, keyring=Keyring(Key.generate())))
+    for options, expected in (("", (first, "`weights_only`", "to `False`")), (advice, (then,))):
+        load = f"import torch; torch.load('it.pt', {options})"
+        command = [TORCH, "-c", load]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert all(text in done.stderr for text in expected), done.stderr
 
 
 if __name__ == "__main__":

@@ -337,9 +337,18 @@ def test_each_file_has_its_advice_and_what_says_more_stands_there_alone(
     (models / "many.pkl").write_bytes(pickle.dumps([1]) * 2)
     text = run("audit", models, "--keyring", ring).stdout
     assert "imports only" not in text  # what they are stands behind each of them
-    assert text.index("b.pkl") < text.index("→ if it is yours, seal it: pickleseal adopt")
+    assert text.index("b.pkl") < text.index("→ if the file is yours, seal it: pickleseal adopt")
     many = text[text.index("unsealed, data only  1 file") :]
-    assert many.index("many.pkl") < many.index("→ if it is yours, load it where you trust it")
+    assert many.index("many.pkl") < many.index("→ if the file is yours, load it where you trust it")
+
+
+def test_what_is_of_no_kind_is_not_called_unknown(tmp_path: Path) -> None:
+    (tmp_path / "text.pkl").write_text("some words")
+    files = ("--output", f"sarif={tmp_path / 'it.sarif'}", "--html", tmp_path / "it.html")
+    assert "text.pkl  named like a pickle, but is text" in run("audit", tmp_path, *files).stdout
+    (result,) = json.loads((tmp_path / "it.sarif").read_text())["runs"][0]["results"]
+    assert result["message"]["text"].startswith("Unsealed: cannot tell what it does: named like")
+    assert "10 bytes" in (tmp_path / "it.html").read_text()
 
 
 def test_a_terminal_wraps_advice_behind_its_mark(models: Path, ring: Path) -> None:

@@ -443,6 +443,7 @@ def examine_unsealed(file: Opened, options: AuditOptions) -> Finding:
     contents = _look(file, options, file.path)
     if contents is None:
         return _without_pickle(file, options)
+    told_kind = "" if contents.kind == UNKNOWN_KIND else f"{contents.kind}: "
     told = contents.reasons[0] if _holds_sealed(contents) else judgement(contents)
     digest, left_out = None, ""
     if options.digests:
@@ -454,7 +455,7 @@ def examine_unsealed(file: Opened, options: AuditOptions) -> Finding:
         file.path,
         Verdict.UNSEALED,
         grade_of(Level.WARNING, contents),
-        f"{contents.kind}: {told}{left_out}",
+        f"{told_kind}{told}{left_out}",
         _advice_on(contents, file),
         size=file.size,
         contents=contents,
@@ -502,9 +503,11 @@ _OTHER_BACKUP = (
     "it is named like a backup of adopt's, and is not known to be what was sealed: delete it if you"
     " do not need it"
 )
-_SEAL_IT = "if it is yours, seal it: pickleseal adopt {path}"
-_DUMP_IT = "if it is yours, load it where you trust it and save it with pickleseal.signed_dump"
-_KNOWN = "look at the names, and list modules of your own with --known"
+_SEAL_IT = "if the file is yours, seal it: pickleseal adopt {path}"
+_DUMP_IT = (
+    "if the file is yours, load it where you trust it and save it with pickleseal.signed_dump"
+)
+_KNOWN = "look at the names: modules of your own can be listed with --known"
 _ADAPTER = "have it seal them with an adapter of pickleseal.integrations"
 _OF_PROGRAM = f"another program, such as a cache, writes and reads such files: {_ADAPTER}"
 _KEPT_INSIDE = (

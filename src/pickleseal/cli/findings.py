@@ -6,7 +6,7 @@ from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.auditing.report import Counts, Report
 from pickleseal.cli.output import Line
 from pickleseal.errors import counted, shown
-from pickleseal.scanner.grade import Grade
+from pickleseal.scanner.grade import UNKNOWN_KIND, Grade
 
 _MARKS = {
     Level.ERROR: ("✗", "bold red"),
@@ -130,7 +130,7 @@ def _detail(finding: Finding, *, told: bool) -> str:
         return "" if told else finding.reason
     if finding.verdict is Verdict.UNSEALED and finding.change is not None:
         return finding.reason  # it has the kind and the names, and what changed
-    parts = [contents.kind]
+    parts = [] if contents.kind == UNKNOWN_KIND else [contents.kind]
     if finding.verdict is not Verdict.UNSEALED:
         parts = [*filter(None, [finding.reason]), contents.kind]
     listed = [n for n in contents.names if not n.known]

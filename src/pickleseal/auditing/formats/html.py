@@ -218,7 +218,10 @@ class _Page:
         pickles = "" if contents.pickles == 1 else f", {contents.pickles:,} pickles"
         yield _Fact("grade", contents.grade.label + pickles)
         if contents.reasons:
-            yield _Fact("because", cut("; ".join(contents.reasons), self._text))
+            yield _Fact(
+                "because" if contents.grade else "remark",
+                cut("; ".join(contents.reasons), self._text),
+            )
         for grade, names in _by_grade(contents):
             yield self._named(_IMPORTS[grade], names, claim=False)
 

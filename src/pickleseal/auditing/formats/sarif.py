@@ -407,8 +407,10 @@ def _message(finding: Finding) -> str:
     placeholders in braces.
     """
     reason = finding.reason or _rule(finding).title
-    unsealed = finding.verdict is Verdict.UNSEALED and finding.contents is not None
-    parts = (f"unsealed {reason}" if unsealed else reason, finding.advice)
+    if finding.verdict is Verdict.UNSEALED and finding.contents is not None:
+        named = reason.startswith(finding.contents.kind)
+        reason = f"unsealed {reason}" if named else f"unsealed: {reason}"
+    parts = (reason, finding.advice)
     text = " ".join(
         f"{part[0].upper()}{part[1:].rstrip('.')}." for part in map(_shown, parts) if part
     )
