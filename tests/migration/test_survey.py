@@ -244,6 +244,10 @@ def test_a_place_that_another_file_has_is_told_before_the_question(
         (b"\x80\x04\x95", "leave it out with --exclude"),
         (gzip.compress(pickle.dumps([1]), mtime=0)[:-9], "get a whole copy"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (
+            b"SQLite format 3\0" + bytes(99) + pickle.dumps(Fraction(1)),
+            "leave it out with --exclude",
+        ),
     ],
 )
 def test_what_cannot_be_told_has_advice_that_fits(
@@ -253,6 +257,17 @@ def test_what_cannot_be_told_has_advice_that_fits(
     found = surveyed(tmp_path / "it.pkl", ring)
     assert found.outcome is Outcome.REFUSED
     assert found.reason.endswith(advice)
+
+
+def test_a_name_that_no_context_can_hold_is_told_with_a_way_out(
+    ring: Keyring, tmp_path: Path
+) -> None:
+    path = tmp_path / "new\nline.pkl"
+    path.write_bytes(pickle.dumps([1]))
+    found = surveyed(path, ring, context="models/{name}")
+    assert found.outcome is Outcome.FAILED
+    assert "rename it" in found.reason
+    assert surveyed(path, ring, context="models/line").outcome is Outcome.READY
 
 
 def test_what_the_audit_says_of_a_file_is_what_a_survey_says(ring: Keyring, tmp_path: Path) -> None:

@@ -184,8 +184,8 @@ def audit(
     import. Nothing is unpickled. Without a PATH, those in pyproject.toml, [tool.pickleseal.audit],
     are checked. Files of version control, environments and caches are only counted.
 
-    The exit code is 0 if nothing found is as severe as --fail-on, 1 if something is, 2 if a file
-    can't be read (also if another one failed), there is nothing to audit or it could not run.
+    The exit code is 0 if nothing found is as severe as --fail-on, 1 if something is, 2 if that is a
+    file that can't be read (a warning), there is nothing to audit or it could not run.
 
     \b
     Examples:

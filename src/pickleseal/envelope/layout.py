@@ -98,7 +98,8 @@ def _not_sealed(start: bytes) -> NotSealedError:
     found = beginning_of(start)
     if found is None:
         return NotSealedError(
-            "not sealed: it does not begin like a sealed file. Nothing was unpickled."
+            "not sealed: it does not begin like a sealed file. Nothing was unpickled. See what is"
+            " in it with: pickleseal audit FILE"
         )
     advice = f" {found.advice[0].upper()}{found.advice[1:]}" if found.advice else ""
     return NotSealedError(f"not sealed: {found.clause}. Nothing was unpickled.{advice}")

@@ -383,7 +383,7 @@ def _objection(seen: Preview, rules: _Rules, start: bytes = b"") -> str:
     advice = INCOMPLETE if contents.truncated else _ACCEPT
     if contents.wrapping is not None:
         advice = LOAD_AND_DUMP
-    elif contents.kind == UNKNOWN_KIND:
+    elif contents.kind == UNKNOWN_KIND or contents.kind.startswith("at byte "):
         advice = EXCLUDE
     if found is not None and found.stands_in:
         advice = found.advice

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from pickleseal.errors import MetadataError
 from pickleseal.keys.context import normalize_context
 
 _PLACEHOLDER = re.compile(r"\{(name|path)\}")
@@ -33,7 +34,13 @@ def context_of(inside: str, context: str) -> str:
     name = _stem(inside)
     parts = {"name": name, "path": "/".join([*os.path.dirname(inside).split(os.sep), name])}
     parts["path"] = parts["path"].removeprefix("/")
-    return normalize_context(_PLACEHOLDER.sub(lambda match: parts[match[1]], context))
+    try:
+        return normalize_context(_PLACEHOLDER.sub(lambda match: parts[match[1]], context))
+    except MetadataError as error:
+        raise MetadataError(
+            f"its name cannot be in a context, since {error}: rename it, or adopt it separately"
+            " with a --context of its own"
+        ) from None
 
 
 def shared(contexts: Iterable[str]) -> set[str]:
