@@ -342,6 +342,17 @@ def test_each_file_has_its_advice_and_what_says_more_stands_there_alone(
     assert many.index("many.pkl") < many.index("→ if the file is yours, load it where you trust it")
 
 
+def test_a_file_that_is_not_searched_to_its_end_is_told(tmp_path: Path) -> None:
+    with (tmp_path / "large.bin").open("wb") as file:
+        file.truncate(65 << 20)
+    (tmp_path / "note.txt").write_text("some words")
+    told = "searched only the first 64 MiB of 1 file: --deep searches all"
+    done = run("audit", tmp_path)
+    assert "no pickle found in 2 files" in done.stderr
+    assert told in done.stderr
+    assert told not in run("audit", tmp_path, "--deep").stderr
+
+
 def test_what_is_of_no_kind_is_not_called_unknown(tmp_path: Path) -> None:
     (tmp_path / "text.pkl").write_text("some words")
     files = ("--output", f"sarif={tmp_path / 'it.sarif'}", "--html", tmp_path / "it.html")

@@ -90,6 +90,8 @@ class Counts:
         self.gravest: dict[Verdict, Level] = {}
         self.excluded: int = 0
         self.sealed: int = 0
+        self.partly: int = 0
+        """How many files without a pickle were not searched to their end."""
         self.oldest: int | None = None
         """When the first of the objects that were not read was read, in Unix seconds."""
         for finding in findings:
@@ -103,6 +105,7 @@ class Counts:
         self.gravest[verdict] = max(level, self.gravest.get(verdict, Level.NONE))
         self.excluded += verdict is Verdict.SKIPPED and not level
         self.sealed += bool(finding.envelopes)
+        self.partly += verdict is Verdict.NO_PICKLE and not level and bool(finding.reason)
         if verdict is Verdict.NOT_READ and finding.mark is not None:
             read = finding.mark.read
             self.oldest = read if self.oldest is None else min(read, self.oldest)

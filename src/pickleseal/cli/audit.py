@@ -331,6 +331,9 @@ def _print_summary(report: Report, settings: Settings) -> None:
         print_lines([[("nothing to audit: ", "bold red"), (text, "")]], stderr=True)
     if report.workers is not None:
         print_lines([[(shown(report.workers.sentence), "dim")]], stderr=True)
+    if report.counts.partly:
+        text = f"searched only the first 64 MiB of {counted(report.counts.partly, 'file')}"
+        print_lines([[(f"{text}: --deep searches all", "dim")]], stderr=True)
     if report.not_read:
         print_lines([[(report.about_not_read, "dim")]], stderr=True)
     print_lines(left_out_lines(report.left_out), stderr=True)

@@ -86,7 +86,7 @@ def summary(report: Report) -> Line:
     total = counted(report.files, "file") + report.apart
     sealed = report.counts.sealed
     if not sealed and not report.not_read:
-        return [("nothing found", "bold yellow"), (f" in {total}", ""), took]
+        return [("no pickle found", "bold yellow"), (f" in {total}{notes}", ""), took]
     return [
         (f"{sealed:,} sealed", "bold green"),
         (f" of {total}: nothing needs attention{notes}", ""),
