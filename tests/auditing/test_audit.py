@@ -345,7 +345,10 @@ def test_what_only_has_the_name_of_a_backup_is_judged_as_it_is(
         path.write_bytes(adopt_bytes(raw, keyring=Keyring(Key.generate())))
     elif case == "gone":
         path.unlink()
-    assert found(models, keyring=ring)["it.pkl.unsealed"].verdict is Verdict.UNSEALED
+    finding = found(models, keyring=ring)["it.pkl.unsealed"]
+    assert finding.verdict is Verdict.UNSEALED
+    advice = {"longer": "do not load it", "gone": "if the file is yours, seal it"}
+    assert advice.get(case, "it has the name of a backup") in finding.advice
 
 
 def test_an_empty_body_proves_nothing_of_a_backup(ring: Keyring, models: Path) -> None:

@@ -471,8 +471,6 @@ def _holds_sealed(contents: Contents) -> bool:
 
 def _advice_on(contents: Contents, file: Opened) -> str:
     path = file.path
-    if path.endswith(BACKUP_SUFFIX) and exists(sealed_place(file)):
-        return _OTHER_BACKUP
     if not contents.pickles:
         found = beginning_of(file.read(0, layout.FIXED_SIZE))
         if found is not None and found.stands_in:
@@ -480,6 +478,8 @@ def _advice_on(contents: Contents, file: Opened) -> str:
     if contents.truncated:
         return INCOMPLETE
     if contents.grade < Grade.BEYOND:
+        if path.endswith(BACKUP_SUFFIX) and exists(sealed_place(file)):
+            return _OTHER_BACKUP
         if is_of_program(path):
             return _OF_PROGRAM
         if contents.kind == UNKNOWN_KIND:
@@ -500,8 +500,8 @@ _BACKUP = (
     "delete it once the sealed file loads where you need it",
 )
 _OTHER_BACKUP = (
-    "it is named like a backup of adopt's, and is not known to be what was sealed: delete it if you"
-    " do not need it"
+    "it has the name of a backup that adopt keeps, but cannot be shown to be what was sealed:"
+    " delete it if you do not need it"
 )
 _SEAL_IT = "if the file is yours, seal it: pickleseal adopt {path}"
 _DUMP_IT = (

@@ -317,7 +317,8 @@ def _surveyed(candidate: Candidate, rules: _Rules) -> Result[Preview]:
         if is_envelope(file):
             return _already_sealed(file, seen, rules)
         if is_backup(file):
-            return candidate.result(Outcome.SKIPPED, "a backup that adopt made")
+            reason = "it has the name of a backup that adopt keeps: to seal it, rename it"
+            return candidate.result(Outcome.SKIPPED, reason)
         if file.size > _IN_MEMORY:
             # A film, or a pickle with a hole of a terabyte behind it, is never whole in memory.
             sha256 = None if rules.digests is None else file.sha256()
