@@ -12,7 +12,7 @@ import numpy as np
 from armed import made as armed
 from envelopes import hand_sealed
 
-from pickleseal import Key, Keyring, open_keyring, signed_dump, signed_dumps
+from pickleseal import Key, Keyring, adopt_bytes, open_keyring, signed_dump, signed_dumps
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.keys.roster import Roster
 from pickleseal.keys.store.changes import change_roster, create_key
@@ -48,6 +48,8 @@ def _sealed(folder: Path, ring: Path) -> None:
     signed_dump("unknown", folder / "unknown", keyring=Keyring(Key.generate()))
     over = Metadata(content="pickle", expires=1)
     (folder / "expired").write_bytes(hand_sealed(open_keyring(ring), over, pickle.dumps(0)))
+    (folder / "adopted").write_bytes(adopt_bytes(pickle.dumps(0), keyring=ring))
+    (folder / "adopted.unsealed").write_bytes(pickle.dumps(0))
     array = np.arange(3_000_000, dtype=np.uint8)
     signed_dump(array, folder / "large", keyring=ring, info={"auc": 0.9})
     signed_dump([array[:9], "x" * 5000], folder / "packed", keyring=ring, compress="zstd")
