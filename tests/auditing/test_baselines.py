@@ -104,6 +104,10 @@ def test_each_change_is_told(models: Path, ring: Keyring) -> None:
         "new": (Change.NEW, Level.NOTE),
         "plain": (Change.CHANGED, Level.WARNING),
     }
+    assert all(
+        "new list with --inventory" in result[name].advice
+        for name in ("changed", "gone", "moved", "context", "new")
+    )
     assert result["gone"].verdict is Verdict.MISSING
     assert result["moved"].moved_from == os.path.join("models", "mover")
 

@@ -142,7 +142,7 @@ def _compared(finding: Finding, items: Items, before: Items) -> Finding:
             changed,
             Level.NOTE,
             "sealed by a key of another suite than the baseline lists, so that their digests cannot"
-            " be compared: make a new list with --inventory",
+            " be compared",
         )
     return _at_least(changed, Level.NOTE, "changed since the baseline")
 
@@ -181,4 +181,5 @@ def _names(items: Items) -> tuple[tuple[str, str | None], ...]:
 
 def _at_least(finding: Finding, level: Level, reason: str) -> Finding:
     reason = f"{finding.reason}; {reason}" if finding.reason else reason
-    return finding._replace(level=max(finding.level, level), reason=reason)
+    advice = finding.advice or "if you expected that, make a new list with --inventory"
+    return finding._replace(level=max(finding.level, level), reason=reason, advice=advice)
