@@ -284,6 +284,8 @@ def class_faults(cls: type) -> Iterator[str]:
         base.__module__.split(".")[0] in ("ast", "threading", "io", "_io") for base in cls.__mro__
     ):
         yield "is of a module that is no data's"
+    if any(isinstance(found, types.FunctionType) for found in _overridden(cls, "__del__")):
+        yield "runs where its objects are deleted, whatever their state"
     called = next(
         (vars(base)["__call__"] for base in cls.__mro__ if "__call__" in vars(base)), None
     )

@@ -74,6 +74,9 @@ REFUSED = {
     ("scipy.sparse._index", "IndexMixin"),
     ("scipy.sparse.sputils", "IndexMixin"),
     ("xarray.core.indexing", "IndexCallable"),
+    # They free what their state says where they are deleted.
+    ("lightgbm.basic", "Dataset"),
+    ("xgboost._data_utils", "Categories"),
 }
 
 # Unknown where they are used: called, the one makes classes, and the other opens the file that it is

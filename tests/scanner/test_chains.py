@@ -153,6 +153,9 @@ REFUSED = {
     "attributes in an array of pairs": build(
         make(look("pandas.arrays", "SparseArray")), pickle.dumps(np.empty((1, 2), "U9"), 3)[2:-1]
     ),
+    "a data set that frees the memory which its state names": build(
+        make(look("lightgbm.basic", "Dataset")), fields(_handle=raw(bytes(99)))
+    ),
     "a factory that is a class of a library": call(
         look("collections", "deque"),
         call(look("collections", "defaultdict"), look("numpy", "ndarray")),
@@ -313,6 +316,16 @@ def test_bytes_that_pandas_takes_for_a_path_are_no_plain_data(tmp_path: Path, wa
         return  # the array has another form there
     with pytest.raises(ValueError, match="magic not found"):  # so it was read
         pickle.loads(data)
+
+
+@pytest.mark.parametrize(("kind", "codec"), [("bytes", "cp1006"), ("bytearray", "cp1026")])
+def test_a_codec_that_is_imported_by_its_name_is_unknown(kind: str, codec: str) -> None:
+    data = whole(call(look("builtins", kind), text("x"), text(codec)))
+    assert graded(data) is Grade.UNKNOWN
+    pickle.loads(data)
+    assert f"encodings.{codec}" in sys.modules
+    for protocol in range(6):
+        assert graded(pickle.dumps([b"\xe9", bytearray(b"\xe9")] * 2, protocol)) is Grade.DATA
 
 
 def test_a_path_that_pandas_does_not_open_is_plain_data() -> None:

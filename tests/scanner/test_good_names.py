@@ -17,6 +17,7 @@ import scipy.interpolate
 import scipy.stats
 import third_party
 from armed import build, call, fields, listed, look, make, number, pack, raw, text, whole
+from good_names import reading
 from good_names.__main__ import TARGET, merged, read
 
 from pickleseal.scanner import names
@@ -117,6 +118,19 @@ def test_a_probe_tells_what_acts_upon_what_it_is_given(tmp_path: Path, kind: str
     )  # fmt: skip
     assert done.stdout.strip() == uses
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["probed.py"]
+
+
+class Closing:
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
+def test_a_class_that_runs_code_where_it_is_deleted_is_not_read_as_data() -> None:
+    assert [fault for fault in reading.class_faults(Closing) if "deleted" in fault]
+    assert not list(reading.class_faults(pytest.Mark))
 
 
 # -- what acts upon what it is given: never loaded here, and all that it would do is to make a file

@@ -171,7 +171,10 @@ def _companion(record: Record, function: Global, _: Args) -> object:
 
 
 def _encode(_: Record, function: Global, args: Args) -> object:
-    """Return bytes that an old protocol wrote as a text; other codecs may make any text."""
+    """Return bytes, such as an old protocol wrote as a text.
+
+    Other codecs are imported by their name, and may make any text.
+    """
     if args is None or args[1:] not in _CODECS:
         function.uses |= HANDED
     return Result(function, plain=function.plain)
@@ -217,7 +220,7 @@ _NAMED = frozenset({
     "CoordinateSym", "Dummy", "Float", "Str", "Symbol", "Wild", "_rebuild_undef",
 })  # fmt: skip
 """Names of sympy that take a name, or the digits of a number, and evaluate neither."""
-_CODECS = (("latin1",), ("latin-1",))
+_CODECS = ((), ("latin1",), ("latin-1",))
 _CONTAINERS = ("builtins", "collections")
 _COPIED = {"builtins.list": List, "builtins.dict": Dict}
 """What Python's containers copy; of anything else they iterate, hash or format the items."""
@@ -229,6 +232,8 @@ _ARRAY_MAKERS = frozenset({
 
 _SPECIAL: dict[tuple[str, str], Special] = {
     ("_codecs", "encode"): _encode,
+    ("builtins", "bytearray"): _encode,
+    ("builtins", "bytes"): _encode,
     ("builtins", "getattr"): _getattr,
     ("copyreg", "__newobj__"): _maker,
     ("copyreg", "__newobj_ex__"): _maker,
