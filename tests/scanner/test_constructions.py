@@ -63,6 +63,9 @@ def test_names_come_in_order_and_once() -> None:
 
 
 ARRAY = b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\0tC\1btR(K\1(K\2t"
+MASKED = (
+    b"cnumpy.ma.core\n_mareconstruct\n(cnumpy.ma.core\nMaskedArray\ncnumpy\nndarray\n(K\0tC\1btR"
+)
 BEYOND = {
     "an extension code": b"\x82\7.",
     "a large extension code": b"\x84\7\0\0\1.",
@@ -112,6 +115,12 @@ BEYOND = {
     + b"cnumpy._core._internal\n_convert_to_stringdtype_kwargs\n\x88\x85R\x89]tb.",
     "an array in the state of an index that is longer than its list":
     b"cpandas\nIndex\n)\x81(K\1(K\2tcnumpy\ndtype\n(VO8\n\x89\x88tR\x89]t(Nt\x86b.",
+    "an array whose state is a list": MASKED + b"](K\1(K\1t"
+    b"cnumpy\ndtype\n(Vf8\n\x89\x88tR\x89C\0C\0Neb.",
+    "an array whose state is an array": MASKED + ARRAY
+    + b"cnumpy\ndtype\n(Vf8\n\x89\x88tR\x89C\0tbb.",
+    "a list for the state of an array in that of another":
+    b"cpandas.arrays\nSparseArray\n)\x81](K\1(K\2tcnumpy\ndtype\n(Vf8\n\x89\x88tR\x89C\0e(NNt\x86b.",
     "an array of more bytes than there are": ARRAY.replace(b"(K\2t", b"(" + b"J\0\0\0@" * 3 + b"t")
     + b"cnumpy\ndtype\n(Vf8\n\x89\x88tR\x89C\0tb.",
     "a state behind that of Cython": b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1)tR}b.",
@@ -131,6 +140,14 @@ def test_what_no_data_needs_is_told(construction: str) -> None:
     found, _ = walk(BEYOND[construction])
     assert found.beyond
     assert found.ended, found
+
+
+def test_numpy_reads_the_state_of_an_array_from_a_list() -> None:
+    """So it would read one that is longer than its list of objects, at wild addresses."""
+    state = [1, (2,), np.dtype("O"), False, ["a", "b"], bytes(2), "?"]
+    data = b"\x80\4" + MASKED + pickle.dumps(state, 4)[2:-1] + b"b."
+    assert list(pickle.loads(data)) == ["a", "b"]
+    assert walk(data)[0].beyond
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,14 @@ reported.
 
 import math
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 
 from pickleseal.errors import shown
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.record import Record
 from pickleseal.scanner.machine.values import (
+    ARRAY,
     BYTES,
     CODED_TEXT,
     FORGOTTEN,
@@ -187,6 +189,22 @@ def set_array_state(record: Record, target: Result, state: object) -> None:
 def is_array(target: object) -> bool:
     """Return whether a value is an array, whose state has no attributes."""
     return type(target) is Result and target.of.path in _MAKE_ARRAYS
+
+
+def may_hide_array_state(target: Result, parts: Sequence[object]) -> bool:
+    """Return whether an array may take its state from a sequence whose items are not kept.
+
+    NumPy reads any sequence, and pandas hands it the first part of what an old index had.
+    """
+    of = target.of
+    of_numpy = of.module.startswith("numpy.") and not of.module.startswith("numpy.random.")
+    if not (
+        of_numpy
+        or of.module == "numpy"
+        or of.name.endswith(("MaskedArray", "SparseArray", "Index"))
+    ):
+        return False
+    return any(type(part) in (List, Result) or part in (LIST, ARRAY) for part in parts)
 
 
 def is_array_state(record: Record, target: Result, state: object) -> bool:

@@ -9,6 +9,7 @@ from pickleseal.scanner.machine.dtypes import (
     is_array,
     is_array_state,
     is_unfinished,
+    may_hide_array_state,
     set_array_state,
     set_dtype_state,
 )
@@ -171,6 +172,8 @@ def set_state(record: Record, target: object, state: object) -> None:
     parts = state if type(state) is tuple else (state,)
     slots = parts[1] if len(parts) == 2 else None
     own_form = parts is state and len(parts) != 2
+    if type(target) is Result and not own_form and may_hide_array_state(target, parts):
+        record.note("it sets the state of an array from a sequence that is no tuple")
     for part in parts:
         # A dict whose items are its attributes is its own state: its keys have been looked at.
         is_own = part is target and type(part) is Result and part.of.name in _OPEN_DICTS
