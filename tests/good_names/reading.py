@@ -453,8 +453,14 @@ def _sets_attributes_plainly(cls: type) -> bool:
     """Return whether attributes that a state sets one by one, as slots, run no code."""
     if _overridden(cls, "__setattr__"):
         return False
-    values = [value for base in cls.__mro__ for value in vars(base).values()]
-    return not any(isinstance(value, property) and value.fset is not None for value in values)
+    return not any(_acts_when_set(value) for base in cls.__mro__ for value in vars(base).values())
+
+
+def _acts_when_set(value: Any) -> bool:
+    """Return whether to set an attribute of this descriptor runs Python code."""
+    if isinstance(value, property):
+        return value.fset is not None
+    return isinstance(getattr(type(value), "__set__", None), types.FunctionType)
 
 
 def _is_generated(function: Any) -> bool:

@@ -156,6 +156,10 @@ REFUSED = {
     "a data set that frees the memory which its state names": build(
         make(look("lightgbm.basic", "Dataset")), fields(_handle=raw(bytes(99)))
     ),
+    "a slot whose descriptor converts it": build(
+        make(look("statsmodels.tsa.statespace.representation", "Representation")),
+        pack(b"N", fields(design=OBJECT)),
+    ),
     "a factory that is a class of a library": call(
         look("collections", "deque"),
         call(look("collections", "defaultdict"), look("numpy", "ndarray")),
