@@ -176,6 +176,7 @@ def test_a_sealed_file_that_a_load_refuses_is_refused(ring: Keyring, tmp_path: P
         ("f/1/output.pkl", "f/func_code.py", True),
         ("c/e6/a9/1f.val", "c/cache.db", True),
         ("c/e6/a9/1f.val", "c/e6/cache.db", False),
+        ("c/5f.djcache", "c/other.py", True),
         ("f/1/output.pkl", "f/1/func_code.py", False),
         ("f/1/other.pkl", "f/func_code.py", False),
     ],

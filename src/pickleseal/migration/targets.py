@@ -99,6 +99,8 @@ def is_of_program(path: str) -> bool:
         return os.path.exists(f"{path.removesuffix('.dat')}.dir")  # a shelf of Python's own
     if name.endswith(".val"):
         return os.path.exists(os.path.join(folder, "../../cache.db"))  # a large value of diskcache
+    if name.endswith(".djcache"):
+        return True  # an entry of Django's cache
     # A result that joblib.Memory keeps.
     return name == "output.pkl" and os.path.exists(os.path.join(folder, "../func_code.py"))
 
