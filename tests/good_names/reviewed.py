@@ -51,7 +51,6 @@ REFUSED = {
     ("sklearn.utils.parallel", "delayed"),
     ("sklearn.externals._packaging.version", "parse"),
     ("pkg_resources", "parse_version"),
-    ("functools", "partial"),
     ("scipy.stats._distn_infrastructure", "rv_discrete_frozen"),  # holds unknown ones
     ("builtins", "print"),  # writes to what it is called with
     ("numba.core.serialize", "custom_rebuild"),  # calls what its argument says
@@ -117,6 +116,12 @@ BY_HAND = [
     # Bound methods: ordinary, and the key to everything. The walk marks each use but the one by
     # which a time zone is unpickled. M, which no function can be, keeps what is handed on unknown.
     ("builtins", "getattr", "cM"),
+    # The walk marks each partial call but that of pandas 1.3. I, which none is, does as M above.
+    ("functools", "partial", "bcI"),
+    ("pandas.core.internals.blocks", "new_block", "c"),
+    # Of pandas before 0.23; newer ones look it up elsewhere.
+    ("pandas._libs.tslib", "__nat_unpickle", "c"),
+    ("pandas.tslib", "__nat_unpickle", "c"),
     ("zoneinfo", "ZoneInfo", "c"),  # reads the file of a zone by its key
     # They call the function that they hold where somebody scores with them, and not when made.
     *(
@@ -210,10 +215,12 @@ PLAIN_NAMES = {
         r"pandas\._libs\.tslibs\.(timestamps|timedeltas|period|nattype)"
         r" (Timestamp|Timedelta|Period|_{0,2}\w*_unpickle\w*)"
     ),
+    r"pandas\.(_libs\.)?tslib __nat_unpickle",
     r"pandas\._libs\.tslibs\.offsets [A-Z]\w*",
     r"pandas\._libs\.interval Interval",
     r"pandas\._libs\.sparse (BlockIndex|IntIndex)",
     r"pandas\._libs\.internals _unpickle_block",
+    r"pandas\.core\.internals\.blocks new_block",
     r"pandas\._libs\.arrays __pyx_unpickle_NDArrayBacked",
     r"pandas (Interval|Period|Timestamp)",
     r"(pandas|pandas\.tseries\.offsets) DateOffset",

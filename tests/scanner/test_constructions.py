@@ -217,6 +217,27 @@ def test_a_time_zone_is_data_and_other_attributes_are_not(protocol: int) -> None
     assert walk(other)[0].beyond
 
 
+_PARTIAL = b"cfunctools\npartial\n%b\x85R(%btb"
+_BLOCKS = b"cpandas.core.internals.blocks\nnew_block\n"
+_CALLED = b"(K\1cbuiltins\nslice\n(K\0K\1NtRtR."
+
+
+def test_a_block_of_a_frame_of_pandas_1_3_is_data() -> None:
+    usual = _PARTIAL % (_BLOCKS, _BLOCKS + b")}Vndim\nK\2sN") + _CALLED
+    assert grade([walk(usual)[0]])[0] is Grade.DATA
+    for function, state in (
+        (_BLOCKS, b"cm\nf\n)}N"),
+        (_BLOCKS, _BLOCKS + b"K\1\x85}N"),
+        (_BLOCKS, _BLOCKS + b")}Vklass\ncm\nf\nsN"),
+        (_BLOCKS, _BLOCKS + b")}q\1N"),
+        (b"cm\nf\n", b"cm\nf\n)}N"),
+    ):
+        stream = _PARTIAL % (function, state) + b"h\1Vklass\ncm\nf\ns0" * (b"q" in state)
+        assert walk(stream + _CALLED)[0].beyond
+    assert grade([walk(_PARTIAL % (b"cm\nf\n", b"cm\nf\n)}N") + b".")[0]])[0] is Grade.UNKNOWN
+    assert grade([walk(b"cfunctools\npartial\n.")[0]])[0] is Grade.UNKNOWN
+
+
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 5])
 def test_an_attribute_is_found_however_far_back_its_name_lies(
     size: int, monkeypatch: pytest.MonkeyPatch

@@ -358,6 +358,15 @@ def test_the_end_of_an_array_that_looks_like_opcodes_does_no_harm(end: bytes) ->
     assert seen(_padded(end)).grade is Grade.DATA
 
 
+def test_a_number_takes_no_items_at_the_end_of_an_array() -> None:
+    # As in a StandardScaler, whose number of samples stands in front of its first array.
+    scalar = b"cnumpy.core.multiarray\nscalar\n(" + DOUBLES + b"C\x08" + bytes(8) + b"tR"
+    stream = _padded(b"s\xff").replace(b"q\0010", b"q\0010(" + scalar + text("mean"), 1)
+    assert seen(stream[:-2] + b"t.").grade is Grade.DATA
+    assert walk(scalar + b"NNs0cos\nsystem\n.")[0].fault is not None
+    assert walk(scalar + b"(u.")[0].ended
+
+
 def test_plain_reading_stops_at_the_bytes_of_an_array() -> None:
     assert not walk(dumped(np.full(100, 255, dtype="u1"), 4))[0].ended
 

@@ -28,7 +28,7 @@ def grade(traces: Iterable[Trace]) -> tuple[Grade, tuple[GradedName, ...], tuple
             # joblib.load starts a new memo for a nested pickle; pickle.load does not, and takes
             # another text as the module of a name such as `dtype`, which it uses in the same way.
             ghost = trace.of_arrays and not uses & ~usual.get(name, Use.LOOKED_UP)
-            if ghost and found is Grade.UNKNOWN:
+            if ghost and grade_name(module, name, Use.LOOKED_UP) is Grade.UNKNOWN:
                 ghosts[module, name] = None
                 continue
             worst = max(worst, found)

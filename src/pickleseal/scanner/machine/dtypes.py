@@ -43,6 +43,7 @@ _OF_NUMBERS = re.compile(r"ml_dtypes\.(?:bfloat16|float[0-9]\w*|u?int[0-9]+)\Z")
 """Classes of other packages that have a dtype of their own; that of most is one of objects."""
 _RECORDS = frozenset({"numpy.record", "numpy.rec.record", "numpy.core.records.record"})
 _EXTENDED = "SUV"
+_NUMBERS = frozenset("?biufcmM")
 _SUB_ARRAY = "array"
 """The code of a dtype with a shape, of which NumPy makes no scalars."""
 _OBJECTS_OWN = frozenset({"numpy", "builtins", "ctypes"})
@@ -233,7 +234,9 @@ def scalar(record: Record, function: Global, args: Args) -> object:
             record.note("it makes a NumPy scalar of objects that it does not give")
     # A text that bytes spell may be any, such as one that pandas takes for a path.
     spelled = type(of) is Dtype and of.code in ("T", "U")
-    return Result(function, plain=function.plain and not spelled)
+    made = Result(function, plain=function.plain and not spelled)
+    made.number = type(of) is Dtype and of.code in _NUMBERS
+    return made
 
 
 def _is_bytes(value: object) -> bool:

@@ -161,6 +161,16 @@ def _timestamp(_: Record, function: Global, args: Args) -> object:
     return Result(function, plain=function.plain)
 
 
+def _partial(_: Record, function: Global, args: Args) -> object:
+    """Return a partial call; pandas 1.3 has one of the same function for each block of a frame."""
+    made = Result(function)
+    if args and len(args) == 1 and type(args[0]) is Global and args[0].path == _BLOCK_MAKER:
+        made.calls = args[0]
+    else:
+        function.uses |= STATE  # which no list has
+    return made
+
+
 # -- what imports
 
 
@@ -220,6 +230,7 @@ _NAMED = frozenset({
     "CoordinateSym", "Dummy", "Float", "Str", "Symbol", "Wild", "_rebuild_undef",
 })  # fmt: skip
 """Names of sympy that take a name, or the digits of a number, and evaluate neither."""
+_BLOCK_MAKER = "pandas.core.internals.blocks.new_block"
 _CODECS = ((), ("latin1",), ("latin-1",))
 _CONTAINERS = ("builtins", "collections")
 _COPIED = {"builtins.list": List, "builtins.dict": Dict}
@@ -235,6 +246,7 @@ _SPECIAL: dict[tuple[str, str], Special] = {
     ("builtins", "bytearray"): _encode,
     ("builtins", "bytes"): _encode,
     ("builtins", "getattr"): _getattr,
+    ("functools", "partial"): _partial,
     ("copyreg", "__newobj__"): _maker,
     ("copyreg", "__newobj_ex__"): _maker,
     ("copyreg", "_reconstructor"): _reconstructor,

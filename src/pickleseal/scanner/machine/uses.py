@@ -124,6 +124,8 @@ def call(record: Record, function: object, args: object, use: int = CALLED) -> o
                 made.plain = made.plain and plain
             return made
         return Result(function, plain=plain and function.plain)
+    if type(function) is Result and function.calls is not None:
+        return call(record, function.calls, args, use)
     if type(function) is Result:
         record.note("it calls the result of another call")
         return COMPUTED
@@ -165,6 +167,9 @@ def set_state(record: Record, target: object, state: object) -> None:
         record.note_done(target, SETTLED, "it sets the state of an object twice")
         target.length = None
         return
+    if type(target) is Result and target.calls is not None:
+        _set_partial(record, target, state)
+        return
     if is_data(target) and _is_filled(state):
         raise Fault("it sets the state of a value that has none")
     if type(target) is Global or target is COMPUTED:
@@ -204,6 +209,19 @@ def set_state(record: Record, target: object, state: object) -> None:
         target.fields = state.fields if exact and type(state) is Dict else None
         if type(state) is Dict and state.others:
             record.note("it sets attributes of joblib's array wrapper that joblib does not")
+
+
+def _set_partial(record: Record, target: Result, state: object) -> None:
+    """Set the state of a partial call as pandas 1.3 does: the same function, and options."""
+    target.of.uses |= BUILT
+    parts = state if type(state) is tuple and len(state) == 4 else 4 * (None,)
+    function, args, options, attributes = parts
+    usual = function is target.calls and args == () and attributes is None
+    if not (usual and type(options) is Dict and record.are_data((options,))):
+        record.note("it makes a partial call that pandas does not")
+    if type(options) is Dict:
+        options.given = True
+    record.note_done(target, SETTLED, "it sets the state of an object twice")
 
 
 def _may_be_pairs(state: object) -> bool:
@@ -270,6 +288,7 @@ def _tell_compared(record: Record, keys: Sequence[object], values: Sequence[obje
 def add_items(record: Record, target: object, items: Sequence[object]) -> None:
     """Append items; raise Fault if every unpickler fails."""
     if type(target) is Result:
+        _check_number(target)
         record.note_done(target, ITEMS, "it adds items to an object that already has content")
         if not record.hold(target, items):
             target.of.uses |= HOLDING
@@ -281,6 +300,11 @@ def add_items(record: Record, target: object, items: Sequence[object]) -> None:
         record.late = record.late or not record.are_data(items)
     elif target not in _EXTENDED and (is_data(target) or is_object(target)):
         raise Fault("it adds items to a value that takes none")
+
+
+def _check_number(target: Result) -> None:
+    if target.number:
+        raise Fault("it adds items to a number")
 
 
 def add_members(record: Record, target: object, items: Sequence[object]) -> None:
@@ -329,6 +353,8 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
         for key, value in zip(keys, items[1::2], strict=True):
             target.set(key, value)
     elif type(target) is Result:
+        if items:
+            _check_number(target)
         record.note_done(target, KEYS, "it sets keys of an object that already has content")
         if not record.hold(target, items):
             target.of.uses |= HOLDING

@@ -151,10 +151,11 @@ class Result:
     """The result of a call or an instance of a global; `done` is what was done to it since.
 
     `length`: of an array whose state was set, in items; None: unknown, or no array. `plain`: it is
-    plain data. `kept`: another value holds it.
+    plain data. `kept`: another value holds it. `calls`: of a partial call, the function of pandas.
+    `number`: it is a number of NumPy, which takes no items.
     """
 
-    __slots__ = ("done", "kept", "length", "of", "plain")
+    __slots__ = ("calls", "done", "kept", "length", "number", "of", "plain")
 
     def __init__(self, of: Global, done: int = 0, *, plain: bool = False) -> None:
         self.of = of
@@ -162,6 +163,8 @@ class Result:
         self.length: int | None = None
         self.plain = plain
         self.kept = False
+        self.calls: Global | None = None
+        self.number = False
 
 
 class List:
