@@ -218,6 +218,7 @@ def unknown() -> Iterator[tuple[str, bytes]]:
         "a ufunc by name",
         whole(call(look("numpy.core", "_ufunc_reconstruct"), text("numpy"), text("add"))),
     )
+    yield "lightgbm, data set", whole(build(make(look("lightgbm.basic", "Dataset")), b"}"))
     for name in ("float64", "int64", "str_", "datetime64"):
         yield name, whole(call(look("numpy", name), number(1)))
 
