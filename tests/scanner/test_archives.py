@@ -6,6 +6,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -270,6 +271,102 @@ def test_two_directories_are_both_followed() -> None:
     assert "os.mkdir" in names(seen(first + second))
 
 
+def parted(data: bytes) -> tuple[bytes, bytes]:
+    """Return the members and the directory of a zip of one member."""
+    start = data.rfind(b"PK\1\2")
+    return data[:start], data[start : data.rfind(b"PK\5\6")]
+
+
+def wide_end(size: int, start: int) -> bytes:
+    return struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, size, start)
+
+
+def locator(place: int) -> bytes:
+    return struct.pack("<4sLQL", b"PK\6\7", 0, place, 1)
+
+
+@pytest.mark.parametrize("place", ["far", "behind its end", "wide and behind its end"])
+def test_a_directory_is_found_where_torch_alone_finds_it(place: str) -> None:
+    """Checked by hand: torch 2.13 loads these, and zipfile rejects them."""
+    body, directory = parted(zipped({"m/data.pkl": ARMED}, zipfile.ZIP_DEFLATED))
+    start, size = len(body), len(directory)
+    if place == "far":
+        data = body + ended(directory, start, 1) + b"\xfa" * 69_500
+    elif place == "behind its end":
+        data = body + ended(directory, start + 22, 1)[size:] + directory
+    else:
+        data = body + directory + locator(start + size + 42)
+        data += ended(b"", 0xFFFFFFFF, 1) + wide_end(size, start)
+    assert "os.mkdir" in names(seen(data))
+
+
+def test_end_records_that_shift_the_same_directory_are_all_followed() -> None:
+    hidden, directory = parted(zipped({"a": ARMED}, zipfile.ZIP_DEFLATED))
+    spare = len(hidden) - 31 - 5
+    block = b"\1" + struct.pack("<HH", spare, ~spare & 0xFFFF) + bytes(spare)
+    body = hidden[:31] + block + hidden
+    wide = wide_end(len(directory), len(hidden)) + locator(len(body + directory))
+    data = body + ended(directory + wide, len(body), 1)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.read("a") == ARMED
+    assert "os.mkdir" in names(seen(data))
+
+
+VALUES: list[Any] = [0x1950A86A20F9469CFC6C, 1001, {}, {}, []]
+TORCH = b"".join(pickle.dumps(value, 2) for value in VALUES)
+
+
+@pytest.mark.parametrize("start", [b"", TORCH])
+def test_a_member_that_readers_end_at_a_hidden_zip_cannot_be_told(start: bytes) -> None:
+    inner = start + zipped({"a": ARMED}, zipfile.ZIP_DEFLATED)
+    whole = inner + b"\xfa" * 71_000 + zipped({"b": PLAIN}, zipfile.ZIP_DEFLATED)
+    data = bytearray(zipped({"inner": whole}, zipfile.ZIP_DEFLATED))
+    at = data.rfind(b"PK\1\2")
+    data[at + 16 : at + 20] = struct.pack("<I", zlib.crc32(inner))
+    data[at + 24 : at + 28] = struct.pack("<I", len(inner))
+    with zipfile.ZipFile(io.BytesIO(bytes(data))) as archive:
+        assert archive.read("inner") == inner
+    assert "inner: its sizes differ" in seen(bytes(data)).reasons
+
+
+@pytest.mark.parametrize("name", [b"data.pkl\0.txt", b"m" * 600 + b"/data.pkl"])
+def test_the_ending_of_a_name_is_what_readers_find(name: bytes) -> None:
+    only_imports = b"cantigravity\nx\n."
+    body = headed(name, only_imports)
+    data = body + ended(listed(name, only_imports, 0), len(body), 1)
+    assert seen(data).grade is Grade.BEYOND
+    data = headed_tar(b"L", name + b"\0", b"L") + headed_tar(b"x", only_imports) + bytes(1024)
+    assert seen(data).grade is Grade.BEYOND
+
+
+SCRIPT = {
+    "m/data.pkl": pickle.dumps(np.dtype("f8"), 2),
+    "m/code/numpy.py": b"class dtype(Module):\n",
+    "m/constants.pkl": pickle.dumps((), 2),
+    "m/version": b"3\n",
+}
+PACKAGE = {
+    "m/model/model.pkl": pickle.dumps(np.dtype("f8"), 2),
+    "m/numpy.py": b"class dtype: ...\n",
+    "m/.data/extern_modules": b"",
+    "m/.data/version": b"6\n",
+}
+
+
+@pytest.mark.parametrize("members", [SCRIPT, PACKAGE])
+def test_an_archive_of_torch_with_its_own_code_reaches_beyond(members: dict[str, bytes]) -> None:
+    """Its pickles name classes of that code, however they are called."""
+    contents = seen(zipped(members))
+    assert contents.grade is Grade.BEYOND
+    assert "torch takes it for an archive with code of its own" in contents.reasons
+    assert seen(zipped({name.upper(): data for name, data in members.items()})) == contents
+    for left_out in list(members)[1:]:
+        others = {name: data for name, data in members.items() if name != left_out}
+        assert seen(zipped(others)).grade is Grade.DATA
+    outside = {name.removeprefix("m/"): data for name, data in members.items()}
+    assert seen(zipped(outside)).grade is Grade.DATA
+
+
 def test_names_of_members_are_shown_escaped() -> None:
     data = zipped({"\x1b[2J\n.pkl": b"\x01\xff" * 40})
     (reason,) = seen(data).reasons
@@ -334,6 +431,17 @@ def test_a_tar_that_breaks_is_looked_at_as_far_as_it_goes_and_said() -> None:
     assert "os.mkdir" in names(seen(data[:1024] + b"junk" * 500))
     data = tarred({"x": b"text", "y": b"text"})
     assert seen(data[:1024] + b"junk" * 500).grade is Grade.CANNOT_TELL
+
+
+def test_a_member_that_is_a_pickle_but_for_its_holes_cannot_be_told() -> None:
+    data = b"C0" + ARMED + bytes(48 - len(ARMED)) + b"."
+    holes = record(b"GNU.sparse.map", b"0,1,2,50") + record(b"GNU.sparse.size", b"52")
+    whole = headed_tar(b"x", holes, b"x") + headed_tar(b"a", data) + bytes(1024)
+    with tarfile.open(fileobj=io.BytesIO(whole)) as archive:
+        member = archive.extractfile("a")
+        assert member is not None
+        assert member.read() == b"C\0" + data[1:]
+    assert seen(whole).grade is Grade.CANNOT_TELL
 
 
 @pytest.mark.parametrize("form", ["old", "new"])
@@ -445,18 +553,24 @@ def test_a_tar_member_of_less_than_nothing_cannot_be_told() -> None:
     assert seen(first + bytes(back) + bytes(1024)).grade is Grade.CANNOT_TELL
 
 
-def test_a_tar_whose_checksum_is_of_signed_bytes_is_looked_at() -> None:
+@pytest.mark.parametrize("checksum", ["%06o\0 ", "\0" * 8])
+def test_a_tar_whose_checksum_is_of_signed_bytes_is_looked_at(checksum: str) -> None:
     head = bytearray(headed_tar(b"", ARMED)[:512])
     head[148:156] = b" " * 8
     head[:26], head[400:403] = b"\x80" * 26, b"\x7f" * 3
     signed = sum(head) - 256 * 26
     assert 0 < signed < 256
-    head[148:156] = b"%06o\0 " % signed
+    if "%" in checksum:
+        head[148:156] = (checksum % signed).encode()
+    else:
+        head[300:302] = -signed // 2 % 256, (-signed - -signed // 2) % 256
+        head[148:156] = checksum.encode()
     data = bytes(head) + ARMED.ljust(512, b"\0") + bytes(1024)
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         assert len(tar.getnames()) == 1
-    assert "os.mkdir" in names(seen(data))
+    assert seen(data).kind == "tar > pickle, protocol 0"
     noise = np.random.default_rng(0).bytes(512 * 4000)
+    assert not archives.is_tar(b"\x80\x80" + bytes(1022))  # its sum is zero
     for at in range(0, len(noise), 512):
         assert not archives.is_tar(noise[at : at + 148] + bytes(2) + noise[at + 150 : at + 512])
 

@@ -258,6 +258,39 @@ def test_a_class_that_the_old_format_of_torch_stores_with_its_source_is_that_cla
     assert seen(armed).grade is Grade.BEYOND
 
 
+MADE = b"cscipy.stats._continuous_distns\nnorm_gen\n)\x81"
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        MADE + b"}(Vmodule\nV_parse_arg_template\nV\nV\ntQV1\nsb.",
+        MADE + b"(Vmodule\n}V_parse_arg_template\nV1\nsV\nV\ntQb.",
+        MADE + b"}(Vmodule\nV_parse_arg_template\ntQV1\nsb.",
+        MADE + b"}(V_parse_arg_template\nV\ntQV1\nsb.",
+        b"(Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nI1\ntQ}b.",
+        b"(Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nI1\ntQI1\na.",
+        b"(Vstorage\ncos\nsystem\nV0\nVcpu\nVtrue\ntQ.",
+    ],
+)
+def test_what_torch_gives_back_for_a_persistent_id_is_no_way_past_the_rules(stream: bytes) -> None:
+    """It gives back a part of it, and a text that it gave runs in the first three."""
+    assert seen(b"\x80\2" + stream).grade is Grade.BEYOND
+
+
+def test_a_class_that_torch_may_call_for_a_persistent_id_is_called() -> None:
+    storage = b"(Vstorage\n%s\nV0\nVcpu\nI1\ntQ."
+    kept = b"csklearn.metrics._classification\naccuracy_score"
+    assert seen(b"\x80\2" + kept + b"\n.").grade is Grade.DATA
+    assert seen(b"\x80\2" + storage % kept).grade > Grade.DATA
+    assert seen(b"\x80\2" + storage % b"ctorch\nFloatStorage").grade is Grade.DATA
+
+
+def test_what_a_class_in_a_persistent_id_makes_may_act() -> None:
+    held = b"cnumpy\ndtype\n((Vstorage\ncsklearn.svm._classes\nSVC\nV0\nVcpu\nI1\ntQtR."
+    assert seen(b"\x80\2" + held).grade > Grade.DATA
+
+
 @pytest.mark.parametrize("array", [saved(ODD), saved(np.arange(9)) + saved(ODD)])
 def test_an_array_where_torch_would_have_tensors_is_looked_at(array: bytes) -> None:
     at = array.rindex(b"\n", 0, array.rindex(b"\x80")) + 1

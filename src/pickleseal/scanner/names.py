@@ -140,6 +140,7 @@ _ORDINARY = {
     "string": "Template",
     "subprocess": "CompletedProcess CalledProcessError TimeoutExpired",
     "time": "monotonic perf_counter struct_time time",
+    "torch._C": "Generator",
     "types": "GenericAlias MappingProxyType NoneType UnionType",
     "typing": (
         "Any Callable Dict Generic Iterable Iterator List Literal Mapping NamedTuple Optional"

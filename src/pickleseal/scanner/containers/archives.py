@@ -7,6 +7,7 @@ which one they use. A member whose descriptions differ has `trouble`.
 import re
 import struct
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from pickleseal.scanner.containers import layers
@@ -25,6 +26,7 @@ BLOCK = 512
 ZIP_MAGIC = b"PK\x03\x04"
 
 _NAME_KEPT = 512
+"""How much of the end of a name is kept, in bytes. Its ending says what a member may be."""
 _DIRECTORIES = 8  # a zip has one; other candidates are examined up to this number
 _OVERLAPS = 100  # a directory that lists members twice, in two readings, has duplicates
 _END = struct.Struct("<4s4H2LH")
@@ -32,10 +34,11 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
 _ENTRY = struct.Struct("<4s4B4HL2L5H2L")
 _LOCAL = struct.Struct("<4s2B4HL2L2H")
-_COMMENT = 1 << 16
+_TAIL = 70_000
+"""How far from the end torch may look for an end record, in bytes; zipfile looks less far."""
 _END_MAGIC = b"PK\x05\x06"
 _NO_SIZE = 0xFFFFFFFF
-TWO_FORMS = "its sizes or methods in the zip's directory and its local header differ"
+SIZES_DIFFER = "its sizes differ"
 _NO_SIZES = (_NO_SIZE, 0xFFFFFFFFFFFFFFFF)
 
 
@@ -43,16 +46,28 @@ class Member(NamedTuple):
     """A member: its name and its bytes.
 
     `oddity` is something that no ordinary writer does, `trouble` a reason why the member cannot be
-    examined: a clause each, or empty.
+    examined: a clause each, or empty. Readers end its bytes at `size`, if that is not None.
     """
 
     name: str
     view: View | None = None
     oddity: str = ""
     trouble: str = ""
+    size: int | None = None
+
+    def ends_elsewhere(self) -> bool:
+        """Return whether its bytes do not end where readers end them; this unpacks all of them."""
+        if self.view is None or self.size is None:
+            return False
+        return self.view.reach(FAR) != self.size
 
 
 # --- zip -------------------------------------------------------------------------------------
+
+
+def _kept(name: bytes) -> bytes:
+    """Return the end of a name, as zipfile and tarfile read it: up to a zero."""
+    return name.partition(b"\0")[0][-_NAME_KEPT:]
 
 
 class Entry(NamedTuple):
@@ -110,40 +125,38 @@ def _listed(view: View, bounds: Bounds) -> set[Entry]:
 def _directories(view: View) -> Iterator[tuple[int, int]]:
     """Yield where directories begin, and by how much the offsets in each are shifted."""
     end = view.reach(FAR)
-    first = max(end - _END.size - _COMMENT, 0)
+    first = max(end - _TAIL, 0)
     tail = view.read(first, end - first)
     stop = len(tail) - _END.size + len(_END_MAGIC)
-    seen: set[int] = set()
+    seen: set[tuple[int, int]] = set()
     for _ in range(_DIRECTORIES):
         at = tail.rfind(_END_MAGIC, 0, max(stop, 0))
         if at < 0:
             return
         stop = at + len(_END_MAGIC) - 1
-        for start, offset in _starts(view, first + at):
-            if start not in seen and view.read(start, 4) == b"PK\x01\x02":
-                seen.add(start)
+        for place in _starts(view, first + at):
+            start, offset = place
+            if place not in seen and start >= 0 and view.read(start, 4) == b"PK\x01\x02":
+                seen.add(place)
                 yield start, start - offset
 
 
 def _starts(view: View, end: int) -> Iterator[tuple[int, int]]:
-    """Yield where the directory of the end record at `end` could begin, and its stated offset."""
+    """Yield where the directory of the end record at `end` could begin, and its stated offset.
+
+    A directory is in front of its end record, or where that says, even behind it: torch looks
+    there. So does it for the wider record of a large zip.
+    """
     size, offset = _END.unpack(view.read(end, _END.size))[5:7]
-    yield from _places(size, offset, end)
+    yield from ((end - size, offset), (offset, offset))
     locator = view.read(end - _LOCATOR.size, _LOCATOR.size) if end >= _LOCATOR.size else b""
     if len(locator) < _LOCATOR.size or not locator.startswith(b"PK\x06\x07"):
         return
     for place in {_LOCATOR.unpack(locator)[2], end - _LOCATOR.size - _END64.size}:
-        record = view.read(place, _END64.size) if 0 <= place < end else b""
+        record = view.read(place, _END64.size) if place >= 0 else b""
         if len(record) == _END64.size and record.startswith(b"PK\x06\x06"):
             size, offset = _END64.unpack(record)[8:10]
-            yield from _places(size, offset, place)
-
-
-def _places(size: int, offset: int, end: int) -> Iterator[tuple[int, int]]:
-    if size <= end:
-        yield end - size, offset
-    if offset < end:
-        yield offset, offset
+            yield from ((place - size, offset), (offset, offset))
 
 
 def _entries(view: View, start: int, shift: int) -> Iterator[Entry]:
@@ -157,7 +170,7 @@ def _entries(view: View, start: int, shift: int) -> Iterator[Entry]:
         name_size, extra_size, comment_size = fields[12:15]
         local = fields[18]
         variable = view.read(start + _ENTRY.size, name_size + extra_size)
-        name, extra = variable[: min(name_size, _NAME_KEPT)], variable[name_size:]
+        name, extra = _kept(variable[:name_size]), variable[name_size:]
         for size, plain, offset in [*_wide(extra, packed, raw, local)] or [(packed, raw, local)]:
             yield Entry(name, flags, method, size, plain, offset + shift)
         start += _ENTRY.size + name_size + extra_size + comment_size
@@ -188,7 +201,7 @@ def _member(view: View, entry: Entry, bounds: Bounds) -> Member:
     fields = _LOCAL.unpack(fixed)
     flags, method, size, name_size, extra_size = (fields[i] for i in (3, 4, 8, 10, 11))
     start = entry.local + _LOCAL.size
-    local_name = view.read(start, min(name_size, _NAME_KEPT))
+    local_name = _kept(view.read(start, name_size))
     start += name_size + extra_size
     packed = Part(view, start, entry.size, bounds)
     layer = layers.ZIPPED.get(entry.method)
@@ -201,15 +214,41 @@ def _member(view: View, entry: Entry, bounds: Bounds) -> Member:
     if (flags | entry.flags) & 1:
         trouble = "encrypted"
     if method != entry.method or size not in (entry.size, 0, _NO_SIZE):
-        trouble = TWO_FORMS
+        trouble = "its sizes or methods in the zip's directory and its local header differ"
     elif layer is None and method:
         trouble = "unknown compression method"
     elif view.reach(start + entry.size) < start + entry.size:
         trouble = "longer than the zip"
-    elif not trouble and (layer is None or unpacked.read(0, 2) == b"PK"):
-        # A zip is read from its end, and readers end a member where its directory says.
-        trouble = "" if unpacked.reach(FAR) == entry.raw else "its sizes differ"
-    return Member(name, unpacked, oddity, trouble)
+    member = Member(name, unpacked, oddity, trouble, entry.raw)
+    # A zip is read from its end, so a nested one must end where readers end the member.
+    if not trouble and (layer is None or unpacked.read(0, 2) == b"PK") and member.ends_elsewhere():
+        return member._replace(trouble=SIZES_DIFFER)
+    return member
+
+
+# --- programs of torch -------------------------------------------------------------------------
+
+_VERSIONS = frozenset({"version", ".data/version"})
+_FORMATS = frozenset({"constants.pkl", ".data/extern_modules"})
+_CODE = frozenset({".py", "bytecode.pkl", "model.json"})
+
+
+def record(name: str) -> str:
+    """Return what a zip's member is to torch: its name in the archive's folder, in any case."""
+    record = name.partition("/")[2].lower()
+    return ".py" if record.endswith(".py") else record
+
+
+def is_program(records: AbstractSet[str]) -> bool:
+    """Return whether torch takes an archive of these records for TorchScript or a package.
+
+    Its pickles name classes of the archive's own code, which may be called like any other class.
+    """
+    return not any(map(records.isdisjoint, (_VERSIONS, _FORMATS, _CODE)))
+
+
+RECORDS = _VERSIONS | _FORMATS | _CODE
+"""The records by which a program is recognized."""
 
 
 # --- tar -------------------------------------------------------------------------------------
@@ -218,7 +257,7 @@ def _member(view: View, entry: Entry, bounds: Bounds) -> Member:
 def is_tar(start: bytes) -> bool:
     """Return whether bytes begin with a tar header: its checksum must match."""
     head = start[:BLOCK]
-    if len(head) < BLOCK or not any(head[148:156]):
+    if len(head) < BLOCK:
         return False
     told = _number(head[148:156])
     rest = head[:148] + b" " * 8 + head[156:]
@@ -226,7 +265,9 @@ def is_tar(start: bytes) -> bool:
     if told is None or told not in (total, total - 256 * sum(byte > 127 for byte in rest)):
         return False
     # The sum of signed bytes may be anything, and zero in many files that are no tar.
-    return told >= 8 * ord(" ") or None not in [_number(head[at:end]) for at, end in _NUMBERS]
+    if told < 8 * ord(" ") and None in [_number(head[at:end]) for at, end in _NUMBERS]:
+        return False
+    return any(head[124:156]) or is_tar(start[BLOCK:])
 
 
 _NUMBERS = ((100, 108), (108, 116), (116, 124), (124, 136), (136, 148), (329, 337), (337, 345))
@@ -254,28 +295,28 @@ def tar_members(view: View, bounds: Bounds) -> Iterator[Member]:
             odd = records and (
                 (kind == b"g" and not _FOR_ONE.isdisjoint(records)) or (name and b"path" in records)
             )
-            if before not in _ORDERS or records is None or odd:
+            if before not in _ORDERS or records is None or odd or told > LONGEST:
                 yield Member("", trouble="a tar header that no program writes")
                 return
             if kind == b"L":
-                name = view.read(start, min(told, _NAME_KEPT)).rstrip(b"\0")
+                name = _kept(view.read(start, min(told, LONGEST)))
             elif kind == b"g":
                 before = b""
-            name = records.get(b"path", name)
+            name = _kept(records.get(b"path", name))
             size = int(records[b"size"]) if b"size" in records else size
             holes = holes or any(key.startswith(b"GNU.sparse.") for key in records)
         else:
             told = told if size is None else size
-            own = head[:100].partition(b"\0")[0]
+            own = _kept(head[:100])
             name = name or own
-            shown = name[:_NAME_KEPT].decode("utf-8", "replace")
             trouble = "sparse member" if holes or kind == b"S" else ""
             if kind == b"\0" and told and b"/" in (name[-1:], own[-1:]):
                 # Readers differ in which of two names they go by, if any.
                 trouble = "a folder with data"
             elif kind in _WITHOUT_DATA:
                 told = 0
-            yield Member(shown, Part(view, start, told, bounds), trouble=trouble)
+            data = Part(view, start, told, bounds)
+            yield Member(name.decode("utf-8", "replace"), data, trouble=trouble)
             if kind == b"S":  # a map of unknown length follows
                 return
             name, before, size, holes = b"", b"", None, False

@@ -232,16 +232,24 @@ class _Looking:
         self._opened = " > ".join((*place.kinds, kind))
         found = False
         missed: dict[str, list[_Place]] = {}
+        records: set[str] = set()
         for member in members:
+            records.update(archives.RECORDS & {archives.record(member.name)})
             inside = place.inside(kind, member.name)
             holds = self._member(member, inside)
             if holds and member.oddity:
                 _tell(self._beyond, inside.members + member.oddity)
             fault = member.view.fault if isinstance(member.view, layers.Expanded) else ""
             trouble = member.trouble or (fault if fault in layers.UNCLEAR else "")
-            if trouble and (not holds or trouble == archives.TWO_FORMS):
+            if holds and not trouble and member.ends_elsewhere():
+                trouble = archives.SIZES_DIFFER
+            if trouble:
                 missed.setdefault(trouble, []).append(inside)
             found = found or holds
+        if kind == "zip" and found and archives.is_program(records):
+            _tell(
+                self._beyond, f"{place.members}torch takes it for an archive with code of its own"
+            )
         for trouble, (first, *others) in missed.items():
             self._miss(first, trouble + (f" (and {len(others)} more like it)" if others else ""))
         return found

@@ -6,10 +6,18 @@ from typing import TypeAlias
 
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.values import (
+    BYTES,
+    CALLED,
+    CODED_TEXT,
+    COMPUTED,
     FILLED,
+    FIXED,
+    GIVEN,
     HASHED,
     HOLDER,
+    LONG_TEXT,
     LOST,
+    NUMBER,
     SETTLED,
     Args,
     Dict,
@@ -108,11 +116,23 @@ class Record:
             raise Fault("it needs options that a plain load does not have")
         self.given += 1
 
-    def hand_out(self, identity: object) -> None:
-        """Note a persistent id that holds an object: the reader's caller looks into it."""
+    def hand_out(self, identity: object) -> object:
+        """Return what the reader's caller gives for a persistent id; note an object in one.
+
+        The caller looks into it, may call a class that it names, as torch does before 1.11, and
+        may give a part of it back.
+        """
         parts = identity if type(identity) is tuple else (identity,)
+        classes = [part for part in parts if type(part) is Global]
         if not self.are_data([part for part in parts if type(part) is not Global]):
             self.note("it passes an object to the reader's caller as a persistent id")
+        # In its old format torch stores a class together with its source, and loads the class.
+        if len(parts) > 1 and parts[0] == "module":
+            return parts[1]
+        for cls in classes:
+            if not _is_storage(cls):
+                cls.uses |= CALLED
+        return GIVEN if all(map(_is_told, parts)) else COMPUTED
 
     def are_data(self, items: Sequence[object]) -> bool:
         """Return whether values are plain data, and mark them as kept."""
@@ -169,6 +189,23 @@ class Record:
                 found.wraps = self.joblib
                 found.old = (Wrapper(found, bare=False),) * 2
         return found
+
+
+def _is_storage(cls: Global) -> bool:
+    """Return whether a class stands for the type of numbers in a tensor of torch."""
+    return cls.module.partition(".")[0] == "torch" and cls.name.endswith("Storage")
+
+
+def _is_told(part: object) -> bool:
+    """Return whether a part of a persistent id is a text, a number or such, or torch's storage."""
+    if type(part) is tuple:
+        return all(map(_is_told, part))
+    if type(part) is Global:
+        return _is_storage(part)
+    return type(part) in FIXED or part in _SCALARS
+
+
+_SCALARS = (NUMBER, BYTES, LONG_TEXT, CODED_TEXT)
 
 
 Special: TypeAlias = Callable[[Record, Global, Args], object]

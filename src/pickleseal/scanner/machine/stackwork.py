@@ -17,13 +17,11 @@ from pickleseal.scanner.machine.values import (
     BYTES,
     CODED_TEXT,
     FROZEN_SET,
-    GIVEN,
     HOLDER,
     LONG_TEXT,
     MADE,
     Dict,
     Dtype,
-    Global,
     List,
     Set,
     Wrapper,
@@ -230,14 +228,8 @@ def _next_buffer(walk: Walk) -> None:
 
 def _binpersid(walk: Walk) -> None:
     identity = walk.pop()
-    walk.record.hand_out(identity)
     walk.record.give()
-    # In its old format torch stores a class together with its source, and loads the class alone.
-    match identity:
-        case ("module", Global() as cls, _, _):
-            walk.stack.append(cls)
-        case _:
-            walk.stack.append(GIVEN)
+    walk.stack.append(walk.record.hand_out(identity))
 
 
 def _readonly_buffer(walk: Walk) -> None:

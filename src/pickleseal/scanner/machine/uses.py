@@ -172,8 +172,8 @@ def set_state(record: Record, target: object, state: object) -> None:
         return
     if is_data(target) and _is_filled(state):
         raise Fault("it sets the state of a value that has none")
-    if type(target) is Global or target is COMPUTED:
-        record.note("it sets the state of a class, module or function")
+    if type(target) is Global or target in _UNSEEN:
+        record.note("it sets the state of a class, module, function or persistent object")
     parts = state if type(state) is tuple else (state,)
     slots = parts[1] if len(parts) == 2 else None
     own_form = parts is state and len(parts) != 2
@@ -292,8 +292,8 @@ def add_items(record: Record, target: object, items: Sequence[object]) -> None:
         record.note_done(target, ITEMS, "it adds items to an object that already has content")
         if not record.hold(target, items):
             target.of.uses |= HOLDING
-    elif type(target) is Global or target is COMPUTED:
-        record.note("it adds items to a class, module or function")
+    elif type(target) is Global or target in _UNSEEN:
+        record.note("it adds items to a class, module, function or persistent object")
     elif target is FORGOTTEN or target is LOST:
         raise Fault("it adds items to a value that is no longer tracked", limited=True)
     elif target is LIST:
@@ -375,6 +375,7 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
         add_items(record, target, items)
 
 
+_UNSEEN = (COMPUTED, GIVEN)
 _TEXTS = (LONG_TEXT, CODED_TEXT, PARSER)
 _EXTENDED = (LIST, BUFFER)
 _INDEXED = (LIST, BUFFER)

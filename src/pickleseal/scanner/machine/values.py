@@ -272,6 +272,7 @@ _UNHASHABLE = frozenset({List, Dict, Set})
 SIMPLE = frozenset({str, int, bool, type(None), Kind, Dtype})
 _CHANGING = frozenset({Result, List, Dict, Set})
 _UNHASHABLE_KINDS = frozenset({LIST, SET, BUFFER, ARRAY})
+_NOT_SPELLED = frozenset({CODED_TEXT, COMPUTED, GIVEN})
 _HOLD = frozenset({LIST, SET, FROZEN_SET, TUPLE, FORGOTTEN})
 _DEEP = frozenset({tuple, Dict, Wrapper})
 _LARGE = frozenset({str, tuple})
@@ -422,7 +423,7 @@ def are_plain(keys: Sequence[object]) -> TypeGuard[Sequence[str]]:
 
 def is_computed(key: object) -> bool:
     """Return whether a key may be a text that does not appear in the stream."""
-    return type(key) is Result or key is CODED_TEXT or key is COMPUTED
+    return type(key) is Result or key in _NOT_SPELLED
 
 
 def is_dunder(name: str) -> bool:
