@@ -436,9 +436,9 @@ def test_a_tar_that_breaks_is_looked_at_as_far_as_it_goes_and_said() -> None:
 def test_a_member_that_is_a_pickle_but_for_its_holes_cannot_be_told() -> None:
     data = b"C0" + ARMED + bytes(48 - len(ARMED)) + b"."
     holes = record(b"GNU.sparse.map", b"0,1,2,50") + record(b"GNU.sparse.size", b"52")
-    whole = headed_tar(b"x", holes, b"x") + headed_tar(b"a", data) + bytes(1024)
+    whole = headed_tar(b"x", holes, b"x") + headed_tar(b"a.pkl", data) + bytes(1024)
     with tarfile.open(fileobj=io.BytesIO(whole)) as archive:
-        member = archive.extractfile("a")
+        member = archive.extractfile("a.pkl")
         assert member is not None
         assert member.read() == b"C\0" + data[1:]
     assert seen(whole).grade is Grade.CANNOT_TELL
