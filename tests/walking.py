@@ -52,7 +52,8 @@ def truth(streams: Iterable[bytes]) -> list[dict[str, tuple[list[list[str]], int
 def hold_against_truth(streams: list[bytes]) -> int:
     """Compare the walk with each reader; return how many streams some reader ended.
 
-    Where a bound of the walk's own was hit, it says so, and that is all it says. Few streams do.
+    Where a bound of the walk's own was hit, or NumPy would not write an array so, it says so, and
+    that is all it says. Few streams do.
     """
     loaded = limited = 0
     for stream, readers in zip(streams, truth(streams), strict=True):
@@ -71,7 +72,7 @@ def hold_against_truth(streams: list[bytes]) -> int:
             # The one reads the whole input first, the other looks ahead.
             assert reader in ("memory", "peeking") or ended == position, (stream, reader)
         loaded += any(ended is not None for _, ended in readers.values())
-    assert limited <= len(streams) // 500
+    assert limited <= len(streams) // 100
     return loaded
 
 

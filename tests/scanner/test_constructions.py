@@ -123,6 +123,8 @@ BEYOND = {
     b"cpandas.arrays\nSparseArray\n)\x81](K\1(K\2tcnumpy\ndtype\n(Vf8\n\x89\x88tR\x89C\0e(NNt\x86b.",
     "an array of more bytes than there are": ARRAY.replace(b"(K\2t", b"(" + b"J\0\0\0@" * 3 + b"t")
     + b"cnumpy\ndtype\n(Vf8\n\x89\x88tR\x89C\0tb.",
+    "an array of negative shape": ARRAY.replace(b"(K\2t", b"(" + b"J\xff\xff\xff\xff" * 2 + b"t")
+    + b"cnumpy\ndtype\n(Vf8\n\x89\x88tR\x89C\x08AAAAAAAAtb.",
     "a state behind that of Cython": b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1)tR}b.",
     "an attribute that pyarrow looks for": b"cm\nf\n)R}V__arrow_array__\nNsb.",
     "a helper that makes what is computed": b"cm\nnewObj\n(cm\nf\n)RtR.",
@@ -155,7 +157,7 @@ def test_numpy_reads_the_state_of_an_array_from_a_list() -> None:
     [
         b"cm\nf\n)\x81(NNh\0tb.",
         b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1(Nh\0ttR.",
-        b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1(" + b"N" * 20 + b"}V__class__\nNsttR.",
+        b"cm\n__pyx_unpickle_f\n(cm\nf\nK\1(" + b"N" * 40 + b"}V__class__\nNsttR.",
     ],
 )
 def test_attributes_in_a_dict_that_is_no_longer_tracked_are_not_followed(

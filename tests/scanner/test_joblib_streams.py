@@ -36,6 +36,9 @@ ARRAYS: dict[str, Any] = {
     "records": np.zeros(3, dtype=[("a", "f4"), ("b", "i8", (2, 3)), ("c", "U7")]),
     "aligned records": np.zeros(3, dtype=np.dtype([("a", "i1"), ("b", "f8")], align=True)),
     "objects": np.array([{"a": [1]}, Path("x")], dtype=object),
+    "wide records": np.zeros(2, [(f"column {number}", "f8") for number in range(1000)]),
+    "records as pandas makes them": np.asarray(np.zeros(2, [("a", "f8")]).view(np.recarray)),
+    "many dimensions": np.zeros((1,) * 20),
     "records of objects": np.array([(1, "x")], dtype=[("a", "i4"), ("b", "O")]),
     "a matrix": np.matrix([[1.0]]),
     "large": np.zeros((100, 300)),
@@ -87,7 +90,7 @@ WRAPPER = (
 )
 DOUBLES = b"cnumpy\ndtype\n(Vf8\nI00\nI01\ntR(K\3V<\nNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
 OCTETS = DOUBLES.replace(b"Vf8", b"Vu1").replace(b"V<", b"V|")
-OBJECTS_OF = DOUBLES.replace(b"Vf8", b"VO8").replace(b"K\0tb", b"K\x3ftb")
+OBJECTS_OF = DOUBLES.replace(b"Vf8", b"VO8").replace(b"V<", b"V|").replace(b"K\0tb", b"K\x3ftb")
 
 
 def test_a_wrapper_that_is_spelled_as_joblib_does_is_followed() -> None:
@@ -128,7 +131,9 @@ def test_an_array_whose_size_cannot_be_told_is_a_fault(shape: bytes, dtype: byte
     assert found.fault is not None
 
 
+WIDE = [(f"column {number}", "O" if number % 9 else "f8") for number in range(1000)]
 DTYPES: list[Any] = [
+    [], WIDE[:17], WIDE, (np.record, WIDE),
     "f8", ">i2", "?", "O", "S3", "U3", "V5", "M8[ns]", "m8", "c16", "S0",
     [("a", "i4"), ("b", "O")], [("a", "U3"), ("b", "f8", (2, 3))], [("a", [("b", "O")])],
     np.dtype([("a", "i1"), ("b", "f8")], align=True), np.dtype("f8", metadata={"a": 1}),
@@ -171,6 +176,8 @@ _NONE = b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff"
 _RECONSTRUCTED = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\0tVb\ntR"
 _OBJECT = _dtype(b"O8", _NONE + b"K\x3f")
 _FIELD = b"N(Va\nt}Va\n(%bK%bts"
+_UNNAMED = b"N(Vb\nt}Va\n(" + DOUBLES + b"K\0tsK\x08K\1K\x10"
+_FROM_BUFFER = b"cnumpy._core.numeric\n_frombuffer\n(C\x08AAAAAAAA%bK\1\x85VC\ntR"
 _RECORD = _dtype(b"V8", _FIELD % (_OBJECT, b"\0") + b"K\x08K\1K\x1b")
 
 
@@ -184,6 +191,7 @@ def _scalar(array: bytes) -> bytes:
 
 WILD = {
     "objects that are said to be none": _dtype(b"O8", _NONE + b"K\0"),
+    "objects whose bytes are swapped": _OBJECT.replace(b"V|", b"V>"),
     "numbers that are said to be objects": _dtype(b"f8", _NONE + b"K\x3f"),
     "a field that hides its objects": _dtype(b"V8", _FIELD % (_OBJECT, b"\0") + b"K\x08K\1K\x10"),
     "a field outside of its record": _dtype(b"V8", _FIELD % (_OBJECT, b"\1") + b"K\x08K\1K\x1b"),
@@ -199,6 +207,15 @@ WILD = {
     + _FIELD % (_OBJECT, b"\0") + b"K\x08K\1K\x1btb",
     "a record whose fields change later": b"cnumpy\ndtype\n(VV8\nI00\nI01\ntR(K\3V|\nN(Va\nt}Va\n("
     + _dtype(b"f8", _NONE + b"K\0") + b"K\0tsp9\nK\x08K\1K\x10tbg9\nVa\n(" + _OBJECT + b"K\0ts0",
+    "a record whose names are no fields": _dtype(b"V8", _UNNAMED),
+    "a record of which a name is missing": _dtype(b"V8", _UNNAMED.replace(b"(Vb\n", b"(Va\nVb\n")),
+    "a record that has a name twice": _dtype(b"V8", _UNNAMED.replace(b"(Vb\n", b"(Va\nVa\n")),
+    "a record whose names are a list": _dtype(b"V8", _UNNAMED.replace(b"(Vb\nt", b"(Va\nl")),
+    "a field that a pickle of 32 bits gives four bytes": _dtype(
+        b"V4", _FIELD % (_dtype(b"O4", _NONE + b"K\x3f"), b"\0") + b"K\x04K\1K\x1b"
+    ),
+    "a list with a dtype that has no state yet": b"(cnumpy\ndtype\n(VV8\nI00\nI01\ntRp9\nl0"
+    + _FROM_BUFFER % b"g9\n" + b"0g9\n(K\3V|\n" + _FIELD % (_OBJECT, b"\0") + b"K\x08K\1K\x1btb",
     "a scalar of objects that bytes spell": _scalar(b"C\x08AAAAAAAA"),
     "a scalar of objects that a text spells": _scalar(b"VAAAAAAAA\n"),
     "a scalar with a shape": b"cnumpy.core.multiarray\nscalar\n("
@@ -250,8 +267,54 @@ def test_what_numpy_would_follow_blindly_reaches_beyond(way: str) -> None:
     assert walk(WILD[way] + b".")[0].beyond != ()
 
 
+UNSURE = {
+    "a title of objects": _dtype(
+        b"V8", b"N(Va\nt}(Va\n(%bK\0Vb\ntVb\n(%bK\0Vb\ntu" % (_OBJECT, _OBJECT) + b"K\x08K\1K\x1b"
+    ),
+    "an array of a dtype with a shape": _RECONSTRUCTED
+    + b"(K\1K\1\x85"
+    + _dtype(b"V8", DOUBLES + b"K\1\x85\x86NNK\x08K\1K\0")
+    + b"I00\nC\x08AAAAAAAAtb",
+    "a dtype in another spelling": _FROM_BUFFER % _dtype(b"object", _NONE + b"K\0"),
+    "a dtype in a short spelling": _dtype(
+        b"V2", _FIELD % (_dtype(b"i", _NONE + b"K\0"), b"\1") + b"K\2K\1K\x10"
+    ),
+    "an old form of an array": _RECONSTRUCTED + b"(K\0\x85" + DOUBLES + b"I00\nC\0tb",
+    "a shape that is no tuple": _RECONSTRUCTED + b"(K\1(lp0\n" + DOUBLES + b"I00\nC\0tb",
+    "a shape of a long number": _RECONSTRUCTED
+    + b"(K\1\x8b\1\0\0\0\xf8\x85"
+    + DOUBLES
+    + b"I00\nC\0tb",
+    "more than an array": _RECONSTRUCTED + b"(K\1K\0\x85" + DOUBLES + b"I00\nC\0Ntb",
+    "an array of another class": build(
+        call(look("numpy._core.multiarray", "_reconstruct"), look("m", "Array"), pack(b"K\0")),
+        pack(b"N", b"K\1", pack(b"K\2"), OBJECTS_OF, b"\x89", b"]"),
+    ),
+}
+
+
+@pytest.mark.parametrize("way", UNSURE)
+def test_an_array_or_dtype_in_a_form_that_numpy_does_not_write_cannot_be_told(way: str) -> None:
+    found, _ = walk(UNSURE[way] + b".")
+    assert found.limited
+    assert not found.ended
+
+
+def test_a_dtype_whose_state_comes_from_far_down_the_stack_is_not_followed() -> None:
+    stream = b"(" + DOUBLES + b"(" + b"N" * 10 * stack.RECENT + b"1(K\3V<\n" + _NONE + b"K\x3ftb"
+    found, _ = walk(stream + b"1N.")
+    assert found.limited
+
+
+def test_more_fields_than_are_followed_cannot_be_told() -> None:
+    wide = np.dtype([(f"column {number}", "f8") for number in range(2000)])
+    found, _ = walk(pickle.dumps(wide))
+    assert found.limited
+    assert found.beyond == ()
+
+
 @pytest.mark.parametrize("protocol", range(6))
-@pytest.mark.parametrize("kind", DTYPES, ids=str)
+@pytest.mark.parametrize("kind", DTYPES, ids=lambda kind: str(kind)[:60])
 def test_what_numpy_writes_of_a_dtype_does_not(kind: Any, protocol: int) -> None:
     for thing in (np.dtype(kind), np.zeros((2, 3), kind), np.zeros(0, kind), np.zeros(1, kind)[0]):
         found, _ = walk(pickle.dumps(thing, protocol))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from armed import build, look, make, pack, text
+from armed import build, look, make, number, pack, text
 from packing import Memory, names, seen
 from sklearn import ensemble, linear_model, pipeline, preprocessing, tree
 from sklearn.datasets import load_iris
@@ -225,6 +225,26 @@ def test_an_array_longer_than_its_list_is_found_in_any_member(
     stream = start + b"".join(array(2) for _ in range(9)) + array(5) + array(2) + b"e."
     assert passing(stream) == walked(stream)
     assert any("as long as" in clause for clause in walked(stream).beyond)
+
+
+def test_a_shape_that_only_some_member_has_is_found() -> None:
+    doubles = (
+        look("numpy", "dtype") + pack(text("f8"), b"\x89", b"\x88") + b"R"
+        + pack(b"K\3", text("<"), b"NNN", b"J" + b"\xff" * 4, b"J" + b"\xff" * 4, b"K\0") + b"b"
+    )  # fmt: skip
+    start = b"\x80\4" + ARRAY.partition(look("numpy", "dtype"))[0] + doubles + b"\x940]("
+
+    def array(length: int) -> bytes:
+        shape = number(length) + b"\x85"
+        return b"h\0(h\1K\0\x85C\1btR(K\1" + shape + b"h\2\x89C\x08AAAAAAAAtb"
+
+    stream = start + array(1) * 9 + array(-1) + array(1) + b"e."
+    assert walked(stream).beyond != ()
+    assert passing(stream) == walked(stream)
+    stream = start + array(1) * 9 + b"e."
+    templates: dict[bytes, Template] = {}
+    assert walked(stream, templates).beyond == ()
+    assert templates
 
 
 def test_names_read_in_a_member_go_by_its_protocol() -> None:

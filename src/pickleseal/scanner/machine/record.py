@@ -34,6 +34,7 @@ from pickleseal.scanner.names import is_class, is_listed, is_plain, is_value
 
 MAX_NAMES = 20_000
 MAX_BEYOND = 200
+UNFINISHED = "it uses a dtype that has no state yet"
 
 _WRAPPERS = frozenset({
     "joblib.numpy_pickle.NumpyArrayWrapper",
@@ -59,12 +60,13 @@ class Record:
     `late`: an object was added to what another value holds already, so any value may hold it.
     `coded` and `tail` are as in `Trace`. `given` counts values that only the reader's caller could
     supply: persistent objects and out-of-band buffers. `joblib`: the reader takes arrays out of the
-    stream, and if `unpadded` no padding in front of them.
+    stream, and if `unpadded` no padding in front of them. `unfinished` counts the dtypes of
+    records that have no state yet: nothing runs before that, which changes what was made of them.
     """
 
     __slots__ = (
         "_plain", "_special", "arrays", "bare", "beyond", "coded", "given", "joblib", "late",
-        "most", "names", "opcodes", "protocol", "tail", "unpadded", "wrappers",
+        "most", "names", "opcodes", "protocol", "tail", "unfinished", "unpadded", "wrappers",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +94,7 @@ class Record:
         self.given = 0
         self.tail: bytes | None = None
         self.late = False
+        self.unfinished = 0
 
     def note(self, clause: str) -> None:
         """Record a construction that no data needs."""
@@ -161,6 +164,8 @@ class Record:
 
         A pickler adds items or sets keys, and sets the state last.
         """
+        if self.unfinished:
+            self.note(UNFINISHED)
         if target.done & (SETTLED if what == SETTLED else ~what):
             self.note(clause)
         target.done |= what

@@ -11,15 +11,15 @@ from functools import partial
 from typing import NamedTuple
 
 from pickleseal.scanner.machine.faults import Fault, Skipped
-from pickleseal.scanner.machine.stack import NO_FRAME, Step, Walk
-from pickleseal.scanner.machine.stackwork import WORKERS
+from pickleseal.scanner.machine.stack import NO_FRAME, Walk
+from pickleseal.scanner.machine.stackwork import WORKERS, build
 from pickleseal.scanner.machine.values import (
     BUFFER,
     BYTES,
-    FORGOTTEN,
     NOTHING,
     NUMBER,
     OBJECTS,
+    Count,
     Dict,
     Dtype,
     List,
@@ -28,7 +28,11 @@ from pickleseal.scanner.machine.values import (
     keep,
 )
 
-_NUMBERS = {b"K": 1, b"M": 2, b"J": 4, b"G": 8}
+_NUMBERS = {
+    b"K": (1, b".", Count(0xFF)), b"M": (2, b"..", Count(0xFFFF)), b"G": (8, b".{8}", NUMBER),
+    b"J": (4, b"...[\0-\x7f]", Count(0x7FFFFFFF)),
+}  # fmt: skip
+"""The size of an argument that is a number, what it may be, and what represents it."""
 _GETS = {b"h": 1, b"j": 4}
 _BYTES = {b"C": (1, BYTES), b"B": (4, BYTES), b"\x8e": (8, BYTES), b"\x96": (8, BUFFER)}
 """Opcodes by the size of their argument, or of its length."""
@@ -103,10 +107,9 @@ class _Learnt(NamedTuple):
 
 
 class Repeats:
-    """The objects of one walk. `build` is its handler of BUILD; walks share `templates`."""
+    """The objects of one walk; walks share `templates`."""
 
-    def __init__(self, build: Step, templates: dict[bytes, Template]) -> None:
-        self._build = build
+    def __init__(self, templates: dict[bytes, Template]) -> None:
         self._templates = templates
         self._starts: set[bytes] = set()
         self._tries = _TRIES
@@ -202,9 +205,10 @@ class Repeats:
             literal += re.escape(code)
             takes, gives = _NEEDS.get(code, (0, 1))
             if code in _NUMBERS:
-                literal += b".{%d}" % _NUMBERS[code]
-                at += _NUMBERS[code]
-                steps.append(NUMBER)
+                form, value = _number(code, data[at : at + _NUMBERS[code][0]])
+                literal += form
+                at += _NUMBERS[code][0]
+                steps.append(value)
             elif code in _GETS:
                 argument = data[at : at + _GETS[code]]
                 literal += re.escape(argument)
@@ -234,11 +238,7 @@ class Repeats:
                 steps.append(_memoize)
                 stored += 1
             elif code in _NEEDS:
-                steps.append(
-                    partial(_build, self._build)
-                    if code == b"b"
-                    else WORKERS[code.decode("latin-1")]
-                )
+                steps.append(_build if code == b"b" else WORKERS[code.decode("latin-1")])
             else:
                 return None
             if depths[-1] < takes:
@@ -251,6 +251,14 @@ class Repeats:
         return None
 
 
+def _number(code: bytes, argument: bytes) -> tuple[bytes, object]:
+    """Return an expression for a number and those that may stand in its place, and a value."""
+    if code == b"J" and argument[3:] > b"\x7f":
+        # No shape is negative, so such a number must be the same in each.
+        return re.escape(argument), int.from_bytes(argument, "little", signed=True)
+    return _NUMBERS[code][1:]
+
+
 def _contents(value: object) -> object:
     """Return the fields of a mutable value, to compare them later."""
     fields = [getattr(value, name) for name in _MUTABLE[type(value)]]
@@ -261,12 +269,11 @@ def _get(index: int, walk: Walk) -> None:
     walk.stack.append(walk.memo.get(index))
 
 
-def _build(build: Step, walk: Walk) -> None:
+def _build(walk: Walk) -> None:
     """Set a state; raise Skipped if a number in it matters."""
     target, state = walk.stack[-2:]
     sizes = type(state) is tuple and any(
-        item in (FORGOTTEN, OBJECTS) or (type(item) is Dtype and item.has_object is not False)
-        for item in state
+        item is OBJECTS or (type(item) is Dtype and item.has_object is not False) for item in state
     )
     if sizes or type(target) is Dtype:
         raise Skipped

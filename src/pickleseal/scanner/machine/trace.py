@@ -31,7 +31,7 @@ from pickleseal.scanner.machine.values import (
     NUMBER,
     Use,
 )
-from pickleseal.scanner.machine.wrapped import build_object, build_with_array
+from pickleseal.scanner.machine.wrapped import build_with_array
 
 __all__ = ["MAX_BEYOND", "MAX_HELD", "MAX_NAMES", "MAX_OPCODES", "Name", "Trace", "Use", "trace"]
 
@@ -99,7 +99,7 @@ def trace(
     record = Record(special, joblib=joblib, unpadded=unpadded, bare=bare, most=most)
     walk = Walk(cursor, record)
     if templates is not None:
-        walk.pass_over = Repeats(build_object, templates).pass_over
+        walk.pass_over = Repeats(templates).pass_over
     fault, limited = None, False
     try:
         _run(walk, _WORKING_JOBLIB if joblib else _WORKING)

@@ -5,16 +5,13 @@ from collections.abc import Sequence
 
 from pickleseal.errors import shown
 from pickleseal.scanner.machine.dtypes import (
-    UNFINISHED,
     is_array,
-    is_array_state,
-    is_unfinished,
     may_hide_array_state,
     set_array_state,
     set_dtype_state,
 )
 from pickleseal.scanner.machine.faults import Fault
-from pickleseal.scanner.machine.record import Record
+from pickleseal.scanner.machine.record import UNFINISHED, Record
 from pickleseal.scanner.machine.values import (
     ARRAY,
     BUFFER,
@@ -33,6 +30,7 @@ from pickleseal.scanner.machine.values import (
     LONG_TEXT,
     LOST,
     MADE,
+    OBJECTS,
     PARSER,
     SET,
     SETTLED,
@@ -109,7 +107,7 @@ def call(record: Record, function: object, args: object, use: int = CALLED) -> o
             if handed and type(handed[0]) is Global:
                 handed = handed[1:]
         simple = not record.late and SIMPLE.issuperset(map(type, handed))
-        if any(map(is_unfinished, handed)):
+        if record.unfinished and not _NO_DTYPES.issuperset(map(type, handed)):
             record.note(UNFINISHED)
         plain = simple or record.are_data(handed)
         # The pure-Python unpickler takes any sequence, and NumPy makes texts of an array's bytes.
@@ -170,6 +168,7 @@ def set_state(record: Record, target: object, state: object) -> None:
     if type(target) is Result and target.calls is not None:
         _set_partial(record, target, state)
         return
+    _check_tracked(target)
     if is_data(target) and _is_filled(state):
         raise Fault("it sets the state of a value that has none")
     if type(target) is Global or target in _UNSEEN:
@@ -191,14 +190,13 @@ def set_state(record: Record, target: object, state: object) -> None:
     if type(target) is Result:
         # A distribution executes a text of its state, whose keys must be known.
         target.of.uses |= BUILT | (STATE if target.of.module.startswith("scipy.stats.") else 0)
-        held = record.hold(target, (state,)) or is_array_state(record, target, state)
+        held = set_array_state(record, target, state) | record.hold(target, (state,))
         if not held or (target.of.plain and _may_be_pairs(state)):
             target.of.uses |= HOLDING
         if slots is not None and target.of.uses & HOLDING:
             # Slots are set one by one, by code of the class that may use what it already holds.
             target.of.uses |= HANDED
         record.note_done(target, SETTLED, "it sets the state of an object twice")
-        set_array_state(record, target, state)
     elif target is ARRAY:
         if not _may_be_array_state(state):
             raise Fault("it sets an invalid state of an array")
@@ -222,6 +220,12 @@ def _set_partial(record: Record, target: Result, state: object) -> None:
     if type(options) is Dict:
         options.given = True
     record.note_done(target, SETTLED, "it sets the state of an object twice")
+
+
+def _check_tracked(target: object) -> None:
+    """Raise Fault for a value that is not followed: it may be a dtype, which a state changes."""
+    if target is FORGOTTEN or target is LOST or target is OBJECTS:
+        raise Fault("it sets the state of a value that is no longer tracked", limited=True)
 
 
 def _may_be_pairs(state: object) -> bool:
@@ -338,8 +342,6 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
         record.hash(keys)
     if type(target) is Dict:
         kinds = set(map(type, items))
-        if Dtype in kinds and any(map(is_unfinished, items)):
-            record.note(UNFINISHED)
         if not kinds <= SIMPLE and not record.hold(target, items):
             _tell_compared(record, keys, items[1::2])
         if target.given:
@@ -376,6 +378,8 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
 
 
 _UNSEEN = (COMPUTED, GIVEN)
+_NO_DTYPES = frozenset({str, int, bool, type(None), Global})
+"""Values that neither are nor hold a dtype."""
 _TEXTS = (LONG_TEXT, CODED_TEXT, PARSER)
 _EXTENDED = (LIST, BUFFER)
 _INDEXED = (LIST, BUFFER)

@@ -4,8 +4,9 @@ Literals are followed as far as a name or an array size may depend on them; ever
 kind. Containers keep little and no nesting, so their memory stays bounded.
 """
 
+import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, Flag
 from typing import TypeAlias, TypeGuard
 
@@ -22,11 +23,11 @@ WRAPPER_FIELDS = (
 """The arguments and attributes of joblib's array wrapper."""
 
 _FIELDS = frozenset(WRAPPER_FIELDS)
-_TUPLE_KEPT = 16
+_TUPLE_KEPT = 32
 _HEAD = 3
 """How many leading items of a tuple may be tuples whose items are kept."""
 _DUNDERS_KEPT = 32
-_DICT_KEPT = 128
+_DICT_KEPT = 1024
 
 
 class Use(Flag):
@@ -167,6 +168,12 @@ class Result:
         self.number = False
 
 
+class Count(int):
+    """The most that a number may be which differs between objects that repeat; at least 0."""
+
+    __slots__ = ()
+
+
 class List:
     """A list; only its length is kept, and whether it holds plain data alone."""
 
@@ -233,11 +240,10 @@ class Dtype:
     """A numpy.dtype. `dtypes` checks it against the form that NumPy writes.
 
     `size`: of an item, in bytes; None: unknown. `has_object`: items are or hold objects; None:
-    unknown. `flags`: NumPy's, None before a state was set. `of_joblib`: joblib may write an array
-    of it.
+    unknown. `flags`: NumPy's, None before a state was set.
     """
 
-    __slots__ = ("code", "flags", "has_object", "of", "of_joblib", "size")
+    __slots__ = ("code", "flags", "has_object", "of", "size")
 
     def __init__(self, of: Global, code: str, size: int | None, *, has_object: bool | None) -> None:
         self.of = of
@@ -245,7 +251,6 @@ class Dtype:
         self.size = size
         self.has_object = has_object
         self.flags: int | None = None
-        self.of_joblib = False
 
 
 class Wrapper:
@@ -263,20 +268,20 @@ class Wrapper:
 
 MADE_THINGS = frozenset({Result, Dtype, Wrapper})
 """Results of calls."""
-FIXED = frozenset({str, int, bool, type(None), tuple})
+FIXED = frozenset({str, int, Count, bool, bytes, type(None), tuple})
 """Immutable literals."""
 _DATA = frozenset(
     {LIST, SET, FROZEN_SET, NUMBER, BYTES, BUFFER, TUPLE, LONG_TEXT, CODED_TEXT, PARSER}
 )
 _UNHASHABLE = frozenset({List, Dict, Set})
-SIMPLE = frozenset({str, int, bool, type(None), Kind, Dtype})
+SIMPLE = frozenset({str, int, Count, bool, bytes, type(None), Kind, Dtype})
 _CHANGING = frozenset({Result, List, Dict, Set})
 _UNHASHABLE_KINDS = frozenset({LIST, SET, BUFFER, ARRAY})
 _NOT_SPELLED = frozenset({CODED_TEXT, COMPUTED, GIVEN})
 _HOLD = frozenset({LIST, SET, FROZEN_SET, TUPLE, FORGOTTEN})
 _DEEP = frozenset({tuple, Dict, Wrapper})
 _LARGE = frozenset({str, tuple})
-_NUMBERS = frozenset({int})
+_NUMBERS = frozenset({int, Count})
 _TEXT_TYPE = frozenset({str})
 
 _SPELLED = """
@@ -434,15 +439,28 @@ def is_dunder(name: str) -> bool:
 def tuple_of(items: list[object]) -> object:
     """Return the value that represents a tuple of these items; change the list."""
     if len(items) > _TUPLE_KEPT:
-        return TUPLE if keep(items) else HOLDER
+        return _whole(items)
     for at, item in enumerate(items):
         if type(item) is tuple:
             items[at] = _flat(item) if at < _HEAD else _whole(item)
     return tuple(items)
 
 
-def _whole(items: tuple[object, ...]) -> object:
+def _whole(items: Sequence[object]) -> object:
+    if are_texts(items):
+        return digest(items)
+    if type(items[0]) is bytes:
+        return items
     return TUPLE if keep(items) else HOLDER
+
+
+def digest(texts: Iterable[object]) -> tuple[bytes]:
+    """Return what represents a tuple of texts: bytes, as no literal is, for the texts in any order.
+
+    It tells whether they are the names of the fields of a dtype, however many there are.
+    """
+    spelled = repr(sorted(map(str, texts)))
+    return (hashlib.blake2b(spelled.encode(), digest_size=16).digest(),)
 
 
 def _flat(items: tuple[object, ...]) -> tuple[object, ...]:

@@ -6,15 +6,12 @@ They are followed only in the exact form that joblib writes.
 from collections.abc import Callable
 from typing import Any
 
-from pickleseal.scanner.machine.dtypes import size_of
+from pickleseal.scanner.machine.dtypes import SUB_ARRAY, size_of
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.stack import NO_FRAME, Step, Walk
 from pickleseal.scanner.machine.stackwork import build
 from pickleseal.scanner.machine.values import (
     ARRAY,
-    FORGOTTEN,
-    LOST,
-    OBJECTS,
     WRAPPER_FIELDS,
     Dtype,
     Global,
@@ -26,7 +23,7 @@ def build_with_array(run: Callable[[Walk], object]) -> Step:
     """Return joblib's handler of BUILD; `run` walks the pickle that an array may hold."""
 
     def read(walk: Walk) -> None:
-        build_object(walk)
+        build(walk)
         target = walk.stack[-1]
         if type(target) is Wrapper:
             walk.stack[-1] = _pass_array(walk, target, run)
@@ -35,14 +32,6 @@ def build_with_array(run: Callable[[Walk], object]) -> Step:
             walk.pass_over(walk)
 
     return read
-
-
-def build_object(walk: Walk) -> None:
-    """Set a state as joblib does, but for that of a wrapper."""
-    build(walk)
-    target = walk.stack[-1]
-    if target in (FORGOTTEN, LOST, OBJECTS):
-        raise Fault("it sets the state of a value that is no longer tracked", limited=True)
 
 
 def _pass_array(walk: Walk, wrapper: Wrapper, run: Callable[[Walk], object]) -> object:
@@ -85,7 +74,7 @@ def _array_size(fields: dict[str, object]) -> int | None:
         and type(kind) is Global
         and kind.path in _CLASSES
         and type(dtype) is Dtype
-        and dtype.of_joblib
+        and dtype.code != SUB_ARRAY
         and dtype.flags is not None
         and fields["order"] in ("C", "F")
         and type(fields["allow_mmap"]) is bool
