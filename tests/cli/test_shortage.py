@@ -101,12 +101,12 @@ def test_a_backup_stays_one_for_want_of_descriptors(
     models.mkdir()
     pickleseal.signed_dump([1], models / "a.pkl", keyring=open_keyring(ring_directory))
     backup = models / "a.pkl.unsealed"
-    backup.write_bytes(pickle.dumps([1]))
+    backup.write_bytes(pickle.dumps([1], 5))
     words = [command, str(models), "--keyring", str(ring_directory)]
     words += ["--yes"] * (command == "adopt")
     for free in range(0, 9, 2):
         ended = run_with(free, words)
         assert ended.returncode == 0 or "Too many open files" in ended.stdout + ended.stderr
         assert ended.returncode != 1, ended.stdout
-        assert backup.read_bytes() == pickle.dumps([1])
+        assert backup.read_bytes() == pickle.dumps([1], 5)
     assert ended.returncode == 0

@@ -86,7 +86,9 @@ OLD_TORCH = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + b"
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_a_load_sends_no_file_to_adopt_that_adopt_refuses(protocol: int, ring: Keyring) -> None:
     old = pickle.dumps(0x1950A86A20F9469CFC6C, protocol)
-    with pytest.raises(NotSealedError, match=r"old format.*Load it where you trust it") as caught:
+    with pytest.raises(
+        NotSealedError, match=r"old format.*load it where you trust it, with torch\.load"
+    ) as caught:
         signed_loads(old + OLD_TORCH, keyring=ring)
     assert "pickleseal adopt" not in str(caught.value)
     with pytest.raises(NotSealedError, match="several pickles, load them and save them"):
@@ -116,11 +118,11 @@ def test_what_is_not_exactly_one_pickle_is_not_adopted(raw: bytes, ring: Keyring
         (b"N." * 100_000, "over 1000 pickles"),
         (b"N." * 3 + b"\xff", "5 bytes"),
         (pickle.dumps(1) + bytes(7), "7 bytes.*: load it where you trust it"),
-        (OLD_TORCH, "torch's old format: load it where you trust it"),
+        (OLD_TORCH, "torch's old format: if it is yours, load it where you trust it"),
         (zlib.compress(b"N.") + b"\0", "1 byte"),
         (zlib.compress(zlib.compress(b"N.")), "compressed twice"),
         (signed_dumps(1, keyring=RING), "sealed already"),
-        (b"PK\3\4" + bytes(40), "a zip archive.*: load it where you trust it"),
+        (b"PK\3\4" + bytes(40), "a zip archive.*: if it is yours, load it where you trust it"),
         (b"<html>", "an HTML page: an error message"),
     ],
 )

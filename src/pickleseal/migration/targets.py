@@ -11,7 +11,7 @@ from pickleseal.envelope import layout, reader
 from pickleseal.envelope.source import envelope_at
 from pickleseal.errors import NotSealedError, PicklesealError, TargetError
 from pickleseal.files.atomic import write_whole
-from pickleseal.files.handles import Stamp, stamp_of
+from pickleseal.files.handles import Stamp, is_shortage, stamp_of
 from pickleseal.files.objects import Opened, StoredObject, open_file
 from pickleseal.files.places import Place, Remote, Version, exists, name_of
 from pickleseal.files.regular import HoleError
@@ -71,7 +71,8 @@ def is_backup(file: Opened) -> bool:
 def is_sealed_original(file: Opened, keyring: Keyring | None) -> bool:
     """Return whether a file is a backup with the very bytes that its sealed form was sealed over.
 
-    The tags of the file beside it prove that; its body is not read.
+    The tags of the file beside it prove that; its body is not read. Raise an error that is for want
+    of descriptors or memory.
     """
     if keyring is None or not file.path.endswith(BACKUP_SUFFIX):
         return False
@@ -80,7 +81,9 @@ def is_sealed_original(file: Opened, keyring: Keyring | None) -> bool:
             source = envelope_at(other, 0)
             head = reader.read_head(source).authenticate(keyring)
             reader.check_original(source, head, file)
-    except (PicklesealError, OSError):
+    except (PicklesealError, OSError) as error:
+        if is_shortage(error) or is_shortage(error.__context__):
+            raise
         return False
     return True
 

@@ -218,7 +218,7 @@ def _is_of_numpy(state: tuple[object, ...], of: object) -> bool:
         len(state) in (5, 7)
         and item is of
         and not (type(of) is Dtype and of.code == SUB_ARRAY)
-        and (version == 1 or type(version) is Count)
+        and type(version) in _COUNTS  # NumPy does not look at it
         and type(shape) is tuple
         and _COUNTS.issuperset(map(type, shape))
         and type(order) in _FLAGS_OF_ORDER
