@@ -1,11 +1,13 @@
 """Commands that have no file descriptors left: an error says so, and no file or key is blamed."""
 
+import errno
 import os
 import pickle
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from command import unmeasured
@@ -13,6 +15,7 @@ from command import unmeasured
 import pickleseal
 from pickleseal import Keyring, Verdict
 from pickleseal.keys.store.directory import open_keyring
+from pickleseal.migration import targets
 
 resource = pytest.importorskip("resource")
 
@@ -91,6 +94,25 @@ def test_an_audit_for_want_of_descriptors_advises_no_other_user(
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         os.close(lowest)
     assert (found.verdict, found.advice) == (Verdict.UNREADABLE, "")
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM])
+def test_a_backup_is_not_called_unsealed_for_want_of_memory(
+    number: int, ring: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening the backup needs more than opening the sealed file, unless another thread runs."""
+    pickleseal.signed_dump([1], tmp_path / "a.pkl", keyring=ring)
+    backup = tmp_path / "a.pkl.unsealed"
+    backup.write_bytes(pickle.dumps([1], 5))
+    (found,) = pickleseal.audit(backup, keyring=ring)
+    assert found.verdict is Verdict.BACKUP
+
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(targets, "open_file", fail)
+    (found,) = pickleseal.audit(backup, keyring=ring)
+    assert found.verdict is Verdict.UNREADABLE
 
 
 @pytest.mark.parametrize("command", ["verify", "adopt"])
