@@ -7,6 +7,7 @@ import tempfile
 import tracemalloc
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from walking import names, walk
 
@@ -24,10 +25,11 @@ def test_bounds_are_told_apart_from_breaks(monkeypatch: pytest.MonkeyPatch) -> N
         ("MAX_HELD", b"(" * 100_000 + b"N."),
         ("MAX_HELD", b"N" + b"\x94" * 100_000 + b"."),
         ("MAX_NAMES", b"".join(b"cm\nn%d\n0" % n for n in range(2000)) + b"N."),
+        ("MAX_FIELDS", pickle.dumps([np.dtype([(f"f{n}", "u1")] * (n > 0)) for n in range(1100)])),
     ]:
         assert not walk(stream)[0].limited
         with monkeypatch.context() as patch:
-            patch.setattr(record if bound == "MAX_NAMES" else stack, bound, 1000)
+            patch.setattr(record if bound in ("MAX_NAMES", "MAX_FIELDS") else stack, bound, 1000)
             found, _ = walk(stream)
             assert found.limited
             assert not found.ended

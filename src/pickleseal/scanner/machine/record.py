@@ -34,6 +34,8 @@ from pickleseal.scanner.names import is_class, is_listed, is_plain, is_value
 
 MAX_NAMES = 20_000
 MAX_BEYOND = 200
+MAX_FIELDS = 4_000_000
+"""The most keys of dicts that are kept one by one, such as the fields of dtypes."""
 UNFINISHED = "it uses a dtype that has no state yet"
 
 _WRAPPERS = frozenset({
@@ -65,8 +67,9 @@ class Record:
     """
 
     __slots__ = (
-        "_plain", "_special", "arrays", "bare", "beyond", "coded", "given", "joblib", "late",
-        "most", "names", "opcodes", "protocol", "tail", "unfinished", "unpadded", "wrappers",
+        "_fields", "_plain", "_special", "arrays", "bare", "beyond", "coded", "given", "joblib",
+        "late", "most", "names", "opcodes", "protocol", "tail", "unfinished", "unpadded",
+        "wrappers",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +82,7 @@ class Record:
         most: int | None = None,
     ) -> None:
         self._special = special
+        self._fields = 0
         self._plain: set[object] = set()
         self.joblib = joblib
         self.unpadded = unpadded
@@ -95,6 +99,12 @@ class Record:
         self.tail: bytes | None = None
         self.late = False
         self.unfinished = 0
+
+    def keep_fields(self, number: int) -> None:
+        """Count keys of a dict that are kept; raise Fault if they are too many."""
+        self._fields += number
+        if self._fields > MAX_FIELDS:
+            raise Fault(f"its dtypes have over {MAX_FIELDS} fields", limited=True)
 
     def note(self, clause: str) -> None:
         """Record a construction that no data needs."""

@@ -347,11 +347,14 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
         if target.given:
             record.note("it changes a state that is already in use")
         # Nearly all dicts have plain keys and no fields of a dtype, and need no loop.
-        if plain and not (tuple in kinds and any(map(is_field, items[1::2]))):
+        fields = tuple in kinds and any(map(is_field, items[1::2]))
+        if plain and not fields:
             target.others = target.others or bool(keys)
             return
         if not texts and any(map(is_unhashable, keys)):
             raise Fault("it sets an unhashable key")
+        if fields:
+            record.keep_fields(len(keys))
         for key, value in zip(keys, items[1::2], strict=True):
             target.set(key, value)
     elif type(target) is Result:
