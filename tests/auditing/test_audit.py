@@ -1,5 +1,6 @@
 """The audit: one verdict for each file, whatever it is, and nothing unpickled."""
 
+import dbm.dumb
 import gzip
 import os
 import pickle
@@ -33,6 +34,7 @@ from pickleseal import (
     Verdict,
     adopt_bytes,
     audit,
+    extract,
     open_keyring,
     signed_dump,
     signed_dumps,
@@ -299,7 +301,8 @@ def test_on_request_sealed_pickles_are_walked_through_too(
 
 def test_advice_leads_to_what_can_be_done_with_a_file(models: Path, ring: Keyring) -> None:
     raw = pickle.dumps(np.arange(3))
-    with shelve.open(str(models / "shelf")) as shelf:
+    store: Any = dbm.dumb.open(str(models / "shelf"), "c")  # noqa: SIM115 - the shelf closes it
+    with shelve.Shelf[Any](store) as shelf:
         shelf["a"] = [1]
     (models / "c" / "e6" / "a9").mkdir(parents=True)
     (models / "c" / "cache.db").write_bytes(b"SQLite format 3\0" + bytes(100) + raw)
@@ -327,7 +330,7 @@ def test_a_backup_is_a_note_if_it_is_what_was_sealed(size: int, suite: Suite, mo
     assert "delete it" in finding.advice
 
 
-@pytest.mark.parametrize("case", ["changed", "longer", "saved anew", "other key", "gone"])
+@pytest.mark.parametrize("case", ["changed", "longer", "saved anew", "dumped", "other key", "gone"])
 def test_what_only_has_the_name_of_a_backup_is_judged_as_it_is(
     case: str, ring: Keyring, models: Path
 ) -> None:
@@ -341,6 +344,9 @@ def test_what_only_has_the_name_of_a_backup_is_judged_as_it_is(
         backup.write_bytes(raw + pickle.dumps(Mark(models / "ran")))
     elif case == "saved anew":
         signed_dump([2, "text"], path, keyring=ring)
+    elif case == "dumped":  # whoever has something sealed chooses its bytes
+        signed_dump([1, "text"], path, keyring=ring)
+        backup.write_bytes(extract(path.read_bytes(), keyring=ring))
     elif case == "other key":
         path.write_bytes(adopt_bytes(raw, keyring=Keyring(Key.generate())))
     elif case == "gone":

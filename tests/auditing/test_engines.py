@@ -251,13 +251,17 @@ def test_an_interrupt_ends_workers_and_they_say_nothing(
         text=True,
         start_new_session=True,  # a group that a terminal's Ctrl-C would reach as a whole
     ) as worker:
-        while not has_workers(worker.pid, backend):
-            assert worker.poll() is None
-        if moment == "work":
-            assert worker.stdout is not None
-            worker.stdout.readline()
-        os.killpg(worker.pid, signal.SIGINT)
-        output, complaint = worker.communicate()
+        try:
+            while not has_workers(worker.pid, backend):
+                assert worker.poll() is None
+            if moment == "work":
+                assert worker.stdout is not None
+                worker.stdout.readline()
+            os.killpg(worker.pid, signal.SIGINT)
+            output, complaint = worker.communicate(timeout=60)
+        except BaseException:
+            os.killpg(worker.pid, signal.SIGKILL)
+            raise
     assert worker.returncode == 130, complaint
     assert [line for line in complaint.splitlines() if line][-1].startswith("stopped")
     # loky's tracker is a process of its own, and may say what it cleans up.

@@ -101,9 +101,9 @@ def test_a_backup_is_not_called_unsealed_for_want_of_memory(
     number: int, ring: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Opening the backup needs more than opening the sealed file, unless another thread runs."""
-    pickleseal.signed_dump([1], tmp_path / "a.pkl", keyring=ring)
     backup = tmp_path / "a.pkl.unsealed"
-    backup.write_bytes(pickle.dumps([1], 5))
+    backup.write_bytes(pickle.dumps([1]))
+    (tmp_path / "a.pkl").write_bytes(pickleseal.adopt_bytes(pickle.dumps([1]), keyring=ring))
     (found,) = pickleseal.audit(backup, keyring=ring)
     assert found.verdict is Verdict.BACKUP
 
@@ -121,14 +121,15 @@ def test_a_backup_stays_one_for_want_of_descriptors(
 ) -> None:
     models = tmp_path / "models"
     models.mkdir()
-    pickleseal.signed_dump([1], models / "a.pkl", keyring=open_keyring(ring_directory))
     backup = models / "a.pkl.unsealed"
-    backup.write_bytes(pickle.dumps([1], 5))
+    backup.write_bytes(pickle.dumps([1]))
+    sealed = pickleseal.adopt_bytes(pickle.dumps([1]), keyring=open_keyring(ring_directory))
+    (models / "a.pkl").write_bytes(sealed)
     words = [command, str(models), "--keyring", str(ring_directory)]
     words += ["--yes"] * (command == "adopt")
     for free in range(0, 9, 2):
         ended = run_with(free, words)
         assert ended.returncode == 0 or "Too many open files" in ended.stdout + ended.stderr
         assert ended.returncode != 1, ended.stdout
-        assert backup.read_bytes() == pickle.dumps([1], 5)
+        assert backup.read_bytes() == pickle.dumps([1])
     assert ended.returncode == 0

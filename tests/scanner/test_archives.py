@@ -353,6 +353,28 @@ PACKAGE = {
 }
 
 
+def test_code_of_torch_is_seen_where_a_zip_inside_has_some_of_its_members() -> None:
+    """They are examined once, as members of the zip inside, and belong to both."""
+    shared = {name: SCRIPT[name] for name in ("m/constants.pkl", "m/version")}
+    inside = b"".join(headed(name.encode(), data) for name, data in shared.items())
+    places = [0, len(headed(b"m/constants.pkl", shared["m/constants.pkl"]))]
+
+    def directory(shift: int) -> bytes:
+        entries = zip(shared.items(), places, strict=True)
+        return b"".join(listed(name.encode(), data, at + shift) for (name, data), at in entries)
+
+    nested = inside + ended(directory(0), len(inside), 2)
+    body = headed(b"m/nested", nested)
+    entries = listed(b"m/nested", nested, 0) + directory(len(body) - len(nested))
+    for name in ("m/data.pkl", "m/code/numpy.py"):
+        entries += listed(name.encode(), SCRIPT[name], len(body))
+        body += headed(name.encode(), SCRIPT[name])
+    data = body + ended(entries, len(body), 5)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.read("m/version") == SCRIPT["m/version"]
+    assert seen(data).grade is Grade.BEYOND
+
+
 @pytest.mark.parametrize("members", [SCRIPT, PACKAGE])
 def test_an_archive_of_torch_with_its_own_code_reaches_beyond(members: dict[str, bytes]) -> None:
     """Its pickles name classes of that code, however they are called."""
@@ -573,6 +595,17 @@ def test_a_tar_whose_checksum_is_of_signed_bytes_is_looked_at(checksum: str) -> 
     assert not archives.is_tar(b"\x80\x80" + bytes(1022))  # its sum is zero
     for at in range(0, len(noise), 512):
         assert not archives.is_tar(noise[at : at + 148] + bytes(2) + noise[at + 150 : at + 512])
+
+
+@pytest.mark.parametrize(("kind", "headers"), [(b"g", 2), (b"S", 1)])
+def test_a_tar_may_begin_with_headers_without_a_number(kind: bytes, headers: int) -> None:
+    head = bytearray(512)
+    head[:1], head[156:157] = b"a", kind
+    spare = sum(head) + 256
+    head[345:349] = 128, 128, 128, 640 - spare  # the signed sum is zero
+    contents = seen(bytes(head) * headers + tarred({"a": ARMED}))
+    assert contents.kind.startswith("tar")
+    assert contents.grade >= Grade.CANNOT_TELL
 
 
 @pytest.mark.parametrize("member", [PLAIN, b"text"])

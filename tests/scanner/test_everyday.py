@@ -83,6 +83,7 @@ COMMON: dict[str, Callable[[], Any]] = {
     "frame": lambda: FRAME,
     "categories": lambda: [FRAME.astype({"town": "category"}), FRAME.groupby("town").a.sum()],
     "index of categories": lambda: pd.CategoricalIndex(["a", "b"]),
+    "array that ends in letters": lambda: pd.DataFrame(np.full((50, 4), ord("b"), "u1")),
     "times": lambda: [dt.datetime(2024, 5, 6, tzinfo=zoneinfo.ZoneInfo("UTC")), FRAME.day[0]],
     "rows of lists": lambda: sparse.eye(3).tolil(),
     "arrays": lambda: [X, X[:, ::2], np.array(["a", None, {"b": 1}], dtype=object), np.float32(1)],

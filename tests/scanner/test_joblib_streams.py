@@ -393,43 +393,6 @@ def test_arrays_of_two_packages_cannot_be_told() -> None:
     assert seen(stream + other + b".").grade >= Grade.CANNOT_TELL
 
 
-def _padded(end: bytes) -> bytes:
-    """Return joblib's file of two arrays with padding, the first of which ends so.
-
-    Before 1.2 joblib passes over as many bytes as an array has, but begins in the padding.
-    """
-    aligned = WRAPPER.replace(b"I00\nub", b"I00\nVnumpy_array_alignment_bytes\nK\x10ub")
-    items = bytes(30) + end
-    array = aligned % (number(len(items)) + b"\x85", OCTETS)
-    padding = max(len(end) - 1, 1)
-    array += bytes([padding]) + b"\xff" * padding
-    texts = b"\x80\4" + text("os") + b"q\0000" + text("mkdir") + b"q\0010"
-    stream = texts + array + items + array + bytes(len(items)) + b"\x86."
-    assert [one.size for one in joblib.load(io.BytesIO(stream))] == [len(items)] * 2
-    return stream
-
-
-@pytest.mark.parametrize("padding", [8, 16])
-def test_the_end_of_an_array_is_followed_where_joblib_before_1_2_goes_on(padding: int) -> None:
-    assert seen(_padded(b"h\0h\1\x93".ljust(1 + padding))).grade is Grade.BEYOND
-
-
-@pytest.mark.parametrize(
-    "end", [b"\xff", b"a number", b"\x95\xed\x57", b"Nb", b"\x88b1", b"]b", b"2b", b"N\x95" * 7]
-)
-def test_the_end_of_an_array_that_looks_like_opcodes_does_no_harm(end: bytes) -> None:
-    assert seen(_padded(end)).grade is Grade.DATA
-
-
-def test_a_number_takes_no_items_at_the_end_of_an_array() -> None:
-    # As in a StandardScaler, whose number of samples stands in front of its first array.
-    scalar = b"cnumpy.core.multiarray\nscalar\n(" + DOUBLES + b"C\x08" + bytes(8) + b"tR"
-    stream = _padded(b"s\xff").replace(b"q\0010", b"q\0010(" + scalar + text("mean"), 1)
-    assert seen(stream[:-2] + b"t.").grade is Grade.DATA
-    assert walk(scalar + b"NNs0cos\nsystem\n.")[0].fault is not None
-    assert walk(scalar + b"(u.")[0].ended
-
-
 def test_plain_reading_stops_at_the_bytes_of_an_array() -> None:
     assert not walk(dumped(np.full(100, 255, dtype="u1"), 4))[0].ended
 

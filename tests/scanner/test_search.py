@@ -117,7 +117,8 @@ def test_an_old_pickle_is_found_at_its_first_name(value: object, protocol: int) 
 def test_lists_of_words_and_text_of_base64_are_no_old_pickles() -> None:
     words = b"abacus\nacorn\ncat\ncow\n(t\ncoral\ntRout\ncub\nRabbit\nRat\n"
     lines = b"A" * 63 + b"\n" + b"c" + b"x" * 63 + b"\n" + b"y" * 64 + b"\n" + b"tR" * 32
-    for text in (words, lines):
+    short = b"Drop\nLockf\nNamespace\nParameter\nRescale\n", b"Python\nPerl\nPascal\nada\n"
+    for text in (words, lines, *short, b"cat\ncow\n" * 50_000, bytes(99) + b"cat\ndog\n" * 50_000):
         assert look(Memory(memoryview(b"\xff" + text)), name="it") is None
 
 

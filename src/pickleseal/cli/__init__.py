@@ -116,14 +116,17 @@ def _clean_up_when_terminated() -> None:
     if os.name != "posix" or threading.current_thread() is not threading.main_thread():
         return
 
-    process = os.getpid()
-
     def end(number: int, _: FrameType | None) -> NoReturn:
-        if os.getpid() != process:  # a worker that joblib forked: it has nothing to clean up
-            os._exit(TERMINATED)
         # `timeout` sends a second one at once, which would interrupt the cleanup.
         signal.signal(number, signal.SIG_IGN)
         sys.exit(TERMINATED)
 
+    def end_at_once() -> None:
+        if signal.getsignal(signal.SIGTERM) is end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, end)
+        # A worker that joblib forks has nothing to clean up. Waiting for a lock, it may never run
+        # a handler of Python's, and who ends it would wait for ever.
+        os.register_at_fork(after_in_child=end_at_once)

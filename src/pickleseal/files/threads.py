@@ -47,17 +47,17 @@ def each(
         except BaseException as error:  # noqa: BLE001 - raised in the calling thread
             failures.append(error)
 
-    begun: list[None] = []
-    finished: list[None] = []
+    begun, finished = list[None](), list[None]()
+    act = [run]
     news: SimpleQueue[None] = SimpleQueue()
 
     def run_aside() -> None:
         with lock:
-            if failures:
+            if failures or not act:
                 return
             begun.append(None)
         try:
-            run()
+            act[0]()
         finally:
             finished.append(None)
             news.put(None)
@@ -70,16 +70,16 @@ def each(
         run()
     except BaseException as error:  # noqa: BLE001 - an interrupt; raised again below
         failures.append(error)
-    while True:
+    while act:
         # No thread may outlive the call: it would use a closed descriptor. One that begins later
-        # finds a failure, or nothing to do.
+        # does nothing, and keeps nothing: a buffer with a view on it could not grow.
         try:
             with lock:
-                expected = len(begun)
+                if len(finished) == len(begun):
+                    act.clear()
             # An interrupt may take an item away: who is missed is still to come, and puts one.
-            while len(finished) < expected:
+            if act:
                 news.get()
-            break
         except BaseException as error:  # noqa: BLE001 - as above
             failures.append(error)
     if failures:

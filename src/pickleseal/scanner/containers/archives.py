@@ -90,13 +90,14 @@ def zip_members(view: View, bounds: Bounds, known: set[Entry]) -> Iterator[Membe
     """Yield the members of everything that a reader could take for the directory of a zip.
 
     A zip that ends with a nested zip, or is the last member of a tar, is found twice. So `known`
-    members are left out and each yielded one becomes known, by its offset in the outermost view.
+    members have no bytes and each yielded one becomes known, by its offset in the outermost view.
     """
     origin = view.start if isinstance(view, Part) else 0
     end = overlaps = 0
     for entry in sorted(_listed(view, bounds), key=lambda entry: entry.local):
         place = entry._replace(local=origin + entry.local)
         if place in known:
+            yield Member(entry.name.decode("utf-8", "replace"))
             continue
         overlaps += entry.local < end
         end = max(end, entry.local + _LOCAL.size + entry.size)
@@ -267,7 +268,8 @@ def is_tar(start: bytes) -> bool:
     # The sum of signed bytes may be anything, and zero in many files that are no tar.
     if told < 8 * ord(" ") and None in [_number(head[at:end]) for at, end in _NUMBERS]:
         return False
-    return any(head[124:156]) or is_tar(start[BLOCK:])
+    sure = any(head[124:156]) or head[156:157] == b"S" or not start[BLOCK:]
+    return sure or is_tar(start[BLOCK:])
 
 
 _NUMBERS = ((100, 108), (108, 116), (116, 124), (124, 136), (136, 148), (329, 337), (337, 345))

@@ -246,7 +246,7 @@ class _Looking:
             if trouble:
                 missed.setdefault(trouble, []).append(inside)
             found = found or holds
-        if kind == "zip" and found and archives.is_program(records):
+        if kind == "zip" and archives.is_program(records):
             _tell(
                 self._beyond, f"{place.members}torch takes it for an archive with code of its own"
             )
@@ -333,7 +333,7 @@ class _Looking:
 
     def _keep(self, reading: Trace) -> None:
         """Keep the trace of a walk, once for many equal pickles."""
-        reading = reading._replace(opcodes=0, wrapped_arrays=0, given=0, tail=b"")
+        reading = reading._replace(opcodes=0, wrapped_arrays=0, given=0)
         if reading not in self._traces:
             self._traces[reading] = None
             self._bounds.named(len(reading.names))

@@ -25,14 +25,23 @@ PACKED = frozenset({"zlib", "gzip"})
 _FIRST = rb"()\]}NcCXKMJGILFSUTVBiP\x80\x82-\x84\x88-\x8f\x95-\x97"
 """Opcodes that can run on an empty stack."""
 _PICKLE = re.compile(rb"\x80[\2-\5][" + _FIRST + rb"]")
-_NAME = re.compile(rb"c[A-Za-z_][\w.]{0,59}\n[A-Za-z_][\w.]{0,59}\n")
-"""A name in a pickle of protocol 0 or 1, no longer than a line of base64."""
+_NAME = re.compile(
+    rb"\(?c[A-Za-z_][\w.]{0,59}\n[A-Za-z_][\w.]{0,59}\n"
+    rb"(?=[()\]}N0-2\x80-\x99]|p[0-9]|q[^a-z]|r..\0|S['\"]|[IFL][-0-9]|V|[XTJ]..\0|[UKM][\0-\x1f])",
+    re.DOTALL,
+)
+"""A name in a pickle of protocol 0 or 1, with an opcode behind it: a list of words has none.
+
+It is no longer than a line of base64.
+"""
 _RUN = rb"[A-Za-z0-9+/_\r\n-]{13,}"
 _STARTS = (rb"gA[I-X]", rb"H4sI", rb"e(?:J[w-z]|N[o-r]|A[E-H]|F[4-7])")
 """The first characters of a protocol, gzip and zlib in base64."""
 # One expression for all of them is ten times slower than one for each.
 _BASE64 = tuple(re.compile(start + _RUN) for start in _STARTS)
 _OVERLAP = 128
+_NEAR = 4096
+"""How near behind a name it must be used."""
 _LETTERS = re.compile(_RUN)
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
@@ -92,12 +101,13 @@ def _whole(view: View, offset: int, end: int, bounds: Bounds) -> Hidden | None:
 
 
 def _from_name(view: View, offset: int, end: int, bounds: Bounds) -> Hidden | None:
-    """Return the rest of a pickle from a name on, if it uses names: lists of words do not."""
-    found = _whole(view, offset, end, bounds)
-    if found is None or not any(map(streams.uses_names, found.pickles[0].readings)):
+    """Return the rest of a pickle from a name on, if it uses names."""
+    near = Memory(memoryview(view.read(offset, min(_NEAR, end - offset))))
+    if not streams.uses_names(Whole(near), bounds):
         return None
+    found = _whole(view, offset, end, bounds)
     # A fault says nothing here, since the part before the name is missing.
-    return found._replace(pickles=tuple(map(streams.without_faults, found.pickles)))
+    return found and found._replace(pickles=tuple(map(streams.without_faults, found.pickles)))
 
 
 def _pickles(view: View, bounds: Bounds) -> tuple[streams.Pickle, ...]:

@@ -96,9 +96,8 @@ def _is_of_torch(first: bytes) -> bool:
 def _readings(view: View, offset: int, bounds: Bounds) -> tuple[tuple[Trace, ...], int]:
     """Follow a pickle as joblib and, if that differs, as pickle reads it; return its end too.
 
-    Array bytes of joblib are opcodes to pickle, and their last few to joblib before 1.2. It is no
-    fault if a reader stops at them. If they end a pickle, a reader that loads one after another
-    continues inside.
+    Array bytes of joblib are opcodes to pickle. It is no fault if pickle stops at them. If they
+    end a pickle, a reader that loads one after another continues inside.
     """
     cursor = _cursor(view, offset)
     try:
@@ -127,12 +126,6 @@ def _readings(view: View, offset: int, bounds: Bounds) -> tuple[tuple[Trace, ...
         if at != end:
             clause = "pickle.load would find other pickles in and behind its arrays"
             readings[-1] = readings[-1]._replace(fault=clause, limited=True, ended=False)
-    if first.tail and could_begin(first.tail):
-        old = trace(
-            _cursor(view, offset), joblib=True, unpadded=True, bare=True, most=bounds.opcodes
-        )
-        bounds.walked(old.opcodes)
-        readings.append(_forgiven(old, of_arrays=first.ended))
     return tuple(readings), end if first.ended else max(end, at)
 
 
@@ -185,6 +178,7 @@ def _convinces(found: Trace, start: bytes, *, more: bool, likely: bool) -> bool:
     if announced and others > 6:
         return True
     acts = any(not clause.startswith(_LOOKS_UP) for clause in found.beyond)
+    acts = acts and (begins or not found.given)  # any line behind "P" is a persistent id
     # In a list of checksums, any two lines behind "c" are a name, and letters behind it use it.
     if acts and others > (2 if not found.names or names_paths(found) else len(found.names) + 3):
         return True
@@ -201,10 +195,13 @@ def names_paths(found: Trace) -> bool:
     return bool(found.names) and all(_is_path(n.module) and _is_path(n.name) for n in found.names)
 
 
-def uses_names(found: Trace) -> bool:
-    """Return whether a walk found a name that is used, not by a mere letter behind it."""
+def uses_names(view: View, bounds: Bounds) -> bool:
+    """Return whether a walk from here finds a name that is used, not by a mere letter behind it."""
+    found = trace(_cursor(view, 0), most=bounds.opcodes)
+    bounds.walked(found.opcodes)
     others = found.opcodes - len(found.names)
-    return others > 2 and any(name.uses & _AT_WORK for name in found.names)
+    used = any(name.uses & _AT_WORK for name in found.names)
+    return names_paths(found) and others > 2 and not found.given and used
 
 
 def _is_plausible(name: Name, found: Trace) -> bool:

@@ -158,8 +158,6 @@ def _frame(walk: Walk) -> None:
     size = _size(walk, 8)
     if walk.frame_end not in (NO_FRAME, walk.cursor.position):
         walk.note_misfit()
-        if walk.record.unpadded:
-            raise Fault("a frame begins inside another")
     walk.frame_end = walk.cursor.position + size
     walk.moved = True
 

@@ -26,6 +26,7 @@ from pickleseal.scanner.machine.values import (
     LOST,
     MAX_SIZE,
     OBJECTS,
+    SUB_ARRAY,
     TUPLE,
     Args,
     Count,
@@ -47,10 +48,9 @@ _OF_NUMBERS = re.compile(r"ml_dtypes\.(?:bfloat16|float[0-9]\w*|u?int[0-9]+)\Z")
 """Classes of other packages that have a dtype of their own; that of most is one of objects."""
 _RECORDS = frozenset({"numpy.record", "numpy.rec.record", "numpy.core.records.record"})
 _EXTENDED = "SUV"
-_NUMBERS = frozenset("?biufcmM")
 _UNORDERED = "OSV"
-SUB_ARRAY, _UNSPELLED = "array", "unspelled"
-"""Codes of a dtype with a shape, of which NumPy makes no scalars, and of one that may be any."""
+_UNSPELLED = "unspelled"
+"""The code of a dtype that may be any."""
 _OBJECTS_OWN = frozenset({"numpy", "builtins", "ctypes"})
 _MAKE_ARRAYS = frozenset({
     "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
@@ -98,7 +98,7 @@ def set_dtype_state(record: Record, target: Dtype, state: object) -> None:
     record.unfinished -= target.code == "V" and target.flags is None
     if is_data(state) and (type(state) is not tuple or not 5 <= len(state) <= 9):
         raise Fault("it sets an invalid dtype state")
-    if not _is_written(target, state):
+    if not _is_written(record, target, state):
         if type(state) is not tuple or not _UNTRACKED.isdisjoint((target.code, *state[2:5])):
             raise Fault("it sets a dtype state that is not tracked", limited=True)
         if type(state[4]) is Dict and state[4].others:
@@ -107,7 +107,7 @@ def set_dtype_state(record: Record, target: Dtype, state: object) -> None:
         target.size = target.has_object = None
 
 
-def _is_written(target: Dtype, state: object) -> bool:
+def _is_written(record: Record, target: Dtype, state: object) -> bool:
     """Return whether NumPy writes such a state, and set the fields of `target` from it."""
     if type(state) is not tuple or len(state) not in (8, 9) or target.flags is not None:
         return False
@@ -131,10 +131,13 @@ def _is_written(target: Dtype, state: object) -> bool:
     target.size = size
     target.has_object = False
     if base is not None:
-        return names is None and fields is None and _is_sub_array(target, base)
+        alone = target.code == "V" and names is None and fields is None
+        return alone and _is_sub_array(target, base)
     if names is None and fields is None:
         return flags in (0, 8)
-    return target.code == "V" and keep((names, fields)) and _is_record(target, names, fields)
+    if target.code != "V" or not keep((names, fields)):
+        return False
+    return _is_record(record, target, names, fields)
 
 
 def _is_sub_array(target: Dtype, base: object) -> bool:
@@ -148,12 +151,13 @@ def _is_sub_array(target: Dtype, base: object) -> bool:
     return size == target.size and size is not None and target.flags == inner.flags
 
 
-def _is_record(target: Dtype, names: object, fields: object) -> bool:
+def _is_record(record: Record, target: Dtype, names: object, fields: object) -> bool:
     """Return whether NumPy describes a dtype with fields so."""
     if type(fields) is not Dict or fields.others or target.size is None:
         return False
     fields.given = True  # NumPy keeps this very dict
     found: dict[str, Any] = fields.fields or {}
+    record.keep_fields(len(found))
     if not all(map(is_field, found.values())):
         return False
     # A title is another key of its field.
@@ -191,6 +195,8 @@ def set_array_state(record: Record, target: Result, state: object) -> bool:
             set_array_state(record, target, part)
         elif type(part) is Dtype or part is OBJECTS:
             of = part
+    if len(state) == 5 and state[2] is FORGOTTEN and size_of(state[1], 1) is None:
+        record.note("it makes an array of a shape that is negative or too large")
     if of is None or len(state) < 4:  # pandas' arrays of dates have a dtype and an array
         return False
     if not _is_of_numpy(state, of):
@@ -259,10 +265,8 @@ def scalar(record: Record, function: Global, args: Args) -> object:
     if not given:
         record.note("it makes a NumPy scalar of objects that it does not give")
     # A text that bytes spell may be any, such as one that pandas takes for a path.
-    spelled_out = type(of) is Dtype and of.code in ("T", "U")
-    made = Result(function, plain=function.plain and not spelled_out)
-    made.number = type(of) is Dtype and of.code in _NUMBERS
-    return made
+    spelled_out = type(of) is not Dtype or of.code in ("T", "U")
+    return Result(function, plain=function.plain and not spelled_out)
 
 
 def _is_bytes(value: object) -> bool:

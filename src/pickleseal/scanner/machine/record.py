@@ -60,16 +60,15 @@ class Record:
     has no options, so no persistent ids, no buffers, and no encoding but ASCII. `most` is a
     stricter bound on opcodes, if any. `wrappers` are joblib's array wrappers among the names.
     `late`: an object was added to what another value holds already, so any value may hold it.
-    `coded` and `tail` are as in `Trace`. `given` counts values that only the reader's caller could
-    supply: persistent objects and out-of-band buffers. `joblib`: the reader takes arrays out of the
-    stream, and if `unpadded` no padding in front of them. `unfinished` counts the dtypes of
-    records that have no state yet: nothing runs before that, which changes what was made of them.
+    `coded` is as in `Trace`. `given` counts values that only the reader's caller could supply:
+    persistent objects and out-of-band buffers. `joblib`: the reader takes arrays out of the stream.
+    `unfinished` counts the dtypes of records that have no state yet: nothing runs before that,
+    which changes what was made of them.
     """
 
     __slots__ = (
         "_fields", "_plain", "_special", "arrays", "bare", "beyond", "coded", "given", "joblib",
-        "late", "most", "names", "opcodes", "protocol", "tail", "unfinished", "unpadded",
-        "wrappers",
+        "late", "most", "names", "opcodes", "protocol", "unfinished", "wrappers",
     )  # fmt: skip
 
     def __init__(
@@ -77,7 +76,6 @@ class Record:
         special: "Callable[[str, str], Special | None]",
         *,
         joblib: bool = False,
-        unpadded: bool = False,
         bare: bool = False,
         most: int | None = None,
     ) -> None:
@@ -85,7 +83,6 @@ class Record:
         self._fields = 0
         self._plain: set[object] = set()
         self.joblib = joblib
-        self.unpadded = unpadded
         self.bare = bare
         self.most = most
         self.names: dict[tuple[str, str], Global] = {}
@@ -96,7 +93,6 @@ class Record:
         self.protocol = 0
         self.arrays = 0
         self.given = 0
-        self.tail: bytes | None = None
         self.late = False
         self.unfinished = 0
 

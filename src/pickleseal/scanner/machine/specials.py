@@ -86,6 +86,10 @@ def _filling_maker(record: Record, function: Global, args: Args) -> object:
         made_of.uses |= CALLED
     if args and type(args[-1]) is Result and function.name in _HELPERS:
         function.uses |= HANDED  # a dict of arrays may hold texts that NumPy makes of bytes
+    if args and type(args[-1]) is Dict:
+        if args[-1].given:
+            record.note("it has pandas change a state that is already in use")
+        args[-1].others = True  # pandas adds keys and takes some out
     return _maker(record, function, args)
 
 
@@ -262,6 +266,7 @@ _SPECIAL: dict[tuple[str, str], Special] = {
     ("numpy.core.multiarray", "scalar"): dtypes.scalar,
     ("numpy._core.multiarray", "scalar"): dtypes.scalar,
     ("numpy._core._internal", "_convert_to_stringdtype_kwargs"): dtypes.string_dtype,
+    ("numpy.core._internal", "_convert_to_stringdtype_kwargs"): dtypes.string_dtype,
     ("numpy.core", "_ufunc_reconstruct"): _importer,
     ("numpy._core", "_ufunc_reconstruct"): _importer,
     ("builtins", "__import__"): _module_importer,

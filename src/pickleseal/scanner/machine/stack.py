@@ -74,6 +74,7 @@ class Walk:
         """Count values deep in the stack that still take memory; raise Fault at a bound."""
         for value in values:
             if type(value) is Dict:
+                value.others = value.others or bool(value.fields)
                 value.fields, value.whole = None, False
         self._buried += sum(map(_STAYS.__contains__, map(type, values)))
         # Values may be counted twice, so the sum only triggers a recount.
@@ -84,9 +85,8 @@ class Walk:
 
     def note_misfit(self) -> None:
         """Note a frame that ends inside an opcode, and continue without it."""
-        # An unpickler that reads from a file may then skip bytes; others stop, as does joblib's.
-        if not self.record.unpadded:
-            self.record.note("its opcodes cross frame boundaries, and readers disagree on them")
+        # An unpickler that reads from a file may then skip bytes; another one stops.
+        self.record.note("its opcodes cross frame boundaries, and readers disagree on them")
         self.frame_end = NO_FRAME
         self.misfits += 1
         if self.misfits > MAX_MISFITS:

@@ -60,9 +60,8 @@ class Trace(NamedTuple):
     highest that the stream declares. `wrapped_arrays` counts joblib's arrays, and `given` values
     that only the reader's caller can supply: persistent objects, buffers. `coded`: it may look up
     names other than those it spells, by extension codes, which each process assigns, or because it
-    declares several protocols. `tail` is the end of the first array with padding, where joblib
-    before 1.2 goes on. `of_arrays`: another reader reads the array bytes of a file that joblib.load
-    reads to its end.
+    declares several protocols. `of_arrays`: pickle.load reads the array bytes of a file that
+    joblib.load reads to its end.
     """
 
     names: tuple[Name, ...]
@@ -75,7 +74,6 @@ class Trace(NamedTuple):
     wrapped_arrays: int
     given: int
     coded: bool
-    tail: bytes
     of_arrays: bool = False
 
 
@@ -83,20 +81,18 @@ def trace(
     cursor: Cursor,
     *,
     joblib: bool = False,
-    unpadded: bool = False,
     bare: bool = False,
     most: int | None = None,
     templates: dict[bytes, Template] | None = None,
 ) -> Trace:
     """Follow one pickle from the cursor on; the cursor is then right behind its STOP.
 
-    `joblib`: read as `joblib.load` does, which takes an array's bytes out of the stream; if
-    `unpadded` as it does before 1.2, without the padding in front. `bare`: read as `pickle.load`
-    does that is given a file and nothing else. `most`: how many opcodes to
+    `joblib`: read as `joblib.load` does, which takes an array's bytes out of the stream. `bare`:
+    read as `pickle.load` does that is given a file and nothing else. `most`: how many opcodes to
     follow, if fewer than MAX_OPCODES. `templates`, with `joblib`: pass over objects that
     repeat others, and raise Skipped if the stream then reads what they stored.
     """
-    record = Record(special, joblib=joblib, unpadded=unpadded, bare=bare, most=most)
+    record = Record(special, joblib=joblib, bare=bare, most=most)
     walk = Walk(cursor, record)
     if templates is not None:
         walk.pass_over = Repeats(templates).pass_over
@@ -119,7 +115,6 @@ def trace(
         record.arrays,
         record.given,
         record.coded,
-        record.tail or b"",
     )
 
 

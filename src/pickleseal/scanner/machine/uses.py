@@ -198,8 +198,6 @@ def set_state(record: Record, target: object, state: object) -> None:
             target.of.uses |= HANDED
         record.note_done(target, SETTLED, "it sets the state of an object twice")
     elif target is ARRAY:
-        if not _may_be_array_state(state):
-            raise Fault("it sets an invalid state of an array")
         record.note("it sets the state of an array read by joblib.load")
     elif type(target) is Wrapper:
         target.of.uses |= BUILT
@@ -231,15 +229,6 @@ def _check_tracked(target: object) -> None:
 def _may_be_pairs(state: object) -> bool:
     """Return whether a state may be pairs, by which pandas' SparseArray sets any attributes."""
     return type(state) in (List, Set, Result) or state in (LIST, SET, FROZEN_SET, ARRAY)
-
-
-def _may_be_array_state(state: object) -> bool:
-    """Return whether NumPy may take a state for one of an array: a sequence of four or five."""
-    if type(state) is tuple:
-        return len(state) in (4, 5)
-    if type(state) is List:
-        return state.size in (4, 5)
-    return state in (LIST, FORGOTTEN, LOST) or not (is_data(state) or state is ARRAY)
 
 
 def _acts_on_keys(of: Global) -> bool:
@@ -292,7 +281,6 @@ def _tell_compared(record: Record, keys: Sequence[object], values: Sequence[obje
 def add_items(record: Record, target: object, items: Sequence[object]) -> None:
     """Append items; raise Fault if every unpickler fails."""
     if type(target) is Result:
-        _check_number(target)
         record.note_done(target, ITEMS, "it adds items to an object that already has content")
         if not record.hold(target, items):
             target.of.uses |= HOLDING
@@ -304,11 +292,6 @@ def add_items(record: Record, target: object, items: Sequence[object]) -> None:
         record.late = record.late or not record.are_data(items)
     elif target not in _EXTENDED and (is_data(target) or is_object(target)):
         raise Fault("it adds items to a value that takes none")
-
-
-def _check_number(target: Result) -> None:
-    if target.number:
-        raise Fault("it adds items to a number")
 
 
 def add_members(record: Record, target: object, items: Sequence[object]) -> None:
@@ -358,8 +341,6 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
         for key, value in zip(keys, items[1::2], strict=True):
             target.set(key, value)
     elif type(target) is Result:
-        if items:
-            _check_number(target)
         record.note_done(target, KEYS, "it sets keys of an object that already has content")
         if not record.hold(target, items):
             target.of.uses |= HOLDING

@@ -153,10 +153,9 @@ class Result:
 
     `length`: of an array whose state was set, in items; None: unknown, or no array. `plain`: it is
     plain data. `kept`: another value holds it. `calls`: of a partial call, the function of pandas.
-    `number`: it is a number of NumPy, which takes no items.
     """
 
-    __slots__ = ("calls", "done", "kept", "length", "number", "of", "plain")
+    __slots__ = ("calls", "done", "kept", "length", "of", "plain")
 
     def __init__(self, of: Global, done: int = 0, *, plain: bool = False) -> None:
         self.of = of
@@ -165,7 +164,6 @@ class Result:
         self.plain = plain
         self.kept = False
         self.calls: Global | None = None
-        self.number = False
 
 
 class Count(int):
@@ -234,6 +232,10 @@ class Dict:
         self.whole = False
         if is_computed(key):
             self.computed = True
+
+
+SUB_ARRAY = "array"
+"""The code of a dtype with a shape, of which NumPy makes no scalars."""
 
 
 class Dtype:
@@ -507,8 +509,9 @@ def faded(value: object) -> object:
         return LIST if kind is List else SET
     if kind is tuple:
         return FORGOTTEN if keep(value) else LOST  # type: ignore[arg-type]
-    if kind is Dtype and value.has_object is not False:  # type: ignore[attr-defined]
-        return OBJECTS
+    if kind is Dtype:
+        sure = value.has_object is False and value.code != SUB_ARRAY  # type: ignore[attr-defined]
+        return FORGOTTEN if sure else OBJECTS
     if kind is Wrapper:
         return value.of.old[0]  # type: ignore[attr-defined]
     return FORGOTTEN if kind in _FADING else value

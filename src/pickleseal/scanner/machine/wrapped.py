@@ -6,12 +6,13 @@ They are followed only in the exact form that joblib writes.
 from collections.abc import Callable
 from typing import Any
 
-from pickleseal.scanner.machine.dtypes import SUB_ARRAY, size_of
+from pickleseal.scanner.machine.dtypes import size_of
 from pickleseal.scanner.machine.faults import Fault
 from pickleseal.scanner.machine.stack import NO_FRAME, Step, Walk
 from pickleseal.scanner.machine.stackwork import build
 from pickleseal.scanner.machine.values import (
     ARRAY,
+    SUB_ARRAY,
     WRAPPER_FIELDS,
     Dtype,
     Global,
@@ -53,15 +54,10 @@ def _pass_array(walk: Walk, wrapper: Wrapper, run: Callable[[Walk], object]) -> 
             return run(nested)
         finally:
             walk.record.opcodes += nested.opcodes
-    if fields.get(_ALIGNMENT) is not None and not walk.record.unpadded:
+    if fields.get(_ALIGNMENT) is not None:
         padding = cursor.take(cursor.take(1)[0])
         if not 1 <= len(padding) <= _ALIGNED or padding.strip(b"\xff"):
             raise Fault("an array with padding that joblib does not write", limited=True)
-        if walk.record.tail is None:
-            spare = min(1 + len(padding), size)
-            cursor.skip(size - spare)
-            walk.record.tail = cursor.take(spare)
-            return ARRAY
     cursor.skip(size)
     return ARRAY
 
