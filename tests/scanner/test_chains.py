@@ -8,6 +8,7 @@ import codecs
 import io
 import json
 import pickle
+import re
 import subprocess
 import sys
 from collections import OrderedDict, defaultdict, deque
@@ -244,6 +245,7 @@ def spelled(path: str) -> dict[str, bytes]:
     """Return every way to write the text by which pandas opens a path."""
     zone = f"dateutil/{path}"
     long = f"dateutil/{'/' * 300}{path}"
+    of_numpy = pickle.dumps(np.str_(zone), 0)[:-1]
     turned = call(look("_codecs", "encode"), text(codecs.encode(zone, "rot13")), text("rot13"))
     return {
         "a text": text(zone),
@@ -255,7 +257,10 @@ def spelled(path: str) -> dict[str, bytes]:
         "a text of Python 2": b"S" + repr(zone).encode() + b"\n",
         "a short text of Python 2": b"U" + bytes([len(zone)]) + zone.encode(),
         "a long text of Python 2": b"T" + len(long).to_bytes(4, "little") + long.encode(),
-        "a text of NumPy": pickle.dumps(np.str_(zone), 3)[2:-1],
+        "a text of NumPy": of_numpy,
+        "a text of NumPy, whose dtype is deep in the stack": re.sub(
+            rb"(tp[0-9]+\nb)", rb"\1(" + b"N" * 10 * stack.RECENT + b"1", of_numpy
+        ),
         "a text that a codec makes": turned,
     }
 

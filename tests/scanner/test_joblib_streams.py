@@ -207,6 +207,14 @@ WILD = {
     + _FIELD % (_OBJECT, b"\0") + b"K\x08K\1K\x1btb",
     "a record whose fields change later": b"cnumpy\ndtype\n(VV8\nI00\nI01\ntR(K\3V|\nN(Va\nt}Va\n("
     + _dtype(b"f8", _NONE + b"K\0") + b"K\0tsp9\nK\x08K\1K\x10tbg9\nVa\n(" + _OBJECT + b"K\0ts0",
+    "a record whose fields pandas changes": b"}(Vlabels\n(" + _OBJECT + b"K\0tVlevels\n(" + _OBJECT
+    + b"K\x08tup8\n0" + _dtype(b"V16", b"N(Vlabels\nVlevels\ntg8\nK\x10K\1K\x1b")
+    + b"cpandas.core.indexes.base\n_new_Index\n(cpandas.core.indexes.multi\nMultiIndex\ng8\ntR",
+    "texts whose dtype is made by its old name": _RECONSTRUCTED
+    + b"(K\1K\5\x85cnumpy.core._internal\n_convert_to_stringdtype_kwargs\n(I01\ntRI00\n(Nltb",
+    "an array whose dtype gets a shape later": b"cnumpy\ndtype\n(VS8\nI00\nI01\ntRp9\n0"
+    + _RECONSTRUCTED + b"(K\1K\1\x85g9\nI00\nC\x08AAAAAAAAtb0g9\n(K\3V|\n"
+    + _OBJECT + b"K\1\x85\x86NNK\x08K\1K\x3ftb",
     "a record whose names are no fields": _dtype(b"V8", _UNNAMED),
     "a record of which a name is missing": _dtype(b"V8", _UNNAMED.replace(b"(Vb\n", b"(Va\nVb\n")),
     "a record that has a name twice": _dtype(b"V8", _UNNAMED.replace(b"(Vb\n", b"(Va\nVa\n")),
