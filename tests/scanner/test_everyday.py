@@ -178,6 +178,10 @@ def more() -> Iterator[tuple[str, Any]]:
     yield "rotation", [spatial.transform.Rotation.identity()]
 
 
+def test_a_model_of_more_parts_than_are_followed_at_once_is_data() -> None:
+    check(RandomForestClassifier(1500, max_depth=1, random_state=0).fit(X, Y))
+
+
 @pytest.mark.sweep
 @pytest.mark.filterwarnings("ignore")
 def test_what_people_save_less_often_is_data() -> None:

@@ -100,9 +100,19 @@ def _older(value: object) -> object:
     """Return the older value's representative, which takes no memory of its own."""
     if type(value) is Result:
         return value.of.old[value.plain]
-    if type(value) in _HOLDING and not keep((value,)):
+    if type(value) in _HOLDING and (_is_to_be_filled(value) or not keep((value,))):
         return LOST
     return FORGOTTEN if type(value) is Dict else faded(value)
+
+
+def _is_to_be_filled(value: object) -> bool:
+    """Return whether a container may get objects yet, as that of a model around many others.
+
+    What has some counts as such, and is not marked: nothing was taken for plain that holds it.
+    """
+    if type(value) is List:
+        return not (value.size and value.plain)
+    return type(value) is Dict and not ((value.others or value.fields) and value.plain)
 
 
 _SIZED = frozenset({str, Dtype})
