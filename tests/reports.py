@@ -3,6 +3,8 @@
 from html.parser import HTMLParser
 
 from pickleseal.auditing.findings import Change, Finding, Level, Verdict
+from pickleseal.auditing.formats.html import HtmlDocument
+from pickleseal.auditing.formats.sarif import SarifDocument
 from pickleseal.auditing.report import Report, Ring
 from pickleseal.envelope.metadata import External, Metadata
 from pickleseal.persistence.inspection import Inspection, Status
@@ -37,6 +39,23 @@ HOSTILE = (
     "&lt;b&gt; &amp; &#60;",
 )
 UNSEEN = "\x1b\x07\r\u202e\u2066\u200b\u200d\ufeff\u2028\u00ad\u3164\u115f\ufe0f\u2800\udcff\ud800"
+
+
+def written(document: SarifDocument | HtmlDocument, report: Report) -> str:
+    """Return a document with the findings of a report."""
+    for finding in report.findings:
+        document.add(finding)
+    text = b"".join(document.pieces(report)).decode()
+    document.close()
+    return text
+
+
+def sarif(report: Report) -> str:
+    return written(SarifDocument(), report)
+
+
+def html(report: Report) -> str:
+    return written(HtmlDocument(), report)
 
 
 def notebook(report: Report) -> str:

@@ -41,7 +41,6 @@ from pickleseal import (
     verify,
 )
 from pickleseal.auditing.judge import AuditOptions, examine
-from pickleseal.auditing.report import Gravest
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.files.walk import files_below
 from pickleseal.keys.roster import Roster
@@ -638,16 +637,6 @@ def test_a_stream_of_findings_is_counted_and_not_kept(models: Path, ring: Keyrin
     assert streamed.headline == whole.headline == "1 of 4 files (1 left out) needs attention"
     for name in ("verdicts", "levels", "level", "excluded", "files", "need_attention"):
         assert getattr(streamed, name) == getattr(whole, name)
-
-
-def test_the_gravest_findings_are_kept_in_the_order_of_the_walk() -> None:
-    levels = [Level.NOTE, Level.ERROR, Level.NONE, Level.NOTE, Level.WARNING, Level.ERROR]
-    findings = [Finding(str(n), Verdict.SEALED, level) for n, level in enumerate(levels)]
-    for most, kept in ((0, ""), (1, "1"), (3, "145"), (4, "0145"), (5, "01345"), (9, "012345")):
-        gravest = Gravest(most)
-        for finding in findings:
-            gravest.add(finding)
-        assert "".join(finding.path for finding in gravest.findings()) == kept
 
 
 def test_a_passphrase_is_asked_for_in_the_calling_thread(

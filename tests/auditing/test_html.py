@@ -16,6 +16,7 @@ from reports import (
     Outline,
     claimed,
     hostile,
+    html,
     inspected,
     notebook,
     ordinary,
@@ -26,7 +27,6 @@ from reports import (
 )
 
 from pickleseal.auditing.findings import Change, Finding
-from pickleseal.auditing.formats.html import html
 from pickleseal.auditing.report import Report
 from pickleseal.envelope.metadata import External
 from pickleseal.scanner.grade import Grade

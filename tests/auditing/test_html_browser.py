@@ -16,6 +16,7 @@ from reports import (
     STRANGER,
     claimed,
     hostile,
+    html,
     notebook,
     ordinary,
     report,
@@ -32,7 +33,6 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from pickleseal import Key, Keyring, signed_dump
 from pickleseal.auditing.audit import audit
 from pickleseal.auditing.findings import Level
-from pickleseal.auditing.formats.html import html
 from pickleseal.scanner.grade import Contents, Grade, GradedName
 
 # --- in a browser --------------------------------------------------------------------------------

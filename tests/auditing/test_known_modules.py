@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from armed import build, fields, look, make, number, text, whole
 from command import as_json, run
+from reports import sarif
 
 from pickleseal import audit
 from pickleseal.auditing.findings import Change, Finding, Level, Verdict
-from pickleseal.auditing.formats.sarif import sarif
 from pickleseal.auditing.report import FAIL_ON, Report
 from pickleseal.scanner.grade import Contents, Grade
 

@@ -8,11 +8,12 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import jsonschema  # type: ignore[import-untyped,unused-ignore]
 import pytest
+from reports import sarif
 
 from pickleseal.auditing.findings import Change, Finding, Level, Verdict
 from pickleseal.auditing.formats import sarif as sarif_room
-from pickleseal.auditing.formats.sarif import MAX_NAMES, sarif
-from pickleseal.auditing.report import MAX_RESULTS, Report, Ring
+from pickleseal.auditing.formats.sarif import MAX_NAMES, MAX_RESULTS
+from pickleseal.auditing.report import Report, Ring
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.persistence.inspection import Inspection, Status
 from pickleseal.scanner.grade import Contents, Grade, GradedName
@@ -169,8 +170,8 @@ def test_what_is_not_worth_a_note_is_no_result() -> None:
         finding("d", Verdict.BAD_BODY, Level.ERROR),
     )
     levels = [(uri_of(result), result["level"]) for result in run["results"]]
-    assert levels == [("d", "error"), ("b", "note")]
-    assert [artifact["location"]["uri"] for artifact in run["artifacts"]] == ["d", "b"]
+    assert levels == [("b", "note"), ("d", "error")]
+    assert [artifact["location"]["uri"] for artifact in run["artifacts"]] == ["b", "d"]
 
 
 def test_a_message_gives_the_reason_and_the_advice() -> None:
@@ -328,25 +329,39 @@ def test_a_run_with_unreadable_files_succeeded_and_says_which_they_are() -> None
     assert location["uri"] == "models/locked.pkl"
 
 
-def test_of_more_findings_than_github_takes_the_gravest_are_kept_and_it_is_said(
+def test_more_findings_than_github_takes_in_a_run_are_told_in_several(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert MAX_RESULTS <= 25_000
     monkeypatch.setattr(sarif_room, "MAX_RESULTS", 40)
+    fine = [finding(f"fine-{n}.pkl", Verdict.SEALED, Level.NONE) for n in range(9)]
     notes = [finding(f"{n}.pkl", Verdict.LEFTOVER, Level.NOTE) for n in range(40)]
-    grave = [finding(f"grave-{n}.pkl", Verdict.BAD_BODY, Level.ERROR) for n in range(3)]
-    run = run_of(*notes, *grave)
-    assert len(run["results"]) == len(run["artifacts"]) == 40
-    assert [result["level"] for result in run["results"][:4]] == ["error"] * 3 + ["note"]
-    (said,) = run["invocations"][0]["toolExecutionNotifications"]
-    assert said["descriptor"]["id"] == "pickleseal/cut"
-    assert said["message"]["text"].startswith("The 3 ")
+    locked = [finding(f"locked-{n}.pkl", Verdict.UNREADABLE) for n in range(41)]
+    grave = finding("grave.pkl", Verdict.BAD_BODY, Level.ERROR)
+    document = json.loads(sarif(report(*fine, *notes, *locked, grave)))
+    VALIDATOR.validate(document)
+    runs = document["runs"]
+    assert [run["automationDetails"]["id"] for run in runs] == [
+        "pickleseal/part-1/",
+        "pickleseal/part-2/",
+        "pickleseal/part-3/",
+    ]
+    paths = [
+        run["artifacts"][place["index"]]["location"]["uri"]
+        for run in runs
+        for result in run["results"]
+        for place in [result["locations"][0]["physicalLocation"]["artifactLocation"]]
+    ]
+    assert paths == [one.path for one in (*notes, *locked, grave)]
+    assert [len(run["artifacts"]) for run in runs] == [40, 40, 2]
+    told = [len(run["invocations"][0]["toolExecutionNotifications"]) for run in runs]
+    assert told == [0, 40, 1]
 
 
-def test_as_many_findings_as_github_takes_are_all_told_and_nothing_is_said(
+def test_as_many_findings_as_github_takes_are_one_run_of_no_part(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sarif_room, "MAX_RESULTS", 40)
     run = run_of(*(finding(f"{n}.pkl") for n in range(40)))
     assert len(run["results"]) == 40
-    assert run["invocations"][0]["toolExecutionNotifications"] == []
+    assert "automationDetails" not in run

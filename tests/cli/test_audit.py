@@ -318,8 +318,8 @@ def test_the_json_document_is_that_of_the_report(count: int) -> None:
     with closing(JsonDocument()) as document:
         for finding in findings:
             document.add(finding)
-        text = "".join(document.pieces(report._replace(findings=(), counted=report.counts)))
-    assert text == json.dumps(report.to_dict(), indent=2) + "\n"
+        text = b"".join(document.pieces(report._replace(findings=(), counted=report.counts)))
+    assert text.decode() == json.dumps(report.to_dict(), indent=2) + "\n"
 
 
 def test_a_report_that_cannot_be_written_leaves_the_old_one(models: Path, ring: Path) -> None:

@@ -1,5 +1,6 @@
 """The text of an inventory: what is read back, and what is refused."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from pickleseal import BadSealError, Keyring, MalformedError, PolicyError, Suite, signed_dump
 from pickleseal.envelope.layout import head_bytes, pack_head
 from pickleseal.persistence.inventory import Inventory, Item
-from pickleseal.persistence.inventory_file import read_inventory, write_inventory
+from pickleseal.persistence.inventory_file import read_inventory, write_inventory, write_text
 
 ITEM = {"path": "a", "digest": "ps2:" + "0" * 64, "metadata": "0" * 64}
 
@@ -94,3 +95,18 @@ def test_only_a_list_is_read_as_one(tmp_path: Path, ring: Keyring) -> None:
     path.write_bytes(head_bytes(head))
     with pytest.raises(PolicyError):  # and a terabyte is not waited for
         read_inventory(path, keyring=ring, sha256="0" * 64)
+
+
+@pytest.mark.parametrize("items", [0, 20_000])
+def test_an_inventory_in_pieces_is_that_which_is_written_at_once(
+    tmp_path: Path, ring: Keyring, items: int
+) -> None:
+    found = Inventory(0, tuple(Item(f"{n}.pkl", f"sha256:{n:064x}") for n in range(items)))
+    text = found.encode()
+    pieces = [text[start : start + 99_999] for start in range(0, len(text), 99_999)]
+    at_once, in_pieces = str(tmp_path / "at once"), str(tmp_path / "in pieces")
+    write_inventory(found, at_once, keyring=ring)
+    sha256 = write_text(pieces, len(text), in_pieces, keyring=ring, context=None)
+    assert hashlib.sha256(Path(in_pieces).read_bytes()).hexdigest() == sha256
+    for path in (at_once, in_pieces):
+        assert read_inventory(path, keyring=ring).inventory == found

@@ -1,6 +1,5 @@
 """The report of an audit: its findings, what was audited, when, and with which keyring."""
 
-import heapq
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 12
 """How many files of a group the terminal and the page list before they count the rest."""
-MAX_RESULTS = 25_000
-"""The most findings in SARIF: GitHub refuses a file with more."""
 _LEAST: Mapping[str, float] = {
     "error": Level.ERROR,
     "unknown": Level.WARNING,
@@ -109,29 +106,6 @@ class Counts:
         if verdict is Verdict.NOT_READ and finding.mark is not None:
             read = finding.mark.read
             self.oldest = read if self.oldest is None else min(read, self.oldest)
-
-
-class Gravest:
-    """The most severe findings of an audit, up to a number; of equal ones the first."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._seen = 0
-        self._kept: list[tuple[Level, int, Finding]] = []
-
-    def add(self, finding: Finding) -> None:
-        """Keep a finding if it is among the most severe so far."""
-        self._seen += 1
-        entry = (finding.level, -self._seen, finding)
-        if len(self._kept) < self._most:
-            heapq.heappush(self._kept, entry)
-        else:
-            heapq.heappushpop(self._kept, entry)
-
-    def findings(self) -> tuple[Finding, ...]:
-        """Return them in the order in which they came."""
-        ordered = sorted(self._kept, key=lambda entry: -entry[1])
-        return tuple(finding for _, _, finding in ordered)
 
 
 class Report(NamedTuple):

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import TypedDict, Unpack
 
 import click
@@ -34,8 +35,8 @@ from pickleseal.files.walk import Found
 from pickleseal.keys.context import normalize_context
 from pickleseal.keys.keyring import Keyring
 from pickleseal.keys.store.lookup import find_keyring
-from pickleseal.persistence.inventory import CONTENT, Inventory
-from pickleseal.persistence.inventory_file import write_inventory
+from pickleseal.persistence.inventory import CONTENT, first_line
+from pickleseal.persistence.inventory_file import write_text
 
 
 class _Asked(TypedDict):
@@ -226,6 +227,8 @@ def audit(
     _check_outputs(files, inventory, roots if since is None else (*roots, since))
     list_ring = _ring_for_list(keyring, inventory_context) if inventory else None
     listing = None if list_ring is None else Listing()
+    if listing is not None:
+        click.get_current_context().call_on_close(listing.text.close)
     failing = unread = False
     with (
         readers(jobs, backend, scheduler, recheck) as who,
@@ -352,25 +355,31 @@ def _write_list(
     listing: Listing, started: int, path: str, ring: Keyring, context: str | None
 ) -> None:
     """Write a list of artifacts; a good one of yesterday's does not give way to a slip's."""
-    items, errors, left_out = listing.items, listing.errors, listing.left_out
-    if listing.unread or not items:
+    errors, left_out = listing.errors, listing.left_out
+    if listing.unread or not listing.listed:
         what = (
             f"{listing.unread} could not be read"
             if listing.unread
             else "there is no pickle to list"
         )
         raise CouldNotRun(f"{what}: no list was written")
-    listed = Inventory(started, tuple(items))
+    first = first_line(started)
     before = _there(path)
     older = before is not None and _is_list(before)
-    sha256 = write_inventory(listed, places_of([path])[0], keyring=ring, context=context)
+    sha256 = write_text(
+        chain([first], listing.text.pieces()),
+        len(first) + listing.text.size,
+        places_of([path])[0],
+        keyring=ring,
+        context=context,
+    )
     but = f", {errors:,} of them {'an error' if errors == 1 else 'errors'}" if errors else ""
     if left_out:
         but += f"; left out {counted(left_out, 'file')} that cannot be listed"
     where = shown(without_credentials(path))
     print_lines(
         [
-            [(f"listed {counted(len(items), 'object')} in {where}{but}", "bold")],
+            [(f"listed {counted(listing.listed, 'object')} in {where}{but}", "bold")],
             *([[("it replaced an older list", "yellow")]] if older else []),
             [(f"SHA-256 {sha256}", "")],
             [("keep the list and its SHA-256 apart from the key", "dim")],

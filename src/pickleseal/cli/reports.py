@@ -3,28 +3,36 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from pickleseal.auditing.baselines import items_of
 from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.auditing.formats.plain import JsonDocument, to_line
-from pickleseal.auditing.report import MAX_RESULTS, Gravest, Report
+from pickleseal.auditing.report import Report
 from pickleseal.cli.findings import Groups, findings_text
 from pickleseal.cli.output import CouldNotRun, print_lines, print_product
 from pickleseal.errors import shown
 from pickleseal.files.atomic import appending, write_pieces
 from pickleseal.files.places import places_of, without_credentials
-from pickleseal.persistence.inventory import Item
+from pickleseal.files.spool import Spool
 
 FORMATS = ("json", "jsonl", "sarif")
 _HTML = "html"
+
+
+class _Document(Protocol):
+    """A report that is written at the end, with the findings that were added."""
+
+    def add(self, finding: Finding, /) -> None: ...
+    def pieces(self, report: Report, /) -> Iterator[bytes]: ...
+    def close(self) -> None: ...
 
 
 class Reports:
     """What is printed of an audit, in one form, and what is written to files.
 
     Of lines of JSON each is written when it is added. Everything else is written at the end, and
-    keeps no more findings until then than it shows.
+    waits for it in temporary files, or keeps no more findings than it shows.
     """
 
     def __init__(
@@ -34,8 +42,7 @@ class Reports:
         self._files = [*outputs, *([] if page is None else [(_HTML, page)])]
         kinds = {kind, *(name for name, _ in self._files)}
         self._groups = Groups(most=most) if kind == "text" else None
-        self._document = JsonDocument() if "json" in kinds else None
-        self._gravest = Gravest(MAX_RESULTS) if kinds & {"sarif", _HTML} else None
+        self._documents = {name: _document(name) for name in kinds - {"text", "jsonl"}}
         self._lines: list[Callable[[str], None]] = [print_product] if kind == "jsonl" else []
         self._open = ExitStack()
 
@@ -48,8 +55,8 @@ class Reports:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._document is not None:
-            self._document.close()
+        for document in self._documents.values():
+            document.close()
         self._open.__exit__(kind, error, trace)
 
     def open(self) -> None:
@@ -60,9 +67,10 @@ class Reports:
 
     def add(self, finding: Finding) -> None:
         """Add the next finding."""
-        for form in (self._groups, self._document, self._gravest):
-            if form is not None:
-                form.add(finding)
+        if self._groups is not None:
+            self._groups.add(finding)
+        for document in self._documents.values():
+            document.add(finding)
         if self._lines:
             line = to_line(finding)
             for write in self._lines:
@@ -72,33 +80,30 @@ class Reports:
         """Print what is to be printed. `report` has the numbers of all that was added."""
         if self._groups is not None:
             print_lines(findings_text(self._groups, report.counts))
-        elif self._kind != "jsonl":
-            for piece in self._pieces(self._kind, report):
-                print_product(piece)
+        elif self._kind in self._documents:
+            for piece in self._documents[self._kind].pieces(report):
+                print_product(piece.decode())
 
     def write(self, report: Report) -> None:
         """Write the remaining files, and print the names of all."""
         self._open.close()
         for name, file in self._files:
-            if name != "jsonl":
+            if name in self._documents:
                 with _naming(file):
-                    pieces = (piece.encode() for piece in self._pieces(name, report))
-                    write_pieces(places_of([file])[0], pieces)
+                    write_pieces(places_of([file])[0], self._documents[name].pieces(report))
             print_lines([[(f"wrote {shown(without_credentials(file))}", "dim")]], stderr=True)
 
-    def _pieces(self, kind: str, report: Report) -> Iterator[str]:
-        if kind == "json" and self._document is not None:
-            yield from self._document.pieces(report)
-        elif self._gravest is not None:
-            report = report._replace(findings=self._gravest.findings())
-            if kind == _HTML:
-                from pickleseal.auditing.formats.html import html  # noqa: PLC0415 - only if wanted
 
-                yield html(report)
-            else:
-                from pickleseal.auditing.formats.sarif import sarif  # noqa: PLC0415 - as above
+def _document(kind: str) -> _Document:
+    if kind == "json":
+        return JsonDocument()
+    if kind == "sarif":
+        from pickleseal.auditing.formats.sarif import SarifDocument  # noqa: PLC0415 - only if wanted
 
-                yield sarif(report)
+        return SarifDocument()
+    from pickleseal.auditing.formats.html import HtmlDocument  # noqa: PLC0415 - as above
+
+    return HtmlDocument()
 
 
 @contextmanager
@@ -133,16 +138,18 @@ def _naming(path: str) -> Iterator[None]:
 
 
 class Listing:
-    """What goes into the inventory of an audit, and how much cannot be listed."""
+    """The text of the inventory of an audit, and how much is and cannot be listed."""
 
     def __init__(self) -> None:
-        self.items: list[Item] = []
-        self.unread = self.left_out = self.errors = 0
+        self.text = Spool()
+        self.listed = self.unread = self.left_out = self.errors = 0
 
     def add(self, finding: Finding) -> None:
         """List a finding, or count it."""
         items = items_of(finding)
-        self.items += items
+        for item in items:
+            self.text.write(item.line())
+        self.listed += len(items)
         if finding.level > Level.NOTE and finding.verdict is not Verdict.MISSING:
             self.unread += finding.verdict is Verdict.UNREADABLE
             self.left_out += not items

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from pickleseal.envelope import hashing, layout
@@ -90,21 +90,21 @@ def write_envelope(
         raise TypeError(
             f"file must be a path or a binary file object with write, not {type(file).__name__}"
         )
-    for chunk in _chunks(head, segments, finish, suite):
+    for chunk in chunks(head, _padded(segments), finish, suite):
         _put_all(file, put, chunk)
 
 
-def _chunks(
-    head: bytes, segments: Sequence[memoryview], finish: Finish, suite: Suite
+def chunks(
+    head: bytes, body: Iterable[memoryview], finish: Finish, suite: Suite
 ) -> Iterator[bytes]:
-    """Yield an envelope from front to back, a leaf at a time.
+    """Yield an envelope from front to back, a leaf at a time. `body`: with its padding.
 
     The bytes that are hashed are those that are written: a copy, since another thread may change
     the buffer, and the file object may keep what it is given.
     """
     yield head
     leaves = []
-    for leaf in hashing.split(_padded(segments)):
+    for leaf in hashing.split(body):
         data = b"".join(leaf)
         leaves.append(hashing.leaf_digest(suite, [memoryview(data)]))
         yield data
@@ -127,7 +127,7 @@ def _write_file(
 ) -> int:
     """Write an envelope at an offset of a regular file; return the offset after it.
 
-    Each leaf is copied once, hashed and written, as in `_chunks`.
+    Each leaf is copied once, hashed and written, as in `chunks`.
     """
     body = start + len(head)
     size = sum(len(piece) for piece in _padded(segments))
@@ -136,7 +136,7 @@ def _write_file(
         if size <= hashing.LEAF_SIZE:  # one system call
             write_all(descriptor, join_envelope(head, segments, finish, suite))
         else:
-            for chunk in _chunks(head, segments, finish, suite):
+            for chunk in chunks(head, _padded(segments), finish, suite):
                 write_all(descriptor, chunk)
         return body + size + layout.TAG_SIZE
 

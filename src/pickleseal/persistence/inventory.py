@@ -43,6 +43,10 @@ class Item(NamedTuple):
             metadata.created,
         )
 
+    def line(self) -> bytes:
+        """Return the line of the text of an inventory that describes the artifact."""
+        return _line({name: value for name, value in self._asdict().items() if value is not None})
+
 
 class Inventory(NamedTuple):
     """The artifacts at some paths at one time; `created` is in Unix seconds."""
@@ -52,31 +56,39 @@ class Inventory(NamedTuple):
 
     def encode(self) -> bytes:
         """Return the text: a line of JSON for the inventory, and one for each item."""
-        lines: list[dict[str, Any]] = [{"format": FORMAT, "created": self.created}]
-        lines += [{k: v for k, v in item._asdict().items() if v is not None} for item in self.items]
-        return "".join(json.dumps(line) + "\n" for line in lines).encode("ascii")
+        return b"".join([first_line(self.created), *(item.line() for item in self.items)])
 
     @classmethod
     def decode(cls, text: bytes) -> Self:
         """Parse the text of an inventory. Raise MalformedError if it is not one."""
-        lines = text.split(b"\n")
-        if lines.pop() != b"":
+        *lines, rest = text.split(b"\n")
+        if rest:
             raise MalformedError("it is not an inventory: its last line is truncated")
-        first, *rest = (_parse(number, line) for number, line in enumerate(lines or [b""], 1))
+        parsed = (_parse(number, line) for number, line in enumerate(lines, 1))
+        first = next(parsed, {})
         if first.keys() != {"format", "created"} or first["format"] != FORMAT:
             raise MalformedError(f"it is not an inventory: it does not begin with {FORMAT}")
         if type(first["created"]) is not int:
             raise MalformedError("it is not an inventory: its time is not a number")
-        return cls(first["created"], tuple(_item(n, line) for n, line in enumerate(rest, 2)))
+        return cls(first["created"], tuple(_item(n, line) for n, line in enumerate(parsed, 2)))
 
     def known(self) -> frozenset[tuple[str, str]]:
         """Return the content and metadata digests of all sealed items."""
         return frozenset((item.digest, item.metadata) for item in self.items if item.metadata)
 
 
+def first_line(created: int) -> bytes:
+    """Return the first line of the text of an inventory."""
+    return _line({"format": FORMAT, "created": created})
+
+
 def metadata_digest(metadata: Metadata) -> str:
     """Return the SHA-256 of metadata in canonical form, in hexadecimal digits."""
     return hashlib.sha256(metadata.encode()).hexdigest()
+
+
+def _line(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields).encode("ascii") + b"\n"
 
 
 def _parse(number: int, line: bytes) -> dict[str, Any]:

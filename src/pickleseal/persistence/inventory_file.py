@@ -2,14 +2,16 @@
 
 import hashlib
 import time
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from pickleseal.envelope import layout, reader, seal
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.envelope.source import MemorySource, Source, open_source
-from pickleseal.envelope.target import join_envelope
+from pickleseal.envelope.target import chunks
 from pickleseal.errors import BadSealError, PolicyError
-from pickleseal.files.atomic import write_whole
+from pickleseal.files.atomic import write_pieces
 from pickleseal.files.handles import Path
 from pickleseal.files.places import Options, Place
 from pickleseal.keys.context import context_to_seal
@@ -31,14 +33,27 @@ def write_inventory(
 
     Return the SHA-256 of the file, in hexadecimal digits.
     """
+    text = inventory.encode()
+    return write_text([text], len(text), path, keyring=keyring, context=context)
+
+
+def write_text(
+    pieces: Iterable[bytes], size: int, path: Place, *, keyring: Keyring, context: str | None
+) -> str:
+    """Do what `write_inventory` does, with the text of an inventory in pieces, `size` in bytes."""
     sealed_for = context_to_seal(context)
     key = keyring.sealing_key(context=sealed_for, now=time.time())
-    text = memoryview(inventory.encode())
-    metadata = Metadata(content=CONTENT, context=sealed_for, created=now())
-    head = seal.seal_head(key, metadata, [len(text)])
-    data = join_envelope(head.data, [text], head.finish, key.suite)
-    write_whole(path, data)
-    return hashlib.sha256(data).hexdigest()
+    head = seal.seal_head(key, Metadata(content=CONTENT, context=sealed_for, created=now()), [size])
+    digest = hashlib.sha256()
+
+    def hashed() -> Iterator[bytes]:
+        body = chain(pieces, [bytes(layout.padding(size))])
+        for chunk in chunks(head.data, map(memoryview, body), head.finish, key.suite):
+            digest.update(chunk)
+            yield chunk
+
+    write_pieces(path, hashed())
+    return digest.hexdigest()
 
 
 class Read(NamedTuple):

@@ -6,6 +6,7 @@ no template can forget.
 
 import base64
 import hashlib
+import heapq
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from pickleseal.auditing.findings import Finding, Level, Verdict
 from pickleseal.auditing.notebook import title
-from pickleseal.auditing.report import MAX_LISTED, Gravest, Report
+from pickleseal.auditing.report import MAX_LISTED, Report
 from pickleseal.notebook import cut, visible
 from pickleseal.persistence.inspection import Inspection, Status
 from pickleseal.persistence.policy import time_text
@@ -23,11 +24,32 @@ MAX_ROWS = 10_000
 """The most findings on a page, the gravest of all."""
 
 
-def html(report: Report) -> str:
-    """Return the report as one HTML page that loads nothing and runs no text of a finding.
+class HtmlDocument:
+    """One page that loads nothing and runs no text of a finding, with the gravest of them."""
 
-    A report of the MAX_ROWS gravest findings suffices.
-    """
+    def __init__(self) -> None:
+        self._added = 0
+        self._kept: list[tuple[Level, int, Finding]] = []
+
+    def add(self, finding: Finding) -> None:
+        """Add the next finding; of equally grave ones the first are kept."""
+        self._added += 1
+        entry = (finding.level, -self._added, finding)
+        if len(self._kept) < MAX_ROWS:
+            heapq.heappush(self._kept, entry)
+        else:
+            heapq.heappushpop(self._kept, entry)
+
+    def pieces(self, report: Report) -> Iterator[bytes]:
+        """Yield the page, whose findings are those that were kept, in the order they came in."""
+        ordered = sorted(self._kept, key=lambda entry: -entry[1])
+        yield _html(report, tuple(finding for _, _, finding in ordered)).encode()
+
+    def close(self) -> None:
+        """Do nothing: there is no file."""
+
+
+def _html(report: Report, findings: tuple[Finding, ...]) -> str:
     from jinja2 import (  # noqa: PLC0415 - for this form alone
         Environment,
         PackageLoader,
@@ -48,10 +70,6 @@ def html(report: Report) -> str:
         "breaking": _breaking,
         "pieces": _pieces,
     }
-    gravest = Gravest(MAX_ROWS)
-    for finding in report.findings:
-        gravest.add(finding)
-    findings = gravest.findings()
     page = _Page(findings)
     return environment.get_template("report.html.jinja").render(
         report=report,

@@ -1,6 +1,6 @@
 """A report as SARIF 2.1.0, which GitHub code scanning and other viewers read.
 
-Pure: a report in, ASCII text out. What GitHub takes and shows is in "SARIF support for
+What GitHub takes and shows is in "SARIF support for
 code scanning", https://docs.github.com/code-security/code-scanning.
 """
 
@@ -8,16 +8,20 @@ import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from pickleseal.auditing.findings import Change, Finding, Level, Verdict
-from pickleseal.auditing.report import MAX_RESULTS, Report
+from pickleseal.auditing.report import Report
 from pickleseal.errors import masked, shown
 from pickleseal.files.places import is_url
+from pickleseal.files.spool import Spool
 from pickleseal.scanner.grade import Contents, Grade
 
+MAX_RESULTS = 25_000
+"""The most findings in a run: GitHub refuses one with more."""
 MAX_NAMES = 20
 """The most names listed for an artifact; GitHub refuses a file of over 10 MB, compressed."""
 MAX_TEXT = 1_000
@@ -27,7 +31,6 @@ _SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
 _ROOT = "%SRCROOT%"
-_CUT = "pickleseal/cut"
 
 _Json = dict[str, Any]
 
@@ -250,25 +253,78 @@ _GRADES = {Grade.UNKNOWN: _UNKNOWN, Grade.CANNOT_TELL: _CANNOT_TELL, Grade.BEYON
 _GENUINE = {Verdict.SEALED, Verdict.SEALED_ACTIVE, Verdict.SEALED_RETIRED, Verdict.NO_PICKLE}
 
 
-def sarif(report: Report) -> str:
-    """Return one SARIF 2.1.0 document, in ASCII: findings from notes up, most severe first.
+class SarifDocument:
+    """One SARIF 2.1.0 document, in ASCII: findings from notes up, in runs of at most MAX_RESULTS.
 
-    Paths named relative to the current folder stay relative; others are `file:` URIs. If there are
-    more findings than GitHub accepts, the least severe are left out, and a notification says so: a
-    report of the MAX_RESULTS gravest suffices.
+    Paths named relative to the current folder stay relative; others are `file:` URIs. What of the
+    findings is in a run waits in temporary files for its heading.
     """
-    worth = sum(count for level, count in report.levels.items() if level >= Level.NOTE)
-    listed = [finding for finding in report.findings if finding.level >= Level.NOTE]
-    told = sorted(listed, key=lambda finding: -finding.level)[:MAX_RESULTS]
-    places = {path: index for index, path in enumerate(dict.fromkeys(f.path for f in told))}
-    run = {
+
+    def __init__(self) -> None:
+        self._lists = {name: Spool() for name in ("notifications", "artifacts", "results")}
+        self._starts = [dict.fromkeys(self._lists, 0)]
+        self._places: dict[str, int] = {}
+        self._results = 0
+
+    def add(self, finding: Finding) -> None:
+        """Add the next finding."""
+        if finding.level < Level.NOTE:
+            return
+        if self._results == MAX_RESULTS:
+            self._starts.append(self._sizes())
+            self._places, self._results = {}, 0
+        self._results += 1
+        if finding.path not in self._places:
+            self._places[finding.path] = len(self._places)
+            self._write("artifacts", _artifact(finding))
+        self._write("results", _result(finding, self._places[finding.path]))
+        if finding.verdict is Verdict.UNREADABLE:
+            self._write("notifications", _unreadable(finding))
+
+    def pieces(self, report: Report) -> Iterator[bytes]:
+        """Yield the document, whose findings are those that were added."""
+        yield f'{{"$schema": "{_SCHEMA}", "version": "2.1.0", "runs": ['.encode()
+        ends = [*self._starts[1:], self._sizes()]
+        for number, (start, end) in enumerate(zip(self._starts, ends, strict=True), 1):
+            yield b", " if number > 1 else b""
+            heading = _heading(report, number if len(ends) > 1 else None)
+            invocation = json.dumps(_invocation(report)).removesuffix("}")
+            for text, name in (
+                (
+                    f'{{"invocations": [{invocation}, "toolExecutionNotifications": [',
+                    "notifications",
+                ),
+                (']}], "artifacts": [', "artifacts"),
+                ('], "results": [', "results"),
+            ):
+                yield text.encode()
+                yield from self._lists[name].pieces(start[name], end[name])
+            yield f"], {json.dumps(heading).removeprefix('{')}".encode()
+        yield b"]}\n"
+
+    def close(self) -> None:
+        """Delete the temporary files."""
+        for spool in self._lists.values():
+            spool.close()
+
+    def _write(self, name: str, entry: _Json) -> None:
+        spool = self._lists[name]
+        first = spool.size == self._starts[-1][name]
+        spool.write(("" if first else ", ").encode() + json.dumps(entry).encode())
+
+    def _sizes(self) -> dict[str, int]:
+        return {name: spool.size for name, spool in self._lists.items()}
+
+
+def _heading(report: Report, part: int | None) -> _Json:
+    """Return what is said of a run besides its findings. `part`: its number among several."""
+    return {
+        # GitHub takes several runs of one tool if their categories differ.
+        **({} if part is None else {"automationDetails": {"id": f"pickleseal/part-{part}/"}}),
         "tool": {"driver": _driver(report.version)},
-        "invocations": [_invocation(report, told, worth - len(told))],
         "originalUriBaseIds": {
             _ROOT: {"description": {"text": "The folder in which the audit ran."}}
         },
-        "artifacts": [_artifact(finding) for finding in {f.path: f for f in told}.values()],
-        "results": [_result(finding, places[finding.path]) for finding in told],
         "columnKind": "unicodeCodePoints",
         "properties": {
             "filesLeftOut": report.left_out.files,
@@ -276,7 +332,6 @@ def sarif(report: Report) -> str:
             **({} if report.workers is None else {"workers": report.workers.to_dict()}),
         },
     }
-    return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}) + "\n"
 
 
 def _driver(version: str) -> _Json:
@@ -288,8 +343,7 @@ def _driver(version: str) -> _Json:
             {
                 "id": _VERDICTS[Verdict.UNREADABLE].id,
                 "shortDescription": {"text": _VERDICTS[Verdict.UNREADABLE].title},
-            },
-            {"id": _CUT, "shortDescription": {"text": "More findings than GitHub accepts"}},
+            }
         ],
     }
 
@@ -315,19 +369,12 @@ def _descriptor(rule: _Rule) -> _Json:
     }
 
 
-def _invocation(report: Report, told: list[Finding], cut: int) -> _Json:
-    notifications = [_unreadable(f) for f in told if f.verdict is Verdict.UNREADABLE]
-    if cut:
-        text = f"The {cut:,} least severe findings are left out: GitHub accepts {MAX_RESULTS:,}."
-        notifications.append(
-            {"descriptor": {"id": _CUT}, "level": "warning", "message": {"text": text}}
-        )
+def _invocation(report: Report) -> _Json:
     return {
         # An unreadable file is a finding, not a failure: GitHub drops all results of a failed run.
         "executionSuccessful": True,
         "startTimeUtc": _time(report.started),
         "endTimeUtc": _time(report.started + report.seconds),
-        "toolExecutionNotifications": notifications,
     }
 
 
