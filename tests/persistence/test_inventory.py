@@ -91,10 +91,14 @@ def test_only_a_list_is_read_as_one(tmp_path: Path, ring: Keyring) -> None:
         assert read_inventory(path, keyring=ring, sha256=given).inventory == Inventory(0, ())
     with pytest.raises(BadSealError, match="another file"):
         read_inventory(path, keyring=ring, sha256="0" * 64)
+    with pytest.raises(BadSealError, match="64 hexadecimal digits, not '00'"):
+        read_inventory(path, keyring=ring, sha256="00")
     head = pack_head(Suite.BLAKE3, bytes(16), b"{}", [1 << 40])
     path.write_bytes(head_bytes(head))
     with pytest.raises(PolicyError):  # and a terabyte is not waited for
         read_inventory(path, keyring=ring, sha256="0" * 64)
+    with pytest.raises(BadSealError, match="64 hexadecimal digits, not '00'"):
+        read_inventory(path, keyring=ring, sha256="00")
 
 
 @pytest.mark.parametrize("items", [0, 20_000])

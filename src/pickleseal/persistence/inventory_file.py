@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
-from pickleseal.envelope import layout, reader, seal
+from pickleseal.envelope import digests, layout, reader, seal
 from pickleseal.envelope.metadata import Metadata
 from pickleseal.envelope.source import MemorySource, Source, open_source
 from pickleseal.envelope.target import chunks
-from pickleseal.errors import BadSealError, PolicyError
+from pickleseal.errors import BadSealError, PolicyError, shown
 from pickleseal.files.atomic import write_pieces
 from pickleseal.files.handles import Path
 from pickleseal.files.places import Options, Place
@@ -99,10 +99,13 @@ def read_inventory(
 
 def _with_sha256(source: Source, sha256: str) -> MemorySource:
     """Read a whole envelope. Raise BadSealError if it does not have the given SHA-256."""
+    wanted = sha256.strip().lower()
+    if not digests.is_sha256(wanted):
+        raise BadSealError(f"a SHA-256 has 64 hexadecimal digits, not '{shown(sha256)}'")
     start = source.pull(layout.FIXED_SIZE)
     total = layout.parse_fixed(start).total_size
     reader.check_size(total, MAX_SIZE)
     data = start + source.pull(total - len(start) + 1)  # one more, to notice bytes after the end
-    if hashlib.sha256(data).hexdigest() != sha256.strip().lower():
+    if hashlib.sha256(data).hexdigest() != wanted:
         raise BadSealError("its SHA-256 is not the one that was given: it is another file")
     return MemorySource(data, source.name)
