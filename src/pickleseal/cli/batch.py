@@ -14,8 +14,8 @@ from pickleseal.cli.output import (
     Line,
     describe,
     left_out_lines,
-    print_json,
     print_lines,
+    print_product,
     wants_json,
 )
 from pickleseal.cli.progress import tracked
@@ -74,14 +74,19 @@ class Run:
         """
         idle = lacking is not None or not results
         if wants_json():
-            print_json(
-                {
-                    **(facts or {}),
-                    "interrupted": self.interrupted,
-                    "left_out": self.batch.left_out.to_dict(),
-                    "files": list(files),
-                }
+            from pickleseal.auditing.formats.plain import (  # noqa: PLC0415 - only if wanted
+                document,
+                entry,
             )
+
+            heading = {
+                **(facts or {}),
+                "interrupted": self.interrupted,
+                "left_out": self.batch.left_out.to_dict(),
+            }
+            entries = (entry(one, first=not number) for number, one in enumerate(files))
+            for piece in document(heading, "files", entries):
+                print_product(piece)
         else:
             print_lines(lines)
             # An interrupt before the first result does not mean that there is nothing to do.
