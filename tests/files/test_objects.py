@@ -1,5 +1,6 @@
 """An object in a store: what is read of it, and whether those are the bytes of its tag."""
 
+import base64
 import errno
 import hashlib
 import os
@@ -13,7 +14,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from pickleseal.errors import BadSealError
-from pickleseal.files import objects
+from pickleseal.files import objects, places
 from pickleseal.files.objects import SMALL, StoredObject
 from pickleseal.files.places import Remote, Version
 
@@ -260,3 +261,18 @@ def test_bytes_that_differ_when_they_are_read_again_are_not_those_of_a_tag(store
     put(store, b"\0" * 10 + data[10:], tag_of(data))
     opened.whole()
     assert opened.identity() is None
+
+
+def test_the_tag_of_google_cloud_is_the_digest_that_it_lists(store: Store) -> None:
+    data = os.urandom(99)
+    digest = hashlib.md5(data).digest()
+    facts = {"size": 99, "etag": "CKih16GjycICEAE=", "generation": "1"}
+    composed = places.version_of(facts)
+    listed = places.version_of({**facts, "md5Hash": base64.b64encode(digest).decode()})
+    assert composed == Version(99, "CKih16GjycICEAE=")
+    assert listed == Version(99, digest.hex())
+    for seen, identity in ((listed, digest.hex()), (composed, None)):
+        place, _ = put(store, data, seen.tag)
+        with StoredObject(place, seen, identify=True) as opened:
+            opened.whole()
+            assert opened.identity() == identity

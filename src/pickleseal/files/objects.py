@@ -27,7 +27,7 @@ _LEAST = 1 << 18
 _MOST = 8 << 20
 _KEPT = 4
 _DIGEST = re.compile(r'"?([0-9a-f]{32})(?:-([1-9][0-9]*))?"?', re.ASCII)
-"""An ETag of S3 that is the MD5 of an object, or of the MD5s of so many parts."""
+"""A tag that is the MD5 of an object, or an ETag of S3 of the MD5s of so many parts."""
 _PARTS = tuple(mib << 20 for mib in (8, 50, 16, 5, 10))
 """In which parts boto3 and the AWS CLI, s3fs, MinIO's client, rclone and Arrow send objects."""
 _BEHIND = 1 << 12

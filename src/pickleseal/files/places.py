@@ -4,6 +4,7 @@ A path stays a path, with all that the rest of this folder promises of files. fs
 only where a URL comes.
 """
 
+import base64
 import errno
 import os
 import re
@@ -26,6 +27,7 @@ _IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]+://[^\s'\"<>]+")
 _LOCAL = ("file://", "local://")
 _TAGS = ("ETag", "etag", "generation", "mtime", "LastModified", "last_modified", "created")
 """What fsspec's stores call that which changes with an object, the surest first."""
+_MD5 = re.compile("[A-Za-z0-9+/]{22}==")
 _READINGS = 3
 """How often an object is read that is replaced all the time."""
 _MOST_AT_ONCE = 5 << 30  # what S3 takes in one request
@@ -89,7 +91,7 @@ class Remote(NamedTuple):
             facts = self.fs.info(self.path)
             if facts["type"] != "file":
                 raise FileNotFoundError(self.path)
-            version = _version_of(facts)
+            version = version_of(facts)
             if version is None:
                 raise OSError(errno.EIO, "the server does not say how large it is", self.url)
             return version
@@ -100,11 +102,11 @@ class Remote(NamedTuple):
             self.fs.invalidate_cache(self.path)
             itself = self._facts()
         if itself is not None:
-            yield self, _version_of(itself)
+            yield self, version_of(itself)
         start = self.path.rstrip("/")
         for path, facts in self._listed():
             inside = path[len(start) + 1 :]
-            version = _version_of(facts)
+            version = version_of(facts)
             # Consoles of stores write an empty object with a slash behind its name for a folder.
             is_mark = path.endswith("/") and version is not None and not version.size
             if inside and not is_mark and facts.get("type", "file") == "file":
@@ -340,6 +342,18 @@ def replaced_meanwhile(url: str) -> OSError:
     return OSError(errno.ESTALE, "it was replaced while it was read", url)
 
 
+def version_of(facts: Mapping[str, Any]) -> Version | None:
+    """Return the version that a store tells of, or None without its size."""
+    if facts.get("size") is None:
+        return None
+    # Google's only tag that is a digest. What was composed of several objects has none.
+    if _MD5.fullmatch(str(facts.get("md5Hash"))):
+        return Version(int(facts["size"]), base64.b64decode(facts["md5Hash"]).hex())
+    tag = next((facts[name] for name in _TAGS if facts.get(name)), "")
+    # The store in memory lists times as seconds, and tells them as times.
+    return Version(int(facts["size"]), str(tag.timestamp() if hasattr(tag, "timestamp") else tag))
+
+
 def _names_a_place(file: Any) -> bool:  # noqa: ANN401 - any object
     """Return whether an object is an `OpenFile` or a `UPath`, which open files resemble."""
     opened = hasattr(file, "read") or hasattr(file, "readinto") or hasattr(file, "write")
@@ -432,14 +446,6 @@ def _is_from(fs: Any, protocol: str, member: str) -> bool:  # noqa: ANN401 - as 
     protocols = fs.protocol
     names = (protocols,) if isinstance(protocols, str) else protocols
     return protocol in names and hasattr(fs, member)
-
-
-def _version_of(facts: Mapping[str, Any]) -> Version | None:
-    if facts.get("size") is None:
-        return None
-    tag = next((facts[name] for name in _TAGS if facts.get(name)), "")
-    # The store in memory lists times as seconds, and tells them as times.
-    return Version(int(facts["size"]), str(tag.timestamp() if hasattr(tag, "timestamp") else tag))
 
 
 def _is_condition(error: OSError) -> bool:
