@@ -238,6 +238,20 @@ def test_a_large_object_is_read_from_a_server_that_knows_no_ranges(
         assert file.whole() == data
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_an_object_that_such_a_server_lists_is_read(
+    memory: MemoryFileSystem, *, first: bool
+) -> None:
+    data = bytes(range(256)) * (SMALL // 128)
+    memory.pipe_file("/models/it", data)
+    place = Remote(_Whole(), "/models/it", "memory://models/it")
+    with StoredObject(place, place.version()) as file:
+        if first:
+            assert file.read(9, 300) == data[9:309]
+        assert b"".join(file.ranges(100, len(data) - 200)) == data[100:-100]
+        assert file.whole() == data
+
+
 def test_an_error_of_a_server_names_the_url_without_its_password() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # and does not listen

@@ -90,8 +90,10 @@ class StoredObject:
             start = b"" if seen is not None and not seen.size else self.place.read(0, SMALL)
         except OSError as error:
             # Of an empty object S3 and Azure have no range, and errors of their own.
-            known = isinstance(error, FileNotFoundError | PermissionError)
-            if known or error.errno == errno.EBUSY or self.place.version().size:
+            known = isinstance(
+                error, FileNotFoundError | PermissionError | ConnectionError | TimeoutError
+            ) or error.errno in (errno.EBUSY, errno.EHOSTUNREACH)
+            if known or self.place.version().size:
                 raise
             start = b""
         # A server that knows no ranges sends all of a large one, too.
@@ -109,8 +111,12 @@ class StoredObject:
         self._step = min(self._step * 2, _MOST) if follows else _LEAST
         end = min(offset + max(size, self._step), self.size)
         self._doubtful = True
-        data = self._checked(self.place.read(offset, end), end - offset)
-        self._identify(offset, data)
+        data = self.place.read(offset, end)
+        if self._is_all(data, end - offset):
+            self._identify(0, data)
+            self._keep(0, data)
+            return data[offset : offset + size]
+        self._identify(offset, self._checked(data, end - offset))
         self._keep(offset, data)
         return data[:size]
 
@@ -130,7 +136,8 @@ class StoredObject:
             limits.pop()
         limits[-1:] = [(at, end + behind) for at, _ in limits[-1:]]
         self._doubtful = True
-        for (at, until), data in zip(limits, self._fetched(limits), strict=True):
+        for (at, until), fetched in zip(limits, self._fetched(limits), strict=True):
+            data = fetched[at:until] if self._is_all(fetched, until - at) else fetched
             self._identify(at, self._checked(data, until - at))
             if until == end + behind:
                 if behind:
@@ -178,6 +185,10 @@ class StoredObject:
         if self._doubtful and self.place.version() != self.stamp:
             raise replaced_meanwhile(self.path)
         self._doubtful = False
+
+    def _is_all(self, data: bytes, asked: int) -> bool:
+        """Return whether the whole object came for a part of it, as from servers without ranges."""
+        return asked < len(data) == self.size
 
     def _checked(self, data: bytes, size: int) -> bytes:
         if len(data) != size:
