@@ -1,6 +1,5 @@
 """An audit: an iterator of findings, and the report of all of them."""
 
-import errno
 import os
 import sys
 import time
@@ -248,8 +247,8 @@ def audit(
     for place in places:
         if isinstance(place, str):
             os.lstat(place)
-        elif not place.exists():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place.url)
+        else:
+            place.check_exists()
     for option, globs in (("include", include), ("exclude", exclude)):
         _check_texts(option, globs, "globs")
     if n_jobs == 0:

@@ -71,6 +71,8 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an unprintable character must not fail a command
     _clean_up_when_terminated()
+    if any("://" in argument for argument in sys.argv):
+        _hush_stores()
     if holds_part(" ".join(sys.argv[1:])):
         # A line that was split between arguments: only its beginning could be recognized later.
         refuse_key_line(as_json=_asks_for_json(sys.argv))
@@ -109,6 +111,13 @@ def _asks_for_json(arguments: list[str]) -> bool:
     formats = {"--format=json", "--format=jsonl"}
     after = {arguments[at + 1] for at, one in enumerate(arguments[:-1]) if one == "--format"}
     return not formats.union(["--json"]).isdisjoint(arguments) or bool(after & {"json", "jsonl"})
+
+
+def _hush_stores() -> None:
+    """Drop what the packages of stores log, as gcsfs does with a traceback of each retry."""
+    import logging  # noqa: PLC0415 - takes milliseconds
+
+    logging.lastResort = None
 
 
 def _clean_up_when_terminated() -> None:

@@ -6,6 +6,7 @@ only where a URL comes.
 
 import base64
 import errno
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,12 +19,18 @@ from pickleseal.files.handles import text_path
 _T = TypeVar("_T")
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z0-9+.-]+)*://")
+_CHAINED = re.compile(rf"([^:]+://.*?)(::{_URL.pattern}.*)", re.DOTALL)
 _USER = re.compile(r"(?<=//)[^/]*:[^/]*@|(?<=http://)[^/?]*@|(?<=https://)[^/?]*@", re.IGNORECASE)
 """A user's name and password in a URL, or the token in their place."""
 _CREDENTIAL = re.compile("sig|token|key|secret|cred|auth|pass|pwd|jwt|hmac|session", re.IGNORECASE)
 """What the name of a parameter has in it that must stay secret, as in presigned URLs."""
 _LIKE_A_TOKEN = re.compile(r"[\w%+/=~-]{20,}")
 _IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]+://[^\s'\"<>]+")
+_NOISE = re.compile("(RequestId|Time|ErrorCode|Content):")
+_NO_BUCKET = re.compile(
+    "(bucket|container) does not exist|no such (bucket|container)", re.IGNORECASE
+)
+_NOT_THERE = "nothing is there: check the address"
 _LOCAL = ("file://", "local://")
 _TAGS = ("ETag", "etag", "generation", "mtime", "LastModified", "last_modified", "created")
 """What fsspec's stores call that which changes with an object, the surest first."""
@@ -58,25 +65,32 @@ class Remote(NamedTuple):
 
     def beside(self, suffix: str) -> "Remote":
         """Return the place of the same name with a suffix."""
-        return Remote(self.fs, self.path + suffix, self.url + suffix)
+        front, rest = _parts(self.url)
+        return Remote(self.fs, self.path + suffix, front + suffix + rest)
 
     def without(self, suffix: str) -> "Remote":
         """Return the place of the same name without a suffix."""
-        return Remote(self.fs, self.path.removesuffix(suffix), self.url.removesuffix(suffix))
+        front, rest = _parts(self.url)
+        return Remote(self.fs, self.path.removesuffix(suffix), front.removesuffix(suffix) + rest)
 
     def below(self, inside: str) -> "Remote":
         """Return a place below this one; `inside` has `/` between its parts."""
-        path, url = (f"{one.rstrip('/')}/{inside}" for one in (self.path, self.url))
-        return Remote(self.fs, path, url)
+        front, rest = _parts(self.url)
+        return Remote(self.fs, _folder(self.path) + inside, _folder(front) + inside + rest)
 
     def exists(self) -> bool:
         """Return whether an object is here, or objects are below."""
-        # Not the file system's own `exists`, which calls what may not be read missing.
-        with suppress(FileNotFoundError), _asking(self.url):
-            self.fs.invalidate_cache(self.path)
-            self.fs.info(self.path)
+        with suppress(FileNotFoundError):
+            self.check_exists()
             return True
         return False
+
+    def check_exists(self) -> None:
+        """Raise FileNotFoundError unless an object is here, or objects are below."""
+        # Not the file system's own `exists`, which calls what may not be read missing.
+        with _asking(self.url):
+            self.fs.invalidate_cache(self.path)
+            self.fs.info(self.path)
 
     def is_prefix(self) -> bool:
         """Return whether the store says that there are objects below, and none here."""
@@ -103,15 +117,19 @@ class Remote(NamedTuple):
             itself = self._facts()
         if itself is not None:
             yield self, version_of(itself)
-        start = self.path.rstrip("/")
+        start = _folder(self.path)
         for path, facts in self._listed():
-            inside = path[len(start) + 1 :]
             version = version_of(facts)
             # Consoles of stores write an empty object with a slash behind its name for a folder.
             is_mark = path.endswith("/") and version is not None and not version.size
-            if inside and not is_mark and facts.get("type", "file") == "file":
-                url = without_credentials(f"{self.url.rstrip('/')}/{inside}")
+            if is_mark or facts.get("type", "file") != "file":
+                continue
+            if path != self.path:
+                below = path.removeprefix(start or "/")
+                url = without_credentials(self.below(below).url)
                 yield Remote(self.fs, path, url), version
+            elif itself is None:
+                yield self, version
 
     def _facts(self) -> Mapping[str, Any] | None:
         """Return what the store says of the object here, or None if only others are below."""
@@ -234,6 +252,13 @@ def _is_known(url: str) -> bool:
     return re.split("::|://", url, maxsplit=1)[0] in available_protocols()
 
 
+def inside(url: str, root: str) -> str:
+    """Return what a URL has below that of a folder, or its last name if that is no folder of it."""
+    (front, _), (start, _) = _parts(url), _parts(root)
+    below = front.removeprefix(_folder(start))
+    return below if below != front else front.rpartition("/")[2]
+
+
 def absolute(path: str) -> str:
     """Return the absolute path of a local file; a URL is one already."""
     return path if is_url(path) else os.path.abspath(path)
@@ -308,6 +333,18 @@ def without_credentials(path: str) -> str:
     return path
 
 
+def past_caches(place: Place) -> Place:
+    """Return a place as the store itself has it: a copy in a cache of fsspec may be outdated."""
+    if not isinstance(place, Remote):
+        return place
+    from fsspec.implementations.cached import CachingFileSystem  # noqa: PLC0415 - as above
+
+    fs = place.fs
+    while isinstance(fs, CachingFileSystem):
+        fs = fs.fs
+    return place._replace(fs=fs)
+
+
 def name_of(place: Place) -> str:
     """Return the path or the URL of a place."""
     return place if isinstance(place, str) else place.url
@@ -360,6 +397,17 @@ def _names_a_place(file: Any) -> bool:  # noqa: ANN401 - any object
     return not opened and hasattr(file, "fs") and isinstance(getattr(file, "path", None), str)
 
 
+def _parts(url: str) -> tuple[str, str]:
+    """Split a URL before what its object is in: `zip://it.pkl::s3://bucket/models.zip`."""
+    found = _CHAINED.fullmatch(url)
+    return (found[1], found[2]) if found else (url, "")
+
+
+def _folder(path: str) -> str:
+    """Return the path of a prefix with a slash at its end, unless it is a root."""
+    return path if not path or path.endswith("://") else f"{path.rstrip('/')}/"
+
+
 def _check_no_options(options: Options) -> None:
     if options:
         raise TypeError("storage_options are for a URL, such as s3://bucket/model.pkl")
@@ -383,7 +431,13 @@ def _reached(url: str, options: Options) -> Remote:
                 f"{scheme}:// needs one more package: {_message(error)}"
             ) from None
         except (ValueError, TypeError) as error:
-            raise PicklesealError(f"fsspec cannot open {shown(named)}: {_message(error)}") from None
+            said = f"fsspec cannot open {shown(named)}: {_message(error).rstrip('.!')}"
+            if _is_known(url):
+                said += (
+                    ". Variables, fsspec's configuration and storage_options= say how a store is"
+                    " reached"
+                )
+            raise PicklesealError(said) from None
     return Remote(fs, path, named)
 
 
@@ -411,20 +465,66 @@ def _behind(error: Exception) -> Exception:
 
 def _told(error: Exception) -> tuple[int, str]:
     """Return the code and the text for an error of a store's package."""
-    status = getattr(error, "status", None)
-    if status in (404, 410) or isinstance(error, FileNotFoundError):
-        return errno.ENOENT, os.strerror(errno.ENOENT)
-    if status in (401, 403):
-        return errno.EACCES, f"the server refused it, with the HTTP status {status}"
-    if not isinstance(error, OSError):
-        # The packages of stores have errors of their own, such as botocore's and aiohttp's.
-        return errno.EIO, f"{type(error).__name__}: {_message(error)}"
-    code = errno.EACCES if type(error) is PermissionError else error.errno or errno.EIO
-    return code, _message(error) if str(error) else os.strerror(code)
+    said = _message(error)
+    status = _status(error)
+    if status in (404, 410) or (status is None and isinstance(error, FileNotFoundError)):
+        return errno.ENOENT, said if _NO_BUCKET.search(said) else _NOT_THERE
+    if getattr(error, "status", None):  # aiohttp's, which names the address again
+        said = f"the server answered with the HTTP status {status}"
+    elif not isinstance(error, OSError):
+        # The packages of stores have errors of their own, such as botocore's.
+        said = f"{type(error).__name__}: {said}"
+    refused = re.search("credentials|^Forbidden", said, re.IGNORECASE)
+    if status in (401, 403) or isinstance(error, PermissionError) or refused:
+        return errno.EACCES, f"no access: check your credentials and rights ({said})"
+    lost = isinstance(error, FileNotFoundError)  # but the store did not say so
+    code = error.errno if isinstance(error, OSError) and not lost else None
+    if status is None and any(map(_is_unreached, _chain(error))):
+        code = code if code in errno.errorcode else errno.EHOSTUNREACH
+        said = f"the store can't be reached: check network and address ({said})"
+    return code or errno.EIO, said
+
+
+def _status(error: Exception) -> int | None:
+    """Return the HTTP status that a server answered with, if it did."""
+    # Not what was handled before: a 404 that led to another question does not answer that.
+    for one in _chain(error, handled=False):
+        response = getattr(one, "response", None)  # botocore's is a dictionary
+        meta = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+        status = (
+            getattr(one, "status", None)
+            or getattr(one, "status_code", None)
+            or meta.get("HTTPStatusCode")
+            or getattr(one, "code", None)
+        )
+        if isinstance(status, int | str) and re.fullmatch("[1-5][0-9][0-9]", str(status)):
+            return int(status)
+    return None
+
+
+def _is_unreached(error: BaseException) -> bool:
+    # Not `socket.gaierror`, whose import takes milliseconds that no local file needs.
+    return isinstance(error, ConnectionError | TimeoutError) or type(error).__name__ == "gaierror"
+
+
+def _chain(error: BaseException | None, *, handled: bool = True) -> Iterator[BaseException]:
+    """Yield an error and what caused it; `handled`: as a traceback shows them."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        yield error
+        shown_too = handled and not error.__suppress_context__
+        error = error.__cause__ or (error.__context__ if shown_too else None)
 
 
 def _message(error: Exception) -> str:
-    return _plain((isinstance(error, OSError) and error.strerror) or str(error))
+    # Some packages' errors have a text of their own, which names the address, too.
+    text = str(error)
+    if isinstance(error, OSError) and type(error).__str__ is OSError.__str__:
+        text = error.strerror or text or os.strerror(error.errno or errno.EIO)
+    # Azure appends its whole answer, and Google Cloud says why in a second line.
+    lines = itertools.takewhile(lambda line: not _NOISE.match(line), text.splitlines())
+    return _plain(" ".join(filter(None, map(str.strip, lines))) or text)
 
 
 def _plain(text: str) -> str:
@@ -434,7 +534,8 @@ def _plain(text: str) -> str:
 
 def _cause(error: Exception) -> Exception | None:
     """Return the error to chain; None if a traceback would show credentials with it."""
-    return error if _plain(str(error)) == str(error) else None
+    texts = [str(one) for one in _chain(error)]
+    return error if [_plain(text) for text in texts] == texts else None
 
 
 def _is_s3fs(fs: Any) -> bool:  # noqa: ANN401 - a file system of fsspec

@@ -4,7 +4,6 @@ Links below a folder are not followed, so that a walk ends and stays in its fold
 taken as it is. Folders of other programs are left out, and their files counted.
 """
 
-import errno
 import os
 import stat
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple, Self
 from pickleseal.errors import check_path
 from pickleseal.files.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pickleseal.files.handles import close_read
-from pickleseal.files.places import MISREAD, Place, Remote, Version, name_of
+from pickleseal.files.places import MISREAD, Place, Remote, Version, inside, name_of
 
 BACKUP_SUFFIX = ".unsealed"
 """Suffix of the copy of a file from before it was adopted."""
@@ -239,9 +238,9 @@ def _objects_below(root: Remote, excluded: _Exclusion, left_out: LeftOut | None)
             if place == root:
                 yield Found(root.url, remote=root, seen=seen)
                 continue
-            folder = root.url.rstrip("/")
-            for part in place.url[len(folder) + 1 :].split("/")[:-1]:
-                folder = f"{folder}/{part}"
+            parts = inside(place.url, root.url).split("/")
+            for depth, part in enumerate(parts[:-1], 1):
+                folder = root.below("/".join(parts[:depth])).url
                 if part in _FOREIGN_NAMES and not everything:
                     if left_out is not None:
                         left_out.folders[folder] = left_out.folders.get(folder, 0) + 1
@@ -256,8 +255,8 @@ def _objects_below(root: Remote, excluded: _Exclusion, left_out: LeftOut | None)
                 if skip is None and place.is_misread:
                     skip, detail = Skip.UNREADABLE, MISREAD
                 yield Found(place.url, place.url, skip, detail, remote=place, seen=seen)
-        if empty and not root.exists():
-            yield Found(root.url, None, Skip.UNREADABLE, os.strerror(errno.ENOENT))
+        if empty:
+            root.check_exists()
     except OSError as error:
         yield Found(root.url, None, Skip.UNREADABLE, error.strerror or str(error))
 

@@ -13,7 +13,17 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from pickleseal.envelope.source import Source, open_place
 from pickleseal.errors import NotSealedError, PicklesealError, SealError, WrongPassphraseError
 from pickleseal.files.objects import Opened, open_file
-from pickleseal.files.places import Place, Remote, Version, name_of, places_of, resolved, steady
+from pickleseal.files.places import (
+    Place,
+    Remote,
+    Version,
+    inside,
+    name_of,
+    past_caches,
+    places_of,
+    resolved,
+    steady,
+)
 from pickleseal.files.walk import Found, LeftOut, Skip, files_below
 
 _T = TypeVar("_T")
@@ -82,10 +92,10 @@ class Candidate(NamedTuple):
     @property
     def inside(self) -> str:
         """The path below `root`; the file's name where `root` is the file."""
+        if self.found.remote is not None:
+            return inside(self.path, self.root)
         if self.found.named:
             return os.path.basename(self.path)
-        if self.found.remote is not None:
-            return self.path[len(self.root.rstrip("/")) + 1 :]
         return os.path.relpath(self.path, self.root)
 
     def anew(self) -> "Candidate":
@@ -115,7 +125,7 @@ class Batch:
         *,
         exclusion: Callable[[str], str | None] = lambda _: None,
     ) -> None:
-        self._places = places_of(paths)
+        self._places = tuple(map(past_caches, places_of(paths)))
         self.paths = tuple(map(name_of, self._places))
         self.left_out = LeftOut()
         self._exclusion = exclusion

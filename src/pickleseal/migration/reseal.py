@@ -24,6 +24,7 @@ from pickleseal.files.places import (
     Named,
     Options,
     name_of,
+    past_caches,
     places_of,
     resolved,
     steady,
@@ -181,7 +182,7 @@ def reseal(
     [1, 2]
     """
     find_keyring(keyring, to_open=EVERY_KEY)  # raises without a ring, whatever the file is
-    (place,) = places_of([file], storage_options)
+    place = past_caches(*places_of([file], storage_options))
     path = name_of(place)
     candidate = Candidate(Found.at(place), path, resolved(path), named=True)
     done = steady(
