@@ -228,6 +228,30 @@ def test_a_directory_that_lists_more_than_the_bound_is_said(
     assert any("200" in reason for reason in contents.reasons)
 
 
+def test_an_end_record_without_a_directory_makes_no_zip() -> None:
+    data = b"\xff" * 60 + ended(b"", 0, 0)
+    (reason,) = seen(data, "model.pkl").reasons
+    assert reason == "named like a pickle, but cannot be followed"
+
+
+@pytest.mark.parametrize("directory", [b"PK\x01\x02", b"PK\x01\x02" + b"\0" * 19])
+def test_a_directory_that_is_cut_off_lists_nothing(directory: bytes) -> None:
+    assert look(Memory(b"\xff" * 60 + ended(directory, 60, 1))) is None
+
+
+@pytest.mark.parametrize("place", [0, 60, 60 + 47 + 22])
+def test_a_member_without_a_local_header_cannot_be_told(place: int) -> None:
+    data = b"\xff" * 60 + ended(listed(b"a", PLAIN, place), 60, 1) + b"PK\x03\x04"
+    (reason,) = seen(data).reasons
+    assert reason == "a: not where the zip's directory says"
+
+
+def test_members_that_overlap_cannot_be_told() -> None:
+    body = headed(b"a", b"\xff\xfe")
+    directory = b"".join(listed(b"%d" % number, b"\xff\xfe", 0) for number in range(200))
+    assert "its zip members overlap" in seen(body + ended(directory, len(body), 200)).reasons
+
+
 def test_every_wide_field_of_a_member_is_followed() -> None:
     fields = [struct.pack("<HHQ", 1, 8, place) for place in (0xFFFFFFFF, 0)]
     body = headed(b"a", ARMED)
@@ -521,6 +545,18 @@ def test_a_size_that_a_tar_gives_all_its_members_cannot_be_told() -> None:
     assert seen(first + bytes(10_240)).grade is Grade.CANNOT_TELL
     plain = headed_tar(b"g", b"14 comment=xy\n", b"g") + headed_tar(b"README", b"hello\n")
     assert look(Memory(plain + bytes(10_240))) is None
+
+
+def test_a_member_of_a_tar_from_before_kinds_is_looked_at() -> None:
+    data = headed_tar(b"m", PLAIN, b"\0") + bytes(1024)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        assert tar.getnames() == ["m"]
+    assert seen(data).grade is Grade.DATA
+
+
+@pytest.mark.parametrize("data", [b"\x80\x80", b"\x80" * 2 + b"N."])
+def test_a_file_shorter_than_a_block_is_no_tar(data: bytes) -> None:
+    assert not archives.is_tar(data)
 
 
 @pytest.mark.parametrize("slash", ["its own name", "its long name"])

@@ -206,19 +206,10 @@ def is_listed(module: str, name: str) -> bool:
     return f"{module} {name}" in _listed().uses
 
 
-def is_class(module: str, name: str) -> bool:
-    """Return whether a name on the list is a class, whose instances `__new__` makes."""
-    return bool(_listed().uses.get(f"{module} {name}", 0) & Use.MADE.value)
-
-
-def is_plain(module: str, name: str) -> bool:
-    """Return whether what a listed name makes of plain data is plain data."""
-    return bool(_listed().uses.get(f"{module} {name}", 0) & _PLAIN)
-
-
-def is_value(module: str, name: str) -> bool:
-    """Return whether a listed name is itself plain data, as a constant is."""
-    return bool(_listed().uses.get(f"{module} {name}", 0) & _VALUE)
+def traits(module: str, name: str) -> tuple[bool, bool, bool]:
+    """Return whether a listed name is a class, makes plain data of such, and is such itself."""
+    found = _listed().uses.get(f"{module} {name}", 0)
+    return bool(found & Use.MADE.value), bool(found & _PLAIN), bool(found & _VALUE)
 
 
 def grade_name(module: str, name: str, uses: Use) -> Grade:

@@ -6,7 +6,7 @@ which one they use. A member whose descriptions differ has `trouble`.
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
@@ -81,20 +81,17 @@ class Entry(NamedTuple):
     local: int
 
 
-def has_directory(view: View) -> bool:
-    """Return whether the bytes end like a zip, with its directory in front of the end."""
-    return any(True for _ in _directories(view))
-
-
-def zip_members(view: View, bounds: Bounds, known: set[Entry]) -> Iterator[Member]:
-    """Yield the members of everything that a reader could take for the directory of a zip.
+def zip_members(
+    view: View, places: Sequence[tuple[int, int]], bounds: Bounds, known: set[Entry]
+) -> Iterator[Member]:
+    """Yield the members of the directories at some places.
 
     A zip that ends with a nested zip, or is the last member of a tar, is found twice. So `known`
     members have no bytes and each yielded one becomes known, by its offset in the outermost view.
     """
     origin = view.start if isinstance(view, Part) else 0
     end = overlaps = 0
-    for entry in sorted(_listed(view, bounds), key=lambda entry: entry.local):
+    for entry in sorted(_listed(view, places, bounds), key=lambda entry: entry.local):
         place = entry._replace(local=origin + entry.local)
         if place in known:
             yield Member(entry.name.decode("utf-8", "replace"))
@@ -112,10 +109,10 @@ def zip_members(view: View, bounds: Bounds, known: set[Entry]) -> Iterator[Membe
         yield member
 
 
-def _listed(view: View, bounds: Bounds) -> set[Entry]:
-    """Yield the entries of the directories, each once, up to one more than are examined."""
+def _listed(view: View, places: Sequence[tuple[int, int]], bounds: Bounds) -> set[Entry]:
+    """Return the entries of directories, up to one more than are examined."""
     entries: set[Entry] = set()
-    for start, shift in _directories(view):
+    for start, shift in places:
         for entry in _entries(view, start, shift):
             if not bounds.listed() or len(entries) > MAX_MEMBERS:
                 return entries
@@ -123,32 +120,34 @@ def _listed(view: View, bounds: Bounds) -> set[Entry]:
     return entries
 
 
-def _directories(view: View) -> Iterator[tuple[int, int]]:
-    """Yield where directories begin, and by how much the offsets in each are shifted."""
+def directories(view: View) -> list[tuple[int, int]]:
+    """Return where a reader could find a zip's directory, and by how much its offsets are shifted.
+
+    It is in front of an end record at the end of the bytes, or where that says.
+    """
     end = view.reach(FAR)
     first = max(end - _TAIL, 0)
     tail = view.read(first, end - first)
     stop = len(tail) - _END.size + len(_END_MAGIC)
-    seen: set[tuple[int, int]] = set()
+    found: dict[tuple[int, int], None] = {}
     for _ in range(_DIRECTORIES):
         at = tail.rfind(_END_MAGIC, 0, max(stop, 0))
         if at < 0:
-            return
+            break
         stop = at + len(_END_MAGIC) - 1
-        for place in _starts(view, first + at):
-            start, offset = place
-            if place not in seen and start >= 0 and view.read(start, 4) == b"PK\x01\x02":
-                seen.add(place)
-                yield start, start - offset
+        size, stated = _END.unpack_from(tail, at)[5:7]
+        for start, offset in _starts(view, first + at, size, stated):
+            if start >= 0 and view.read(start, 4) == b"PK\x01\x02":
+                found[start, start - offset] = None
+    return list(found)
 
 
-def _starts(view: View, end: int) -> Iterator[tuple[int, int]]:
+def _starts(view: View, end: int, size: int, offset: int) -> Iterator[tuple[int, int]]:
     """Yield where the directory of the end record at `end` could begin, and its stated offset.
 
     A directory is in front of its end record, or where that says, even behind it: torch looks
     there. So does it for the wider record of a large zip.
     """
-    size, offset = _END.unpack(view.read(end, _END.size))[5:7]
     yield from ((end - size, offset), (offset, offset))
     locator = view.read(end - _LOCATOR.size, _LOCATOR.size) if end >= _LOCATOR.size else b""
     if len(locator) < _LOCATOR.size or not locator.startswith(b"PK\x06\x07"):
@@ -301,7 +300,7 @@ def tar_members(view: View, bounds: Bounds) -> Iterator[Member]:
                 yield Member("", trouble="a tar header that no program writes")
                 return
             if kind == b"L":
-                name = _kept(view.read(start, min(told, LONGEST)))
+                name = _kept(view.read(start, told))
             elif kind == b"g":
                 before = b""
             name = _kept(records.get(b"path", name))

@@ -143,9 +143,10 @@ class _Looking:
             known, found = known or followed, found or holds
         # Finding the end of compressed data would mean unpacking all of it.
         packed = isinstance(view, layers.Expanded) and not found and not start.startswith(b"PK")
-        if not packed and archives.has_directory(view) and self._opens(place):
+        directories = [] if packed else archives.directories(view)
+        if directories and self._opens(place):
             known = True
-            members = archives.zip_members(view, self._bounds, place.known)
+            members = archives.zip_members(view, directories, self._bounds, place.known)
             found = self._members(members, "zip", place) or found
         if start.startswith(layout.MAGIC):
             self._cover(view, 0, view.reach(FAR))

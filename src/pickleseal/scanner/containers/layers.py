@@ -25,7 +25,6 @@ _CALL = 1024  # minimum cost of a decoder call, in bytes
 _STEPS = (CHUNK, 256, 1)
 
 DAMAGED = "it is damaged"
-CUT_OFF = TRUNCATED
 TOO_LARGE = "it takes too much memory to unpack"
 NOT_FOLLOWED = "a form that is not followed"
 """Why a layer ends early. Readers may continue where it is TOO_LARGE or NOT_FOLLOWED here."""
@@ -149,7 +148,7 @@ class Expanded:
                     data = self._view.read(at, CHUNK)
                     at += len(data)
                     if not data:
-                        self.fault = CUT_OFF
+                        self.fault = TRUNCATED
                         return
                 room = min(CHUNK, max(done - position, 0)) or (
                     step if position else min(step, _FIRST)

@@ -39,9 +39,8 @@ _STARTS = (rb"gA[I-X]", rb"H4sI", rb"e(?:J[w-z]|N[o-r]|A[E-H]|F[4-7])")
 """The first characters of a protocol, gzip and zlib in base64."""
 # One expression for all of them is ten times slower than one for each.
 _BASE64 = tuple(re.compile(start + _RUN) for start in _STARTS)
-_OVERLAP = 128
 _NEAR = 4096
-"""How near behind a name it must be used."""
+"""How near behind a name it must be used, in bytes, and how much further a chunk is read."""
 _LETTERS = re.compile(_RUN)
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
@@ -72,18 +71,21 @@ def _search(view: Whole, start: int, end: int, bounds: Bounds) -> Iterator[Hidde
     while (start := view.next_data(start)) < end and (
         chunk := view.read(start, min(LONGEST, end - start))
     ):
+        last = start + len(chunk) >= end or len(chunk) < LONGEST
+        limit = len(chunk) if last else len(chunk) - _NEAR
         behind = 0
         for at, follow in _places(chunk):
-            if at < behind:
+            if at < behind or at >= limit:
                 continue
-            found = follow(view, start + at, end, bounds)
+            near = Whole(Memory(memoryview(chunk)[at : at + _NEAR]))
+            named = follow is not _from_name or streams.uses_names(near, bounds)
+            found = follow(view, start + at, end, bounds) if named else None
             if found is not None:
                 yield found
                 behind = found.end - start
             if bounds.hit:
                 return
-        last = start + len(chunk) >= end or len(chunk) < LONGEST
-        start += max(len(chunk) if last else len(chunk) - _OVERLAP, behind)
+        start += max(limit, behind)
 
 
 def _places(chunk: bytes) -> list[tuple[int, _Follow]]:
@@ -101,10 +103,7 @@ def _whole(view: View, offset: int, end: int, bounds: Bounds) -> Hidden | None:
 
 
 def _from_name(view: View, offset: int, end: int, bounds: Bounds) -> Hidden | None:
-    """Return the rest of a pickle from a name on, if it uses names."""
-    near = Memory(memoryview(view.read(offset, min(_NEAR, end - offset))))
-    if not streams.uses_names(Whole(near), bounds):
-        return None
+    """Return the rest of a pickle from a name on."""
     found = _whole(view, offset, end, bounds)
     # A fault says nothing here, since the part before the name is missing.
     return found and found._replace(pickles=tuple(map(streams.without_faults, found.pickles)))

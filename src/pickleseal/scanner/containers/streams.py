@@ -113,7 +113,7 @@ def _readings(view: View, offset: int, bounds: Bounds) -> tuple[tuple[Trace, ...
     while len(readings) <= _PLAIN_READINGS and (at < end or at == offset):
         if view.read(at, len(arrays.MAGIC)) == arrays.MAGIC:
             told = first._replace(fault="numpy.load would find an array in its arrays")
-            readings.append(told._replace(limited=True, ended=False))
+            readings.append(told._replace(limited=True))
             break
         plain = _cursor(view, at)
         found = trace(plain, bare=True, most=bounds.opcodes)
@@ -125,7 +125,7 @@ def _readings(view: View, offset: int, bounds: Bounds) -> tuple[tuple[Trace, ...
     else:
         if at != end:
             clause = "pickle.load would find other pickles in and behind its arrays"
-            readings[-1] = readings[-1]._replace(fault=clause, limited=True, ended=False)
+            readings[-1] = readings[-1]._replace(fault=clause, limited=True)
     return tuple(readings), end if first.ended else max(end, at)
 
 
@@ -137,7 +137,7 @@ def without_faults(found: Pickle) -> Pickle:
 def _forgiven(reading: Trace, *, of_arrays: bool = False) -> Trace:
     """Return a walk whose fault is none, as where a reader stops at the bytes of an array."""
     if not reading.limited:
-        reading = reading._replace(fault=None, ended=True)
+        reading = reading._replace(fault=None)
     return reading._replace(of_arrays=of_arrays)
 
 

@@ -41,15 +41,9 @@ def _size(walk: Walk, width: int, largest: int = MAX_SIZE) -> int:
     return size
 
 
-def _counted(width: int, value: object) -> Step:
+def _counted(width: int, value: object, largest: int = MAX_SIZE) -> Step:
     def read(walk: Walk) -> None:
-        cursor = walk.cursor
-        start = cursor.at + width
-        end = start + int.from_bytes(cursor.data[cursor.at : start], "little")
-        if end <= len(cursor.data):
-            cursor.at = end
-        else:
-            cursor.skip(_size(walk, width))
+        walk.cursor.skip(_size(walk, width, largest))
         walk.stack.append(value)
 
     return read
@@ -80,14 +74,6 @@ def _extension(width: int) -> Step:
     return read
 
 
-def _fixed(width: int, value: object) -> Step:
-    def read(walk: Walk) -> None:
-        walk.cursor.take(width)
-        walk.stack.append(value)
-
-    return read
-
-
 def _coded(width: int) -> Step:
     def read(walk: Walk) -> None:
         size = _size(walk, width)
@@ -112,28 +98,22 @@ def _checked(walk: Walk, text: object) -> object:
     return text
 
 
-def _short_unicode(walk: Walk) -> None:
-    size = walk.cursor.take(1)[0]
-    walk.stack.append(utf8(walk.cursor.take(size)))
+def _integer(width: int, *, signed: bool) -> Step:
+    def read(walk: Walk) -> None:
+        walk.stack.append(int.from_bytes(walk.cursor.take(width), "little", signed=signed))
+
+    return read
 
 
-def _binint(walk: Walk) -> None:
-    walk.stack.append(int.from_bytes(walk.cursor.take(4), "little", signed=True))
-
-
-def _binint2(walk: Walk) -> None:
-    walk.stack.append(int.from_bytes(walk.cursor.take(2), "little"))
+def _binfloat(walk: Walk) -> None:
+    walk.cursor.take(8)
+    walk.stack.append(NUMBER)
 
 
 def _long1(walk: Walk) -> None:
     size = walk.cursor.take(1)[0]
     data = walk.cursor.take(size)
     walk.stack.append(int.from_bytes(data, "little", signed=True) if size <= 9 else NUMBER)
-
-
-def _long4(walk: Walk) -> None:
-    walk.cursor.skip(_size(walk, 4, (1 << 31) - 1))
-    walk.stack.append(NUMBER)
 
 
 def _long_binget(walk: Walk) -> None:
@@ -249,10 +229,11 @@ def unknown(walk: Walk) -> None:
 READERS: dict[str, Step] = {
     "I": _int, "L": _long, "F": _float, "S": _string, "V": _unicode, "P": _persid,
     "c": _global, "i": _inst, "g": _get, "p": _put,
-    "\x8c": _short_unicode, "j": _long_binget, "r": _long_binput, "J": _binint, "M": _binint2,
-    "G": _fixed(8, NUMBER), "\x8a": _long1, "\x8b": _long4,
+    "j": _long_binget, "r": _long_binput,
+    "J": _integer(4, signed=True), "M": _integer(2, signed=False), "G": _binfloat,
+    "\x8a": _long1, "\x8b": _counted(4, NUMBER, (1 << 31) - 1),
     "B": _counted(4, BYTES), "C": _counted(1, BYTES), "\x8e": _counted(8, BYTES),
-    "\x96": _counted(8, BUFFER), "X": _text(4), "\x8d": _text(8),
+    "\x96": _counted(8, BUFFER), "\x8c": _text(1), "X": _text(4), "\x8d": _text(8),
     "T": _coded(4), "U": _coded(1), "\x80": _proto, "\x95": _frame,
     "\x82": _extension(1), "\x83": _extension(2), "\x84": _extension(4),
 }  # fmt: skip

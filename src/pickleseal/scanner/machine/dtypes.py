@@ -52,9 +52,9 @@ _UNORDERED = "OSV"
 _UNSPELLED = "unspelled"
 """The code of a dtype that may be any."""
 _OBJECTS_OWN = frozenset({"numpy", "builtins", "ctypes"})
-_MAKE_ARRAYS = frozenset({
+ARRAY_MAKERS = (
     "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
-})  # fmt: skip
+)  # fmt: skip
 _FLAGS = {"O": (63,), "?": (0, 8, 64), _UNSPELLED: ()}
 _INHERITED = 27
 _HAS_FIELDS, _ALIGNED = 16, 128
@@ -233,7 +233,7 @@ def _is_of_numpy(state: tuple[object, ...], of: object) -> bool:
 
 def is_array(target: object) -> bool:
     """Return whether a value is an array, whose state has no attributes."""
-    return type(target) is Result and target.of.path in _MAKE_ARRAYS
+    return type(target) is Result and target.of.path in ARRAY_MAKERS
 
 
 def may_hide_array_state(target: Result, parts: Sequence[object]) -> bool:

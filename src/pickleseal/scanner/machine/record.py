@@ -30,7 +30,7 @@ from pickleseal.scanner.machine.values import (
     keep,
     may_hold,
 )
-from pickleseal.scanner.names import is_class, is_listed, is_plain, is_value
+from pickleseal.scanner.names import is_listed, traits
 
 MAX_NAMES = 20_000
 MAX_BEYOND = 200
@@ -228,19 +228,15 @@ _TWO_NAMES = ("_mareconstruct", "_reconstructor", "getattr")
 
 
 def _read_traits(module: str, name: str) -> tuple[bool, bool, bool]:
-    """Return whether results are objects, whether they are plain data, and whether the name is."""
-    return _makes_objects(module, name), is_plain(module, name), is_value(module, name)
+    """Return whether results are certainly neither texts nor classes, and what is plain data."""
+    is_class, plain, value = traits(module, name)
+    start = name.lstrip("_")[:1]
+    makes_objects = is_listed(module, name) and (
+        is_class or name in _MAKERS or name.startswith("__pyx_unpickle_") or start.isupper()
+    )
+    return makes_objects, plain, value
 
 
 _traits = lru_cache(maxsize=4096)(_read_traits)
 _REMEMBERED = 200
 """The names of libraries are shorter. Files repeat them."""
-
-
-def _makes_objects(module: str, name: str) -> bool:
-    """Return whether results of a name are certainly neither texts nor classes."""
-    if not is_listed(module, name):
-        return False
-    start = name.lstrip("_")[:1]
-    made = name in _MAKERS or name.startswith("__pyx_unpickle_") or is_class(module, name)
-    return made or start.isupper()

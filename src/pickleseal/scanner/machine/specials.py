@@ -46,18 +46,15 @@ def special(module: str, name: str) -> Special | None:
 
 def _getattr(record: Record, function: Global, args: Args) -> object:
     name = args[1] if args is not None and len(args) > 1 else None
-    if args and len(args) == 2 and name == "_unpickle" and _is_zone(args[0]):
-        return args[0]  # it reads the same files as the class, by a checked key
+    cls = args[0] if args and len(args) == 2 else None
+    if name == "_unpickle" and type(cls) is Global and cls.path == "zoneinfo.ZoneInfo":
+        return cls  # it reads the same files as the class, by a checked key
     function.uses |= STATE  # which no list has
     if type(name) is not str:
         record.note("it reads an attribute with a computed name")
     elif is_dunder(name):
         record.note(f"it reads the attribute {shown(name)}")
     return Result(function, plain=function.plain)
-
-
-def _is_zone(value: object) -> bool:
-    return type(value) is Global and value.path == "zoneinfo.ZoneInfo"
 
 
 # -- helpers that instantiate a class or call a function that they are passed
@@ -141,7 +138,7 @@ def _cython(record: Record, function: Global, args: Args) -> object:
 def _array_by_dill(record: Record, function: Global, args: Args) -> object:
     """Call the first argument with the second, and set the state of the result to the third."""
     maker, given, state, more = args if args is not None and len(args) == 4 else 4 * (None,)
-    if type(maker) is not Global or maker.path not in _ARRAY_MAKERS or more is not None:
+    if type(maker) is not Global or maker.path not in dtypes.ARRAY_MAKERS or more is not None:
         record.note(f"it has {shown(function.path)} call a function that NumPy does not")
         return Result(function)
     made = call(record, maker, given)
@@ -241,9 +238,6 @@ _COPIED = {"builtins.list": List, "builtins.dict": Dict}
 """What Python's containers copy; of anything else they iterate, hash or format the items."""
 _OWN = ("numpy.ma.", "pandas.")
 _ARRAYS = ("array.array", "numpy.ndarray")
-_ARRAY_MAKERS = frozenset({
-    "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
-})  # fmt: skip
 
 _SPECIAL: dict[tuple[str, str], Special] = {
     ("_codecs", "encode"): _encode,

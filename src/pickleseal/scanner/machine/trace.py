@@ -56,8 +56,8 @@ class Trace(NamedTuple):
 
     `names` are without repeats, in order of first appearance. `beyond` has a clause for each
     construction that no data needs. `fault` is why the walk ended before STOP, and `limited`
-    whether that was a bound of the walk itself. `ended`: STOP was reached. `protocol` is the
-    highest that the stream declares. `wrapped_arrays` counts joblib's arrays, and `given` values
+    whether that was a bound of the walk itself. `protocol` is the highest that the stream declares.
+    `wrapped_arrays` counts joblib's arrays, and `given` values
     that only the reader's caller can supply: persistent objects, buffers. `coded`: it may look up
     names other than those it spells, by extension codes, which each process assigns, or because it
     declares several protocols. `of_arrays`: pickle.load reads the array bytes of a file that
@@ -68,13 +68,17 @@ class Trace(NamedTuple):
     beyond: tuple[str, ...]
     fault: str | None
     limited: bool
-    ended: bool
     opcodes: int
     protocol: int
     wrapped_arrays: int
     given: int
     coded: bool
     of_arrays: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether STOP was reached."""
+        return self.fault is None
 
 
 def trace(
@@ -109,7 +113,6 @@ def trace(
         tuple(record.beyond),
         fault,
         limited,
-        fault is None,
         record.opcodes + walk.opcodes,
         record.protocol,
         record.arrays,

@@ -1,9 +1,9 @@
 """What an unpickler does with values: each use is recorded, or is a fault."""
 
-from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Sequence
 
 from pickleseal.errors import shown
+from pickleseal.pickling.names import today_of
 from pickleseal.scanner.machine.dtypes import (
     is_array,
     may_hide_array_state,
@@ -63,7 +63,7 @@ def look_up(record: Record, module: object, name: object, protocol: int) -> obje
     """Return the value that an unpickler looks up for the values of a module and a name."""
     if type(module) is str and type(name) is str:
         if protocol < 3:
-            module, name = _python_3_name(module, name)
+            module, name = today_of(module, name)
         return record.look_up(module, name)
     for part in (module, name):
         data = is_data(part) and type(part) is not str and part not in _TEXTS
@@ -87,12 +87,6 @@ def look_up(record: Record, module: object, name: object, protocol: int) -> obje
 def is_function_or_class(value: object) -> bool:
     """Return whether a value is certainly a function or class, and not a text or bytes."""
     return type(value) is Global and is_listed(value.module, value.name)
-
-
-def _python_3_name(module: str, name: str) -> tuple[str, str]:
-    if (module, name) in NAME_MAPPING:
-        return NAME_MAPPING[module, name]
-    return IMPORT_MAPPING.get(module, module), name
 
 
 def call(record: Record, function: object, args: object, use: int = CALLED) -> object:
@@ -168,7 +162,9 @@ def set_state(record: Record, target: object, state: object) -> None:
     if type(target) is Result and target.calls is not None:
         _set_partial(record, target, state)
         return
-    _check_tracked(target)
+    # It may be a dtype, which a state changes.
+    if target is FORGOTTEN or target is LOST or target is OBJECTS:
+        raise Fault("it sets the state of a value that is no longer tracked", limited=True)
     if is_data(target) and _is_filled(state):
         raise Fault("it sets the state of a value that has none")
     if type(target) is Global or target in _UNSEEN:
@@ -218,12 +214,6 @@ def _set_partial(record: Record, target: Result, state: object) -> None:
     if type(options) is Dict:
         options.given = True
     record.note_done(target, SETTLED, "it sets the state of an object twice")
-
-
-def _check_tracked(target: object) -> None:
-    """Raise Fault for a value that is not followed: it may be a dtype, which a state changes."""
-    if target is FORGOTTEN or target is LOST or target is OBJECTS:
-        raise Fault("it sets the state of a value that is no longer tracked", limited=True)
 
 
 def _may_be_pairs(state: object) -> bool:
@@ -290,7 +280,7 @@ def add_items(record: Record, target: object, items: Sequence[object]) -> None:
         raise Fault("it adds items to a value that is no longer tracked", limited=True)
     elif target is LIST:
         record.late = record.late or not record.are_data(items)
-    elif target not in _EXTENDED and (is_data(target) or is_object(target)):
+    elif target not in _SEQUENCES and (is_data(target) or is_object(target)):
         raise Fault("it adds items to a value that takes none")
 
 
@@ -348,7 +338,7 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
             _tell_names(record, [k for k in keys if type(k) is str and is_looked_for(k)])
             if target.of.name in _OPEN_DICTS and any(map(is_computed, keys)):
                 record.note("it sets an attribute with a computed name")
-    elif items and (type(target) is List or target in _INDEXED):
+    elif items and (type(target) is List or target in _SEQUENCES):
         if type(target) is List:
             record.hold(target, items[1::2])
         elif target is LIST:
@@ -365,6 +355,5 @@ _UNSEEN = (COMPUTED, GIVEN)
 _NO_DTYPES = frozenset({str, int, bool, type(None), Global})
 """Values that neither are nor hold a dtype."""
 _TEXTS = (LONG_TEXT, CODED_TEXT, PARSER)
-_EXTENDED = (LIST, BUFFER)
-_INDEXED = (LIST, BUFFER)
+_SEQUENCES = (LIST, BUFFER)
 _NO_INDEX = frozenset({str, type(None), tuple, List, Dict, Set})

@@ -500,7 +500,7 @@ def faded(value: object) -> object:
     """
     kind = type(value)
     if kind is str:
-        return faded_text(str(value))
+        return _faded_text(value)  # type: ignore[arg-type]
     if kind is int:
         return NUMBER
     if kind is List or kind is Set:
@@ -514,10 +514,10 @@ def faded(value: object) -> object:
         return FORGOTTEN if sure else OBJECTS
     if kind is Wrapper:
         return value.of.old[0]  # type: ignore[attr-defined]
-    return FORGOTTEN if kind in _FADING else value
+    return value
 
 
-def faded_text(text: str) -> object:
+def _faded_text(text: str) -> object:
     """Return the value that represents an older text."""
     # A special attribute name is still reported if it becomes the key of a state.
     if text[:2] == "__" and text.startswith(_LOOKED_FOR_STARTS):
@@ -525,5 +525,4 @@ def faded_text(text: str) -> object:
     return _SHARED.get(text, FORGOTTEN)
 
 
-_FADING = frozenset({Dtype})
 _SHARED = {name: name for name in (*_LOOKED_FOR, *WRAPPER_FIELDS)}

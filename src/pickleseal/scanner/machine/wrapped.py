@@ -65,7 +65,7 @@ def _pass_array(walk: Walk, wrapper: Wrapper, run: Callable[[Walk], object]) -> 
 def _array_size(fields: dict[str, object]) -> int | None:
     """Return the size of an array in bytes, or None where joblib would not describe one so."""
     kind, dtype = fields.get("subclass"), fields.get("dtype")
-    exact = (
+    if not (
         fields.keys() in _FIELDS
         and type(kind) is Global
         and kind.path in _CLASSES
@@ -75,8 +75,7 @@ def _array_size(fields: dict[str, object]) -> int | None:
         and fields["order"] in ("C", "F")
         and type(fields["allow_mmap"]) is bool
         and fields.get(_ALIGNMENT) in (None, _ALIGNED)
-    )
-    if not exact or not isinstance(dtype, Dtype):
+    ):
         return None
     # joblib divides by the size of an item.
     return size_of(fields["shape"], dtype.size) if dtype.size else None
