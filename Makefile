@@ -55,8 +55,9 @@ test-optimized: $(VENV)/.test  ## Run the tests without assert statements: no gu
 	  -W "ignore:assertions not in test modules" $(ARGS)
 
 # --dist loadfile: the tests of one file run in sequence, since some need much memory or build the site.
-sweep: $(VENV)/.test $(VENV)/.frameworks $(VENV)/.clusters $(VENV)/.torch $(VENV)/.docs $(VENV)/.dist  ## Run the long tests, and the tests of queues, caches and clusters
-	@READERS_TORCH=$$(ls $(abspath $(VENV))/torch/bin/python 2>/dev/null) $(PYTEST) -m sweep -n auto --dist loadfile --timeout 1800 $(ARGS)
+sweep: $(VENV)/.test $(VENV)/.frameworks $(VENV)/.clusters $(VENV)/.clouds $(VENV)/.torch $(VENV)/.docs $(VENV)/.dist  ## Run the long tests, and the tests of queues, caches and clusters
+	@AZURITE=$(abspath $(VENV))/azurite/node_modules/.bin \
+	 READERS_TORCH=$$(ls $(abspath $(VENV))/torch/bin/python 2>/dev/null) $(PYTEST) -m sweep -n auto --dist loadfile --timeout 1800 $(ARGS)
 
 test-pipelines: $(VENV)/.pipelines  ## Run the tests of MLflow, Kedro, Prefect, Dagster and Airflow
 	@for group in pipelines airflow; do \
@@ -186,6 +187,14 @@ $(VENV)/.frameworks: $(VENV)/.test
 $(VENV)/.clusters: $(VENV)/.test
 	@echo "Installing Dask and Ray"
 	@$(PIP) install --no-compile --group clusters || echo "Dask and Ray could not be installed: clusters are not tested"
+	@touch $@
+
+# npm's Azurite is the only emulator of Azure; without npm, Azure is not tested.
+$(VENV)/.clouds: $(VENV)/.test
+	@echo "Installing the packages and emulators of Google Cloud and Azure"
+	@$(PIP) install --no-compile --group clouds || echo "They could not be installed: Google Cloud and Azure are not tested"
+	@! command -v npm > /dev/null || npm install --silent --no-fund --no-audit --prefix $(VENV)/azurite azurite \
+	  || echo "Azurite could not be installed: Azure is not tested"
 	@touch $@
 
 # The scanners need other versions of the dependencies, so they get their own environment.
