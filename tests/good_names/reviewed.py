@@ -27,6 +27,7 @@ REVIEWED = {
     ("pandas.core.indexes.datetimes", "DatetimeIndex"): "takes methods that its class names",
     ("pandas", "Categorical"): "compares by one of six methods of its codes",
     ("pandas.core.arrays.categorical", "Categorical"): "the same",
+    ("joblib.memory", "Memory"): "makes a folder where it is called, and not by __new__",
 }
 
 # Recorded, and nevertheless no data's.
@@ -113,15 +114,18 @@ BY_HAND = [
             "Short",
         )
     ),
-    # Bound methods: ordinary, and the key to everything. The walk marks each use but the one by
-    # which a time zone is unpickled. M, which no function can be, keeps what is handed on unknown.
+    # Bound methods: ordinary, and the key to everything. The walk marks each use but those by which
+    # a time zone is unpickled, and a method of texts is found. M, which no function can be, keeps
+    # what is handed on unknown.
     ("builtins", "getattr", "cM"),
-    # The walk marks each partial call but that of pandas 1.3. I, which none is, does as M above.
+    # It calls nothing until it is called, and the walk follows or marks that. I, which none is,
+    # does as M above.
     ("functools", "partial", "bcI"),
     ("pandas.core.internals.blocks", "new_block", "c"),
     # Of pandas before 0.23; newer ones look it up elsewhere.
     ("pandas._libs.tslib", "__nat_unpickle", "c"),
     ("pandas.tslib", "__nat_unpickle", "c"),
+    ("logging", "getLogger", "c"),  # finds or makes one by its name, which is a text
     ("zoneinfo", "ZoneInfo", "c"),  # reads the file of a zone by its key
     # They call the function that they hold where somebody scores with them, and not when made.
     *(
@@ -163,6 +167,7 @@ BY_HAND = [
 BEYOND = [
     ("xgboost.core", "Booster", "C", "opens the file that it is called with"),
     ("lightgbm.basic", "Booster", "C", "the same"),
+    ("joblib.memory", "Memory", "C", "makes folders"),
     ("h5py", "File", "CM", "HDF5 opens the file in C"),
     ("h5py._hl.files", "File", "CM", "the same"),
     ("psutil", "Popen", "CM", "starts a program"),
@@ -250,7 +255,7 @@ PLAIN_NAMES = {
         r"|schema|struct|timestamp|type_for_alias)"
     ),
     # torch, compiled: a tensor on numbers that the caller reads
-    r"torch\._utils (_rebuild_tensor_v2|_rebuild_parameter)",
+    r"torch\._utils (_rebuild_tensor_v[23]|_rebuild_parameter)",
 }
 
 # Names that are themselves plain data, so that an argument or a state may have them: constants, and
@@ -260,8 +265,12 @@ VALUE_NAMES = {
     r"decimal (Clamped|DivisionByZero|InvalidOperation|Overflow|Rounded|Underflow)",
     r"(pandas|pandas\._libs\.missing) NA",
     r"numpy\.random\._pickle __bit_generator_ctor",
+    r"torch (b?float|complex|u?int)\d\w*",  # types of numbers, without attributes
     r"numpy\.random\._(mt19937|pcg64|philox|sfc64) (MT19937|PCG64|PCG64DXSM|Philox|SFC64)",
     r"scipy\._lib\.array_api_compat\.numpy\._aliases asarray",
+    # The class of a type's index, which a type of pandas keeps: it makes an index of plain data,
+    # and has no method that opens or calls.
+    r"pandas\.core\.indexes\.\w+ (Categorical|Datetime|Interval|Period|Timedelta)?Index",
 }
 
 # Packages that had names on the list. sympy evaluates every text that it is passed, and executes

@@ -1,6 +1,7 @@
 """How a pickle uses each name, and which constructions reach beyond data."""
 
 import datetime as dt
+import functools
 import pickle
 import zoneinfo
 
@@ -229,8 +230,6 @@ def test_a_block_of_a_frame_of_pandas_1_3_is_data() -> None:
     assert grade([walk(usual)[0]])[0] is Grade.DATA
     for function, state in (
         (_BLOCKS, b"cm\nf\n)}N"),
-        (_BLOCKS, _BLOCKS + b"K\1\x85}N"),
-        (_BLOCKS, _BLOCKS + b")}Vklass\ncm\nf\nsN"),
         (_BLOCKS, _BLOCKS + b")}q\1N"),
         (b"cm\nf\n", b"cm\nf\n)}N"),
     ):
@@ -238,6 +237,38 @@ def test_a_block_of_a_frame_of_pandas_1_3_is_data() -> None:
         assert walk(stream + _CALLED)[0].beyond
     assert grade([walk(_PARTIAL % (b"cm\nf\n", b"cm\nf\n)}N") + b".")[0]])[0] is Grade.UNKNOWN
     assert grade([walk(b"cfunctools\npartial\n.")[0]])[0] is Grade.UNKNOWN
+    with_class = _PARTIAL % (_BLOCKS, _BLOCKS + b")}Vklass\ncm\nf\nsN")
+    assert grade([walk(with_class + _CALLED)[0]])[0] is Grade.UNKNOWN
+
+
+_LEN = b"cbuiltins\nlen\n"
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_a_partial_call_of_a_known_function_with_plain_data_is_data(protocol: int) -> None:
+    known = (functools.partial(len), functools.partial(round, ndigits=2), functools.partial(pow, 2))
+    for value in known:
+        assert grade([walk(pickle.dumps(value, protocol))[0]])[0] is Grade.DATA
+    for value in (functools.partial(round, abs), functools.partial(pow, 2, exp=abs)):
+        assert grade([walk(pickle.dumps(value, protocol))[0]])[0] is Grade.UNKNOWN
+    assert grade([walk(pickle.dumps(functools.partial(eval), protocol))[0]])[0] is Grade.BEYOND
+
+
+def test_a_partial_call_in_another_form_is_beyond() -> None:
+    for state in (
+        b"cbuiltins\nabs\n)}N", _LEN + b"]}N", _LEN + b")]N", _LEN + b")}}Va\nK\1s", _LEN + b")}",
+    ):  # fmt: skip
+        assert walk(_PARTIAL % (_LEN, state) + b".")[0].beyond, state
+    assert walk(_PARTIAL % (_LEN, _LEN + b")}N") + b"]\x85R.")[0].beyond  # it is called
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_a_method_by_which_texts_are_split_is_data(protocol: int) -> None:
+    for method in (str.split, str.lower, str.strip):
+        assert grade([walk(pickle.dumps(method, protocol))[0]])[0] is Grade.DATA
+    for value in (str.format, str.join, bytes.split):
+        assert grade([walk(pickle.dumps(value, protocol))[0]])[0] is Grade.UNKNOWN
+    assert walk(b"cbuiltins\ngetattr\n(cbuiltins\nstr\nVsplit\ntR(Va b\ntR.")[0].beyond
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 5])

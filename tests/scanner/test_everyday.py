@@ -5,6 +5,8 @@ import io
 import pickle
 import zoneinfo
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -23,6 +25,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_selection import SelectKBest, mutual_info_classif
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
 from sklearn.pipeline import make_pipeline
@@ -63,6 +66,12 @@ def check(value: Any) -> None:
         assert contents.grade is Grade.DATA, (way, told, contents.reasons)
 
 
+def _indexed() -> list[Any]:
+    """Return frames whose types have cached the class of their index."""
+    whole = pd.Series([1, 2, 3], dtype="Int64")
+    return [pd.Index(whole), whole.to_frame(), pd.Series([True], dtype="boolean").value_counts()]
+
+
 COMMON: dict[str, Callable[[], Any]] = {
     "forest": lambda: RandomForestClassifier(2).fit(X, CLASSES),
     "pipeline": lambda: make_pipeline(
@@ -87,6 +96,12 @@ COMMON: dict[str, Callable[[], Any]] = {
     "times": lambda: [dt.datetime(2024, 5, 6, tzinfo=zoneinfo.ZoneInfo("UTC")), FRAME.day[0]],
     "rows of lists": lambda: sparse.eye(3).tolil(),
     "arrays": lambda: [X, X[:, ::2], np.array(["a", None, {"b": 1}], dtype=object), np.float32(1)],
+    "categories by type": lambda: HistGradientBoostingRegressor(
+        max_iter=2, categorical_features="from_dtype"
+    ).fit(FRAME[["a"]].assign(town=FRAME.town.astype("category")), REAL),
+    "selection": lambda: SelectKBest(partial(mutual_info_classif, random_state=3), k=2).fit(X, Y),
+    "words": lambda: TfidfVectorizer(tokenizer=str.split, token_pattern=None).fit(TEXTS),
+    "index of a nullable type": _indexed,
     "test": lambda: scipy.stats.ks_1samp(REAL, stats.norm.cdf),
 }
 
@@ -250,3 +265,12 @@ def test_what_scikit_learn_1_5_makes_is_data(text: str) -> None:
     contents = look(Memory(memoryview(text.encode())), name="model.pkl")
     assert contents is not None
     assert contents.grade is Grade.DATA, contents
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_a_mapped_array_is_not_beyond(protocol: int, tmp_path: Path) -> None:
+    """It is pickled as an array in memory, with a class that opens a file where it is called."""
+    mapped = np.memmap(tmp_path / "array", mode="w+", shape=(3,))
+    contents = look(Memory(memoryview(pickle.dumps(mapped, protocol))), name="model.pkl")
+    assert contents is not None
+    assert contents.grade is Grade.UNKNOWN, contents

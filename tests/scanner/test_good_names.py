@@ -204,7 +204,7 @@ def unknown() -> Iterator[tuple[str, bytes]]:
     networkx, sortedcontainers = map(pytest.importorskip, ("networkx", "sortedcontainers"))
     graph = networkx.path_graph(3)
     for value in (
-        getattr, [1].append, functools.partial(len), operator.itemgetter(0),
+        getattr, [1].append, functools.partial(repr, object()), operator.itemgetter(0),
         scipy.stats.randint(1, 5), scipy.stats.poisson(1),
         scipy.interpolate.interp1d([0, 1], [0, 1]),
         sortedcontainers.SortedKeyList([1], key=abs), sortedcontainers.SortedDict(abs, {1: 2}),

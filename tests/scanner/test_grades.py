@@ -380,8 +380,8 @@ def test_a_listed_name_that_looks_like_a_way_out_is_one_of_these() -> None:
     }
     assert {module for module, _ in odd if module.partition(".")[0] in sys.stdlib_module_names} == {
         "_codecs", "_io", "array", "builtins", "collections", "copyreg", "datetime", "decimal",
-        "fractions", "functools", "http", "ipaddress", "math", "pathlib", "pathlib._local",
-        "random", "re", "types", "uuid", "zoneinfo",
+        "fractions", "functools", "http", "ipaddress", "logging", "math", "pathlib",
+        "pathlib._local", "random", "re", "types", "uuid", "zoneinfo",
     }  # fmt: skip
     libraries = {
         (module, name) for module, name in odd if module.partition(".")[0] in names._COVERED

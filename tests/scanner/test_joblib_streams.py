@@ -3,6 +3,7 @@
 import datetime as dt
 import io
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -443,3 +444,34 @@ def test_an_array_in_an_array_that_numpy_load_would_go_on_with_cannot_be_told() 
     header = file.getvalue().partition(b"\n")[0] + b"\n"
     assert holding(b"." + header + ACTS).grade >= Grade.CANNOT_TELL
     assert holding(header + ACTS).grade is Grade.DATA
+
+
+class Own:
+    """A class that no list has."""
+
+    def __init__(self) -> None:
+        self.names = np.array(["a", "b"], dtype=object)
+
+
+@pytest.mark.parametrize("compress", [0, 3])
+def test_objects_of_a_class_of_ones_own_are_unknown(
+    compress: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To pickle.load, an index in the nested pickle of an array is the object, or its class."""
+    monkeypatch.setitem(sys.modules, "own", sys.modules[__name__])
+    monkeypatch.setattr(Own, "__module__", "own")
+    for value in (Own(), [Own(), Own()], {"a": Own()}):
+        file = io.BytesIO()
+        joblib.dump(value, file, compress=compress)
+        contents = seen(file.getvalue(), "model.joblib")
+        assert contents is not None
+        assert contents.grade is Grade.UNKNOWN, contents
+        assert {str(name) for name in contents.names if name.grade is not Grade.DATA} == {"own.Own"}
+
+
+def test_a_name_that_a_call_may_make_is_still_beyond() -> None:
+    """Only an instance that is made by `__new__` without arguments is certainly no text."""
+    for made in (call(look("own", "Own"), text("os")), make(look("own", "Own")) + b"0"):
+        other = call(look("own", "Own")) if made.endswith(b"0") else made
+        found, _ = walk(made + other + text("system") + b"\x93.", joblib=False)
+        assert found.beyond

@@ -194,7 +194,7 @@ class Record:
             special = self._special(module, name)
             if special is not None:
                 found.special = partial(special, self, found)
-                found.names = 2 if name in _TWO_NAMES else 1
+                found.names = 2 if name.endswith(_TWO_NAMES) else 1
             if found.path in _WRAPPERS:
                 self.wrappers.add(found)
                 found.wraps = self.joblib
@@ -223,8 +223,8 @@ Special: TypeAlias = Callable[[Record, Global, Args], object]
 """A handler for calls of a global; it returns the result of the call."""
 
 
-_TWO_NAMES = ("_mareconstruct", "_reconstructor", "getattr")
-"""Special functions whose first two arguments are names; others take one."""
+_TWO_NAMES = ("_mareconstruct", "_reconstructor", "getattr", "KalmanSmoother")
+"""Special functions whose first two arguments are names, or parts; others take one."""
 
 
 def _read_traits(module: str, name: str) -> tuple[bool, bool, bool]:

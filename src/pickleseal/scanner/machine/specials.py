@@ -47,8 +47,11 @@ def special(module: str, name: str) -> Special | None:
 def _getattr(record: Record, function: Global, args: Args) -> object:
     name = args[1] if args is not None and len(args) > 1 else None
     cls = args[0] if args and len(args) == 2 else None
-    if name == "_unpickle" and type(cls) is Global and cls.path == "zoneinfo.ZoneInfo":
-        return cls  # it reads the same files as the class, by a checked key
+    if type(cls) is Global:
+        if name == "_unpickle" and cls.path == "zoneinfo.ZoneInfo":
+            return cls  # it reads the same files as the class, by a checked key
+        if name in _OF_TEXTS and cls.path == "builtins.str":
+            return Result(function)
     function.uses |= STATE  # which no list has
     if type(name) is not str:
         record.note("it reads an attribute with a computed name")
@@ -162,11 +165,16 @@ def _timestamp(_: Record, function: Global, args: Args) -> object:
     return Result(function, plain=function.plain)
 
 
+def _filter(_: Record, function: Global, __: Args) -> object:
+    """Return a filter of statsmodels, which stores the model and the filter that it is made of."""
+    return Result(function)
+
+
 def _partial(_: Record, function: Global, args: Args) -> object:
-    """Return a partial call; pandas 1.3 has one of the same function for each block of a frame."""
+    """Return a partial call of a function by name, whose state has the arguments."""
     made = Result(function)
-    if args and len(args) == 1 and type(args[0]) is Global and args[0].path == _BLOCK_MAKER:
-        made.calls = args[0]
+    if args and len(args) == 1 and type(args[0]) is Global:
+        made.partial = args[0]
     else:
         function.uses |= STATE  # which no list has
     return made
@@ -231,13 +239,18 @@ _NAMED = frozenset({
     "CoordinateSym", "Dummy", "Float", "Str", "Symbol", "Wild", "_rebuild_undef",
 })  # fmt: skip
 """Names of sympy that take a name, or the digits of a number, and evaluate neither."""
-_BLOCK_MAKER = "pandas.core.internals.blocks.new_block"
+_OF_TEXTS = frozenset({
+    "capitalize", "casefold", "lower", "lstrip", "rstrip", "split", "splitlines", "strip",
+    "swapcase", "title", "upper",
+})  # fmt: skip
+"""Methods of `str` by which a vectorizer splits texts."""
 _CODECS = ((), ("latin1",), ("latin-1",))
 _CONTAINERS = ("builtins", "collections")
 _COPIED = {"builtins.list": List, "builtins.dict": Dict}
 """What Python's containers copy; of anything else they iterate, hash or format the items."""
 _OWN = ("numpy.ma.", "pandas.")
-_ARRAYS = ("array.array", "numpy.ndarray")
+_ARRAYS = ("array.array", "numpy.ndarray", "numpy.memmap")
+"""Classes of which _reconstruct makes an array in memory, without a call of their own `__new__`."""
 
 _SPECIAL: dict[tuple[str, str], Special] = {
     ("_codecs", "encode"): _encode,
@@ -255,6 +268,11 @@ _SPECIAL: dict[tuple[str, str], Special] = {
     ("numpy.ma.core", "_mareconstruct"): _filling_maker,
     ("dill._dill", "_create_array"): _array_by_dill,
     ("pyarrow.lib", "timestamp"): _timestamp,
+    **{
+        (f"statsmodels.tsa.statespace._kalman_{kind.lower()}", f"{letter}Kalman{kind}"): _filter
+        for kind in ("Filter", "Smoother")
+        for letter in "cdsz"
+    },
     ("copyreg", "add_extension"): _add_extension,
     ("numpy", "dtype"): dtypes.dtype,
     ("numpy.core.multiarray", "scalar"): dtypes.scalar,

@@ -22,6 +22,7 @@ from pickleseal.scanner.machine.values import (
     MADE,
     Dict,
     Dtype,
+    Global,
     List,
     Set,
     Wrapper,
@@ -196,6 +197,8 @@ def _newobj(walk: Walk) -> None:
     walk.need(2)
     args, function = walk.stack.pop(), walk.stack.pop()
     _check_class(function)
+    if type(function) is Global and args == ():
+        function.instantiated = True
     walk.stack.append(call(walk.record, function, args, MADE))
 
 

@@ -67,7 +67,7 @@ def look_up(record: Record, module: object, name: object, protocol: int) -> obje
         return record.look_up(module, name)
     for part in (module, name):
         data = is_data(part) and type(part) is not str and part not in _TEXTS
-        if data or is_object(part) or is_function_or_class(part):
+        if data or is_object(part) or is_function_or_class(part) or _is_instance(record, part):
             raise Fault("it looks up a name that is not text")
     for part in (module, name):
         if part is FORGOTTEN or part is LOST:
@@ -84,6 +84,18 @@ def look_up(record: Record, module: object, name: object, protocol: int) -> obje
     return COMPUTED
 
 
+def _is_instance(record: Record, value: object) -> bool:
+    """Return whether a value is an instance, or its class, in the array bytes of an ordinary file.
+
+    Outside of them no file looks up a name that it spells so.
+    """
+    if not record.bare:
+        return False
+    if type(value) is Global:
+        return value.instantiated
+    return type(value) is Result and value.of.instantiated and not value.of.uses & CALLED
+
+
 def is_function_or_class(value: object) -> bool:
     """Return whether a value is certainly a function or class, and not a text or bytes."""
     return type(value) is Global and is_listed(value.module, value.name)
@@ -98,7 +110,7 @@ def call(record: Record, function: object, args: object, use: int = CALLED) -> o
         if record.wrappers and type(args) is tuple:
             _look_for_wrapper(record, function, args)
         for _ in range(function.names):
-            if handed and type(handed[0]) is Global:
+            if handed and (type(handed[0]) is Global or _is_part(function, handed[0])):
                 handed = handed[1:]
         simple = not record.late and SIMPLE.issuperset(map(type, handed))
         if record.unfinished and not _NO_DTYPES.issuperset(map(type, handed)):
@@ -116,9 +128,10 @@ def call(record: Record, function: object, args: object, use: int = CALLED) -> o
                 made.plain = made.plain and plain
             return made
         return Result(function, plain=plain and function.plain)
-    if type(function) is Result and function.calls is not None:
-        return call(record, function.calls, args, use)
     if type(function) is Result:
+        of = function.partial
+        if of is not None and of.path == _BLOCK_MAKER:  # of pandas 1.3, for each block of a frame
+            return call(record, of, args, use)
         record.note("it calls the result of another call")
         return COMPUTED
     if function is GIVEN:
@@ -130,6 +143,12 @@ def call(record: Record, function: object, args: object, use: int = CALLED) -> o
     if function is FORGOTTEN or function is LOST:
         raise Fault("it calls a value that is no longer tracked", limited=True)
     raise Fault("it calls data")
+
+
+def _is_part(function: Global, value: object) -> bool:
+    """Return whether a compiled filter of statsmodels is made of a part, which it only stores."""
+    made = type(value) is Result and value.of.module.startswith(_STATE_SPACE)
+    return made and function.module.startswith(_STATE_SPACE)
 
 
 def _look_for_wrapper(record: Record, function: Global, args: tuple[object, ...]) -> None:
@@ -159,7 +178,7 @@ def set_state(record: Record, target: object, state: object) -> None:
         record.note_done(target, SETTLED, "it sets the state of an object twice")
         target.length = None
         return
-    if type(target) is Result and target.calls is not None:
+    if type(target) is Result and target.partial is not None:
         _set_partial(record, target, state)
         return
     # It may be a dtype, which a state changes.
@@ -204,13 +223,15 @@ def set_state(record: Record, target: object, state: object) -> None:
 
 
 def _set_partial(record: Record, target: Result, state: object) -> None:
-    """Set the state of a partial call as pandas 1.3 does: the same function, and options."""
+    """Set the state of a partial call: the same function, and arguments that are plain data."""
     target.of.uses |= BUILT
     parts = state if type(state) is tuple and len(state) == 4 else 4 * (None,)
     function, args, options, attributes = parts
-    usual = function is target.calls and args == () and attributes is None
-    if not (usual and type(options) is Dict and record.are_data((options,))):
-        record.note("it makes a partial call that pandas does not")
+    usual = function is target.partial and type(args) is tuple and attributes is None
+    if not (usual and type(options) is Dict):
+        record.note("it sets a state of a partial call that Python does not write")
+    elif not record.are_data((args, options)):
+        target.of.uses |= HANDED
     if type(options) is Dict:
         options.given = True
     record.note_done(target, SETTLED, "it sets the state of an object twice")
@@ -352,6 +373,8 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
 
 
 _UNSEEN = (COMPUTED, GIVEN)
+_STATE_SPACE = ("statsmodels.tsa.statespace._kalman_", "statsmodels.tsa.statespace._representation")
+_BLOCK_MAKER = "pandas.core.internals.blocks.new_block"
 _NO_DTYPES = frozenset({str, int, bool, type(None), Global})
 """Values that neither are nor hold a dtype."""
 _TEXTS = (LONG_TEXT, CODED_TEXT, PARSER)

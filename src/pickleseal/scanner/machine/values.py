@@ -104,9 +104,11 @@ class Global:
     `value`: so is the name itself.
     `names`: how many leading arguments are names that `special` judges.
     `wraps`: it is joblib's array wrapper, behind whose state joblib takes an array from the stream.
+    `instantiated`: its instance was made by `__new__` without arguments, so it is a class.
     """
 
     __slots__ = (
+        "instantiated",
         "makes_objects",
         "module",
         "name",
@@ -129,6 +131,7 @@ class Global:
         plain: bool = False,
         value: bool = False,
     ) -> None:
+        self.instantiated = False
         self.makes_objects = makes_objects
         self.value = value
         self.plain = plain
@@ -152,10 +155,10 @@ class Result:
     """The result of a call or an instance of a global; `done` is what was done to it since.
 
     `length`: of an array whose state was set, in items; None: unknown, or no array. `plain`: it is
-    plain data. `kept`: another value holds it. `calls`: of a partial call, the function of pandas.
+    plain data. `kept`: another value holds it. `partial`: the function of a partial call.
     """
 
-    __slots__ = ("calls", "done", "kept", "length", "of", "plain")
+    __slots__ = ("done", "kept", "length", "of", "partial", "plain")
 
     def __init__(self, of: Global, done: int = 0, *, plain: bool = False) -> None:
         self.of = of
@@ -163,7 +166,7 @@ class Result:
         self.length: int | None = None
         self.plain = plain
         self.kept = False
-        self.calls: Global | None = None
+        self.partial: Global | None = None
 
 
 class Count(int):
