@@ -100,6 +100,20 @@ def test_the_root_of_a_store_is_walked(ring_directory: Path) -> None:
         assert finding.path == "memory://it.pkl"
 
 
+@pytest.mark.parametrize("name", ["it::b", "it::b.pkl", "it::memory://m/other"])
+def test_a_name_of_which_fsspec_drops_the_end_is_refused(
+    name: str, memory: MemoryFileSystem, ring_directory: Path
+) -> None:
+    """A dump would replace the object whose name is left."""
+    signed_dump("it", "memory://m/it", keyring=ring_directory)
+    before = memory.cat("/m/it")
+    with pytest.raises(OSError, match="takes the name"):
+        signed_dump("other", f"memory://m/{name}", keyring=ring_directory)
+    with pytest.raises(OSError, match="takes the name"):
+        signed_load(f"memory://m/{name}", keyring=ring_directory)
+    assert memory.cat("/m/it") == before
+
+
 def by_url(url: str, ring: Path) -> None:
     assert reseal(url, keyring=ring)
 

@@ -117,7 +117,7 @@ def _hush_stores() -> None:
     """Drop what the packages of stores log, as gcsfs does with a traceback of each retry."""
     import logging  # noqa: PLC0415 - takes milliseconds
 
-    logging.lastResort = None
+    logging.lastResort = logging.NullHandler()
 
 
 def _clean_up_when_terminated() -> None:

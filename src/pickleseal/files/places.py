@@ -30,6 +30,8 @@ _NOISE = re.compile("(RequestId|Time|ErrorCode|Content):")
 _NO_BUCKET = re.compile(
     "(bucket|container) does not exist|no such (bucket|container)", re.IGNORECASE
 )
+_UNREACHED = {"ConnectionError", "TimeoutError", "gaierror", "ClientConnectionError"}
+"""Errors of a lost or missing connection: Python's, those that share the name, and aiohttp's."""
 _NOT_THERE = "nothing is there: check the address"
 _LOCAL = ("file://", "local://")
 _TAGS = ("ETag", "etag", "generation", "mtime", "LastModified", "last_modified", "created")
@@ -438,7 +440,16 @@ def _reached(url: str, options: Options) -> Remote:
                     " reached"
                 )
             raise PicklesealError(said) from None
+    if "::" in url.partition("://")[2] and not _opens_another(fs):
+        raise OSError(errno.EINVAL, MISREAD, named)
     return Remote(fs, path, named)
+
+
+def _opens_another(fs: Any) -> bool:  # noqa: ANN401 - a file system of fsspec
+    """Return whether a file system is opened in another; all drop what follows `::` in a name."""
+    import inspect  # noqa: PLC0415 - takes long
+
+    return bool({"fo", "target_protocol"} & inspect.signature(type(fs).__init__).parameters.keys())
 
 
 @contextmanager
@@ -503,8 +514,7 @@ def _status(error: Exception) -> int | None:
 
 
 def _is_unreached(error: BaseException) -> bool:
-    # Not `socket.gaierror`, whose import takes milliseconds that no local file needs.
-    return isinstance(error, ConnectionError | TimeoutError) or type(error).__name__ == "gaierror"
+    return not _UNREACHED.isdisjoint(kind.__name__ for kind in type(error).__mro__)
 
 
 def _chain(error: BaseException | None, *, handled: bool = True) -> Iterator[BaseException]:
