@@ -361,6 +361,8 @@ def test_a_url_is_shown_without_its_credentials(*, url: str, told: str) -> None:
         ("keys", "list", "--keyring"),
         ("keys", "import"),
         ("keys", "restore"),
+        ("keys", "backup"),
+        ("keys", "export", "-o"),
         ("audit", ".", "--keyring"),
         ("audit", ".", "--pins"),
         ("audit", ".", "--since"),
@@ -382,6 +384,7 @@ def test_a_url_where_a_file_must_be_local_is_refused_and_hides_its_password(
     assert done.returncode == 2
     assert "5ecret" not in done.stdout + done.stderr
     assert "http://localhost/it" in done.stdout + done.stderr
+    assert "must be on this machine" in done.stdout + done.stderr
     assert os.listdir() == before
 
 

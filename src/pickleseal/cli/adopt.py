@@ -66,7 +66,7 @@ _LINES_SHOWN = 40
 @click.option(
     "--digests",
     metavar="FILE",
-    type=PathType(dir_okay=False),
+    type=PathType(dir_okay=False, local=True),
     help="Adopt only files whose SHA-256 is in this list, as sha256sum writes it.",
 )
 @click.option(

@@ -30,7 +30,7 @@ _MAX_SIZE = 1 << 23
 
 
 @click.command()
-@click.argument("file", type=PathType(dir_okay=False))
+@click.argument("file", type=PathType(dir_okay=False, local=True))
 @common
 @guarded
 def backup(file: str, *, keyring: str | None) -> int:
@@ -74,7 +74,7 @@ def backup(file: str, *, keyring: str | None) -> int:
 
 
 @click.command()
-@click.argument("file", type=PathType(dir_okay=False))
+@click.argument("file", type=PathType(dir_okay=False, local=True))
 @common
 @guarded
 def restore(file: str, *, keyring: str | None) -> int:

@@ -13,7 +13,7 @@ import click
 
 from pickleseal.cli.completion import key_ids
 from pickleseal.cli.keygen import limits_of, named, plain, storage_of, ways_to_seal
-from pickleseal.cli.options import ANY_PATH, SUITES, PathType, common, limits, note
+from pickleseal.cli.options import SUITES, PathType, common, limits, note
 from pickleseal.cli.output import FINE, Row, answer, guarded, print_product, wants_json
 from pickleseal.errors import KeyringError, beginning, holds_key_line, shown
 from pickleseal.files.atomic import write_private
@@ -98,7 +98,7 @@ def unprotect(key_ids: tuple[str, ...], *, keyring: str | None) -> int:
     "-o",
     "--output",
     metavar="FILE",
-    type=PathType(dir_okay=False),
+    type=PathType(dir_okay=False, local=True),
     help="Write to a new file that only you can read (mode 0600).",
 )
 @click.option("--yes", is_flag=True, help="Print to a terminal, too.")
@@ -187,7 +187,7 @@ def _texts(entries: Iterable[Entry], lines: Mapping[str, KeyLine]) -> Iterator[s
 
 
 @click.command(name="import")
-@click.argument("file", required=False, type=ANY_PATH)
+@click.argument("file", required=False, type=PathType(readable=False, local=True))
 @click.option(
     "--command", metavar="TEXT", help="A key that a command prints, such as '/usr/bin/pass show x'."
 )

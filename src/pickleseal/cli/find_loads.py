@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import click
 
-from pickleseal.cli.options import ANY_PATH, with_json
+from pickleseal.cli.options import PathType, with_json
 from pickleseal.cli.output import (
     CHECK_FAILED,
     COULD_NOT_RUN,
@@ -21,7 +21,6 @@ from pickleseal.cli.output import (
 )
 from pickleseal.cli.progress import tracked
 from pickleseal.errors import PicklesealError, counted, masked, shown
-from pickleseal.files.places import without_credentials
 from pickleseal.files.walk import Found, LeftOut, Skip, files_below
 from pickleseal.migration.batch import found_file
 from pickleseal.migration.source.functions import Kind
@@ -42,7 +41,9 @@ class _Looked(NamedTuple):
 
 
 @click.command("find-loads")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=ANY_PATH)
+@click.argument(
+    "paths", nargs=-1, required=True, metavar="PATH...", type=PathType(readable=False, local=True)
+)
 @click.option("--loads-only", is_flag=True, help="Do not list the places that save pickles.")
 @with_json
 @guarded
@@ -108,8 +109,7 @@ def _look(paths: tuple[str, ...], left_out: LeftOut) -> Iterator[_Looked]:
         elif found.reason is not None:
             yield _Looked(found.path, Reading(faults=(found.reason,)))
         else:
-            # A URL, which is not read either, may have a password.
-            yield _Looked(without_credentials(found.path), _read(found))
+            yield _Looked(found.path, _read(found))
 
 
 def _read(found: Found) -> Reading:

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from pickleseal.errors import KeyringError, check_path
-from pickleseal.files.places import is_url
+from pickleseal.errors import KeyringError, check_path, shown
+from pickleseal.files.places import is_url, without_credentials
 from pickleseal.keys.suite import Suite
 
 _DAY = 86_400
@@ -45,7 +45,14 @@ ANY_PATH = click.Path(readable=False)
 
 
 class PathType(click.Path):
-    """A path or a URL; a key line is refused, and an empty text, as of an unset variable."""
+    """A path or a URL; a key line is refused, and an empty text, as of an unset variable.
+
+    `local`: a URL is refused, too.
+    """
+
+    def __init__(self, *, local: bool = False, **options: Any) -> None:  # noqa: ANN401 - as below
+        super().__init__(**options)
+        self._local = local
 
     def convert(
         self,
@@ -61,6 +68,9 @@ class PathType(click.Path):
         except KeyringError as error:
             self.fail(str(error), param, ctx)
         if is_url(os.fspath(value)):
+            if self._local:
+                named = shown(without_credentials(os.fspath(value)))
+                self.fail(f"it must be on this machine, but {named} is a URL", param, ctx)
             return value  # whether something is there is the store's to tell
         return super().convert(value, param, ctx)
 
