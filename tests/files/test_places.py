@@ -201,6 +201,9 @@ def test_an_object_is_found_that_is_listed_by_name_alone(memory: MemoryFileSyste
     for root in (folder, folder.below("a")):
         (found,) = files_below([root])
         assert (found.path, found.skip, found.size) == ("memory://models/a", None, 1)
+    memory.store["/models/a/b"] = memory.store["/models/ab"] = memory.store["/models/a"]
+    below = {found.path for found in files_below([folder.below("a")])}
+    assert below == {"memory://models/a/b"}  # the store in memory takes the other for a folder
 
 
 class _Marked(MemoryFileSystem):  # type: ignore[misc]  # as above

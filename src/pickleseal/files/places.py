@@ -147,8 +147,13 @@ class Remote(NamedTuple):
         with _asking(self.url):
             if not _is_s3fs(self.fs):
                 found = self.fs.find(self.path, detail=True)
-                if isinstance(found, dict):  # adlfs has no details of a single object
-                    yield from ((path, found[path]) for path in sorted(found))
+                if not isinstance(found, dict):
+                    # adlfs, for which nothing can be below an object: what begins as it does.
+                    bucket, _, name = self.path.strip("/").partition("/")
+                    begun = self.fs.find(bucket, prefix=name, detail=True)
+                    start = _folder(self.path)
+                    found = {at: begun[at] for at in begun if at.startswith(start)}
+                yield from ((path, found[path]) for path in sorted(found))
                 return
             # Page by page: all names that `find` returns take 1 kB each.
             bucket, key, _ = self.fs.split_path(self.path)
