@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from good_names import objects, probing, reading
-from good_names.recording import BUILT, HANDED, HASHED, HOLDING, MADE, PLAIN, VALUE, record
+from good_names.recording import BUILT, CALLED, HANDED, HASHED, HOLDING, MADE, PLAIN, VALUE, record
 from good_names.reviewed import (
     BEYOND,
     BY_HAND,
@@ -58,12 +58,17 @@ def from_objects() -> dict[str, Any]:
         found = look(value, depth=2 if recorded[module, name] else 0)
         # Nobody can read a compiled helper here; that pickles have it says what it is for.
         found = [fault for fault in found if not fault.startswith("no source")]
+        uses = recorded[module, name]
+        if found and isinstance(value, type) and MADE in uses and CALLED not in uses:
+            found = sorted(set(reading.class_faults(value, with_calls=False)))
+            if not found:  # it acts where it is called, and only there
+                acting[module, name] = {CALLED}
         if found:
             faulty[module + ":" + name] = found
         if isinstance(value, type):
             recorded[module, name] |= reading.holds(value, recorded[module, name])
         elif value is not None:
-            acting[module, name] = probing.acted(value)
+            acting.setdefault((module, name), set()).update(probing.acted(value))
     return {
         "versions": versions(),
         "recorded": plain(recorded),

@@ -39,7 +39,8 @@ LIBRARIES = (
     "polars", "xarray", "shapely", "networkx", "torch.nn.modules",
     "torch.optim", "torch.distributions", "gensim", "pint", "dateutil", "pytz",
     "attr", "sortedcontainers", "multidict", "yarl", "frozendict", "bitarray", "arrow", "pendulum",
-    "packaging", "optuna", "hyperopt", "skops", "h5py", "py7zr", "psutil",
+    "packaging", "optuna", "hyperopt", "skops", "h5py", "py7zr", "psutil", "sksurv", "shap",
+    "interpret", "arch",
 )  # fmt: skip
 
 # Names that run what their state or their arguments say, open, write or remember files.
@@ -110,6 +111,11 @@ _NO_DATA = (
     "torch.utils.data.datapipes", "gensim.scripts", "gensim.downloader", "gensim.interfaces",
     "gensim.corpora", "gensim.models.wrappers", "nltk", "pint", "optuna.storages", "optuna.integration", "optuna.cli", "optuna.artifacts",
     "optuna.visualization", "hyperopt", "skops", "h5py", "py7zr", "psutil", "PIL", "smart_open",
+    "shap.plots", "shap.datasets", "shap.benchmark", "interpret.visual", "interpret.provider",
+    "interpret.ext", "interpret.develop", "interpret.utils._native",
+    "interpret.utils._shared_dataset", "shap._serializable", "shap.actions",
+    "shap.explainers.pytree", "shap.utils._general", "sksurv.datasets", "sksurv.io", "arch.compat",
+    "arch.data", "arch.utility", "arch.vendor",
     "sqlalchemy", "pydantic", "tqdm", "arrow", "pendulum", "yarl", "packaging",
 )  # fmt: skip
 _NO_TESTS = (
@@ -268,8 +274,11 @@ def call_faults(function: Any, cls: type, depth: int, seen: set[Any]) -> Iterato
             yield from call_faults(method, cls, depth - 1, seen)
 
 
-def class_faults(cls: type) -> Iterator[str]:
-    """Yield what an unpickler could set off in a class that data code has no need of."""
+def class_faults(cls: type, *, with_calls: bool = True) -> Iterator[str]:
+    """Yield what an unpickler could set off in a class that data code has no need of.
+
+    `with_calls` is false for a class that pickles only make by `__new__`.
+    """
     if issubclass(cls, enum.Enum):
         missing = getattr(cls._missing_, "__func__", None)
         if missing is not enum.Enum._missing_.__func__:  # type: ignore[attr-defined]
@@ -298,6 +307,8 @@ def class_faults(cls: type) -> Iterator[str]:
                 if fault.startswith("calls ") and fault.split()[3] not in _SET_ANEW:
                     yield fault
     for method in _IMPLICIT:
+        if method == "__init__" and not with_calls:
+            continue
         for base in cls.__mro__:
             found = base.__dict__.get(method)
             if isinstance(found, (staticmethod, classmethod)):

@@ -114,6 +114,13 @@ BY_HAND = [
             "Short",
         )
     ),
+    # Newer types of numbers, in a storage without a type of its own; it checks what lies in it.
+    ("torch.storage", "UntypedStorage", ""),
+    ("torch._utils", "_rebuild_tensor_v3", "c"),
+    *(
+        ("torch", kind, "")
+        for kind in ("uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2", "complex32")
+    ),
     # Bound methods: ordinary, and the key to everything. The walk marks each use but those by which
     # a time zone is unpickled, and a method of texts is found. M, which no function can be, keeps
     # what is handed on unknown.

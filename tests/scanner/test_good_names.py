@@ -1,12 +1,16 @@
 """The list of good names: what the script gives, and what it says of many libraries' files."""
 
+import argparse
 import functools
 import io
 import json
+import logging
 import operator
 import pickle
+import statistics
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +135,32 @@ class Closing:
 def test_a_class_that_runs_code_where_it_is_deleted_is_not_read_as_data() -> None:
     assert [fault for fault in reading.class_faults(Closing) if "deleted" in fault]
     assert not list(reading.class_faults(pytest.Mark))
+
+
+class Checked:
+    def __init__(self, value: str) -> None:
+        self.value = eval(value)
+
+
+def test_what_only_init_does_is_no_fault_of_a_class_that_pickles_make_by_new() -> None:
+    assert list(reading.class_faults(Checked))
+    assert not list(reading.class_faults(Checked, with_calls=False))
+    term = ("pygam.terms", "SplineTerm")
+    assert grade_name(*term, Use.LOOKED_UP | Use.MADE | Use.BUILT) == Grade.DATA
+    assert grade_name(*term, Use.LOOKED_UP | Use.CALLED) == Grade.BEYOND
+    assert grade_name(*term, Use.LOOKED_UP) == Grade.UNKNOWN
+
+
+KEPT_BESIDE_MODELS = [
+    argparse.Namespace(rate=0.1, layers=[1, 2]), logging.getLogger("own"), time.gmtime(0),
+    statistics.NormalDist(1, 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_what_people_keep_beside_a_model_is_data(protocol: int) -> None:
+    for value in KEPT_BESIDE_MODELS:
+        assert contents_of(pickle.dumps(value, protocol)).grade is Grade.DATA, value
 
 
 # -- what acts upon what it is given: never loaded here, and all that it would do is to make a file
