@@ -444,7 +444,20 @@ def test_an_object_whose_name_fsspec_takes_for_another_is_no_verdict(
     assert get(s3, "it.pkl") == before
 
 
-ODD = ("a#b", "a?b", "a b", "a%2Fb", "é/ü", "/lead", "x/../up", "d//e", "a*[b]", "-", "a+&=b")
+ODD = (
+    "a#b",
+    "a?b",
+    "a b",
+    "a%2Fb",
+    "é/ü",
+    "/lead",
+    "x/../up",
+    "d//e",
+    "a*[b]",
+    "-",
+    "a+&=b",
+    "d//a:b@e",
+)
 
 
 def test_objects_with_odd_names_are_found_and_read(s3: LocalS3, ring: Keyring) -> None:

@@ -350,6 +350,7 @@ def test_a_password_in_a_url_of_a_report_is_not_shown(
         ("HTTPS://token@host/it.pkl?token=0", "HTTPS://host/it.pkl"),
         ("s3://b/it?versionId=0123456789abcdefghij", "s3://b/it?versionId=0123456789abcdefghij"),
         ("s3://bucket/why?token=1.pkl", "s3://bucket/why?token=1.pkl"),
+        ("s3://bucket/day//9:30@it.pkl", "s3://bucket/day//9:30@it.pkl"),
         ("models/it?sig=1", "models/it?sig=1"),
     ],
 )

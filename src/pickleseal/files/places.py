@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z0-9+.-]+)*://")
 _CHAINED = re.compile(rf"([^:]+://.*?)(::{_URL.pattern}.*)", re.DOTALL)
-_USER = re.compile(r"(?<=//)[^/]*:[^/]*@|(?<=http://)[^/?]*@|(?<=https://)[^/?]*@", re.IGNORECASE)
+_USER = re.compile(r"(?<=://)[^/]*:[^/]*@|(?<=http://)[^/?]*@|(?<=https://)[^/?]*@", re.IGNORECASE)
 """A user's name and password in a URL, or the token in their place."""
 _CREDENTIAL = re.compile("sig|token|key|secret|cred|auth|pass|pwd|jwt|hmac|session", re.IGNORECASE)
 """What the name of a parameter has in it that must stay secret, as in presigned URLs."""
