@@ -27,8 +27,9 @@ class Globs(NamedTuple):
             if os.path.basename(glob) == glob:
                 names.append(glob)
             else:
-                anywhere = glob.startswith("*")
-                paths.append(os.path.normpath(glob) if anywhere else absolute(glob))
+                of_urls = "://" in glob  # of which a path's rules would drop a slash
+                anywhere = glob if of_urls else os.path.normpath(glob)
+                paths.append(anywhere if glob.startswith("*") else absolute(glob))
         return cls(tuple(names), tuple(paths))
 
     def fit(self, path: str) -> bool:
