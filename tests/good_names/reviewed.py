@@ -134,6 +134,8 @@ BY_HAND = [
     ("pandas.tslib", "__nat_unpickle", "c"),
     ("logging", "getLogger", "c"),  # finds or makes one by its name, which is a text
     ("zoneinfo", "ZoneInfo", "c"),  # reads the file of a zone by its key
+    ("pendulum.tz.timezone", "Timezone", "c"),  # a subclass of it, with another error
+    ("pendulum.date", "Date", "c"),  # a date, by Python's own __new__
     # They call the function that they hold where somebody scores with them, and not when made.
     *(
         ("sklearn.metrics." + module, name, "bm")
@@ -212,6 +214,7 @@ PLAIN_NAMES = {
     # Time zones: they compute with the differences in their state, and the one by name reads the
     # file of a zone by its key, which cannot lead out of the folders of zones.
     r"zoneinfo ZoneInfo",
+    r"pendulum\.tz\.timezone Timezone",
     r"dateutil\.tz\.tz (tzutc|tzlocal|tzoffset)",
     r"pytz (_UTC|_p|FixedOffset)",  # zones of pytz itself, without a state
     r"dateutil\.relativedelta relativedelta",  # adds and compares the numbers in its state

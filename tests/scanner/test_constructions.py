@@ -220,6 +220,13 @@ def test_a_time_zone_is_data_and_other_attributes_are_not(protocol: int) -> None
     assert walk(other)[0].beyond
 
 
+def test_a_time_zone_of_pendulum_is_data() -> None:
+    zone = b"cbuiltins\ngetattr\n(cpendulum.tz.timezone\nTimezone\nV%b\ntR(VUTC\nI01\ntR"
+    moment = b"cpendulum.datetime\nDateTime\n(I2024\nI5\nI6\nI0\nI0\nI0\nI0\n%btR."
+    assert grade([walk(moment % (zone % b"_unpickle"))[0]])[0] is Grade.DATA
+    assert walk(moment % (zone % b"from_file"))[0].beyond
+
+
 _PARTIAL = b"cfunctools\npartial\n%b\x85R(%btb"
 _BLOCKS = b"cpandas.core.internals.blocks\nnew_block\n"
 _CALLED = b"(K\1cbuiltins\nslice\n(K\0K\1NtRtR."

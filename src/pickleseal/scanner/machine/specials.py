@@ -48,7 +48,7 @@ def _getattr(record: Record, function: Global, args: Args) -> object:
     name = args[1] if args is not None and len(args) > 1 else None
     cls = args[0] if args and len(args) == 2 else None
     if type(cls) is Global:
-        if name == "_unpickle" and cls.path == "zoneinfo.ZoneInfo":
+        if name == "_unpickle" and cls.path in _ZONES:
             return cls  # it reads the same files as the class, by a checked key
         if name in _OF_TEXTS and cls.path == "builtins.str":
             return Result(function)
@@ -239,6 +239,7 @@ _NAMED = frozenset({
     "CoordinateSym", "Dummy", "Float", "Str", "Symbol", "Wild", "_rebuild_undef",
 })  # fmt: skip
 """Names of sympy that take a name, or the digits of a number, and evaluate neither."""
+_ZONES = ("zoneinfo.ZoneInfo", "pendulum.tz.timezone.Timezone")
 _OF_TEXTS = frozenset({
     "capitalize", "casefold", "lower", "lstrip", "rstrip", "split", "splitlines", "strip",
     "swapcase", "title", "upper",
