@@ -246,6 +246,12 @@ def test_a_member_without_a_local_header_cannot_be_told(place: int) -> None:
     assert reason == "a: not where the zip's directory says"
 
 
+def test_of_members_at_the_same_place_the_first_listed_is_told() -> None:
+    directory = b"".join(listed(b"%d" % number, PLAIN, 60) for number in range(50))
+    (reason,) = seen(b"\xff" * 60 + ended(directory, 60, 50)).reasons
+    assert reason == "0: not where the zip's directory says (and 49 more like it)"
+
+
 def test_members_that_overlap_cannot_be_told() -> None:
     body = headed(b"a", b"\xff\xfe")
     directory = b"".join(listed(b"%d" % number, b"\xff\xfe", 0) for number in range(200))

@@ -41,7 +41,8 @@ def grade(traces: Iterable[Trace]) -> tuple[Grade, tuple[GradedName, ...], tuple
     graded = [GradedName(*key, found) for key, found in names.items()]
     # Stable: names of the same grade keep the order in which they are reached.
     graded.sort(key=lambda name: name.grade, reverse=True)
-    return worst, tuple(graded), (*beyond, *faults, *_told(others))
+    told = [f"{_OF_GHOSTS} {first_few(others, _GHOSTS)} in it"] if others else []
+    return worst, tuple(graded), (*beyond, *faults, *told)
 
 
 def recognized(contents: Contents, known: Sequence[str]) -> Contents:
@@ -63,8 +64,7 @@ def recognized(contents: Contents, known: Sequence[str]) -> Contents:
     )
     if settled and all(name.known or name.grade is Grade.DATA for name in names):
         contents = contents._replace(grade=Grade.DATA)
-    more = f" and {len(told) - _TOLD:,} more" if len(told) > _TOLD else ""
-    reason = f"in modules listed as known: {', '.join(told[:_TOLD])}{more}"
+    reason = f"in modules listed as known: {first_few(told, _TOLD)}"
     return contents._replace(names=names, reasons=(*contents.reasons, reason))
 
 
@@ -83,12 +83,6 @@ def _uses(traces: Iterable[Trace]) -> dict[str, Use]:
             for name in trace.names:
                 uses[name.name] = uses.get(name.name, Use.LOOKED_UP) | name.uses
     return uses
-
-
-def _told(ghosts: list[str]) -> list[str]:
-    if not ghosts:
-        return []
-    return [f"{_OF_GHOSTS} {first_few(ghosts, _GHOSTS)} in it"]
 
 
 _GHOSTS = 3

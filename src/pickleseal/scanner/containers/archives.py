@@ -109,14 +109,14 @@ def zip_members(
         yield member
 
 
-def _listed(view: View, places: Sequence[tuple[int, int]], bounds: Bounds) -> set[Entry]:
-    """Return the entries of directories, up to one more than are examined."""
-    entries: set[Entry] = set()
+def _listed(view: View, places: Sequence[tuple[int, int]], bounds: Bounds) -> dict[Entry, None]:
+    """Return the entries of directories in their order, up to one more than are examined."""
+    entries: dict[Entry, None] = {}
     for start, shift in places:
         for entry in _entries(view, start, shift):
             if not bounds.listed() or len(entries) > MAX_MEMBERS:
                 return entries
-            entries.add(entry)
+            entries[entry] = None
     return entries
 
 

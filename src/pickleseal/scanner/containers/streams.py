@@ -170,9 +170,8 @@ def _convinces(found: Trace, start: bytes, *, more: bool, likely: bool) -> bool:
     announced = begins or found.protocol > 1
     if found.ended and (likely or announced or (not more and found.opcodes > 2)):
         return True
-    as_picklers_do = (
-        begins and start[1:] > b"\1"
-    )  # picklers declare neither 0 nor 1, nor any later in the stream
+    # Picklers declare neither 0 nor 1, nor any later in the stream.
+    as_picklers_do = begins and start[1:] > b"\1"
     if (likely or as_picklers_do) and others > 3:
         return True
     if announced and others > 6:

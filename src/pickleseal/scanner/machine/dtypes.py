@@ -236,12 +236,11 @@ def is_array(target: object) -> bool:
     return type(target) is Result and target.of.path in ARRAY_MAKERS
 
 
-def may_hide_array_state(target: Result, parts: Sequence[object]) -> bool:
+def may_hide_array_state(of: Global, parts: Sequence[object]) -> bool:
     """Return whether an array may take its state from a sequence whose items are not kept.
 
     NumPy reads any sequence, and pandas hands it the first part of what an old index had.
     """
-    of = target.of
     of_numpy = of.module.startswith("numpy.") and not of.module.startswith("numpy.random.")
     if not (
         of_numpy

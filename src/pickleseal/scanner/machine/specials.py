@@ -206,13 +206,11 @@ def _add_extension(record: Record, function: Global, args: Args) -> object:
 
 def _importer(record: Record, function: Global, args: Args) -> object:
     """Record the import of a function that takes a module and optionally a name in it."""
-    texts = (args or ())[:2]
-    if not texts or type(texts[0]) is not str or (len(texts) > 1 and type(texts[1]) is not str):
-        if len(texts) > 1 and type(texts[0]) is str:
-            record.look_up(texts[0], "")
+    module, name = (*args, "")[:2] if args else (None, None)
+    if type(module) is str:
+        record.look_up(module, name if type(name) is str else "")
+    if type(module) is not str or type(name) is not str:
         record.note("it imports a computed name")
-        return Result(function, plain=function.plain)
-    record.look_up(texts[0], str(texts[1]) if len(texts) > 1 else "")
     return Result(function, plain=function.plain)
 
 

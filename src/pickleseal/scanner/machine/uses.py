@@ -191,7 +191,7 @@ def set_state(record: Record, target: object, state: object) -> None:
     parts = state if type(state) is tuple else (state,)
     slots = parts[1] if len(parts) == 2 else None
     own_form = parts is state and len(parts) != 2
-    if type(target) is Result and not own_form and may_hide_array_state(target, parts):
+    if type(target) is Result and not own_form and may_hide_array_state(target.of, parts):
         record.note("it sets the state of an array from a sequence that is no tuple")
     for part in parts:
         # A dict whose items are its attributes is its own state: its keys have been looked at.
