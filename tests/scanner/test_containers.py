@@ -35,6 +35,7 @@ from packing import (
 from sklearn.linear_model import LogisticRegression
 
 from pickleseal.files.regular import RegularFile
+from pickleseal.scanner.containers import arrays, views
 from pickleseal.scanner.containers.contents import look
 from pickleseal.scanner.grade import Grade
 
@@ -444,6 +445,37 @@ def test_a_header_that_numpy_does_not_write_cannot_be_told(there: bytes, instead
     size = struct.pack("<H", len(data) - 10 - 24 + len(instead) - len(there))
     assert seen(changed[:8] + size + changed[10:]).grade is Grade.CANNOT_TELL
     assert seen(changed[:8] + size + changed[10:] + ARMED_4).grade is Grade.BEYOND
+
+
+@pytest.mark.parametrize("shape", ["[3]", "(True,)", "(-1,)", "('3',)", f"({'1, ' * 64}1)", "3"])
+def test_a_shape_that_no_array_has_cannot_be_told(shape: str) -> None:
+    assert not _is_exact("'<f8'", shape)
+    assert _is_exact("'<f8'", "(3, 0)")
+    assert _is_exact("'<f8'", f"({'1, ' * 63}1)")
+
+
+@pytest.mark.parametrize("descr", ["[]", "{}", "()", "(('a', '<f8'),)", "None", "8", "[('a',)]"])
+def test_a_type_that_numpy_does_not_describe_so_cannot_be_told(descr: str) -> None:
+    assert not _is_exact(descr, "(3,)")
+    assert _is_exact("[('a', '<f8'), ('b', '<i4', (2,))]", "(3,)")
+
+
+def _is_exact(descr: str, shape: str) -> bool:
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".ljust(400) + "\n"
+    data = b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header.encode()
+    array = arrays.parse(views.Whole(Memory(data)), 0)
+    assert array is not None
+    return array.exact
+
+
+def test_an_object_array_is_one_if_any_field_holds_objects() -> None:
+    dtype = [("a", "O"), ("b", "<f8")]
+    assert "numpy object array" in seen(saved(np.array([([], 1.0)], dtype))).kind
+
+
+@pytest.mark.parametrize("size", range(6, 12))
+def test_a_beginning_of_an_array_file_is_none(size: int) -> None:
+    assert look(Memory(b"\x93NUMPY\x01\0\x76\0{'"[:size])) is None
 
 
 # --- suspicion -------------------------------------------------------------------------------

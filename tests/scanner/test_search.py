@@ -114,6 +114,12 @@ def test_an_old_pickle_is_found_at_its_first_name(value: object, protocol: int) 
     assert reason.endswith(f"a pickle at byte {offset} imports posix.mkdir")
 
 
+@pytest.mark.parametrize("distance", [20, 200, 3000, 5000])
+def test_an_old_pickle_is_found_across_the_border_of_two_pieces(distance: int) -> None:
+    old = b"cos\nmkdir\n(S'" + b"x" * 3500 + b"'\ntR."
+    assert "os.mkdir" in names(seen(b"\xff" * ((1 << 20) - distance) + old + b"\xff" * 9000))
+
+
 def test_lists_of_words_and_text_of_base64_are_no_old_pickles() -> None:
     words = b"abacus\nacorn\ncat\ncow\n(t\ncoral\ntRout\ncub\nRabbit\nRat\n"
     lines = b"A" * 63 + b"\n" + b"c" + b"x" * 63 + b"\n" + b"y" * 64 + b"\n" + b"tR" * 32
