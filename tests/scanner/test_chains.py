@@ -37,6 +37,7 @@ OBJECT = build(
     fields(estimators_=listed(number(1))),
 )
 VERTEX = build(make(look("scipy.optimize._shgo_lib._vertex", "VertexCube")), fields(hash=number(1)))
+LAYER = look("torch.nn.modules.activation", "ReLU")
 DOUBLE = call(look("numpy", "dtype"), text("f8"), b"\x89", b"\x88")
 EMPTY = call(look("collections", "OrderedDict"))
 RESULT = look("scipy.optimize._optimize", "OptimizeResult")  # its attributes are its items
@@ -161,11 +162,58 @@ REFUSED = {
         make(look("statsmodels.tsa.statespace.representation", "Representation")),
         pack(b"N", fields(design=OBJECT)),
     ),
+    "a number in the state of a tree": build(
+        make(look("sklearn.neighbors._kd_tree", "KDTree")),
+        pack(*4 * [b"N"], OBJECT, *8 * [b"N"]),
+    ),
+    "an array in the state of a tree": build(
+        make(look("sklearn.neighbors._ball_tree", "BallTree")), pack(*12 * [b"N"], OBJECT)
+    ),
+    "a list that a dict is updated from": build(
+        make(look("lightgbm.sklearn", "LGBMRegressor")), listed(OBJECT)
+    ),
+    "a tuple that a dict is updated from": build(
+        make(look("lightgbm.sklearn", "LGBMRegressor")), pack(text("ab"), OBJECT, text("cd"))
+    ),
+    "a pair that a dict is updated from": build(
+        make(look("lightgbm.sklearn", "LGBMRegressor")), pack(fields(ab=b"N"), OBJECT)
+    ),
+    "a tuple in which a key is sought": build(
+        make(look("statsmodels.base.data", "FormulaicData")), pack(OBJECT)
+    ),
+    "an object in which torch looks for a name": build(
+        make(look("torch.nn.modules.container", "Sequential")), fields(_parameters=OBJECT)
+    ),
+    "a list in which torch looks for a name": build(
+        make(look("torch.nn.modules.container", "ModuleDict")), fields(_buffers=listed(OBJECT))
+    ),
     "a factory that is a class of a library": call(
         look("collections", "deque"),
         call(look("collections", "defaultdict"), look("numpy", "ndarray")),
     ),
 }  # fmt: skip
+
+HOLDING = {
+    "modules in a dict": build(
+        make(look("torch.nn.modules.container", "Sequential")),
+        fields(_parameters=EMPTY, _buffers=b"}", _modules=fields(a=make(LAYER))),
+    ),
+    "modules in an ordered dict": build(
+        make(look("torch.nn.modules.container", "Sequential")),
+        fields(_modules=EMPTY + text("a") + make(LAYER) + b"s"),
+    ),
+    "a distance in the state of a tree": build(
+        make(look("sklearn.neighbors._kd_tree", "KDTree")),
+        pack(
+            *11 * [b"N"],
+            make(look("sklearn.metrics._dist_metrics", "EuclideanDistance64")),
+            b"N",
+        ),
+    ),
+    "a model in the state of another": build(
+        make(look("lightgbm.sklearn", "LGBMRegressor")), fields(ab=OBJECT)
+    ),
+}
 
 PROOF = """
 import base64, json, pickle, sys, warnings
@@ -215,6 +263,29 @@ def test_every_chain_runs_a_method_of_its_object() -> None:
 def test_no_chain_is_data_only(chain: str) -> None:
     body = {**ACTING, **READING, **REFUSED}[chain]
     assert graded(whole(body)) > Grade.DATA
+
+
+@pytest.mark.parametrize("chain", HOLDING)
+def test_objects_where_classes_store_them_are_data(chain: str) -> None:
+    assert graded(whole(HOLDING[chain])) is Grade.DATA
+
+
+TREES = {
+    ("sklearn.metrics._dist_metrics", "EuclideanDistance64"): 3,
+    ("sklearn.neighbors._kd_tree", "KDTree"): 13,
+    ("sklearn.neighbors._ball_tree", "BallTree"): 13,
+}
+
+
+@pytest.mark.parametrize(("module", "name"), TREES)
+def test_a_state_of_too_few_items_is_not_read_from_other_memory(module: str, name: str) -> None:
+    """Compiled code takes each item without a look at the length, and follows what it finds."""
+    made = make(look(module, name))
+    least = TREES[module, name]
+    assert graded(whole(build(made, pack(*least * [b"N"])))) is Grade.DATA
+    for items in range(least):
+        assert graded(whole(build(made, pack(*items * [b"N"])))) is Grade.UNKNOWN
+    assert graded(whole(build(made, listed(*least * [b"N"])))) is Grade.UNKNOWN
 
 
 @pytest.mark.parametrize("recent", [0, 1, 5])

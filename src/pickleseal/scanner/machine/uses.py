@@ -174,7 +174,7 @@ def set_state(record: Record, target: object, state: object) -> None:
             target.of.uses |= BUILT
         else:
             record.hold(target, (state,))
-            target.of.uses |= BUILT | HOLDING
+            target.of.uses |= BUILT | HOLDING | _more_of(record, target.of, state, plain=False)
         record.note_done(target, SETTLED, "it sets the state of an object twice")
         target.length = None
         return
@@ -208,6 +208,7 @@ def set_state(record: Record, target: object, state: object) -> None:
         held = set_array_state(record, target, state) | record.hold(target, (state,))
         if not held or (target.of.plain and _may_be_pairs(state)):
             target.of.uses |= HOLDING
+        target.of.uses |= _more_of(record, target.of, state, plain=held)
         if slots is not None and target.of.uses & HOLDING:
             # Slots are set one by one, by code of the class that may use what it already holds.
             target.of.uses |= HANDED
@@ -235,6 +236,35 @@ def _set_partial(record: Record, target: Result, state: object) -> None:
     if type(options) is Dict:
         options.given = True
     record.note_done(target, SETTLED, "it sets the state of an object twice")
+
+
+def _more_of(record: Record, of: Global, state: object, *, plain: bool) -> int:
+    """Return a use that no list has, if a class does more with its state than to store it.
+
+    `dict.update` iterates the items of a sequence, and `in` compares them. torch looks for a name
+    in its members. A tree converts the items of its state to numbers and arrays, but for one, in
+    compiled code that reads other memory where there are none.
+    """
+    least = _least(of)
+    if least and type(state) is not Dict:
+        whole = type(state) is tuple and len(state) >= least
+        converted = [*state[:_METRIC], *state[_METRIC + 1 :]] if type(state) is tuple else []
+        return 0 if whole and record.are_data(converted) else STATE
+    searched = of.module.startswith("torch.")
+    parts = state if type(state) is tuple and len(state) == 2 else (state,)
+    stored = plain or all(
+        part is None
+        or (type(part) is Dict and not (searched and part.searched))
+        or (type(part) is Result and part.of.name in _OPEN_DICTS)
+        for part in parts
+    )
+    return 0 if stored else STATE
+
+
+def _least(of: Global) -> int:
+    """Return how many items a class takes from its state without a look at its length."""
+    last = of.module.rpartition(".")[2].lstrip("_")
+    return {"dist_metrics": 3, "ball_tree": 13, "kd_tree": 13}.get(last, 0)
 
 
 def _may_be_pairs(state: object) -> bool:
@@ -282,11 +312,17 @@ def _tell_names(record: Record, dunders: Sequence[str]) -> None:
         record.note(f"it sets the attribute {shown(key)}")
 
 
-def _tell_compared(record: Record, keys: Sequence[object], values: Sequence[object]) -> None:
-    """Note a state's value that scikit-learn compares and formats, if it is not plain data."""
-    for key, value in zip(keys, values, strict=True):
+def _tell_compared(record: Record, target: Dict, items: Sequence[object]) -> None:
+    """Note a state's value that scikit-learn compares and formats, if it is not plain data.
+
+    Note in the state what torch searches, if it is no dict.
+    """
+    for key, value in zip(items[::2], items[1::2], strict=True):
         if key == "_sklearn_version" and not record.are_data((value,)):
             _tell_names(record, ("_sklearn_version",))
+        if key in _SEARCHED and type(value) is not Dict and not record.are_data((value,)):
+            ordered = type(value) is Result and value.of.path == "collections.OrderedDict"
+            target.searched = target.searched or not ordered
 
 
 def add_items(record: Record, target: object, items: Sequence[object]) -> None:
@@ -337,7 +373,7 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
     if type(target) is Dict:
         kinds = set(map(type, items))
         if not kinds <= SIMPLE and not record.hold(target, items):
-            _tell_compared(record, keys, items[1::2])
+            _tell_compared(record, target, items)
         if target.given:
             record.note("it changes a state that is already in use")
         # Nearly all dicts have plain keys and no fields of a dtype, and need no loop.
@@ -372,6 +408,9 @@ def set_items(record: Record, target: object, items: Sequence[object]) -> None:
         add_items(record, target, items)
 
 
+_METRIC = 11
+"""Which item of a tree's state is its distance, which it only stores."""
+_SEARCHED = ("_parameters", "_modules", "_buffers")
 _UNSEEN = (COMPUTED, GIVEN)
 _STATE_SPACE = ("statsmodels.tsa.statespace._kalman_", "statsmodels.tsa.statespace._representation")
 _BLOCK_MAKER = "pandas.core.internals.blocks.new_block"

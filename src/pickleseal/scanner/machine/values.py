@@ -201,10 +201,13 @@ class Dict:
 
     `fields` are the items of joblib's wrapper or of dtype fields. `others`: it has other items.
     `whole` is false if a key is not a literal. `dunders` are the keys that Python itself looks for.
-    `computed`: a key does not appear in the stream. `given`: it was used as a state.
+    `computed`: a key does not appear in the stream. `given`: it was used as a state. `searched`:
+    it has an object where torch looks for a name in a dict.
     """
 
-    __slots__ = ("computed", "dunders", "fields", "given", "kept", "others", "plain", "whole")
+    __slots__ = (
+        "computed", "dunders", "fields", "given", "kept", "others", "plain", "searched", "whole",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.fields: dict[str, object] | None = None
@@ -212,6 +215,7 @@ class Dict:
         self.whole = True
         self.computed = False
         self.given = False
+        self.searched = False
         self.dunders: tuple[str, ...] = ()
         self.plain = True
         self.kept = False
