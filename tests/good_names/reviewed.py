@@ -280,7 +280,7 @@ VALUE_NAMES = {
     r"scipy\._lib\.array_api_compat\.numpy\._aliases asarray",
     # The class of a type's index, which a type of pandas keeps: it makes an index of plain data,
     # and has no method that opens or calls.
-    r"pandas\.core\.indexes\.\w+ (Categorical|Datetime|Interval|Period|Timedelta)?Index",
+    r"pandas(\.core\.indexes\.\w+)? (Categorical|Datetime|Interval|Period|Timedelta)?Index",
 }
 
 # Packages that had names on the list. sympy evaluates every text that it is passed, and executes
