@@ -129,6 +129,10 @@ REFUSED = {
         text("x"),
         look("sklearn.metrics._classification", "accuracy_score"),
     ),
+    "the alignment of a dtype": build(
+        call(look("numpy", "dtype"), text("S1"), b"\x89", b"\x88"),
+        pack(number(3), text("|"), b"N", b"N", b"N", number(1), OBJECT, number(0)),
+    ),
     "the title of a field": build(
         call(look("numpy", "dtype"), text("V8"), b"\x89", b"\x88"),
         pack(

@@ -128,6 +128,8 @@ def _is_written(record: Record, target: Dtype, state: object) -> bool:
         return fixed and flags in _FLAGS.get(target.code, (0, 8))
     if type(size) is not int or not 0 <= size <= MAX_SIZE or target.size not in (None, size):
         return False
+    if type(alignment) is not int:
+        return False
     target.size = size
     target.has_object = False
     if base is not None:
