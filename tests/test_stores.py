@@ -20,6 +20,7 @@ from rings import primary_of, revoke, rotate, secrets_of
 import pickleseal
 from pickleseal import Keyring, audit, inspect, reseal, signed_dump, signed_load, verify
 from pickleseal.auditing import readings
+from pickleseal.auditing.findings import Verdict
 from pickleseal.errors import BadSealError, ContextError, NotSealedError, TargetError
 from pickleseal.files import objects
 from pickleseal.keys.store.directory import open_keyring
@@ -277,6 +278,34 @@ def test_throttling_is_waited_out(s3: LocalS3, ring: Keyring) -> None:
     s3.fault = fault
     assert signed_load("s3://models/it.pkl", keyring=ring) == [1, 2]
     assert left[0] < 0
+
+
+def test_a_server_that_sends_less_than_was_asked_for_proves_nothing_of_an_object(
+    s3: LocalS3, ring_directory: Path
+) -> None:
+    obj = list(range(2_000_000))  # of 10 MB, all of which is looked at
+    stored = {"bare.pkl": pickle.dumps(obj), "it.pkl": sealed(obj, open_keyring(ring_directory))}
+    for name, data in stored.items():
+        put(s3, name, data)
+
+    def half(environ: dict[str, Any]) -> Answer | None:
+        start, _, end = environ.get("HTTP_RANGE", "bytes=-").removeprefix("bytes=").partition("-")
+        if not start or int(end) - int(start) < 2 * MIB:
+            return None
+        data = stored[environ["PATH_INFO"].rpartition("/")[2]]
+        part = data[int(start) : (int(start) + int(end)) // 2]
+
+        def answer(_: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            start_response("206 Partial Content", [("Content-Length", str(len(part)))])
+            return [part]
+
+        return answer
+
+    s3.fault = half
+    for name in stored:
+        (finding,) = audit(f"s3://models/{name}", keyring=ring_directory)
+        assert finding.verdict is Verdict.UNREADABLE
+    assert run("verify", "s3://models/it.pkl", "--keyring", ring_directory).returncode == 2
 
 
 def test_a_connection_that_is_lost_amid_a_body_is_made_again(s3: LocalS3, ring: Keyring) -> None:

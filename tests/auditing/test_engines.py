@@ -15,9 +15,10 @@ import pytest
 from command import as_json, run
 from mixed import mixed
 
-from pickleseal import Verdict, audit
+from pickleseal import PicklesealError, Verdict, audit
 from pickleseal.auditing import readings
 from pickleseal.auditing.findings import Finding
+from pickleseal.version import __version__
 
 _COPYING = """
 import json, sys
@@ -167,6 +168,23 @@ def test_workers_without_a_key_read_what_the_client_judges(
 
 
 @pytest.mark.usefixtures("_small_batches")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ("0.1", [], 0),
+        readings.Answer(__version__, [], -1),
+        readings.Answer(__version__, [], "z"),  # type: ignore[arg-type]
+    ],
+)
+def test_an_answer_that_is_none_ends_the_audit_with_a_word(
+    tree: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, answer: object
+) -> None:
+    monkeypatch.setattr("pickleseal.auditing.workers.read", lambda *_: answer)
+    folder, ring = tree
+    with pytest.raises(PicklesealError, match="did not answer as pickleseal does"):
+        audit(folder, keyring=ring, n_jobs=2, backend="threading").report()
+
+
 def test_what_is_read_again_is_the_same(tree: tuple[Path, Path]) -> None:
     models, ring = tree
     audited = audit(models, keyring=ring, backend="threading", n_jobs=2, recheck=1.0)

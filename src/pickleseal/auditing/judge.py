@@ -146,7 +146,7 @@ def opened(
 
     def look(attempt: int) -> Finding | _Result:
         # A list of a store may be older than what replaced an object.
-        seen = None if attempt else found.seen
+        seen = found.remote.version() if attempt and found.remote else found.seen
         with open_file(
             found.place, follow=found.named, folder=folder, seen=seen, identify=bool(options.rules)
         ) as file:

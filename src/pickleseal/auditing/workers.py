@@ -167,7 +167,7 @@ def _answers(parallel: Any, tasks: list[Any], backend: str) -> Iterator[Answer]:
         with deaf_to_interrupts() if parallel.return_generator else nullcontext():
             answers = parallel(tasks)
         for answer in answers:
-            _check_version(answer, backend)
+            _check(answer, backend)
             yield answer
     except (MemoryError, PicklesealError):
         raise
@@ -180,7 +180,9 @@ def _answers(parallel: Any, tasks: list[Any], backend: str) -> Iterator[Answer]:
                 answers.close()
 
 
-def _check_version(answer: Answer, backend: str) -> None:
+def _check(answer: Answer, backend: str) -> None:
+    if not isinstance(answer, Answer) or type(answer.steps) is not int or answer.steps < 0:
+        raise PicklesealError(f"a worker ({backend}) did not answer as pickleseal does")
     if answer.version != __version__:
         raise PicklesealError(
             f"a worker ({backend}) has pickleseal {answer.version}, and this is {__version__}:"

@@ -99,8 +99,9 @@ class Candidate(NamedTuple):
         return os.path.relpath(self.path, self.root)
 
     def anew(self) -> "Candidate":
-        """Return this candidate without what a store listed of it, to look again."""
-        return self._replace(found=self.found._replace(seen=None))
+        """Return this candidate with what a store says of it now, to look again."""
+        seen = None if self.found.remote is None else self.found.remote.version()
+        return self._replace(found=self.found._replace(seen=seen))
 
     def result(self, outcome: Outcome, reason: str = "", *, detail: _T | None = None) -> Result[_T]:
         """Return a result for this file."""
