@@ -276,6 +276,7 @@ VALUE_NAMES = {
     r"(pandas|pandas\._libs\.missing) NA",
     r"numpy\.random\._pickle __bit_generator_ctor",
     r"torch (b?float|complex|u?int)\d\w*",  # types of numbers, without attributes
+    r"numpy (float|complex|u?int)\d+",  # the same: they convert one number
     r"numpy\.random\._(mt19937|pcg64|philox|sfc64) (MT19937|PCG64|PCG64DXSM|Philox|SFC64)",
     r"scipy\._lib\.array_api_compat\.numpy\._aliases asarray",
     # The class of a type's index, which a type of pandas keeps: it makes an index of plain data,
