@@ -1,6 +1,7 @@
 """The list of good names: what the script gives, and what it says of many libraries' files."""
 
 import argparse
+import enum
 import functools
 import io
 import json
@@ -203,6 +204,46 @@ def test_a_class_that_acts_where_it_is_called_is_data_where_it_is_made() -> None
     made = whole(build(make(booster), fields(handle=raw(b"model"))))
     assert contents_of(made).grade == Grade.DATA
     assert contents_of(whole(booster)).grade == Grade.UNKNOWN  # somebody else may call it
+
+
+class _Outer:
+    class Inner:
+        class Deep(enum.Enum):
+            ONE = 1
+
+        @staticmethod
+        def made() -> None: ...
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_a_class_of_ones_own_inside_another_is_unknown(protocol: int) -> None:
+    of_any = (_Outer.Inner, _Outer.Inner(), _Outer.Inner.Deep.ONE, [_Outer(), _Outer.Inner()])
+    for value in (*of_any, *([_Outer.Inner.made] if protocol > 3 else [])):
+        data = pickle.dumps(value, protocol).replace(__name__.encode(), b"m" * len(__name__))
+        found = contents_of(data)
+        assert found.grade is Grade.UNKNOWN, found
+        assert {name.module for name in found.names if name.grade} == {"m" * len(__name__)}
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("mine", "Outer.os"),
+        ("mine", "Outer.system"),
+        ("mine", "Outer.Inner.__globals__"),
+        ("mine", "inner.Outer"),
+        ("mine.tests", "Outer.Inner"),
+        ("logging", "Logger.Inner"),
+        ("fabric", "Connection.sudo"),
+        ("huggingface_hub.hub_mixin", "ModelHubMixin.Inner"),
+        ("sklearn.base", "NotListed.Inner"),
+    ],
+)
+def test_what_leads_out_of_a_class_is_beyond(module: str, name: str) -> None:
+    outer, inner = name.rsplit(".", 1)
+    assert grade_name(module, name, Use.LOOKED_UP) is Grade.BEYOND
+    reached = call(look("builtins", "getattr"), look(module, outer), text(inner))
+    assert contents_of(whole(call(reached))).grade is Grade.BEYOND
 
 
 # -- ordinary files of other libraries

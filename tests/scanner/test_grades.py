@@ -239,7 +239,6 @@ def test_a_good_function_is_beyond_where_it_is_called_and_only_listed_to_be_look
     [
         ("numpy", "os"),
         ("my_project.models", "os"),
-        ("my_project.models", "Model.method"),
         ("my_project.models", "__builtins__"),
         ("os", "path.join"),
         ("collections", "abc.sys"),

@@ -212,6 +212,12 @@ def traits(module: str, name: str) -> tuple[bool, bool, bool]:
     return bool(found & Use.MADE.value), bool(found & _PLAIN), bool(found & _VALUE)
 
 
+def is_nested(module: str, name: str, inner: str) -> bool:
+    """Return whether a pickler before protocol 4 asks for a class so that is inside another one."""
+    named = inner.isidentifier() and not _is_function(inner)
+    return named and _judged(module, f"{name}.{inner}", Use.LOOKED_UP) is Grade.UNKNOWN
+
+
 def grade_name(module: str, name: str, uses: Use) -> Grade:
     """Return what a name may reach for, by where it lives and how it is used; import nothing.
 
@@ -252,11 +258,17 @@ def _judged(module: str, name: str, uses: Use) -> Grade:
 def _judged_inside(module: str, first: str, inner: str) -> Grade:
     """Return the grade of what is reached through another name: a method or a nested class.
 
-    Inside a listed class that is unknown; it is beyond if it is named to act, or leads out of the
-    class, as do a module and what Python keeps of functions. A path's methods act on the disk.
+    Inside a listed class, or a class of one's own, that is unknown; it is beyond if it is named to
+    act, or leads out of the class, as do a module and what Python keeps of functions. A path's
+    methods act on the disk.
     """
     listed = _listed().uses.get(f"{module} {first}")
-    leads_out = listed is None or listed >> _ACTS or module.partition(".")[0] == "pathlib"
+    root = module.partition(".")[0]
+    if listed is None:
+        own = root not in _COVERED and root not in _RUNNERS and not _is_function(first)
+        leads_out = not own or _reaches(module, first, Use.CALLED)
+    else:
+        leads_out = bool(listed >> _ACTS) or root == "pathlib"
     if leads_out or any(
         part[:2] == "__" or part in _DOORS or part.lstrip("_").startswith(_METHODS_REACH)
         for part in inner.split(".")

@@ -32,6 +32,7 @@ from pickleseal.scanner.machine.values import (
     Result,
     is_dunder,
 )
+from pickleseal.scanner.names import is_nested
 
 
 def special(module: str, name: str) -> Special | None:
@@ -52,6 +53,8 @@ def _getattr(record: Record, function: Global, args: Args) -> object:
             return cls  # it reads the same files as the class, by a checked key
         if name in _OF_TEXTS and cls.path == "builtins.str":
             return Result(function)
+        if type(name) is str and is_nested(cls.module, cls.name, name):
+            return record.look_up(cls.module, f"{cls.name}.{name}")
     function.uses |= STATE  # which no list has
     if type(name) is not str:
         record.note("it reads an attribute with a computed name")
