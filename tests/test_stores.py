@@ -21,7 +21,13 @@ import pickleseal
 from pickleseal import Keyring, audit, inspect, reseal, signed_dump, signed_load, verify
 from pickleseal.auditing import readings
 from pickleseal.auditing.findings import Verdict
-from pickleseal.errors import BadSealError, ContextError, NotSealedError, TargetError
+from pickleseal.errors import (
+    BadSealError,
+    ContextError,
+    NotSealedError,
+    PicklesealError,
+    TargetError,
+)
 from pickleseal.files import objects
 from pickleseal.keys.store.directory import open_keyring
 from pickleseal.persistence.inventory_file import read_inventory
@@ -122,6 +128,16 @@ def test_a_folder_of_objects_is_told_from_a_missing_object(s3: LocalS3, ring: Ke
     for url in ("s3://models/none", "s3://models/frau", "s3://models/none/"):
         with pytest.raises(FileNotFoundError):
             signed_load(url, keyring=ring)
+
+
+def test_a_url_without_a_bucket_is_told(s3: LocalS3, ring: Keyring) -> None:
+    assert s3.url
+    for url in ("s3://", "s3:///"):
+        with pytest.raises(PicklesealError, match="names no bucket"):
+            signed_load(url, keyring=ring)
+    done = call("audit", "s3://")
+    assert done.returncode == 2
+    assert "names no bucket" in done.stderr
 
 
 def test_a_large_object_takes_a_few(

@@ -447,6 +447,8 @@ def _reached(url: str, options: Options) -> Remote:
             raise PicklesealError(said) from None
     if "::" in url.partition("://")[2] and not _opens_another(fs):
         raise OSError(errno.EINVAL, MISREAD, named)
+    if _is_s3fs(fs) and not path.strip("/"):
+        raise PicklesealError(f"{shown(named)} names no bucket, as in s3://bucket/models")
     return Remote(fs, path, named)
 
 
