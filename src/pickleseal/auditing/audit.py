@@ -190,8 +190,8 @@ def audit(
         The share of sealed files that are read again by this process after a worker of joblib's
         read them, from 0 to 1. If it is not 0, all others are read again, too.
     marks : bool, default False
-        Whether to compute what `since` of a later audit goes by: the MD5 that S3 and
-        Google Cloud list of objects.
+        Whether to compute what `since` of a later audit goes by: the MD5 that S3 and Google
+        Cloud list of objects.
     since : path-like, optional
         A report in JSON Lines, on this machine, that the command wrote of an earlier audit. An
         object of a store that was sealed and whole is not read again if the store still lists the

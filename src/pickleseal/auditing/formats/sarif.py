@@ -1,7 +1,7 @@
 """A report as SARIF 2.1.0, which GitHub code scanning and other viewers read.
 
-What GitHub takes and shows is in "SARIF support for
-code scanning", https://docs.github.com/code-security/code-scanning.
+What GitHub takes and shows is in "SARIF support for code scanning",
+https://docs.github.com/code-security/code-scanning.
 """
 
 import hashlib
@@ -256,8 +256,8 @@ _GENUINE = {Verdict.SEALED, Verdict.SEALED_ACTIVE, Verdict.SEALED_RETIRED, Verdi
 class SarifDocument:
     """One SARIF 2.1.0 document, in ASCII: findings from notes up, in runs of at most MAX_RESULTS.
 
-    Paths named relative to the current folder stay relative; others are `file:` URIs. What of the
-    findings is in a run waits in temporary files for its heading.
+    Paths named relative to the current folder stay relative; others are `file:` URIs. What the
+    findings add to a run waits in temporary files for the heading of the run.
     """
 
     def __init__(self) -> None:
